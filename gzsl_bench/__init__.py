@@ -1,0 +1,77 @@
+"""gzsl-bench: a plugin-based benchmark harness for generalized zero-shot learning.
+
+The names below are all a plugin author needs.  They are loaded on first use, so that importing the
+package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gzsl_bench.data.gzsl import GZSLData
+    from gzsl_bench.errors import DataError, NotApplicable
+    from gzsl_bench.hooks.config import Config, stackable
+    from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
+    from gzsl_bench.hooks.method import BatchedMethod, Method, MethodSpec
+    from gzsl_bench.hooks.metric import MetricSpec, Predictions
+    from gzsl_bench.hooks.run import Run, Scorer
+    from gzsl_bench.hooks.specs import hookimpl
+    from gzsl_bench.hooks.task import Task
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "BatchedMethod": "hooks.method",
+    "Config": "hooks.config",
+    "DataError": "errors",
+    "DatasetInfo": "hooks.dataset",
+    "DatasetRequest": "hooks.dataset",
+    "DatasetSpec": "hooks.dataset",
+    "GZSLData": "data.gzsl",
+    "Method": "hooks.method",
+    "MethodSpec": "hooks.method",
+    "MetricSpec": "hooks.metric",
+    "MissingFile": "hooks.dataset",
+    "NotApplicable": "errors",
+    "Predictions": "hooks.metric",
+    "Run": "hooks.run",
+    "Scorer": "hooks.run",
+    "Task": "hooks.task",
+    "hookimpl": "hooks.specs",
+    "stackable": "hooks.config",
+}
+
+__all__ = [
+    "BatchedMethod",
+    "Config",
+    "DataError",
+    "DatasetInfo",
+    "DatasetRequest",
+    "DatasetSpec",
+    "GZSLData",
+    "Method",
+    "MethodSpec",
+    "MetricSpec",
+    "MissingFile",
+    "NotApplicable",
+    "Predictions",
+    "Run",
+    "Scorer",
+    "Task",
+    "hookimpl",
+    "stackable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'gzsl_bench' has no attribute {name!r}")
+    value = getattr(import_module(f"gzsl_bench.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""Data sets as files and as arrays: reading, checking, identity, cache, download."""

@@ -1,0 +1,49 @@
+"""Errors whose text is meant for the person at the terminal.
+
+Every message is one sentence that says what is wrong, where, and what would be right.  The command
+line prints the message alone and exits with ``exit_code``; ``--debug`` adds the traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GzslBenchError(Exception):
+    """Anything the user can put right: bad input, missing data, a plugin that cannot be used."""
+
+    exit_code = 2
+
+
+class SuiteError(GzslBenchError):
+    """A suite file that cannot be understood; the message names file, line and key."""
+
+
+class DataError(GzslBenchError):
+    """A data file that is missing, damaged or contradicts itself; the message names the file."""
+
+
+class PluginError(GzslBenchError):
+    """A plugin that cannot be loaded or breaks its contract; the message names the plugin."""
+
+
+class RecordError(GzslBenchError):
+    """A results folder or record that cannot be read or written."""
+
+
+class TrackingError(GzslBenchError):
+    """MLflow is missing or its store cannot be used."""
+
+
+class NotApplicable(GzslBenchError):
+    """Raised by a method that cannot run on a data set at all, with the reason."""
+
+
+def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:
+    """``unknown method 'acmrr'; did you mean 'acmr'? available: acmr, eszsl``."""
+    names = sorted(available)
+    folded = {candidate.lower(): candidate for candidate in reversed(names)}
+    close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    hint = f"; did you mean {folded[close[0]]!r}?" if close else ";"
+    return f"unknown {kind} {name!r}{hint} available: {', '.join(names) or 'none'}"

@@ -1,0 +1,40 @@
+"""The configuration of a method: a checked, documented, immutable set of hyper-parameters."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Config(BaseModel):
+    """Base class of a method's hyper-parameters.
+
+    Subclass it inside the method, give every field a type, a default and a description.  Unknown
+    keys and wrong types in a suite are refused with the name of the offending key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+def stackable(default: Any, description: str, **constraints: Any) -> Any:
+    """A field that may differ between runs trained together: it changes no tensor's shape.
+
+    Loss weights and learning rates qualify; layer sizes, batch sizes and step counts do not.
+    """
+    return Field(
+        default=default,
+        description=description,
+        json_schema_extra={"stackable": True},
+        **constraints,
+    )
+
+
+def stackable_fields(config: type[BaseModel]) -> frozenset[str]:
+    """Names of the fields declared with :func:`stackable`."""
+    names = set()
+    for name, field in config.model_fields.items():
+        extra = cast("dict[str, Any]", field.json_schema_extra or {})
+        if isinstance(extra, dict) and extra.get("stackable"):
+            names.add(name)
+    return frozenset(names)

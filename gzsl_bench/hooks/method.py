@@ -1,0 +1,84 @@
+"""The contract of a method plugin."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from gzsl_bench.hooks.config import Config
+from gzsl_bench.hooks.dataset import DatasetInfo
+from gzsl_bench.hooks.run import Run, ScoreFunction
+from gzsl_bench.hooks.task import Task
+
+Fidelity: TypeAlias = Literal["official-code", "paper", "approximation"]
+FIDELITIES: tuple[Fidelity, ...] = ("official-code", "paper", "approximation")
+
+
+class Method(ABC):
+    """A generalized zero-shot learner.  Subclass it, give it a ``Config`` and a ``fit``.
+
+    One instance serves one unit of work and is then thrown away.
+    """
+
+    Config: ClassVar[type[Config]] = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config: Any = config
+
+    @classmethod
+    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
+        """Hyper-parameters this method uses on ``dataset`` unless the suite says otherwise."""
+        return {}
+
+    @abstractmethod
+    def fit(self, task: Task, run: Run) -> ScoreFunction | None:
+        """Learn from ``task``.
+
+        Either return a scorer (it becomes checkpoint 1, or follows the checkpoints already offered),
+        or call ``run.checkpoint`` along the way and return None.  Raise ``NotApplicable`` where the
+        method cannot work on this kind of data.
+        """
+
+
+class BatchedMethod(Method):
+    """A method that trains many runs as one: other seeds, other values of its stackable fields."""
+
+    @abstractmethod
+    def fit_batch(self, task: Task, runs: Sequence[Run]) -> Sequence[ScoreFunction | None] | None:
+        """Train all ``runs`` together, each as it would have been trained alone.
+
+        ``run.config`` holds each run's own configuration; all agree on everything not stackable.
+        """
+
+    def fit(self, task: Task, run: Run) -> ScoreFunction | None:
+        """A batch of one."""
+        scorers = self.fit_batch(task, [run])
+        return scorers[0] if scorers else None
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """What a plugin says about a method it offers.
+
+    Attributes:
+        name: how suites call it: lower case, letters, digits and underscores.
+        factory: the ``Method`` subclass.
+        citation: the publication, in one line.
+        fidelity: how far to trust the implementation: ``official-code``, ``paper``, or
+            ``approximation`` where something the sources leave open was filled in.
+        preprocessing: what the harness does to features before the method sees them.
+        deterministic: the seed changes nothing, so one cell is trained and n is 1.
+        setting: ``transductive`` if it wants unlabelled test features; tables mark that.
+        summary: one sentence.
+    """
+
+    name: str
+    factory: type[Method]
+    citation: str
+    fidelity: Fidelity
+    preprocessing: str = "none"
+    deterministic: bool = False
+    setting: Literal["inductive", "transductive"] = "inductive"
+    summary: str = ""

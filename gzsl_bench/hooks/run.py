@@ -1,0 +1,111 @@
+"""The handle a method is given for one training run, and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from gzsl_bench.errors import PluginError
+from gzsl_bench.hooks import streams
+
+if TYPE_CHECKING:
+    import torch
+
+    from gzsl_bench.hooks.config import Config
+
+#: Any callable from features [N, D] to class scores [N, C], the higher the likelier.
+ScoreFunction: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """A scorer in two parts, for checkpoints that share an encoder.
+
+    Attributes:
+        embed: features [N, D] -> anything the second part understands.  Checkpoints that pass the
+            *same* callable share one call: it runs once per run on the test features.
+        score: embedded features -> class scores [N, C]; runs once per checkpoint.
+    """
+
+    embed: ScoreFunction
+    score: ScoreFunction
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Both parts, one after the other."""
+        return self.score(self.embed(features))
+
+
+class RunSink(Protocol):
+    """Where a run's reports go; the engine and the test kit each bring their own."""
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Keep training values of ``step``."""
+
+    def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
+        """Score the model as it is now."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Show how far the run is."""
+
+
+class RunFailed(Exception):
+    """The harness's own record of ``Run.fail``: one run of a batch is lost, the others go on."""
+
+
+class Run:
+    """One seed of one configuration: streams to draw from and a place to report to.
+
+    Attributes:
+        seed: the seed of the run; methods draw through :meth:`generator`, not from it.
+        device: where the task lives and where the method should compute.
+        config: the configuration of this run (within a batch, stackable fields differ).
+        failure: why the run was given up, or None.
+    """
+
+    def __init__(self, seed: int, device: torch.device, config: Config, sink: RunSink) -> None:
+        self.seed = int(seed)
+        self.device = device
+        self.config = config
+        self.failure: str | None = None
+        self._sink = sink
+        self._last_checkpoint: int | None = None
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A fresh CPU generator of the stream ``purpose``: calling twice restarts the stream.
+
+        Draw in blocks and move the block to the device; the numbers are then the same everywhere.
+        """
+        return streams.generator(self.seed, purpose)
+
+    def log(self, step: int, **values: float) -> None:
+        """Report training values (losses, say) at ``step``; they become curves."""
+        self._sink.log(int(step), {name: float(value) for name, value in values.items()})
+
+    def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
+        """Offer the model as it is now under ``number``.
+
+        The harness scores at once and keeps no reference, so parameters may change afterwards.
+        Numbers increase and follow from the configuration (classifier epoch 17), never from the
+        number of samples: a selection rule carries them from validation folds to the real task.
+        """
+        if self._last_checkpoint is not None and number <= self._last_checkpoint:
+            raise PluginError(
+                f"checkpoint numbers must increase, but {number} came after {self._last_checkpoint}"
+            )
+        self._last_checkpoint = int(number)
+        self._sink.checkpoint(int(number), scorer)
+
+    def progress(self, done: int, total: int) -> None:
+        """Say how much of the run is done, in any unit; cheap enough for every epoch."""
+        self._sink.progress(int(done), int(total))
+
+    def fail(self, reason: str) -> None:
+        """Give up this run (its loss is NaN, say) while the others of the batch go on."""
+        if self.failure is None:
+            self.failure = reason
+
+    @property
+    def checkpoints_offered(self) -> int | None:
+        """The number of the last checkpoint, or None before the first."""
+        return self._last_checkpoint

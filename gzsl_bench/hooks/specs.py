@@ -1,0 +1,37 @@
+"""The hook specifications: the three places where a plugin plugs in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from gzsl_bench.hooks.dataset import DatasetSpec
+    from gzsl_bench.hooks.method import MethodSpec
+    from gzsl_bench.hooks.metric import MetricSpec
+
+#: Name of the pluggy project and of the entry-point group.
+PROJECT = "gzsl_bench"
+
+#: Version of these specifications; it grows when a plugin would have to change.
+SPEC_VERSION = 1
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def gzsl_bench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+    """Data sets this plugin offers."""
+
+
+@hookspec
+def gzsl_bench_methods() -> Iterable[MethodSpec]:  # type: ignore[empty-body]
+    """Methods this plugin offers."""
+
+
+@hookspec
+def gzsl_bench_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
+    """Metrics this plugin offers."""

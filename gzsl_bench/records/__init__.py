@@ -1,0 +1,1 @@
+"""What every cell leaves on disk: the one authority on what has run."""
