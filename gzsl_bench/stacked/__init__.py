@@ -1,1 +1,48 @@
-"""The toolkit that lets a method train many seeds or settings as one."""
+"""The toolkit that trains many runs (seeds, loss weights, learning rates) as one.
+
+Every parameter and every activation carries a leading run axis: weights are [R, out, in], data are
+[R, B, in].  Runs never see each other: each draws from its own streams, losses are kept per run and
+*summed* before the backward pass, and the optimiser is elementwise.
+"""
+
+from gzsl_bench.stacked.adam import StackedAdam
+from gzsl_bench.stacked.autoencoder import Decoder, Encoder
+from gzsl_bench.stacked.draws import Generators, normals, permutations, subsets
+from gzsl_bench.stacked.gaussian import (
+    kl_divergence,
+    l1_error,
+    reparameterize,
+    wasserstein_distance,
+)
+from gzsl_bench.stacked.latents import class_mean_repeats, first_rows, sample_latents
+from gzsl_bench.stacked.layers import Linear, linear, permute_channels
+from gzsl_bench.stacked.loop import Progress, train
+from gzsl_bench.stacked.runs import lanes, per_run
+from gzsl_bench.stacked.schedule import WarmUp
+from gzsl_bench.stacked.softmax import SoftmaxClassifier
+
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "Generators",
+    "Linear",
+    "Progress",
+    "SoftmaxClassifier",
+    "StackedAdam",
+    "WarmUp",
+    "class_mean_repeats",
+    "first_rows",
+    "kl_divergence",
+    "l1_error",
+    "lanes",
+    "linear",
+    "normals",
+    "per_run",
+    "permutations",
+    "permute_channels",
+    "reparameterize",
+    "sample_latents",
+    "subsets",
+    "train",
+    "wasserstein_distance",
+]

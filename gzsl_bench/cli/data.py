@@ -1,0 +1,277 @@
+"""``gzsl-bench data``: which data sets there are, whether they are sound, and getting them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
+from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec
+
+if TYPE_CHECKING:
+    from gzsl_bench.data.gzsl import GZSLData
+
+_DATA_OPTION = click.option(
+    "--data",
+    "root",
+    type=click.Path(path_type=Path),
+    help="Folder with one folder per data set [default: GZSL_BENCH_DATA, or a per-user folder].",
+)
+_JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("data")
+def data_group() -> None:
+    """List, check and download data sets."""
+
+
+@data_group.command("list")
+@_DATA_OPTION
+@_JSON_OPTION
+def list_command(root: Path | None, as_json: bool) -> None:
+    """List the data sets and the variants of them that are on this machine."""
+    from gzsl_bench.data.places import embeddings, feature_sets, present, resolve_root
+
+    found = resolve_root(root)
+    specs = _specs()
+    rows: list[dict[str, Any]] = []
+    for name, spec in _with_folders(specs, present(found)).items():
+        folder = found / name if found is not None else None
+        there = folder is not None and folder.is_dir()
+        absent = _missing(spec, found)
+        rows.append(
+            {
+                "name": name,
+                "registered": name in specs,
+                "ready": not absent,
+                "features": [*feature_sets(folder)] if folder and there else _own(spec, absent),
+                "attributes": [*embeddings(folder)] if folder and there else [],
+                "default": {"features": spec.features, "attributes": spec.attributes},
+                "folder": str(folder) if there else None,
+                "missing": [{"path": file.path, "hint": file.hint} for file in absent],
+                "summary": spec.summary,
+                "citation": spec.citation,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps({"data": str(found) if found else None, "datasets": rows}, indent=2))
+        return
+    shown = [
+        {
+            "data set": row["name"],
+            "ready": "yes" if row["ready"] else "other features" if row["features"] else "no",
+            "feature sets": ", ".join(row["features"]) or "-",
+            "class embeddings": ", ".join(row["attributes"]) or "-",
+            "summary": row["summary"],
+        }
+        for row in rows
+    ]
+    _print_table(shown)
+    click.echo(f"data folder: {found or 'none (give --data or set GZSL_BENCH_DATA)'}", err=True)
+
+
+@data_group.command("check")
+@click.argument("names", nargs=-1)
+@click.option("--features", help="Feature set [default: every one found].")
+@click.option("--attributes", help="Class embedding [default: the data set's own].")
+@_DATA_OPTION
+@_JSON_OPTION
+@click.pass_context
+def check_command(
+    context: click.Context,
+    names: tuple[str, ...],
+    features: str | None,
+    attributes: str | None,
+    root: Path | None,
+    as_json: bool,
+) -> None:
+    """Load data sets, check everything that can be checked, and print what they are.
+
+    Without NAMES: every data set whose files are there.  Exits with 2 if one is unsound.
+    """
+    from gzsl_bench.data.cache import default_cache
+    from gzsl_bench.data.places import present, resolve_root
+
+    found = resolve_root(root)
+    specs = _with_folders(_specs(), present(found))
+    if not names:
+        # Generated data is made to be right; making it takes seconds.
+        names = tuple(n for n, s in specs.items() if n != "synthetic" and _variants(s, found))
+    rows: list[dict[str, Any]] = []
+    failures: list[GzslBenchError] = []
+    for name in names:
+        if name not in specs and not (found is not None and (found / name).is_dir()):
+            raise SuiteError(unknown_name("data set", name, specs))
+        spec = specs.get(name) or _folder_spec(name)
+        for variant in [features] if features else _variants(spec, found) or [spec.features]:
+            request = DatasetRequest(
+                name, found, variant, attributes or spec.attributes, default_cache()
+            )
+            try:
+                rows.append(_describe(_load(spec, request)))
+            except GzslBenchError as error:
+                failures.append(error)
+    _show_checked(rows, as_json)
+    if len(failures) == 1:
+        raise failures[0]
+    for failure in failures:
+        click.echo(f"error: {failure}", err=True)
+    if failures:
+        context.exit(2)
+
+
+@data_group.command("get")
+@click.argument("names", nargs=-1)
+@click.option("--url", help="Address of the archive [default: the public one].")
+@click.option("--replace", is_flag=True, help="Overwrite files that differ from the archive's.")
+@_DATA_OPTION
+def get_command(names: tuple[str, ...], url: str | None, replace: bool, root: Path | None) -> None:
+    """Download data sets of the public archive (several GB; resumes where it stopped).
+
+    Without NAMES: CUB, SUN, AWA1, AWA2 and APY.
+    """
+    import os
+
+    from filelock import FileLock
+
+    from gzsl_bench.data.archive import extract
+    from gzsl_bench.data.download import DOWNLOADS_FOLDER, fetch
+    from gzsl_bench.data.known import KNOWN, XLSA17_URL
+    from gzsl_bench.data.places import DATA_VARIABLE, default_root, plain_name
+
+    chosen = dict.fromkeys(names or [n for n, known in KNOWN.items() if known.url == XLSA17_URL])
+    by_url: dict[str, list[str]] = {}
+    for name in chosen:
+        if url is None and name not in KNOWN:
+            raise SuiteError(unknown_name("public data set", name, KNOWN))
+        by_url.setdefault(url or KNOWN[name].url, []).append(plain_name(name, "the data set"))
+    named = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    target = (named or default_root()).expanduser()
+    downloads = target / DOWNLOADS_FOLDER
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{downloads} cannot be made ({error.strerror or error})") from None
+    with FileLock(downloads / "lock"):
+        for address, wanted in by_url.items():
+            click.echo(f"{address} -> {target}", err=True)
+            archive, digest = fetch(address, target, _Progress())
+            result = extract(archive, target, wanted, replace=replace)
+            click.echo(
+                f"{', '.join(wanted)}: {len(result.written)} files unpacked, "
+                f"{len(result.kept)} were there; sha256 {digest}; the archive is kept as {archive}",
+                err=True,
+            )
+            for path in (*result.written, *result.kept):
+                click.echo(str(target / path))
+
+
+class _Progress:
+    """Percent and megabytes on stderr; one line only where it is a terminal."""
+
+    def __init__(self) -> None:
+        self._shown = -1
+
+    def __call__(self, there: int, total: int | None) -> None:
+        tenth = there * 10 // total if total else there >> 27
+        done = total is not None and there >= total
+        terminal = sys.stderr.isatty()
+        if not terminal and tenth == self._shown:
+            return
+        self._shown = tenth
+        share = f" of {total / 1e6:.0f}" if total else ""
+        line = f"{there / 1e6:.0f}{share} MB"
+        click.echo(f"\r{line}" if terminal else line, err=True, nl=done or not terminal)
+
+
+def _specs() -> dict[str, DatasetSpec]:
+    from gzsl_bench.hooks.manager import load_plugins
+
+    return dict(load_plugins().datasets)
+
+
+def _folder_spec(name: str) -> DatasetSpec:
+    from gzsl_bench.builtin.datasets import folder_spec
+
+    return folder_spec(name)
+
+
+def _with_folders(
+    specs: Mapping[str, DatasetSpec], folders: Iterable[str]
+) -> dict[str, DatasetSpec]:
+    """Registered data sets, then folders that have the shape of one."""
+    return {**{name: _folder_spec(name) for name in folders if name not in specs}, **specs}
+
+
+def _missing(spec: DatasetSpec, root: Path | None, features: str | None = None) -> list[Any]:
+    asked = DatasetRequest(spec.name, root, features or spec.features, spec.attributes)
+    return list(spec.missing(asked))
+
+
+def _own(spec: DatasetSpec, absent: Sequence[Any]) -> list[str]:
+    """Data that needs no files has the feature set it names."""
+    return [] if absent else [spec.features]
+
+
+def _variants(spec: DatasetSpec, root: Path | None) -> list[str]:
+    """Feature sets of ``spec`` that could be loaded now."""
+    from gzsl_bench.data.places import feature_sets
+
+    there = [*feature_sets(root / spec.name)] if root is not None else []
+    if not there and not _missing(spec, root):
+        return [spec.features]
+    return [name for name in there if not _missing(spec, root, name)]
+
+
+def _load(spec: DatasetSpec, request: DatasetRequest) -> GZSLData:
+    from gzsl_bench.data.checks import check_data
+    from gzsl_bench.data.identity import identify
+
+    absent = list(spec.missing(request))
+    if absent:
+        lines = [f"{spec.name} cannot be loaded, since files are missing:"]
+        raise DataError("\n".join([*lines, *(f"  {file.path}: {file.hint}" for file in absent)]))
+    return identify(check_data(spec.load(request), "its plugin"))
+
+
+def _describe(data: GZSLData) -> dict[str, Any]:
+    return {
+        "data set": data.name,
+        "features": data.feature_set,
+        "attributes": data.attribute_set,
+        "images": len(data.labels),
+        "D": int(data.features.shape[1]),
+        "A": int(data.attributes.shape[1]),
+        "seen": int(data.seen.size),
+        "unseen": int(data.unseen.size),
+        "trainval": int(data.trainval.size),
+        "test_seen": int(data.test_seen.size),
+        "test_unseen": int(data.test_unseen.size),
+        "folds": len(data.folds),
+        "split hash": data.provenance.get("split_hashes", {}).get("trainval", "-"),
+        "lists": data.provenance.get("lists", "-"),
+        "fingerprint": data.fingerprint,
+        "warnings": list(data.warnings),
+    }
+
+
+def _show_checked(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        _print_table([{**row, "warnings": len(row["warnings"])} for row in rows])
+    for row in rows:
+        for text in row["warnings"]:
+            click.echo(f"warning: {row['data set']} ({row['features']}): {text}", err=True)
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    from tabulate import tabulate
+
+    if rows:
+        click.echo(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))

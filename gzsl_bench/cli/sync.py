@@ -1,0 +1,124 @@
+"""``gzsl-bench sync`` and ``gzsl-bench ui``: MLflow made equal to the records, and looked at."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+import click
+
+_OUT = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("gzsl-results"),
+    show_default=True,
+    help="Results folder.",
+)
+_TRACKING = click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="MLflow store or server [default: MLFLOW_TRACKING_URI, or DIR/mlflow.db].",
+)
+
+
+@click.command("sync")
+@click.argument("suite")
+@_OUT
+@_TRACKING
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool) -> None:
+    """Make MLflow show exactly the records of SUITE (a suite file, or a suite's name).
+
+    Needs neither the data nor the plugins that made the records, and may be repeated at will: what
+    is right stays, what is missing, half-written or out of date is written anew.
+    """
+    from gzsl_bench.errors import TrackingError
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.tracking import resolve_uri, sync
+    from gzsl_bench.tracking.address import masked
+
+    store = RecordStore(out)
+    resolved = recall(store.layout, suite)
+    uri = resolve_uri(tracking_uri, store.layout)
+    if uri is None:
+        raise TrackingError("sync needs an MLflow store, but the tracking URI is none")
+    report = sync(uri, resolved, store)
+    if as_json:
+        click.echo(json.dumps({**asdict(report), "uri": masked(uri), "suite": resolved.name}))
+    click.echo(
+        f"MLflow at {masked(uri)} shows {report.mirrored} of {len({c.key for c in resolved.cells})}"
+        f" cells of {resolved.name}: {report.created} created, {report.repaired} repaired,"
+        f" {report.removed} removed, {report.unchanged} unchanged",
+        err=True,
+    )
+
+
+@click.command("ui")
+@click.argument("suite", required=False)
+@_OUT
+@_TRACKING
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=5000, show_default=True,
+    help="Where to serve; 0 picks a free port.",
+)  # fmt: skip
+@click.option(
+    "--host", default="127.0.0.1", show_default=True,
+    help="Address to listen on; the page asks for no password.",
+)  # fmt: skip
+def ui_command(
+    suite: str | None, out: Path, tracking_uri: str | None, port: int, host: str
+) -> None:
+    """Open MLflow on the results, at SUITE's experiment if one is named; Ctrl-C ends it."""
+    from gzsl_bench.errors import TrackingError
+    from gzsl_bench.records.layout import Layout
+    from gzsl_bench.tracking import resolve_uri, server
+    from gzsl_bench.tracking.address import is_server, masked
+
+    layout = Layout(out)
+    uri = resolve_uri(tracking_uri, layout)
+    if uri is None:
+        raise TrackingError("ui needs an MLflow store, but the tracking URI is none")
+    name = None if suite is None else _suite_name(suite)
+    if is_server(uri):
+        page = server.experiment_page(uri, name) if name else None
+        click.echo(f"MLflow is at {masked(page or uri)}", err=True)
+        return
+    stopped = _on_terminate()
+    try:
+        with server.serving(uri, layout, host, port) as (url, running):
+            page = server.experiment_page(url, name) if name else None
+            if name and page is None:
+                click.echo(f"The store has no experiment {name!r} yet: gzsl-bench sync", err=True)
+            click.echo(f"MLflow is at {page or url} (Ctrl-C ends it)", err=True)
+            status = running.wait()
+        raise TrackingError(f"MLflow's server ended by itself with status {status}")
+    except KeyboardInterrupt:
+        click.echo("MLflow's server has ended." if not stopped.is_set() else "Stopped.", err=True)
+
+
+def _suite_name(suite: str) -> str:
+    """A suite file's name, or the name itself."""
+    from gzsl_bench.suite.yamlfile import read_yaml
+
+    path = Path(suite)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return str(read_yaml(path).content.get("name"))
+    return suite
+
+
+def _on_terminate() -> threading.Event:
+    """Let SIGTERM end the server as Ctrl-C does: its processes must not outlive us."""
+    told = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        told.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+    return told

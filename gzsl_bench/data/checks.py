@@ -1,0 +1,181 @@
+"""Checks on a split that hold for every data set, whoever made it; one sentence per failure.
+
+Rows and classes are named as the source counts them: from 1 in xlsa17 files, from 0 in arrays that
+a plugin hands over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gzsl_bench.data.gzsl import GZSLData
+from gzsl_bench.data.identity import row_chunks
+from gzsl_bench.errors import DataError
+
+Rows = NDArray[np.int64]
+#: The three parts of a Proposed Split, in the order of the task.
+PARTS = ("trainval", "test_seen", "test_unseen")
+
+
+def check_finite(features: NDArray[np.generic], what: str) -> None:
+    """Refuse NaN and Inf in ``features`` [N, D], read in blocks of rows."""
+    width = features.shape[1] * features.dtype.itemsize
+    for part in row_chunks(features.shape[0], width):
+        block = features[part]
+        if not np.isfinite(block).all():
+            row = part.start + int(np.argmax(~np.isfinite(block).all(axis=1)))
+            raise DataError(
+                f"{what} holds NaN or Inf (first in image {row + 1} of {features.shape[0]}), "
+                "but every feature must be a finite float32 number"
+            )
+
+
+def check_split(
+    labels: NDArray[np.int64],
+    parts: Mapping[str, Rows],
+    num_classes: int,
+    where: str,
+    *,
+    keys: Mapping[str, str] | None = None,
+    base: int = 1,
+    class_name: Callable[[int], str] | None = None,
+) -> None:
+    """Refuse a split that cannot be right.
+
+    Args:
+        labels: [N] 0-based class ids, already known to lie within the classes.
+        parts: 0-based row numbers of each of :data:`PARTS`.
+        num_classes: C.
+        where: what the split was read from, for the messages.
+        keys: how the source calls the parts.
+        base: what the source counts from, 1 in MATLAB files.
+        class_name: how to call class ``c`` in a message.
+
+    Raises:
+        DataError: the first thing that is wrong.
+    """
+    keys = keys or {part: part for part in PARTS}
+    call = class_name or (lambda c: f"class {c + base}")
+    count = len(labels)
+    _check_range(parts, count, where, keys, base)
+    for part in PARTS:
+        values, times = np.unique(parts[part], return_counts=True)
+        if (times > 1).any():
+            row = int(values[np.argmax(times > 1)]) + base
+            raise DataError(
+                f"{keys[part]} in {where} lists row {row} {times.max()} times, "
+                "but each row may be listed once"
+            )
+    for first, second in (PARTS[:2], PARTS[::2], PARTS[1:]):
+        both = np.intersect1d(parts[first], parts[second])
+        if both.size:
+            raise DataError(
+                f"{keys[first]} and {keys[second]} in {where} overlap in {both.size} rows (row "
+                f"{int(both[0]) + base}, for one), but training and test rows must be disjoint"
+            )
+    trained = np.unique(labels[parts["trainval"]])
+    seen = np.unique(labels[parts["test_seen"]])
+    unseen = np.unique(labels[parts["test_unseen"]])
+    for c in np.setdiff1d(seen, trained)[:1]:
+        raise DataError(
+            f"{call(int(c))} has rows in {keys['test_seen']} but none in {keys['trainval']} "
+            f"({where}), but a seen class needs training rows"
+        )
+    for c in np.intersect1d(unseen, trained)[:1]:
+        raise DataError(
+            f"{call(int(c))} has rows in {keys['test_unseen']} and in {keys['trainval']} "
+            f"({where}), but an unseen class may have no training rows"
+        )
+    tested = np.union1d(seen, unseen)
+    for c in np.setdiff1d(np.arange(num_classes), tested)[:1]:
+        raise DataError(
+            f"{call(int(c))} has no test image in {where}, so its accuracy cannot be computed; "
+            "every class must occur in a test part"
+        )
+
+
+def _check_range(
+    parts: Mapping[str, Rows], count: int, where: str, keys: Mapping[str, str], base: int
+) -> None:
+    low = min((int(parts[part].min(initial=0)) for part in PARTS), default=0)
+    if base == 1 and low == -1:
+        part = next(part for part in PARTS if parts[part].min(initial=0) == -1)
+        raise DataError(
+            f"{keys[part]} in {where} counts rows from 0, but the file format counts them from 1; "
+            "a 0-based file must be shifted by one"
+        )
+    for part in PARTS:
+        rows = parts[part]
+        if rows.size == 0:
+            raise DataError(
+                f"{keys[part]} in {where} is empty, but every part needs at least one row"
+            )
+        outside = rows[(rows < 0) | (rows >= count)]
+        if outside.size:
+            raise DataError(
+                f"{keys[part]} in {where} lists row {int(outside[0]) + base}, but there are "
+                f"{count} images, so rows run from {base} to {count - 1 + base}"
+            )
+
+
+def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
+    """Refuse a data object that breaks the contract, wherever it came from.
+
+    Meant for data of third-party plugins; the readers in here check while they read.
+
+    Args:
+        data: the object.
+        origin: who made it, for the messages.
+
+    Returns:
+        ``data`` itself.
+
+    Raises:
+        DataError: the first thing that is wrong.
+    """
+    where = f"data set {data.name!r} of {origin}"
+    expected = (
+        ("features", data.features, 2, "float32"),
+        ("labels", data.labels, 1, "int64"),
+        ("attributes", data.attributes, 2, "float64"),
+        *((part, getattr(data, part), 1, "int64") for part in PARTS),
+    )
+    for name, array, dimensions, dtype in expected:
+        if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype != dtype:
+            kind = getattr(array, "dtype", type(array).__name__)
+            raise DataError(
+                f"{name} of {where} has type {kind} and shape {np.shape(array)}, "
+                f"but a {dimensions}-d {dtype} array is needed"
+            )
+    if len(data.features) != len(data.labels):
+        raise DataError(
+            f"{where} has {len(data.features)} rows of features but {len(data.labels)} labels, "
+            "but each row needs one label"
+        )
+    outside = data.labels[(data.labels < 0) | (data.labels >= data.num_classes)]
+    if outside.size:
+        raise DataError(
+            f"labels of {where} hold {outside[0]}, but there are {data.num_classes} classes, so "
+            f"labels run from 0 to {data.num_classes - 1}"
+        )
+    if not np.isfinite(data.attributes).all():
+        raise DataError(f"attributes of {where} hold NaN or Inf, but must be finite numbers")
+    if data.class_names is not None and len(data.class_names) != data.num_classes:
+        raise DataError(
+            f"{where} has {len(data.class_names)} class names for {data.num_classes} classes"
+        )
+    parts = {part: getattr(data, part) for part in PARTS}
+    check_split(data.labels, parts, data.num_classes, where, base=0)
+    check_finite(data.features, f"features of {where}")
+    for number, fold in enumerate(data.folds, start=1):
+        both = np.intersect1d(fold.train, fold.val)
+        strange = np.setdiff1d(np.concatenate([fold.train, fold.val]), data.seen)
+        if both.size or strange.size or not fold.train.size or not fold.val.size:
+            raise DataError(
+                f"validation fold {number} of {where} must consist of two disjoint, non-empty sets "
+                "of seen classes"
+            )
+    return data

@@ -1,0 +1,255 @@
+"""The class side of an xlsa17 folder: names, class text files, validation folds, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gzsl_bench.data.gzsl import ClassFold
+from gzsl_bench.data.matfile import numeric, read_mat, texts
+from gzsl_bench.data.places import SPLITS_FILE, embedding_source
+from gzsl_bench.errors import DataError
+
+#: The numbers that trainclasses and valclasses files carry in the public archive.
+FOLDS = (1, 2, 3)
+
+
+def read_class_file(path: Path) -> tuple[str, ...] | None:
+    """Names in a class text file, one a line; None where there is no such file.
+
+    Raises:
+        DataError: the file is no text, is empty, or lists a name twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text ({error})") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise DataError(f"{path} is empty, but one class name a line is needed")
+    _refuse_twice(names, path)
+    return names
+
+
+def _refuse_twice(names: Sequence[str], where: Path) -> None:
+    met: set[str] = set()
+    for name in names:
+        if name in met:
+            raise DataError(f"{where} lists the class {name!r} twice, but names must be unique")
+        met.add(name)
+
+
+def class_names(folder: Path, cell: NDArray[Any] | None) -> tuple[str, ...] | None:
+    """[C] class names from ``allclasses_names`` or allclasses.txt; None where there is neither.
+
+    Raises:
+        DataError: both exist and differ; class ids would then mean two things.
+    """
+    path = folder / "allclasses.txt"
+    listed = read_class_file(path)
+    if cell is None:
+        return listed
+    names = texts(cell, "allclasses_names", folder / SPLITS_FILE)
+    _refuse_twice(names, folder / SPLITS_FILE)
+    if listed is not None and listed != names:
+        if len(listed) != len(names):
+            what = f"has {len(listed)} classes but allclasses_names has {len(names)}"
+        else:
+            at = next(i for i, (a, b) in enumerate(zip(listed, names, strict=True)) if a != b)
+            what = f"calls class {at + 1} {listed[at]!r} but allclasses_names says {names[at]!r}"
+        raise DataError(
+            f"{path} {what} in {folder / SPLITS_FILE}; both must list the same classes in one order"
+        )
+    return names
+
+
+def read_folds(
+    folder: Path, names: Sequence[str] | None, seen: NDArray[np.int64], unseen: NDArray[np.int64]
+) -> tuple[tuple[ClassFold, ...], tuple[str, ...]]:
+    """Check the class text files against the splits and read the validation folds.
+
+    Args:
+        folder: the data set's folder.
+        names: [C] class names, or None.
+        seen: ids of the classes with training rows.
+        unseen: ids of the other classes.
+
+    Returns:
+        The folds that the folder ships, and warnings.
+
+    Raises:
+        DataError: a file contradicts the splits or another file.
+    """
+    stems = ["trainvalclasses", "testclasses"]
+    stems += [f"{side}classes{number}" for number in FOLDS for side in ("train", "val")]
+    there = {stem: listed for stem in stems if (listed := _listed(folder, stem)) is not None}
+    if not there:
+        return (), ()
+    if names is None:
+        return (), (
+            f"{folder} has class text files but neither allclasses_names nor allclasses.txt, so "
+            "they cannot be matched to class numbers and its validation folds are not used",
+        )
+    ids = {name: number for number, name in enumerate(names)}
+    sets = {stem: _ids(folder / f"{stem}.txt", listed, ids) for stem, listed in there.items()}
+    for stem, classes, what in (
+        ("trainvalclasses", seen, "has training rows"),
+        ("testclasses", unseen, "has no training rows"),
+    ):
+        if stem in sets:
+            _same(folder / f"{stem}.txt", sets[stem], classes, names, what)
+    folds = []
+    for number in FOLDS:
+        pair = [f"trainclasses{number}", f"valclasses{number}"]
+        have = [stem for stem in pair if stem in sets]
+        if len(have) == 1:
+            lacks = next(stem for stem in pair if stem not in sets)
+            raise DataError(
+                f"{folder} has {have[0]}.txt but no {lacks}.txt, but a fold needs both files"
+            )
+        if have:
+            folds.append(_fold(folder, number, sets[pair[0]], sets[pair[1]], names, seen))
+    return tuple(folds), ()
+
+
+def _listed(folder: Path, stem: str) -> tuple[str, ...] | None:
+    return read_class_file(folder / f"{stem}.txt")
+
+
+def _ids(path: Path, listed: Sequence[str], ids: dict[str, int]) -> NDArray[np.int64]:
+    for name in listed:
+        if name not in ids:
+            raise DataError(
+                f"{path} lists {name!r}, which is none of the {len(ids)} classes of the data set"
+            )
+    return np.array([ids[name] for name in listed], dtype=np.int64)
+
+
+def _same(
+    path: Path,
+    listed: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    names: Sequence[str],
+    what: str,
+) -> None:
+    for c in np.setdiff1d(listed, classes)[:1]:
+        raise DataError(
+            f"{path} contradicts the splits in {SPLITS_FILE}: it lists {names[int(c)]!r}, of which "
+            f"it is not true that it {what}"
+        )
+    for c in np.setdiff1d(classes, listed)[:1]:
+        raise DataError(
+            f"{path} contradicts the splits in {SPLITS_FILE}: it lacks {names[int(c)]!r}, "
+            f"which {what}"
+        )
+
+
+def _fold(
+    folder: Path,
+    number: int,
+    train: NDArray[np.int64],
+    val: NDArray[np.int64],
+    names: Sequence[str],
+    seen: NDArray[np.int64],
+) -> ClassFold:
+    files = f"trainclasses{number}.txt and valclasses{number}.txt in {folder}"
+    for c in np.intersect1d(train, val)[:1]:
+        raise DataError(f"{files} both list {names[int(c)]!r}, but must be disjoint")
+    for c in np.setdiff1d(np.concatenate([train, val]), seen)[:1]:
+        raise DataError(
+            f"{files} list {names[int(c)]!r}, which has no training rows, but a validation fold "
+            "may consist of seen classes only"
+        )
+    return ClassFold(train=np.sort(train), val=np.sort(val))
+
+
+def read_embedding(
+    folder: Path, attributes: str, num_classes: int | None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """The class embedding [C, A] as float64, and warnings.
+
+    Args:
+        folder: the data set's folder.
+        attributes: a key of att_splits.mat (classes are columns), ``FILE.mat:KEY`` or ``FILE.npy``
+            (the side as long as C is the classes).
+        num_classes: C, or None where only the columns of att_splits.mat can tell.
+
+    Raises:
+        DataError: missing, unreadable, in the wrong orientation, or with NaN or Inf.
+    """
+    path, key = embedding_source(folder, attributes)
+    if key is None:
+        raw, what = _read_npy(path), str(path)
+    else:
+        raw, what = numeric(read_mat(path, [key])[key], key, path), f"{key} in {path}"
+    if raw.ndim != 2 or 0 in raw.shape:
+        raise DataError(
+            f"{what} has shape {raw.shape}, but a matrix with one vector a class is needed"
+        )
+    rows = _class_rows(raw, what, num_classes, in_splits=path.name == SPLITS_FILE)
+    matrix = np.ascontiguousarray(rows, dtype=np.float64)
+    if not np.isfinite(matrix).all():
+        c = int(np.argmax(~np.isfinite(matrix).all(axis=1)))
+        raise DataError(f"{what} holds NaN or Inf (first for class {c + 1}), but must be finite")
+    return matrix, _twins(matrix, what)
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        raw = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; put the class embedding there") from None
+    except (OSError, ValueError, EOFError) as error:
+        cause = " ".join(str(error).split())[:100]
+        raise DataError(f"{path} is no plain .npy array of numbers ({cause})") from None
+    if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "iufb":
+        raise DataError(f"{path} is no plain .npy array of real numbers")
+    return raw
+
+
+def _class_rows(
+    raw: NDArray[Any], what: str, num_classes: int | None, *, in_splits: bool
+) -> NDArray[Any]:
+    rows, columns = raw.shape
+    if in_splits:
+        if num_classes is None or columns == num_classes:
+            return raw.T
+        if rows == num_classes:
+            raise DataError(
+                f"{what} has shape {raw.shape} with one class a row, but the file format has one "
+                "class a column; save the transposed matrix"
+            )
+        raise DataError(
+            f"{what} has {columns} columns but there are {num_classes} classes, "
+            "but each column is the vector of one class"
+        )
+    if rows == columns == num_classes:
+        raise DataError(
+            f"{what} has shape {raw.shape} for {num_classes} classes, so rows and columns cannot "
+            f"be told apart; put it into {SPLITS_FILE} under a key of its own, where columns are "
+            "classes"
+        )
+    if rows == num_classes:
+        return raw
+    if columns == num_classes:
+        return raw.T
+    raise DataError(f"{what} has shape {raw.shape}, but one side must be the {num_classes} classes")
+
+
+def _twins(matrix: NDArray[np.float64], what: str) -> tuple[str, ...]:
+    """A warning where two classes have one embedding: no method can tell them apart."""
+    met: dict[bytes, int] = {}
+    for c, row in enumerate(matrix):
+        first = met.setdefault(row.tobytes(), c)
+        if first != c:
+            return (
+                f"{what} gives classes {first + 1} and {c + 1} the same vector, "
+                "so no method can tell them apart",
+            )
+    return ()

@@ -1,0 +1,105 @@
+"""The feature file: from ``features`` (D, N) in MATLAB to [N, D] float32 rows, with a cache."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gzsl_bench.data import cache as store
+from gzsl_bench.data.checks import check_finite
+from gzsl_bench.data.identity import ArrayHasher, row_chunks
+from gzsl_bench.data.matfile import check_mat, numeric, read_mat, vector
+from gzsl_bench.errors import DataError
+
+#: Grows whenever the conversion gives other bytes or checks more: old cache entries then rest.
+_CONVERSION = "xlsa17/1"
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureFile:
+    """A feature file as rows.
+
+    Attributes:
+        features: [N, D] float32, finite; memory-mapped and read-only where it came from a cache.
+        labels: [N] int64 as in the file, counted from 1, not checked against any class list.
+        digest: ``identity.array_digest`` of the features.
+        warnings: why no cache was used, where one was asked for.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    digest: str
+    warnings: tuple[str, ...] = ()
+
+
+def load_features(path: Path, cache: Path | None) -> FeatureFile:
+    """Read a feature file, or open its converted copy.
+
+    Raises:
+        DataError: the file is missing, damaged, in the wrong orientation, or holds NaN or Inf.
+    """
+    if cache is None:
+        return _convert(path)
+    check_mat(path)
+    before = path.stat()
+    content = store.content_digest(cache, path, _CONVERSION)
+    entry = store.open_entry(cache, content)
+    if entry is not None:
+        return FeatureFile(entry.features, entry.labels, entry.digest)
+    loaded = _convert(path)
+    if store.stat_key(path.stat()) != store.stat_key(before):
+        raise DataError(f"{path} was changed while it was being read; start again")
+    try:
+        entry = store.write_entry(
+            cache, content, loaded.features, loaded.labels, loaded.digest, source=os.fspath(path)
+        )
+    except OSError as error:
+        note = (
+            f"the cache folder {cache} cannot be used ({error.strerror or error}), so {path} is "
+            "converted in memory each time; choose another with GZSL_BENCH_CACHE"
+        )
+        return FeatureFile(loaded.features, loaded.labels, loaded.digest, (note,))
+    return FeatureFile(entry.features, entry.labels, entry.digest)
+
+
+def _convert(path: Path) -> FeatureFile:
+    content = read_mat(path, ["features", "labels"])
+    labels = vector(content["labels"], "labels", path)
+    raw = numeric(content["features"], "features", path)
+    features = _rows(raw, len(labels), path)
+    del content, raw
+    hasher = ArrayHasher(features.shape, "float32")
+    for part in row_chunks(features.shape[0], 4 * features.shape[1]):
+        hasher.update(features[part])
+    return FeatureFile(features, labels, hasher.hexdigest())
+
+
+def _rows(raw: NDArray[Any], count: int, path: Path) -> NDArray[np.float32]:
+    """[N, D] float32 from (D, N); integers and doubles are converted block by block."""
+    shape = raw.shape
+    if raw.ndim != 2 or 0 in shape:
+        raise DataError(
+            f"features in {path} have shape {shape}, but (dimensions, images) is needed"
+        )
+    if shape[1] != count:
+        if shape[0] == count:
+            raise DataError(
+                f"features in {path} have shape {shape} with one image a row, but the file format "
+                "has one image a column; save the transposed matrix"
+            )
+        raise DataError(
+            f"features in {path} have {shape[1]} columns but labels have {count} entries, "
+            "but each column is one image with one label"
+        )
+    rows = np.empty((shape[1], shape[0]), np.float32)
+    # A double beyond float32's range becomes Inf here and is refused below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in row_chunks(shape[1], 8 * shape[0]):
+            rows[part] = raw.T[part]
+    check_finite(rows, f"features in {path}")
+    return rows

@@ -1,0 +1,198 @@
+"""Reading MATLAB 5 files, and saying in one sentence why a file cannot be read.
+
+SciPy parses numbers and text only; nothing in a .mat file is ever executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gzsl_bench.errors import DataError
+
+_HEADER = 128
+_COMPRESSED, _MATRIX = 15, 14
+_AGAIN = "download or copy it again"
+
+#: First bytes that give away what a file really is.
+_DISGUISES = (
+    (b"PK\x03\x04", "a zip archive, not a MAT file; unpack it first"),
+    (b"\x93NUMPY", "a NumPy array, not a MAT file; save it with scipy.io.savemat"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the MAT file itself; run git lfs pull"),
+    (b"\x1f\x8b", "a gzip file, not a MAT file; unpack it first"),
+    (b"\x80\x02", "a Python pickle, which is never loaded; save it with scipy.io.savemat"),
+    (b"\x80\x03", "a Python pickle, which is never loaded; save it with scipy.io.savemat"),
+    (b"\x80\x04", "a Python pickle, which is never loaded; save it with scipy.io.savemat"),
+)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of a MAT file, as its header describes it."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+
+
+def check_mat(path: Path) -> None:
+    """Refuse ``path`` unless it is a complete MATLAB 5 file; reads a few bytes per variable.
+
+    Raises:
+        DataError: missing, empty, not a MAT file, version 7.3, or truncated.
+    """
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise DataError(f"{path} is a folder, but a MAT file is needed there")
+        with path.open("rb") as file:
+            head = file.read(_HEADER)
+            _check_head(path, head, size)
+            _check_elements(path, file.fileno(), head, size)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; put the MAT file there") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
+
+
+def _check_head(path: Path, head: bytes, size: int) -> None:
+    if size == 0:
+        raise DataError(f"{path} is empty, but a MAT file is needed there; {_AGAIN}")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body", b"<!--")):
+        raise DataError(
+            f"{path} is an HTML page saved under the name of a MAT file, probably the error page "
+            f"of a failed download; {_AGAIN}"
+        )
+    for magic, what in _DISGUISES:
+        if head.startswith(magic):
+            raise DataError(f"{path} is {what}")
+    if head.startswith((b"\x89HDF", b"MATLAB 7.3")):
+        raise DataError(
+            f"{path} is a MATLAB 7.3 (HDF5) file, but the format is MATLAB 5; "
+            "save it in MATLAB with save(..., '-v7') or with scipy.io.savemat"
+        )
+    if not head.startswith(b"MATLAB 5.0") or (len(head) == _HEADER and head[126:] not in _ENDIAN):
+        raise DataError(
+            f"{path} is not a MATLAB 5 file: its first bytes are {head[:12]!r}; "
+            "save it in MATLAB with save(..., '-v7') or with scipy.io.savemat"
+        )
+    if len(head) < _HEADER:
+        raise DataError(f"{path} is truncated: its header has {len(head)} of 128 bytes; {_AGAIN}")
+
+
+_ENDIAN = {b"IM": "<u4", b"MI": ">u4"}
+
+
+def _check_elements(path: Path, descriptor: int, head: bytes, size: int) -> None:
+    """Walk the tags of the top-level elements: a cut file ends before its last element does."""
+    kind = np.dtype(_ENDIAN[head[126:]])
+    offset = _HEADER
+    while offset < size:
+        tag = os.pread(descriptor, 8, offset)
+        end = offset + 8
+        if len(tag) == 8:
+            element, length = (int(value) for value in np.frombuffer(tag, kind))
+            if element not in (_COMPRESSED, _MATRIX):
+                raise DataError(f"{path} is damaged at byte {offset}; {_AGAIN}")
+            end += length
+        if end > size:
+            raise DataError(
+                f"{path} is truncated: it ends at byte {size} of at least {end}; {_AGAIN}"
+            )
+        offset = end
+
+
+def variables(path: Path) -> tuple[Variable, ...]:
+    """Names, shapes and classes of the variables of ``path``, without reading their values."""
+    from scipy.io import whosmat
+
+    check_mat(path)
+    try:
+        found = whosmat(str(path), appendmat=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # SciPy raises a dozen kinds on damaged files.
+        raise _damaged(path, error) from None
+    return tuple(Variable(name, tuple(shape), kind) for name, shape, kind in found)
+
+
+def read_mat(
+    path: Path, keys: Sequence[str], optional: Iterable[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """Read variables of a MATLAB 5 file as SciPy gives them (column-major, 2-D).
+
+    Args:
+        path: the file.
+        keys: variables that must be there.
+        optional: variables that may be missing; the result has no entry for a missing one.
+
+    Raises:
+        DataError: the file or a key is missing, or the file cannot be what it claims to be.
+    """
+    from scipy.io import loadmat
+
+    check_mat(path)
+    wanted = [*keys, *optional]
+    try:
+        content = loadmat(str(path), appendmat=False, variable_names=wanted)
+    except MemoryError:
+        raise
+    except Exception as error:  # SciPy raises a dozen kinds on damaged files.
+        raise _damaged(path, error) from None
+    for key in keys:
+        if key not in content:
+            there = ", ".join(sorted(variable.name for variable in variables(path)))
+            raise DataError(f"{path} has no key {key!r}; it has: {there or 'nothing'}")
+    return {key: np.asarray(content[key]) for key in wanted if key in content}
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    cause = " ".join(str(error).split())[:120] or type(error).__name__
+    return DataError(f"{path} is damaged and cannot be read ({cause}); {_AGAIN}")
+
+
+def numeric(values: NDArray[Any], key: str, path: Path) -> NDArray[Any]:
+    """``values``, if they are real numbers; a cell, text, complex or sparse value is refused."""
+    if values.dtype.kind not in "iufb":
+        raise DataError(f"{key} in {path} holds no real numbers but {values.dtype.name} values")
+    return values
+
+
+def vector(values: NDArray[Any], key: str, path: Path) -> NDArray[np.int64]:
+    """[n] whole numbers from an (n, 1) or (1, n) variable, widened before any arithmetic.
+
+    Files store indices as uint16, which would wrap around when 1 is subtracted from 0.
+    """
+    values = numeric(values, key, path)
+    if values.size and values.size != max(values.shape):
+        raise DataError(f"{key} in {path} has shape {values.shape}, but one column is needed")
+    flat = values.reshape(-1)
+    if flat.dtype.kind == "f":
+        if not np.isfinite(flat).all():
+            raise DataError(f"{key} in {path} holds NaN or Inf, but whole numbers are needed")
+        if (flat != np.floor(flat)).any() or np.abs(flat).max(initial=0) > 2**53:
+            odd = flat[(flat != np.floor(flat)) | (np.abs(flat) > 2**53)][0]
+            raise DataError(f"{key} in {path} holds {odd:g}, but whole numbers are needed")
+    elif flat.dtype.kind == "u" and flat.max(initial=0) > 2**53:
+        raise DataError(f"{key} in {path} holds {flat.max()}, which is no row or class number")
+    return flat.astype(np.int64)
+
+
+def texts(values: NDArray[Any], key: str, path: Path) -> tuple[str, ...]:
+    """Strings of a cell array or a char matrix."""
+    result = []
+    for cell in values.reshape(-1):
+        item = np.asarray(cell).reshape(-1)
+        if item.size != 1 or item.dtype.kind != "U":
+            raise DataError(
+                f"{key} in {path} must be a cell array of names, but holds {cell!r:.60}"
+            )
+        result.append(str(item[0]).strip())
+    return tuple(result)

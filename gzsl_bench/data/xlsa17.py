@@ -1,0 +1,223 @@
+"""The reader of the xlsa17 layout: a folder with a feature file, att_splits.mat and class lists.
+
+Nothing a file claims is believed: every fact that can be checked is, and what cannot be right is
+refused in one sentence.  The shipped ``train_loc`` and ``val_loc`` are never used (in the first
+version of the files they contain the seen test images); they only say which version a file is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gzsl_bench.data.checks import PARTS, check_split
+from gzsl_bench.data.classes import class_names, read_embedding, read_folds
+from gzsl_bench.data.features import load_features
+from gzsl_bench.data.gzsl import GZSLData
+from gzsl_bench.data.identity import identify, split_hash
+from gzsl_bench.data.known import (
+    KNOWN,
+    PUBLISHED_ATTRIBUTES,
+    PUBLISHED_FEATURES,
+    KnownDataset,
+)
+from gzsl_bench.data.matfile import read_mat, vector
+from gzsl_bench.data.places import (
+    SPLITS_FILE,
+    embedding_source,
+    feature_path,
+    missing,
+    plain_name,
+)
+from gzsl_bench.errors import DataError
+from gzsl_bench.hooks.dataset import DatasetRequest
+
+_KEYS = {part: f"{part}_loc" for part in PARTS}
+
+
+def load(request: DatasetRequest) -> GZSLData:
+    """Read one variant of a data set in the xlsa17 layout, checked and identified.
+
+    Args:
+        request: name, root folder, feature file, class embedding and cache.
+
+    Returns:
+        0-based, row-major data; ``provenance["lists"]`` is v1, v2, none, leaky or clean.
+
+    Raises:
+        DataError: anything is missing, damaged or contradicts itself.
+    """
+    for file in missing(request):
+        raise DataError(f"{file.path} is missing: {file.hint}")
+    assert request.root is not None
+    folder = request.root / plain_name(request.name, "the data set")
+    splits = folder / SPLITS_FILE
+    content = read_mat(
+        splits, list(_KEYS.values()), ["allclasses_names", "att", "train_loc", "val_loc"]
+    )
+    names = class_names(folder, content.get("allclasses_names"))
+    path = feature_path(folder, request.features)
+    loaded = load_features(path, request.cache)
+    num_classes = _num_classes(names, content.get("att"), loaded.labels)
+    labels = _labels(loaded.labels, num_classes, path)
+    attributes, twins = read_embedding(folder, request.attributes, num_classes)
+    parts = {part: vector(content[key], key, splits) - 1 for part, key in _KEYS.items()}
+    check_split(labels, parts, num_classes, str(splits), keys=_KEYS, class_name=_caller(names))
+    seen = np.unique(labels[parts["trainval"]])
+    unseen = np.setdiff1d(np.arange(num_classes), seen)
+    folds, notes = read_folds(folder, names, seen, unseen)
+    embedding_file = embedding_source(folder, request.attributes)[0]
+    data = GZSLData(
+        name=request.name,
+        features=loaded.features,
+        labels=labels,
+        attributes=attributes,
+        trainval=parts["trainval"],
+        test_seen=parts["test_seen"],
+        test_unseen=parts["test_unseen"],
+        class_names=names,
+        folds=folds,
+        feature_set=request.features,
+        attribute_set=request.attributes,
+        provenance={
+            "layout": "xlsa17",
+            "lists": lists_version(content, parts),
+            "files": _files(path, splits, embedding_file),
+        },
+        warnings=(*loaded.warnings, *twins, *notes, *_unused(labels, parts, splits)),
+    )
+    return identify(_compare(data, folder), loaded.digest)
+
+
+def _num_classes(
+    names: tuple[str, ...] | None, att: NDArray[Any] | None, labels: NDArray[np.int64]
+) -> int:
+    """C from the names; a file without names (FLO's) has it in the columns of ``att``."""
+    if names is not None:
+        return len(names)
+    if att is not None and att.ndim == 2:
+        return int(att.shape[1])
+    return int(labels.max(initial=0))
+
+
+def _labels(labels: NDArray[np.int64], num_classes: int, path: Path) -> NDArray[np.int64]:
+    low, high = int(labels.min()), int(labels.max())
+    if low == 0:
+        raise DataError(
+            f"labels in {path} run from 0 to {high}, but the file format counts classes from 1; "
+            "a 0-based file must be shifted by one"
+        )
+    if low < 0 or high > num_classes:
+        raise DataError(
+            f"labels in {path} run from {low} to {high}, but there are {num_classes} classes, "
+            f"so labels run from 1 to {num_classes}"
+        )
+    return labels - 1
+
+
+def _caller(names: tuple[str, ...] | None) -> Any:
+    if names is None:
+        return None
+    return lambda c: f"class {c + 1} ({names[c]})"
+
+
+def lists_version(content: Mapping[str, NDArray[Any]], parts: Mapping[str, Any]) -> str:
+    """Which version of the files this is, judged by the content of ``train_loc`` and ``val_loc``.
+
+    Source: protocol sheet, section 3.
+
+    Args:
+        content: variables of att_splits.mat, 1-based.
+        parts: 0-based rows of the three final lists.
+
+    Returns:
+        ``none`` (2019: no such keys), ``v1`` (trainval and the seen test images), ``v2`` (trainval
+        alone), else ``leaky`` (some test images) or ``clean`` (no test image, not all of trainval).
+    """
+    given = [content[key] for key in ("train_loc", "val_loc") if key in content]
+    if not given:
+        return "none"
+    rows = np.concatenate([np.asarray(item, dtype=np.float64).reshape(-1) for item in given]) - 1
+    tests = np.concatenate([parts["test_seen"], parts["test_unseen"]])
+    union = np.unique(rows)
+    trainval = np.sort(parts["trainval"])
+    if np.array_equal(union, np.union1d(trainval, parts["test_seen"])) and union.size == rows.size:
+        return "v1"
+    if np.isin(tests, union).any():
+        return "leaky"
+    return "v2" if np.array_equal(union, trainval) and union.size == rows.size else "clean"
+
+
+def _files(*paths: Path) -> dict[str, dict[str, Any]]:
+    """Sizes of the files, and md5 of all but the feature file, which the fingerprint covers."""
+    found: dict[str, dict[str, Any]] = {}
+    for position, path in enumerate(dict.fromkeys(paths)):
+        found[path.name] = {"bytes": path.stat().st_size}
+        if position:
+            content = path.read_bytes()
+            found[path.name]["md5"] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return found
+
+
+def _unused(labels: NDArray[np.int64], parts: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    used = sum(len(rows) for rows in parts.values())
+    if used == len(labels):
+        return ()
+    return (
+        f"{len(labels) - used} of {len(labels)} images are in no list of {path} and are unused",
+    )
+
+
+def _compare(data: GZSLData, folder: Path) -> GZSLData:
+    """Hold a known data set against its published counts and splits.
+
+    The published feature set must agree; another one may differ and is then marked by a warning.
+    """
+    known = KNOWN.get(data.name)
+    if known is None:
+        return data
+    published = data.feature_set == PUBLISHED_FEATURES
+    found = contradictions(data, known)
+    if found and published:
+        raise DataError(
+            f"{folder} {found[0]}; these are not the published files, so give the folder another "
+            "name or download them again"
+        )
+    notes = tuple(f"{folder} {text}" for text in found)
+    return dataclasses.replace(data, warnings=(*data.warnings, *notes))
+
+
+def contradictions(data: GZSLData, known: KnownDataset) -> list[str]:
+    """Clauses about everything in which ``data`` differs from what is published."""
+    counts = [
+        ("images", len(data.labels), known.rows),
+        ("classes", data.num_classes, known.classes),
+        ("seen classes", data.seen.size, known.seen),
+        ("unseen classes", data.unseen.size, known.unseen),
+        ("training rows", data.trainval.size, known.trainval),
+        ("test rows of seen classes", data.test_seen.size, known.test_seen),
+        ("test rows of unseen classes", data.test_unseen.size, known.test_unseen),
+    ]
+    if data.feature_set == PUBLISHED_FEATURES:
+        counts.append(("feature dimensions", data.features.shape[1], known.dimensions))
+    if data.attribute_set == PUBLISHED_ATTRIBUTES:
+        counts.append(("attributes", data.attributes.shape[1], known.attributes))
+    found = [
+        f"has {here} {what}, but {there} are published for {known.name}"
+        for what, here, there in counts
+        if here != there
+    ]
+    for part, expected in zip(PARTS, known.hashes, strict=True):
+        actual = split_hash(getattr(data, part))
+        if actual != expected and not found:
+            found.append(
+                f"has the split hash {actual} for {_KEYS[part]}, but {expected} is published for "
+                f"{known.name}"
+            )
+    return found

@@ -1,0 +1,72 @@
+"""What workers tell the parent while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class UnitStarted:
+    """A worker has taken up a unit."""
+
+    unit: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one cell is, in the method's own unit of work."""
+
+    unit: str
+    key: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class CellEnded:
+    """A record was committed: complete or failed."""
+
+    unit: str
+    key: str
+
+
+@dataclass(frozen=True)
+class UnitEnded:
+    """A worker is done with a unit; ``interrupted`` if it was asked to stop."""
+
+    unit: str
+    interrupted: bool = False
+
+
+Event: TypeAlias = "UnitStarted | Progress | CellEnded | UnitEnded"
+Listener: TypeAlias = "Callable[[Event], None]"
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker needs to know of the machine and the command.
+
+    Attributes:
+        out: the results folder.
+        root: the data folder, or None.
+        cache: folder of converted data, or None.
+        device: ``cpu``, ``cuda`` or ``cuda:1``.
+        threads: CPU threads of one worker.
+        command: the command line, for the record.
+        git_commit: commit of the folder the command was started in, or None.
+    """
+
+    out: Path
+    root: Path | None
+    cache: Path | None
+    device: str
+    threads: int
+    command: str = ""
+    git_commit: str | None = None
+
+
+class Interrupted(BaseException):
+    """Raised inside a worker at the next report of a method after Ctrl-C."""

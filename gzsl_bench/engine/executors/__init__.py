@@ -1,0 +1,16 @@
+"""Ways to run units: in this process, or in child processes of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gzsl_bench.engine.events import Listener, WorkerSettings
+from gzsl_bench.engine.units import Unit
+
+
+class Executor(Protocol):
+    """Runs units and reports events; returns whether all of them ran, rather than a stop."""
+
+    def run(self, units: Sequence[Unit], settings: WorkerSettings, listen: Listener) -> bool:
+        """Run all units; False if the user interrupted."""

@@ -1,0 +1,108 @@
+"""What happens to a run's reports: checkpoints are scored at once, values kept for the record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gzsl_bench.engine.selection import best_test
+from gzsl_bench.hooks.metric import MetricSpec, Predictions
+from gzsl_bench.hooks.run import ScoreFunction
+from gzsl_bench.scoring.evaluate import evaluate
+from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
+
+
+class CellSink:
+    """Collects one cell's checkpoints and curves.
+
+    Of every checkpoint the predicted classes are kept; scores, which are larger, only of the last one
+    and of the best so far, which are those a selection rule can choose.
+
+    Args:
+        tests: the test rows.
+        metrics: what to compute at every checkpoint.
+        on_progress: told how far the run is.
+        should_stop: raises if the user wants to stop.
+    """
+
+    def __init__(
+        self,
+        tests: TestSet,
+        metrics: Mapping[str, MetricSpec],
+        on_progress: Callable[[int, int], None],
+        should_stop: Callable[[], None],
+    ) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.curves: dict[str, list[tuple[int, float]]] = {}
+        self._tests = tests
+        self._metrics = metrics
+        self._on_progress = on_progress
+        self._should_stop = should_stop
+        self._embeddings = EmbeddingCache()
+        self._classes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._last: Predictions | None = None
+        self._best: Predictions | None = None
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Keep training values; one that is not finite is left out, curves hold numbers."""
+        self._should_stop()
+        for name, value in values.items():
+            if math.isfinite(value):
+                self.curves.setdefault(name, []).append((step, value))
+
+    def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
+        """Score all test rows now and compute every metric."""
+        self._should_stop()
+        found = self._tests.predict(scorer, self._embeddings)
+        self.rows.append({"number": number, "metrics": evaluate(found, self._metrics)})
+        kind = np.min_scalar_type(int(max(found.seen.max(), found.unseen.max())))
+        self._classes.append(
+            (
+                found.predicted.astype(kind),
+                found.predicted_seen.astype(kind),
+                found.predicted_unseen.astype(kind),
+            )
+        )
+        self._last = found
+        if best_test(self.rows) == len(self.rows) - 1:
+            self._best = found
+
+    def progress(self, done: int, total: int) -> None:
+        """Pass the progress on."""
+        self._should_stop()
+        self._on_progress(done, total)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What ``predictions.npz`` holds; rows are test_seen, then test_unseen.
+
+        ``labels`` [N], ``seen`` [S], ``unseen`` [U], ``checkpoints`` [K]; ``predicted``,
+        ``predicted_seen``, ``predicted_unseen`` [K, N]; ``scored`` [J], the checkpoints whose scores
+        are kept, with ``best_seen`` and ``best_unseen`` [J, N].
+        """
+        assert self._last is not None
+        assert self._best is not None
+        kept = {self.rows[best_test(self.rows)]["number"]: self._best}
+        kept[self.rows[-1]["number"]] = self._last
+        columns = [np.stack(column) for column in zip(*self._classes, strict=True)]
+        return {
+            "labels": self._tests.labels,
+            "seen": self._tests.seen,
+            "unseen": self._tests.unseen,
+            "checkpoints": np.array([row["number"] for row in self.rows], dtype=np.int64),
+            "predicted": columns[0],
+            "predicted_seen": columns[1],
+            "predicted_unseen": columns[2],
+            "scored": np.array(list(kept), dtype=np.int64),
+            "best_seen": _compact([p.best_seen for p in kept.values()]),
+            "best_unseen": _compact([p.best_unseen for p in kept.values()]),
+        }
+
+
+def _compact(scores: list[np.ndarray | None]) -> np.ndarray:
+    """float32 where that loses nothing (scores computed in float32), float64 otherwise."""
+    stacked = np.stack([s for s in scores if s is not None])
+    narrow = stacked.astype(np.float32)
+    return narrow if np.array_equal(narrow.astype(np.float64), stacked) else stacked

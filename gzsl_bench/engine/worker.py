@@ -1,0 +1,266 @@
+"""The worker: loads data once, trains units, commits a record for every cell."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gzsl_bench.data.identity import identify
+from gzsl_bench.data.tasks import prepare
+from gzsl_bench.engine import environment
+from gzsl_bench.engine.events import (
+    CellEnded,
+    Interrupted,
+    Listener,
+    Progress,
+    UnitEnded,
+    UnitStarted,
+    WorkerSettings,
+)
+from gzsl_bench.engine.sink import CellSink
+from gzsl_bench.engine.units import Unit
+from gzsl_bench.errors import DataError, GzslBenchError, PluginError
+from gzsl_bench.hooks.dataset import DatasetRequest
+from gzsl_bench.hooks.method import BatchedMethod
+from gzsl_bench.hooks.run import Run
+from gzsl_bench.hooks.streams import generator
+from gzsl_bench.hooks.task import Task
+from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.scoring.predict import TestSet
+from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.resolve import dataset_spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from gzsl_bench.hooks.manager import Registry
+
+#: Characters of a cell's log that its record keeps; the tail is what explains a failure.
+LOG_TAIL = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """One data set variant on the device, ready to train on and to score with."""
+
+    task: Task
+    test_features: torch.Tensor
+    test_labels: np.ndarray
+
+
+@dataclass
+class Worker:
+    """Trains units one after the other; keeps the last data set on the device between them.
+
+    Attributes:
+        registry: the plugins.
+        settings: paths and device.
+        tell: receives events.
+        should_stop: whether the user asked to stop.
+        read_log: text printed since the unit began, for the records.
+    """
+
+    registry: Registry
+    settings: WorkerSettings
+    tell: Listener
+    should_stop: Callable[[], bool] = lambda: False
+    read_log: Callable[[], str] = lambda: ""
+    _benches: dict[str, Bench] = field(default_factory=dict)
+
+    def run(self, unit: Unit) -> None:
+        """Train a unit and commit a record, complete or failed, for each of its cells."""
+        self.tell(UnitStarted(unit.name))
+        store = RecordStore(self.settings.out)
+        cells = [cell for cell in unit.cells if not store.finished(cell.key)]
+        interrupted = False
+        if cells:
+            training = _Training(self, unit, cells)
+            try:
+                training.train()
+            except Interrupted:
+                interrupted = True
+            # A plugin may fail in any way; each of its cells then tells how.
+            except (Exception, SystemExit) as error:
+                training.fail_rest(error)
+            if not interrupted:
+                for cell, content, arrays in training.records():
+                    store.commit(cell.key, content, arrays, self.read_log()[-LOG_TAIL:])
+                    self.tell(CellEnded(unit.name, cell.key))
+        self.tell(UnitEnded(unit.name, interrupted))
+
+    def bench(self, cell: Cell) -> Bench:
+        """The data of a cell, from memory if the last unit used them too."""
+        import torch
+
+        name = repr((sorted(cell.request.items()), cell.identity["preprocessing"],
+                     cell.identity["setting"]))
+        if name not in self._benches:
+            self._benches.clear()  # one data set at a time: they are large
+            device = torch.device(self.settings.device)
+            request = DatasetRequest(
+                name=cell.request["use"],
+                root=self.settings.root,
+                features=cell.request["features"],
+                attributes=cell.request["attributes"],
+                cache=self.settings.cache,
+            )
+            data = identify(dataset_spec(self.registry, request.name).load(request))
+            if data.fingerprint != cell.identity["dataset"]["fingerprint"]:
+                raise DataError(
+                    f"the data of {cell.dataset} changed on disk while the suite was running:"
+                    f" fingerprint {data.fingerprint} instead of"
+                    f" {cell.identity['dataset']['fingerprint']}; start the run again"
+                )
+            ready = prepare(data, cell.identity["preprocessing"])
+            tests = torch.from_numpy(ready.test_features).to(device)
+            unlabelled = None
+            if cell.identity["setting"] == "transductive":
+                order = torch.randperm(len(tests), generator=generator(0, "unlabelled order"))
+                unlabelled = tests[order.to(device)]
+            self._benches[name] = Bench(
+                task=Task(
+                    features=torch.from_numpy(ready.train_features).to(device),
+                    labels=torch.from_numpy(ready.train_labels).to(device),
+                    attributes=torch.from_numpy(data.attributes.astype(np.float32)).to(device),
+                    seen=torch.from_numpy(data.seen).to(device),
+                    unseen=torch.from_numpy(data.unseen).to(device),
+                    unlabelled=unlabelled,
+                ),
+                test_features=tests,
+                test_labels=ready.test_labels,
+            )
+        return self._benches[name]
+
+
+class _Training:
+    """One unit under way: a run and a sink for each cell, and what became of them."""
+
+    def __init__(self, worker: Worker, unit: Unit, cells: list[Cell]) -> None:
+        self.worker = worker
+        self.unit = unit
+        self.cells = cells
+        self.runs: list[Run] = []
+        self.sinks: list[CellSink] = []
+        self.failures: dict[str, tuple[str, str]] = {}
+        self.started = time.monotonic()
+        self.started_at = datetime.now(UTC)
+
+    def train(self) -> None:
+        """Call the method and take its last scorers."""
+        import torch
+
+        worker = self.worker
+        device = torch.device(worker.settings.device)
+        torch.set_num_threads(worker.settings.threads)
+        first = self.cells[0]
+        bench = worker.bench(first)
+        factory = worker.registry.methods[first.method].factory
+        for cell in self.cells:
+            config = factory.Config.model_validate(cell.identity["method"]["config"])
+            sink = CellSink(
+                TestSet(
+                    bench.test_features,
+                    bench.test_labels,
+                    bench.task.seen.cpu().numpy(),
+                    bench.task.unseen.cpu().numpy(),
+                    torch.randperm(
+                        len(bench.test_labels), generator=generator(cell.seed, "test order")
+                    ),
+                ),
+                worker.registry.metrics,
+                lambda done, total, key=cell.key: worker.tell(  # type: ignore[misc]
+                    Progress(self.unit.name, key, done, total)
+                ),
+                self._stop_if_asked,
+            )
+            self.sinks.append(sink)
+            self.runs.append(Run(cell.seed, device, config, sink))
+        method = factory(self.runs[0].config)
+        if isinstance(method, BatchedMethod):
+            scorers = list(method.fit_batch(bench.task, self.runs) or [None] * len(self.runs))
+        else:
+            scorers = [method.fit(bench.task, self.runs[0])]
+        if len(scorers) != len(self.runs):
+            raise PluginError(f"fit_batch gave {len(scorers)} scorers for {len(self.runs)} runs")
+        for cell, run, scorer in zip(self.cells, self.runs, scorers, strict=True):
+            if run.failure is not None:
+                self.failures[cell.key] = (run.failure, "")
+                continue
+            try:
+                if scorer is not None:
+                    run.checkpoint((run.checkpoints_offered or 0) + 1, scorer)
+                elif run.checkpoints_offered is None:
+                    raise PluginError("fit returned no scorer and offered no checkpoint")
+            except Exception as error:
+                self.failures[cell.key] = (_cause(error), traceback.format_exc())
+
+    def _stop_if_asked(self) -> None:
+        if self.worker.should_stop():
+            raise Interrupted
+
+    def fail_rest(self, error: BaseException) -> None:
+        """The whole unit broke: every cell without a fate of its own failed of that."""
+        text = "".join(traceback.format_exception(error))
+        for cell in self.cells:
+            self.failures.setdefault(cell.key, (_cause(error), text))
+
+    def records(self) -> list[tuple[Cell, dict[str, Any], dict[str, np.ndarray] | None]]:
+        """What to commit for each cell."""
+        ended = []
+        for index, cell in enumerate(self.cells):
+            content = self._common(cell)
+            if cell.key in self.failures:
+                cause, text = self.failures[cell.key]
+                content |= {"status": FAILED, "cause": cause, "traceback": text}
+                ended.append((cell, content, None))
+                continue
+            sink = self.sinks[index]
+            content |= {"status": COMPLETE, "checkpoints": sink.rows, "curves": sink.curves}
+            ended.append((cell, content, sink.arrays()))
+        return ended
+
+    def _common(self, cell: Cell) -> dict[str, Any]:
+        import torch
+
+        settings = self.worker.settings
+        seconds = time.monotonic() - self.started
+        return {
+            "identity": dict(cell.identity),
+            "dataset": cell.dataset,
+            "request": dict(cell.request),
+            "method": cell.method,
+            "label": cell.label,
+            "seed": cell.seed,
+            "about": dict(cell.about),
+            "unit": {"name": self.unit.name, "cells": [c.key for c in self.unit.cells],
+                     "trained": [c.key for c in self.cells]},
+            "metrics": _directions(self.worker.registry),
+            "started": self.started_at.isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "versions": environment.versions(),
+            "hardware": environment.hardware(torch.device(settings.device), settings.threads),
+            "command": settings.command,
+            "git_commit": settings.git_commit,
+        }
+
+
+def _directions(registry: Registry) -> Mapping[str, Mapping[str, bool]]:
+    """How to read each recorded metric once its plugin may be gone."""
+    return {
+        name: {"percent": spec.percent, "higher_is_better": spec.higher_is_better}
+        for name, spec in registry.metrics.items()
+    }
+
+
+def _cause(error: BaseException) -> str:
+    """The failure in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, GzslBenchError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,37 @@
+"""The journal: one JSON line per event, appended in one write and never rewritten."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def append(path: Path, event: str, **details: Any) -> None:
+    """Append one event with the time (UTC) and the process that saw it."""
+    line = json.dumps(
+        {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event,
+         "pid": os.getpid(), **details}
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # O_APPEND: whole lines of several processes never mix.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, line.encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All events, oldest first; a line cut short by a crash is skipped."""
+    if not path.is_file():
+        return []
+    events = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events

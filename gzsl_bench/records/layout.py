@@ -1,0 +1,63 @@
+"""Names of files in a results folder.
+
+    <out>/cells/<key>/{record.json, predictions.npz, log.txt}    finished and failed cells
+    <out>/failed/<key>-<n>/                                      earlier failures of a retried cell
+    <out>/suites/<name>.json                                     suites as they were resolved
+    <out>/journal.jsonl                                          what happened, append-only
+    <out>/mlflow.db, <out>/mlartifacts/                          the default MLflow store
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths within the results folder ``out``."""
+
+    out: Path
+
+    @property
+    def cells(self) -> Path:
+        """One folder per cell that finished or failed."""
+        return self.out / "cells"
+
+    @property
+    def failed(self) -> Path:
+        """Failures of cells that were tried again."""
+        return self.out / "failed"
+
+    @property
+    def scratch(self) -> Path:
+        """Records being written; on the same file system, so that a rename is atomic."""
+        return self.out / "tmp"
+
+    @property
+    def journal(self) -> Path:
+        """The append-only log of what happened."""
+        return self.out / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a run uses the folder."""
+        return self.out / ".lock"
+
+    @property
+    def tracking_store(self) -> str:
+        """URI of the default MLflow store."""
+        return f"sqlite:///{(self.out / 'mlflow.db').resolve()}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Artifacts of the default MLflow store."""
+        return (self.out / "mlartifacts").resolve()
+
+    def suite(self, name: str) -> Path:
+        """The resolved suite ``name``."""
+        return self.out / "suites" / f"{name}.json"
+
+    def cell(self, key: str) -> Path:
+        """The record folder of a cell."""
+        return self.cells / key

@@ -1,0 +1,220 @@
+"""The records of a results folder: written once, atomically, and never replaced.
+
+A record is written beside its place, flushed to disk and moved there by one rename.  Renaming a
+folder onto one that holds files fails, so the first complete record of a key wins whatever else is
+running.  A failed cell leaves a record too; a later success moves it aside.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from gzsl_bench.errors import RecordError
+from gzsl_bench.records import journal
+from gzsl_bench.records.layout import Layout
+
+RECORD_VERSION = 1
+COMPLETE = "complete"
+FAILED = "failed"
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished or failed cell as read from disk.
+
+    Attributes:
+        path: its folder.
+        content: the parsed ``record.json``.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The cell's key."""
+        return str(self.content["key"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the cell finished."""
+        return bool(self.content["status"] == COMPLETE)
+
+    def predictions(self) -> dict[str, np.ndarray]:
+        """The arrays of ``predictions.npz``.
+
+        Raises:
+            RecordError: the file is missing or damaged.
+        """
+        path = self.path / "predictions.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except Exception as error:
+            raise RecordError(f"the predictions {path} cannot be read: {error}") from error
+
+
+class RecordStore:
+    """Reads and commits the records of one results folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.layout = Layout(out)
+
+    def read(self, key: str) -> Record | None:
+        """The record of a key, or None; one that cannot be trusted counts as absent.
+
+        Raises:
+            RecordError: a record of a newer version of the program.
+        """
+        path = self.layout.cell(key)
+        try:
+            content = json.loads((path / "record.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError):
+            return None
+        if not isinstance(content, dict) or content.get("key") != key:
+            return None
+        if content.get("record_version", 0) > RECORD_VERSION:
+            raise RecordError(
+                f"{path} was written by a newer gzsl-bench (record version"
+                f" {content['record_version']}, this one reads up to {RECORD_VERSION}); upgrade"
+            )
+        return Record(path, content)
+
+    def finished(self, key: str) -> bool:
+        """Whether a complete record of the key exists."""
+        record = self.read(key)
+        return record is not None and record.complete
+
+    def __iter__(self) -> Iterator[Record]:
+        """All readable records, by key."""
+        if self.layout.cells.is_dir():
+            for path in sorted(self.layout.cells.iterdir()):
+                record = self.read(path.name)
+                if record is not None:
+                    yield record
+
+    def commit(
+        self,
+        key: str,
+        content: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray] | None = None,
+        log: str = "",
+    ) -> bool:
+        """Write a record; returns whether it is the one that counts.
+
+        Args:
+            key: the cell's key.
+            content: ``record.json`` without ``record_version`` and ``key``; has a ``status``.
+            arrays: ``predictions.npz``.
+            log: ``log.txt``.
+
+        Raises:
+            RecordError: the disk is full or the folder cannot be written.
+        """
+        full = {"record_version": RECORD_VERSION, "key": key, **content}
+        try:
+            draft = self._draft(key, full, arrays, log)
+        except (OSError, ValueError, TypeError) as error:
+            raise RecordError(
+                f"the record of cell {key} cannot be written to {self.layout.out}: {error}"
+            ) from error
+        try:
+            won = self._move_into_place(key, draft)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        journal.append(
+            self.layout.journal, "committed" if won else "superseded", key=key,
+            status=full["status"],
+        )
+        return won
+
+    def _draft(
+        self,
+        key: str,
+        content: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray] | None,
+        log: str,
+    ) -> Path:
+        draft = self.layout.scratch / f"{key}-{uuid.uuid4().hex[:12]}"
+        draft.mkdir(parents=True)
+        try:
+            if arrays is not None:
+                with (draft / "predictions.npz").open("wb") as file:
+                    np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
+                    _flush(file.fileno(), file)
+            with (draft / "log.txt").open("w", encoding="utf-8", errors="replace") as text:
+                text.write(log)
+                _flush(text.fileno(), text)
+            with (draft / "record.json").open("w", encoding="utf-8") as text:
+                json.dump(content, text, indent=1, sort_keys=True, allow_nan=False)
+                _flush(text.fileno(), text)
+            _sync_folder(draft)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return draft
+
+    def _move_into_place(self, key: str, draft: Path) -> bool:
+        """One rename; a failure that stands in the way of anything newer is moved aside."""
+        place = self.layout.cell(key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(100):
+            try:
+                draft.rename(place)
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise RecordError(f"{place} cannot be written: {error}") from error
+            else:
+                _sync_folder(place.parent)
+                return True
+            # Under the lock nobody else moves a failure away, so what was judged is what is moved.
+            with FileLock(self.layout.out / ".aside.lock"):
+                if self.finished(key):
+                    return False
+                self._move_aside(key, place)
+        raise RecordError(f"{place} is taken and cannot be moved aside")
+
+    def _move_aside(self, key: str, place: Path) -> None:
+        self.layout.failed.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            try:
+                place.rename(self.layout.failed / f"{key}-{number}")
+            except FileNotFoundError:
+                return  # somebody else has moved it
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    raise RecordError(f"{place} cannot be moved aside: {error}") from error
+            else:
+                return
+
+    def sweep(self) -> None:
+        """Remove drafts that a killed process left behind; call only while holding the lock."""
+        shutil.rmtree(self.layout.scratch, ignore_errors=True)
+
+
+def _flush(descriptor: int, file: Any) -> None:
+    file.flush()
+    os.fsync(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    """Flush a folder's entries, so that a rename survives a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,173 @@
+"""Tables for terminals, papers and programs, made from rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gzsl_bench.data.tasks import PREPROCESSING
+from gzsl_bench.records.store import Record
+from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
+
+FORMATS = ("github", "latex", "csv", "json")
+
+
+
+def render(table: Sequence[Row], fmt: str = "github") -> str:
+    """A table in one of ``FORMATS``; github and latex end with the protocol of the numbers."""
+    if fmt == "json":
+        return json.dumps(list(table), indent=1)
+    if fmt == "csv":
+        return _csv(table)
+    if fmt == "latex":
+        return _latex(table)
+    body = _tabulate(_headings(table), [_cells(row, table) for row in table], "github")
+    return "\n".join([body, "", *notes(table)])
+
+
+def notes(table: Sequence[Row]) -> list[str]:
+    """What must stand under a table for its numbers to mean something."""
+    lines = [
+        "Per-class accuracies in percent, mean ± sd over n seeds: U unseen, S seen, H their harmonic"
+        " mean,",
+        "T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
+    ]
+    rules = {row["selection"] for row in table}
+    if "best_test" in rules:
+        lines.append("best_test chooses the checkpoint on the test set: optimistic, shown to compare.")
+    variants = dict.fromkeys(
+        (r["dataset"], r["features"], r["attributes"], r["fingerprint"]) for r in table
+    )
+    lines += [
+        f"{name}: features {features}, class embedding {attributes}, data {fingerprint[:12]}."
+        for name, features, attributes, fingerprint in variants
+    ]
+    methods = dict.fromkeys((r["label"], r["version"], r["fidelity"]) for r in table)
+    lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
+    lines += _marks(table)
+    return lines
+
+
+def _marks(table: Sequence[Row]) -> list[str]:
+    """What sets some rows apart from the others; such rows carry the mark in their data set."""
+    lines = []
+    for name in dict.fromkeys(r["preprocessing"] for r in table):
+        if name in PREPROCESSING and PREPROCESSING[name].leaks:
+            lines.append(f"[{name}]: the scaler has seen the test set; not comparable.")
+    if any(r["setting"] == "transductive" for r in table):
+        lines.append("[transductive]: trained with unlabelled test images; not comparable.")
+    return lines
+
+
+def failures(records: Sequence[Record]) -> str:
+    """The table of failed cells, printed last."""
+    lines = [
+        [r.content["dataset"], r.content["label"], r.content["seed"], r.content["cause"][:120]]
+        for r in records
+    ]
+    return _tabulate(["Failed on", "Method", "Seed", "Cause"], lines, "github")
+
+
+def _variant_counts(table: Sequence[Row]) -> dict[str, int]:
+    """How many variants (features, embedding, content) of each data set the table mixes."""
+    variants: dict[str, set[Any]] = {}
+    for row in table:
+        variants.setdefault(row["dataset"], set()).add(
+            (row["features"], row["attributes"], row["fingerprint"])
+        )
+    return {name: len(found) for name, found in variants.items()}
+
+
+def _where(row: Row, table: Sequence[Row]) -> str:
+    """The data set's name, with whatever tells this row from others of the same name."""
+    text = str(row["dataset"])
+    if _variant_counts(table)[row["dataset"]] > 1:
+        text += f" ({row['features']}, {row['attributes']}, {row['fingerprint'][:6]})"
+    if row["preprocessing"] in PREPROCESSING and PREPROCESSING[row["preprocessing"]].leaks:
+        text += f" [{row['preprocessing']}]"
+    if row["setting"] == "transductive":
+        text += " [transductive]"
+    return text
+
+
+def _who(row: Row, table: Sequence[Row]) -> str:
+    """The method's label; where a label covers several preprocessings or versions, those too."""
+    text = str(row["label"])
+    same = [r for r in table if r["label"] == row["label"] and r["dataset"] == row["dataset"]]
+    for field in ("preprocessing", "version", "precision"):
+        if len({r[field] for r in same}) > 1:
+            text += f" ({row[field]})"
+    return text
+
+
+def _headings(table: Sequence[Row]) -> list[str]:
+    return ["Data set", "Method", "Selection", "n", *HEADINGS.values(), *extra_metrics(table)]
+
+
+def _cells(row: Row, table: Sequence[Row], plus_minus: str = " ± ") -> list[Any]:
+    names = [*HEADINGS, *extra_metrics(table)]
+    return [
+        _where(row, table),
+        _who(row, table),
+        row["selection"],
+        len(row["seeds"]),
+        *(_number(row.get(name), plus_minus) for name in names),
+    ]
+
+
+def _number(summary: Any, plus_minus: str) -> str:
+    if summary is None:
+        return "–"
+    mean = f"{summary['mean']:.1f}"
+    return mean if summary["sd"] is None else f"{mean}{plus_minus}{summary['sd']:.1f}"
+
+
+def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str) -> str:
+    from tabulate import tabulate
+
+    return tabulate(lines, headers=headings, tablefmt=fmt, disable_numparse=True)
+
+
+def _latex(table: Sequence[Row]) -> str:
+    from tabulate import tabulate
+
+    lines = [
+        [_escape(str(cell)) if i < 3 else cell for i, cell in enumerate(_cells(row, table, "$\\pm$"))]
+        for row in table
+    ]
+    headings = [_escape(text) for text in _headings(table)]
+    body = tabulate(lines, headings, tablefmt="latex_raw", disable_numparse=True)
+    comments = [f"% {line}" for line in notes(table)]
+    return "\n".join([*comments, body])
+
+
+def _escape(text: str) -> str:
+    for plain, safe in (("\\", "\\textbackslash{}"), ("&", "\\&"), ("%", "\\%"), ("$", "\\$"),
+                        ("#", "\\#"), ("_", "\\_"), ("{", "\\{"), ("}", "\\}")):
+        if plain == "\\" or plain not in "{}":
+            text = text.replace(plain, safe)
+    return text
+
+
+def _csv(table: Sequence[Row]) -> str:
+    """Flat: every summary becomes three columns; lists are separated by blanks."""
+    flat = []
+    for row in table:
+        line: dict[str, Any] = {}
+        for name, value in row.items():
+            if isinstance(value, dict):
+                line |= {f"{name}_{part}": value[part] for part in ("mean", "sd", "n")}
+            elif value is None and name in HEADINGS:
+                line |= dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "n"))
+            else:
+                line[name] = " ".join(map(str, value)) if isinstance(value, list) else value
+        flat.append(line)
+    columns = list(dict.fromkeys(name for line in flat for name in line))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue().rstrip("\n")

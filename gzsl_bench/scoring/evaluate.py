@@ -1,0 +1,29 @@
+"""Metrics of one checkpoint, as recorded: shares times 100, everything finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from gzsl_bench.errors import PluginError
+from gzsl_bench.hooks.metric import MetricSpec, Predictions
+
+
+def evaluate(predictions: Predictions, metrics: Mapping[str, MetricSpec]) -> dict[str, float]:
+    """Every metric that these predictions allow; those that need scores that are gone are left out.
+
+    Raises:
+        PluginError: a metric fails or gives something that is no finite number.
+    """
+    values = {}
+    for name, spec in metrics.items():
+        if spec.needs_scores and predictions.best_seen is None:
+            continue
+        try:
+            value = float(spec.compute(predictions))
+        except Exception as error:
+            raise PluginError(f"metric {name!r} fails: {type(error).__name__}: {error}") from error
+        if not math.isfinite(value):
+            raise PluginError(f"metric {name!r} gave {value} where a finite number is expected")
+        values[name] = value * 100 if spec.percent else value
+    return values

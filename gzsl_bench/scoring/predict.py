@@ -1,0 +1,119 @@
+"""From class scores to predictions, on the device, one small transfer per checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gzsl_bench.errors import PluginError
+from gzsl_bench.hooks.metric import IntArray, Predictions
+from gzsl_bench.hooks.run import Scorer, ScoreFunction
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TestSet:
+    """Test rows of both parts, mixed and shuffled, and the way back to the file's order.
+
+    A scorer sees the rows of seen and unseen classes in one call and in shuffled order, so it
+    cannot tell them apart.  Results are returned in the order given: test_seen, then test_unseen.
+
+    Args:
+        features: [N, D] float32 rows on the device, in the order of ``labels``.
+        labels: [N] true class ids.
+        seen: [S] ids of seen classes.
+        unseen: [U] ids of unseen classes.
+        order: [N] a permutation: the order in which a scorer gets the rows.
+    """
+
+    __test__ = False  # pytest: this is no test class
+
+    def __init__(
+        self,
+        features: torch.Tensor,
+        labels: IntArray,
+        seen: IntArray,
+        unseen: IntArray,
+        order: torch.Tensor,
+    ) -> None:
+        import torch
+
+        device = features.device
+        self.labels = labels
+        self.seen = seen
+        self.unseen = unseen
+        self._features = features[order.to(device)]
+        self._back = torch.argsort(order).to(device)
+        self._seen = torch.as_tensor(seen, device=device)
+        self._unseen = torch.as_tensor(unseen, device=device)
+        self._num_classes = int(seen.size + unseen.size)
+
+    def predict(self, scorer: ScoreFunction, embeddings: EmbeddingCache) -> Predictions:
+        """Score all rows and keep the best class overall, among seen and among unseen ones.
+
+        Raises:
+            PluginError: scores of the wrong shape or kind, or scores that are not finite.
+        """
+        import torch
+
+        with torch.no_grad():
+            if isinstance(scorer, Scorer):
+                scores = scorer.score(embeddings.get(scorer.embed, self._features))
+            else:
+                scores = scorer(self._features)
+            self._check(scores)
+            scores = scores[self._back]
+            seen_scores, unseen_scores = scores[:, self._seen], scores[:, self._unseen]
+            # argmax promises the first of equal values; max(dim) promises nothing.
+            best = scores.argmax(1)
+            among_seen = seen_scores.argmax(1)
+            among_unseen = unseen_scores.argmax(1)
+            return Predictions(
+                labels=self.labels,
+                seen=self.seen,
+                unseen=self.unseen,
+                predicted=best.cpu().numpy(),
+                predicted_seen=self._seen[among_seen].cpu().numpy(),
+                predicted_unseen=self._unseen[among_unseen].cpu().numpy(),
+                best_seen=_gather(seen_scores, among_seen),
+                best_unseen=_gather(unseen_scores, among_unseen),
+            )
+
+    def _check(self, scores: object) -> None:
+        import torch
+
+        expected = (int(self._features.shape[0]), self._num_classes)
+        if not isinstance(scores, torch.Tensor):
+            raise PluginError(f"the scorer gave {type(scores).__name__} where a tensor is expected")
+        if tuple(scores.shape) != expected:
+            raise PluginError(
+                f"the scorer gave scores of shape {tuple(scores.shape)} where {expected}"
+                " (test rows, classes) is expected"
+            )
+        if not scores.is_floating_point():
+            raise PluginError(f"the scorer gave {scores.dtype} scores where floats are expected")
+        if not bool(torch.isfinite(scores).all()):
+            raise PluginError("the scorer gave scores that are NaN or infinite")
+
+
+class EmbeddingCache:
+    """The test features as the last encoder sees them: checkpoints that share it embed once."""
+
+    def __init__(self) -> None:
+        self._embed: ScoreFunction | None = None
+        self._embedded: torch.Tensor | None = None
+
+    def get(self, embed: ScoreFunction, features: torch.Tensor) -> torch.Tensor:
+        """``embed(features)``, remembered for as long as the same callable asks."""
+        if self._embed is not embed or self._embedded is None:
+            self._embedded = embed(features)
+            self._embed = embed
+        return self._embedded
+
+
+def _gather(scores: torch.Tensor, index: torch.Tensor) -> np.ndarray:
+    """Scores of the chosen columns, in full precision: ties must stay ties."""
+    picked = scores.gather(1, index[:, None])[:, 0]
+    return np.asarray(picked.double().cpu().numpy())

@@ -1,0 +1,95 @@
+"""The encoder and decoder shared by latent-space autoencoders of the CADA-VAE family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from gzsl_bench.stacked.layers import Linear
+from gzsl_bench.stacked.runs import HasStreams
+
+
+class Encoder:
+    """Linear -> ReLU -> mean and log-variance (released code of CADA-VAE: models.py).
+
+    The two output heads are one matrix product; each half is initialised with its own fan-out.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[HasStreams],
+        name: str,
+        inputs: int,
+        hidden: int,
+        latent: int,
+        *,
+        gain: float = 1.0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.hidden = Linear(
+            runs, f"{name}/hidden", inputs, hidden, gain=gain, relu=True, device=device, dtype=dtype
+        )
+        self.heads = Linear(
+            runs,
+            f"{name}/heads",
+            hidden,
+            2 * latent,
+            gain=gain,
+            heads=2,
+            device=device,
+            dtype=dtype,
+        )
+
+    @property
+    def layers(self) -> list[Linear]:
+        """What an optimiser needs."""
+        return [self.hidden, self.heads]
+
+    def of(self, run: int) -> Encoder:
+        """The encoder of one run, for inference."""
+        one = object.__new__(Encoder)
+        one.hidden, one.heads = self.hidden.of(run), self.heads.of(run)
+        return one
+
+    def statistics(self, x: torch.Tensor) -> torch.Tensor:
+        """[R, B, D] -> [R, B, 2 L]: means, then log-variances."""
+        return self.heads(self.hidden(x))
+
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[R, B, D] -> means [R, B, L] and log-variances [R, B, L]."""
+        mu, logvar = self.statistics(x).chunk(2, dim=-1)
+        return mu, logvar
+
+
+class Decoder:
+    """Linear -> ReLU -> Linear, no activation at the end (released code of CADA-VAE: models.py)."""
+
+    def __init__(
+        self,
+        runs: Sequence[HasStreams],
+        name: str,
+        latent: int,
+        hidden: int,
+        outputs: int,
+        *,
+        gain: float = 1.0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.hidden = Linear(
+            runs, f"{name}/hidden", latent, hidden, gain=gain, relu=True, device=device, dtype=dtype
+        )
+        self.output = Linear(
+            runs, f"{name}/output", hidden, outputs, gain=gain, device=device, dtype=dtype
+        )
+
+    @property
+    def layers(self) -> list[Linear]:
+        """What an optimiser needs."""
+        return [self.hidden, self.output]
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """[R, B, L] -> [R, B, D]."""
+        return self.output(self.hidden(z))

@@ -1,0 +1,192 @@
+"""Linear layers with a leading run axis.
+
+A layer keeps the weights and biases of all runs in one [R, P] matrix whose rows begin at 64-byte
+boundaries, and their gradients in a second one of the same shape.  The backward pass writes straight
+into the latter, so a step allocates no gradient and the optimiser walks over contiguous memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from gzsl_bench.stacked.runs import HasStreams
+
+#: Rows and blocks are padded to this many numbers: one 64-byte cache line of float32.
+ALIGNMENT = 16
+
+
+def padded(count: int) -> int:
+    """``count`` rounded up to a whole number of cache lines."""
+    return -(-count // ALIGNMENT) * ALIGNMENT
+
+
+class Linear:
+    """y = x W' + b for every run, with an optional ReLU.
+
+    Attributes:
+        weight: [R, out, in] view.
+        bias: [R, out] view.
+        flat: [R, P] all parameters; row r belongs to run r alone.
+        grad: [R, P] their gradients, or None in a layer made for inference.
+        relu: whether negative outputs are cut off.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[HasStreams],
+        name: str,
+        inputs: int,
+        outputs: int,
+        *,
+        gain: float = 1.0,
+        heads: int = 1,
+        relu: bool = False,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Xavier-uniform weights and zero biases from each run's stream ``init/<name>``.
+
+        Args:
+            runs: where the streams come from; their number is R.
+            name: names the stream, so that layers do not depend on the order they are made in.
+            inputs: width of the input.
+            outputs: width of the output.
+            gain: Xavier gain; the bound is gain * sqrt(6 / (fan_in + fan_out)).
+            heads: the output is this many layers side by side, each with its own fan-out.
+            relu: cut negative outputs off.
+            device: where the parameters live.
+            dtype: their type.
+        """
+        self.inputs, self.outputs, self.relu = inputs, outputs, relu
+        self.flat = torch.zeros(
+            len(runs), padded(inputs * outputs) + padded(outputs), device=device, dtype=dtype
+        )
+        self.grad: torch.Tensor | None = torch.zeros_like(self.flat)
+        bound = gain * math.sqrt(6.0 / (inputs + outputs // heads))
+        with torch.no_grad():
+            for row, run in zip(self.flat, runs, strict=True):
+                draw = torch.rand(outputs * inputs, generator=run.generator(f"init/{name}"))
+                row[: draw.numel()] = (draw * 2 - 1) * bound
+        self._make_views()
+        self.weight.requires_grad_()
+        self.bias.requires_grad_()
+        #: No gradient has been written since the last step.
+        self.fresh = True
+
+    def _make_views(self) -> None:
+        self.weight, self.bias = self._split(self.flat)
+        if self.grad is not None:
+            self.weight_grad, self.bias_grad = self._split(self.grad)
+
+    def _split(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        size = self.outputs * self.inputs
+        weight = flat.detach()[:, :size].unflatten(1, (self.outputs, self.inputs))
+        bias = flat.detach()[:, padded(size) : padded(size) + self.outputs]
+        return weight, bias
+
+    def of(self, run: int) -> Linear:
+        """The layer of one run alone, for inference; it shares the parameters."""
+        one = object.__new__(Linear)
+        one.inputs, one.outputs, one.relu, one.fresh = self.inputs, self.outputs, self.relu, True
+        one.flat, one.grad = self.flat[run : run + 1], None
+        one._make_views()
+        return one
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """[R, B, in] -> [R, B, out]."""
+        if self.grad is None or not torch.is_grad_enabled():
+            return linear(x, self.weight, self.bias, relu=self.relu)
+        return _Linear.apply(x, self.weight, self.bias, self)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def linear(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, relu: bool = False
+) -> torch.Tensor:
+    """x [R, B, in], weight [R, out, in], bias [R, out] -> [R, B, out].
+
+    On a CPU the runs are multiplied one by one: a batched product there picks its kernel by the
+    number of runs, and a run's result would depend on who is trained beside it.
+    """
+    if x.is_cuda:
+        out = torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+    elif x.shape[0] == 1:
+        out = torch.addmm(bias[0], x[0], weight[0].t()).unsqueeze(0)
+    else:
+        out = torch.stack(
+            [torch.addmm(b, rows, w.t()) for rows, w, b in zip(x, weight, bias, strict=True)]
+        )
+    return out.relu_() if relu else out
+
+
+class _Linear(torch.autograd.Function):
+    """The layer's product; the gradients of its parameters go into ``layer.grad``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, layer: Linear
+    ) -> torch.Tensor:
+        out = linear(x, weight, bias, relu=layer.relu)
+        ctx.layer = layer
+        ctx.save_for_backward(x, weight, out if layer.relu else None)
+        return out
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc, untyped-decorator]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
+        x, weight, out = ctx.saved_tensors
+        layer: Linear = ctx.layer
+        if out is not None:
+            grad = grad.masked_fill(out <= 0, 0)
+        # A layer called twice within a step adds the second gradient to the first.
+        keep = 0.0 if layer.fresh else 1.0
+        if layer.fresh:
+            torch.sum(grad, 1, out=layer.bias_grad)
+        else:
+            layer.bias_grad.add_(grad.sum(1))
+        layer.fresh = False
+        grad_x = None
+        if x.is_cuda:
+            target = layer.weight_grad
+            torch.baddbmm(target, grad.mT, x, beta=keep, out=target)
+            if ctx.needs_input_grad[0]:
+                grad_x = torch.bmm(grad, weight)
+            return grad_x, None, None, None
+        for g, rows, target in zip(grad, x, layer.weight_grad, strict=True):
+            torch.addmm(target, g.t(), rows, beta=keep, out=target)
+        if ctx.needs_input_grad[0]:
+            if x.shape[0] == 1:
+                grad_x = torch.mm(grad[0], weight[0]).unsqueeze(0)
+            else:
+                grad_x = torch.stack([g @ w for g, w in zip(grad, weight, strict=True)])
+        return grad_x, None, None, None
+
+
+class _PermuteChannels(torch.autograd.Function):
+    """Gather on the last axis; the gradient gathers by the inverse instead of scattering."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(permutation)
+        return _gather_channels(x, permutation)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc, untyped-decorator]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (permutation,) = ctx.saved_tensors
+        return _gather_channels(grad, permutation.argsort(dim=1)), None
+
+
+def _gather_channels(x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
+    if x.shape[0] == 1:
+        return x.index_select(2, permutation[0])
+    return x.gather(2, permutation.unsqueeze(1).expand(x.shape))
+
+
+def permute_channels(x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
+    """x [R, B, K], permutation [R, K]: channel k of the result is channel permutation[k] of x."""
+    return _PermuteChannels.apply(x, permutation)  # type: ignore[no-untyped-call, no-any-return]

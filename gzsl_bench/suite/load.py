@@ -1,0 +1,144 @@
+"""From a suite file to a checked suite: structure first, then names against what is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gzsl_bench.errors import SuiteError, unknown_name
+from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
+from gzsl_bench.suite.yamlfile import KeyPath, YamlFile, read_yaml
+
+if TYPE_CHECKING:
+    from gzsl_bench.hooks.manager import Registry
+
+#: Kinds of pydantic errors that get a sentence of our own.
+_SENTENCES = {
+    "missing": "the key {key!r} is missing",
+    "int_type": "{key!r} should be a whole number, not {input!r}",
+    "int_parsing": "{key!r} should be a whole number, not {input!r}",
+    "int_from_float": "{key!r} should be a whole number, not {input!r}",
+    "float_type": "{key!r} should be a number, not {input!r}",
+    "float_parsing": "{key!r} should be a number, not {input!r}",
+    "bool_type": "{key!r} should be true or false, not {input!r}",
+    "bool_parsing": "{key!r} should be true or false, not {input!r}",
+    "string_type": "{key!r} should be a text, not {input!r}",
+    "list_type": "{key!r} should be a list, not {input!r}",
+    "dict_type": "{key!r} should be a mapping, not {input!r}",
+    "model_type": "{key!r} should be a name or a mapping with `use`, not {input!r}",
+    "too_short": "{key!r} is empty and needs at least one entry",
+}
+
+
+@dataclass(frozen=True)
+class LoadedSuite:
+    """A suite whose structure is right, and the file it came from."""
+
+    suite: Suite
+    file: YamlFile
+
+
+def load_suite(path: Path) -> LoadedSuite:
+    """Read and check the structure of a suite file; needs neither data nor plugins.
+
+    Raises:
+        SuiteError: with file, line and key.
+    """
+    file = read_yaml(path)
+    try:
+        return LoadedSuite(Suite.model_validate(file.content), file)
+    except ValidationError as error:
+        raise _explain(file, error, (), Suite) from None
+
+
+def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str]) -> None:
+    """Check names of data sets and methods, and the methods' configurations.
+
+    Args:
+        loaded: the suite.
+        registry: what is installed.
+        folders: names of folders that can be read as data sets though nobody registered them.
+
+    Raises:
+        SuiteError: with file, line and what would be right.
+    """
+    known = {*registry.datasets, *folders}
+    for index, dataset in enumerate(loaded.suite.datasets):
+        if dataset.use not in known:
+            message = unknown_name("data set", dataset.use, known)
+            raise loaded.file.error(("datasets", index), message)
+        _check_preprocessing(loaded.file, ("datasets", index), dataset)
+    for index, method in enumerate(loaded.suite.methods):
+        if method.use not in registry.methods:
+            message = unknown_name("method", method.use, registry.methods)
+            raise loaded.file.error(("methods", index), message + _broken_hint(registry))
+        config = registry.methods[method.use].factory.Config
+        try:
+            config.model_validate(method.config)
+        except ValidationError as error:
+            raise _explain(loaded.file, error, ("methods", index, "config"), config) from None
+        _check_preprocessing(loaded.file, ("methods", index), method)
+    if "val" in loaded.suite.selection:
+        index = loaded.suite.selection.index("val")
+        raise loaded.file.error(
+            ("selection", index),
+            "the selection rule 'val' is not available in this version; use 'last' or 'best_test'",
+        )
+
+
+def _check_preprocessing(file: YamlFile, path: KeyPath, entry: DatasetEntry | MethodEntry) -> None:
+    from gzsl_bench.data.tasks import PREPROCESSING
+
+    name = entry.preprocessing
+    if name is not None and name not in PREPROCESSING:
+        message = unknown_name("preprocessing", name, PREPROCESSING)
+        raise file.error((*path, "preprocessing"), message)
+
+
+def _broken_hint(registry: Registry) -> str:
+    if not registry.broken:
+        return ""
+    return f" (a plugin could not be loaded: {registry.broken[0]})"
+
+
+def _explain(
+    file: YamlFile, error: ValidationError, prefix: KeyPath, model: type[BaseModel]
+) -> SuiteError:
+    """The first complaint of pydantic, as one sentence with a line."""
+    errors = error.errors()
+    # An unknown key explains a missing one (`metods:`), so it is named first.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    path = (*prefix, *first["loc"])
+    return file.error(path, _sentence(first, path, model))
+
+
+def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
+    key = path[-1] if path else "suite"
+    if isinstance(key, int) and len(path) > 1:
+        key = f"{path[-2]}[{key}]"
+    if error["type"] == "extra_forbidden":
+        return unknown_name("key", str(key), _known_keys(error["loc"], model))
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    shown: Any = error["input"]
+    if error["type"] in _SENTENCES:
+        return _SENTENCES[error["type"]].format(key=key, input=shown)
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key!r} is {shown!r}, but only letters, digits, '_', '-' and '.' may stand there"
+    if error["type"] == "literal_error":
+        return f"{key!r} is {shown!r}, but {error['ctx']['expected']} is expected"
+    return f"{key!r} is {shown!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _known_keys(location: tuple[int | str, ...], model: type[BaseModel]) -> Iterable[str]:
+    """Keys that may stand where an unknown one was found."""
+    if model is Suite and location[0] == "datasets" and len(location) > 1:
+        return DatasetEntry.model_fields
+    if model is Suite and location[0] == "methods" and len(location) > 1:
+        return MethodEntry.model_fields
+    return model.model_fields

@@ -1,0 +1,347 @@
+"""From a checked suite to its cells: data are identified, defaults filled in, keys computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gzsl_bench.data.identity import identify
+from gzsl_bench.errors import DataError, PluginError, SuiteError, unknown_name
+from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
+from gzsl_bench.suite.cells import Cell, digest, identity
+from gzsl_bench.suite.load import LoadedSuite
+from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
+
+if TYPE_CHECKING:
+    from gzsl_bench.data.gzsl import GZSLData
+    from gzsl_bench.hooks.manager import Registry
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data come from on this machine; no part of any identity."""
+
+    root: Path | None
+    cache: Path | None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The part of a suite a command is limited to; empty means all of it."""
+
+    datasets: frozenset[str] = frozenset()
+    methods: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ResolvedSuite:
+    """A suite as it runs: everything a later command needs, without data or plugins.
+
+    Attributes:
+        name: the suite's name.
+        description: what it is for.
+        selection: the selection rules, headline first.
+        cells: in the suite's order.
+        datasets: what is known of each data set variant: label, sizes, fingerprint, provenance.
+        text: the suite file as written.
+        warnings: sentences about data that the user should read.
+    """
+
+    name: str
+    description: str
+    selection: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    datasets: tuple[Mapping[str, Any], ...]
+    text: str
+    warnings: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as stored in the results folder."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "selection": list(self.selection),
+            "datasets": [dict(entry) for entry in self.datasets],
+            "cells": [cell.to_json() for cell in self.cells],
+            "text": self.text,
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ResolvedSuite:
+        """The inverse of :meth:`to_json`."""
+        return cls(
+            name=data["name"],
+            description=data["description"],
+            selection=tuple(data["selection"]),
+            cells=tuple(Cell.from_json(cell) for cell in data["cells"]),
+            datasets=tuple(data["datasets"]),
+            text=data["text"],
+            warnings=tuple(data["warnings"]),
+        )
+
+
+def resolve(
+    loaded: LoadedSuite,
+    registry: Registry,
+    place: Place,
+    *,
+    seeds: Sequence[int] | None = None,
+    only: Filter | None = None,
+) -> ResolvedSuite:
+    """Load and identify the data and compute every cell.
+
+    Args:
+        loaded: a suite whose names were checked.
+        registry: what is installed.
+        place: where data are.
+        seeds: replaces every list of seeds in the suite.
+        only: the part of the suite that is wanted.
+
+    Raises:
+        DataError: data are missing (all missing files are listed) or damaged.
+        SuiteError: the filter names nothing in the suite.
+    """
+    datasets, methods = _wanted(loaded, only or Filter())
+    requests = [request(entry, _spec(registry, entry), place) for entry in datasets]
+    _refuse_missing(registry, datasets, requests)
+    cells: list[Cell] = []
+    shown: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    for entry, asked in zip(datasets, requests, strict=True):
+        data = identify(_spec(registry, entry).load(asked))
+        warnings += [f"{entry.label or entry.use}: {text}" for text in data.warnings]
+        shown.append(_describe(entry, data))
+        for method in methods:
+            if method.datasets is None or (entry.label or entry.use) in method.datasets:
+                cells += _cells(loaded, registry, entry, asked, data, method, seeds)
+    return ResolvedSuite(
+        name=loaded.suite.name,
+        description=loaded.suite.description,
+        selection=tuple(loaded.suite.selection),
+        cells=tuple(_once(cells)),
+        datasets=tuple(shown),
+        text=loaded.file.text,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def request(entry: DatasetEntry, spec: DatasetSpec, place: Place) -> DatasetRequest:
+    """The variant of a data set that a suite's entry asks for."""
+    return DatasetRequest(
+        name=entry.use,
+        root=place.root,
+        features=entry.features or spec.features,
+        attributes=entry.attributes or spec.attributes,
+        cache=place.cache,
+    )
+
+
+def dataset_spec(registry: Registry, name: str) -> DatasetSpec:
+    """The registered data set, or a folder of that name in the xlsa17 layout."""
+    from gzsl_bench.builtin.datasets import folder_spec
+
+    return registry.datasets.get(name) or folder_spec(name)
+
+
+def _spec(registry: Registry, entry: DatasetEntry) -> DatasetSpec:
+    return dataset_spec(registry, entry.use)
+
+
+def _wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[MethodEntry]]:
+    suite = loaded.suite
+    labels = {entry.label or entry.use for entry in suite.datasets}
+    names = {entry.label or entry.use for entry in suite.methods}
+    for asked, there, kind in ((only.datasets, labels, "data set"), (only.methods, names, "method")):
+        for name in sorted(asked - there):
+            raise SuiteError(f"--only: {unknown_name(f'{kind} of this suite', name, there)}")
+    return (
+        [e for e in suite.datasets if not only.datasets or (e.label or e.use) in only.datasets],
+        [e for e in suite.methods if not only.methods or (e.label or e.use) in only.methods],
+    )
+
+
+def _refuse_missing(
+    registry: Registry, entries: Sequence[DatasetEntry], requests: Sequence[DatasetRequest]
+) -> None:
+    found: dict[str, MissingFile] = {}
+    for entry, asked in zip(entries, requests, strict=True):
+        for file in _spec(registry, entry).missing(asked):
+            found.setdefault(file.path, file)
+    if not found:
+        return
+    lines = [f"  {file.path}: {file.hint}" for file in found.values()]
+    number = f"{len(lines)} data file{'s are' if len(lines) > 1 else ' is'}"
+    raise DataError("\n".join([f"{number} missing, so nothing was run:", *lines]))
+
+
+def _describe(entry: DatasetEntry, data: GZSLData) -> dict[str, Any]:
+    return {
+        "label": entry.label or entry.use,
+        "name": entry.use,
+        "features": data.feature_set,
+        "attributes": data.attribute_set,
+        "fingerprint": data.fingerprint,
+        "preprocessing": entry.preprocessing,
+        "sizes": {
+            "feature_dim": int(data.features.shape[1]),
+            "attribute_dim": int(data.attributes.shape[1]),
+            "seen_classes": int(data.seen.size),
+            "unseen_classes": int(data.unseen.size),
+            "trainval": int(data.trainval.size),
+            "test_seen": int(data.test_seen.size),
+            "test_unseen": int(data.test_unseen.size),
+        },
+        "provenance": dict(data.provenance),
+    }
+
+
+def _cells(
+    loaded: LoadedSuite,
+    registry: Registry,
+    entry: DatasetEntry,
+    asked: DatasetRequest,
+    data: GZSLData,
+    method: MethodEntry,
+    seeds: Sequence[int] | None,
+) -> list[Cell]:
+    spec = registry.methods[method.use]
+    plugin = registry.owner("methods", method.use)
+    info = DatasetInfo(entry.use, asked.features, asked.attributes)
+    config = resolve_config(spec.name, spec.factory, info, method.config)
+    chosen = list(seeds or method.seeds or entry.seeds or loaded.suite.seeds)
+    # A seed changes nothing for a deterministic method: one cell says it all.
+    chosen = chosen[:1] if spec.deterministic else chosen
+    cells = []
+    for seed in chosen:
+        described = identity(
+            dataset={
+                "fingerprint": data.fingerprint,
+                "trainval_order": str(data.provenance.get("trainval_order", "")),
+                "features": data.feature_set,
+                "attributes": data.attribute_set,
+            },
+            preprocessing=method.preprocessing or entry.preprocessing or spec.preprocessing,
+            setting=spec.setting,
+            method={
+                "name": spec.name,
+                "version": plugin.version,
+                "source": plugin.source,
+                "config": config,
+            },
+            seed=seed,
+            precision=loaded.suite.precision,
+        )
+        cells.append(
+            Cell(
+                key=digest(described),
+                identity=described,
+                dataset=entry.label or entry.use,
+                method=spec.name,
+                label=method.label or method.use,
+                seed=seed,
+                request={
+                    "use": asked.name,
+                    "features": asked.features,
+                    "attributes": asked.attributes,
+                },
+                about={
+                    "fidelity": spec.fidelity,
+                    "citation": spec.citation,
+                    "deterministic": spec.deterministic,
+                    "distribution": plugin.distribution,
+                },
+            )
+        )
+    return cells
+
+
+def resolve_config(
+    name: str, factory: type[Any], info: DatasetInfo, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The full configuration as plain data: the method's defaults on this data set, then the suite's.
+
+    Raises:
+        PluginError: the method's own defaults do not fit its configuration.
+        SuiteError: the suite's values do not fit in the company of the defaults.
+    """
+    try:
+        defaults = dict(factory.defaults(info))
+        factory.Config.model_validate(defaults)
+    except Exception as error:
+        first = " ".join(str(error).split())
+        raise PluginError(f"method {name!r}: its defaults for {info.name} fail: {first}") from error
+    try:
+        config = factory.Config.model_validate({**defaults, **given})
+    except ValidationError as error:
+        complaint = error.errors()[0]
+        where = ".".join(map(str, complaint["loc"])) or "its values"
+        raise SuiteError(
+            f"method {name!r} on {info.name}: the configuration cannot be used: {where}:"
+            f" {complaint['msg']}"
+        ) from None
+    plain: dict[str, Any] = config.model_dump(mode="json")
+    return plain
+
+
+def _once(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells without repetition; two labels for one training are kept as rows of their own."""
+    seen: set[tuple[str, str, str]] = set()
+    kept = []
+    for cell in cells:
+        mark = (cell.key, cell.dataset, cell.label)
+        if mark not in seen:
+            seen.add(mark)
+            kept.append(cell)
+    return kept
+
+
+def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
+    """What the results folder remembers of a suite after several partial runs of one file.
+
+    Cells of the same file that an earlier run resolved (another ``--only`` or ``--seeds``) stay; where
+    both resolved the same place, the newer one counts.  An edited file starts afresh.
+    """
+    if old is None or old.text != new.text:
+        return new
+    place = {(c.dataset, c.request["features"], c.request["attributes"], c.label, c.seed)
+             for c in new.cells}
+    kept = [
+        c for c in old.cells
+        if (c.dataset, c.request["features"], c.request["attributes"], c.label, c.seed) not in place
+    ]
+    known = {(d["label"], d["features"], d["attributes"]) for d in new.datasets}
+    datasets = [d for d in old.datasets if (d["label"], d["features"], d["attributes"]) not in known]
+    return replace(
+        new,
+        cells=_in_file_order([*kept, *new.cells], new.text),
+        datasets=(*datasets, *new.datasets),
+    )
+
+
+def _in_file_order(cells: Sequence[Cell], text: str) -> tuple[Cell, ...]:
+    """Sorted as the suite file lists data sets and methods, then by seed."""
+    import yaml
+
+    content = yaml.safe_load(text)
+
+    def rank(entries: Sequence[Any], label: str) -> int:
+        names = [
+            e if isinstance(e, str) else (e.get("label") or e["use"]) for e in entries
+        ]
+        return names.index(label) if label in names else len(names)
+
+    return tuple(
+        sorted(
+            cells,
+            key=lambda c: (
+                rank(content["datasets"], c.dataset),
+                rank(content["methods"], c.label),
+                c.seed,
+            ),
+        )
+    )

@@ -1,0 +1,146 @@
+"""What a suite file may say; checked by pydantic, which also gives editors a JSON schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+Selection = Literal["last", "val", "best_test"]
+Precision = Literal["float32"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _seed_list(value: Any) -> Any:
+    """``seeds: 5`` means 0, 1, 2, 3, 4."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError("a number of seeds must be at least 1")
+        return list(range(value))
+    return value
+
+
+def _no_repeats(value: list[int]) -> list[int]:
+    if len(set(value)) != len(value):
+        raise ValueError("the same seed is listed twice")
+    return value
+
+
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]],
+    BeforeValidator(_seed_list, json_schema_input_type=int | list[int]),
+    Field(min_length=1),
+]
+
+
+class DatasetEntry(_Strict):
+    """One data set of a suite; a plain string stands for ``use`` alone."""
+
+    use: str = Field(description="name of a registered data set, or of a folder under the data folder")
+    label: Name | None = Field(None, description="how tables call it; the name by default")
+    features: str | None = Field(None, description="feature set: stem of a feature file, e.g. res101")
+    attributes: str | None = Field(
+        None, description="class embedding: a key of att_splits.mat, FILE.mat:KEY or FILE.npy"
+    )
+    preprocessing: str | None = Field(
+        None, description="overrides the preprocessing that methods declare"
+    )
+    seeds: Seeds | None = Field(None, description="overrides the suite's seeds on this data set")
+
+
+class MethodEntry(_Strict):
+    """One method of a suite; a plain string stands for ``use`` alone."""
+
+    use: str = Field(description="name of an installed method")
+    label: str | None = Field(
+        None, min_length=1, max_length=80, description="how tables call it; the name by default"
+    )
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="hyper-parameters that differ from the method's defaults"
+    )
+    preprocessing: str | None = Field(
+        None, description="overrides the preprocessing the method declares"
+    )
+    seeds: Seeds | None = Field(None, description="overrides the suite's seeds for this method")
+    datasets: list[str] | None = Field(
+        None, min_length=1, description="labels of the data sets it runs on; all by default"
+    )
+
+
+def _entry(value: Any) -> Any:
+    return {"use": value} if isinstance(value, str) else value
+
+
+class Suite(_Strict):
+    """A checked suite file: which methods run on which data sets, with which seeds."""
+
+    name: Name = Field(description="name of the suite and of its MLflow experiment")
+    description: str = Field("", description="what the suite is for")
+    datasets: list[Annotated[DatasetEntry, BeforeValidator(_entry)]] = Field(
+        min_length=1, description="data sets: names, or mappings with `use`"
+    )
+    methods: list[Annotated[MethodEntry, BeforeValidator(_entry)]] = Field(
+        min_length=1, description="methods: names, or mappings with `use`"
+    )
+    seeds: Seeds = Field(
+        default_factory=lambda: [0], description="a number of seeds, counted from 0, or a list"
+    )
+    selection: list[Selection] = Field(
+        default_factory=lambda: ["last"],
+        min_length=1,
+        description="rules that choose the checkpoint; the first one is the headline",
+    )
+    precision: Precision = Field("float32", description="arithmetic of training")
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_once(cls, value: list[int]) -> list[int]:
+        return _no_repeats(value)
+
+    @field_validator("selection")
+    @classmethod
+    def _rules_once(cls, value: list[Selection]) -> list[Selection]:
+        if len(set(value)) != len(value):
+            raise ValueError("the same rule is listed twice")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Suite:
+        labels = [entry.label or entry.use for entry in self.methods]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(
+                    f"two methods are called {label!r}; give each entry a `label` of its own"
+                )
+        shown = [
+            (e.label or e.use, e.features, e.attributes, e.preprocessing) for e in self.datasets
+        ]
+        for row in shown:
+            if shown.count(row) > 1:
+                raise ValueError(f"the data set {row[0]!r} is listed twice in the same form")
+        known = {entry.label or entry.use for entry in self.datasets}
+        for method in self.methods:
+            for name in method.datasets or ():
+                if name not in known:
+                    raise ValueError(
+                        f"method {method.label or method.use!r} names the data set {name!r},"
+                        f" which this suite does not list; it lists {', '.join(sorted(known))}"
+                    )
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a suite file, for editors."""
+    schema = Suite.model_json_schema(mode="validation")
+    # Entries may be plain strings; pydantic cannot see that through the validator.
+    for key, entry in (("datasets", "DatasetEntry"), ("methods", "MethodEntry")):
+        schema["properties"][key]["items"] = {
+            "anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{entry}"}]
+        }
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "gzsl-bench suite"
+    return schema

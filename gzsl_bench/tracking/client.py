@@ -1,0 +1,181 @@
+"""Reaching MLflow: quiet, impatient, one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gzsl_bench.errors import TrackingError
+from gzsl_bench.records.layout import Layout
+from gzsl_bench.tracking.address import artifact_root, is_server, masked, sqlite_file
+
+#: Seconds to wait for another writer before the mirror counts as behind.
+PATIENCE = 10.0
+
+#: Set only where the user has not: results never wait for a mirror, and nobody is told about runs.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+}
+
+
+class StoreError(Exception):
+    """The store cannot be used just now; the text says why in a few words."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store that was reached once.
+
+    Attributes:
+        uri: its checked URI.
+        client: MLflow's client.
+        artifacts: where new experiments keep artifacts; None leaves it to the server.
+        own: whether it is the results folder's default store, which nobody else looks after.
+    """
+
+    uri: str
+    client: Any
+    artifacts: Path | None
+    own: bool
+
+
+def require() -> None:
+    """Make sure that mlflow is there and silent.
+
+    Raises:
+        TrackingError: it is not installed.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # mlflow-skinny has the client but no SQLAlchemy.
+    if find_spec("mlflow") is None or find_spec("sqlalchemy") is None:
+        raise TrackingError(
+            "mlflow is not installed: pip install mlflow, or go on without it (--tracking-uri none)"
+        )
+    # urllib3 announces every retry; what is wrong is said once, by us.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    if os.environ["MLFLOW_LOGGING_LEVEL"] == "CRITICAL":
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def connect(uri: str, layout: Layout, *, create: bool = True) -> Store:
+    """Reach a store; a SQLite file is created and migrated.  Call while holding :func:`writing`.
+
+    Raises:
+        TrackingError: mlflow is missing.
+        StoreError: the store cannot be used.
+    """
+    require()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    if not is_server(uri) and sqlite_file(uri) is None:
+        _probe_database(uri)
+    own = uri == layout.tracking_store
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except MlflowException as error:
+        if not (own and "out-of-date database schema" in str(error)):
+            raise
+        # The default store has no administrator: a newer MLflow upgrades it here.
+        from mlflow.store.db import utils
+
+        utils._upgrade_db(utils.create_sqlalchemy_engine(uri))
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return Store(uri, client, artifact_root(uri, layout), own)
+
+
+def _probe_database(uri: str) -> None:
+    """Fail at once where MLflow would retry for two minutes."""
+    import sqlalchemy
+
+    impatient = {"connect_timeout": 5} if uri.startswith(("postgresql", "mysql")) else {}
+    try:
+        engine = sqlalchemy.create_engine(uri, connect_args=impatient)
+    except ImportError as error:
+        raise TrackingError(
+            f"the store {masked(uri)} needs a database driver: pip install {error.name}"
+        ) from None
+    except sqlalchemy.exc.ArgumentError as error:
+        raise TrackingError(f"the tracking URI {masked(uri)} is wrong: {error}") from None
+    with engine.connect():
+        pass
+    engine.dispose()
+
+
+@contextlib.contextmanager
+def writing(uri: str, layout: Layout, patience: float = PATIENCE) -> Iterator[None]:
+    """Be the only writer: hold the lock beside the SQLite file, or in the results folder.
+
+    Runs carry their results folder, so writers of different folders only meet in a SQLite file.
+
+    Raises:
+        StoreError: somebody else writes for longer than ``patience``, or nobody may write there.
+    """
+    file = sqlite_file(uri)
+    place = layout.out / ".mlflow.lock" if file is None else file.with_name(file.name + ".lock")
+    lock = FileLock(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise StoreError(f"another gzsl-bench writes to it since {patience:.0f} s") from None
+    except OSError as error:
+        # A server's store can be written even from a results folder that cannot.
+        if file is not None:
+            reason = error.strerror or str(error)
+            raise StoreError(f"{place} cannot be written: {reason}") from None
+    try:
+        if file is not None:
+            _probe_file(file, patience)
+        yield
+    finally:
+        lock.release()
+
+
+def _probe_file(file: Path, patience: float) -> None:
+    """Whether the database can be written now: MLflow itself would wait and retry for minutes."""
+    if file.is_dir():
+        raise StoreError(f"{file} is a folder")
+    if not file.exists():
+        return
+    try:
+        # Not to be created here: an empty file is no store.
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=patience)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StoreError(f"{file} cannot be written: {error}") from None
+
+
+def explain(error: BaseException, uri: str) -> str:
+    """What went wrong in a few words, without passwords."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if is_server(uri) and ("Max retries exceeded" in text or "Connection" in text):
+        text = (
+            "the server does not answer as it should"
+            if "too many" in text
+            else ("the server does not answer")
+        )
+    elif "(Background on this error" in text:  # SQLAlchemy adds the statement and a link
+        text = text.split(" [SQL:", 1)[0]
+    return masked(text if len(text) <= 300 else text[:297] + "...")

@@ -1,0 +1,290 @@
+"""What MLflow is to show of a record, as plain data: the mirror image before it is written.
+
+Everything follows from the record and the suite alone, times included, so describing again gives
+the same image and a run can be compared with what it should be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gzsl_bench.engine.selection import select
+from gzsl_bench.records.store import Record
+from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.tracking.names import PARAM_LENGTH, UNKNOWN, flatten, safe_names, text
+
+#: Grows when runs look different, so that a sync replaces those of an earlier version.
+MIRROR_VERSION = 1
+
+#: Tags that every run of ours carries, the suite's own run too.
+TAGS = (
+    "key", "suite", "dataset", "fingerprint", "features", "attributes", "preprocessing", "setting",
+    "method", "label", "seed", "plugin_version", "git_commit", "fidelity", "precision", "task",
+    "status", "version", "cause", "out", "role", "content",
+)  # fmt: skip
+PREFIX = "gzsl_bench."
+#: What ``gzsl_bench.role`` says.
+CELL, SUITE = "cell", "suite"
+
+_log = logging.getLogger("gzsl_bench.tracking")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric."""
+
+    name: str
+    value: float
+    step: int
+
+
+@dataclass(frozen=True)
+class DatasetInput:
+    """The data set as MLflow lists it under a run's inputs."""
+
+    name: str
+    digest: str
+    source: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """A run as it should be.
+
+    Attributes:
+        key: the cell's key.
+        name: the run's name.
+        status: MLflow's: ``FINISHED`` or ``FAILED``.
+        started: milliseconds since 1970; ``ended`` too.
+        tags: all of them, without the parent's id and the digest.
+        params: hyper-parameters and what to group by.
+        points: final values and curves.
+        dataset: the input.
+        texts: artifacts by file name.
+    """
+
+    key: str
+    name: str
+    status: str
+    started: int
+    ended: int
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    points: Sequence[Point]
+    dataset: DatasetInput
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all of it: a run that carries it and has ended is as it should be."""
+        whole = [
+            MIRROR_VERSION, self.name, self.status, self.started, self.ended,
+            dict(self.tags), dict(self.params), [(p.name, p.value, p.step) for p in self.points],
+            vars(self.dataset), dict(self.texts),
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+
+    def latest(self) -> dict[str, float]:
+        """The value MLflow shows for each metric: that of the highest step."""
+        found: dict[str, tuple[int, float]] = {}
+        for point in self.points:
+            found[point.name] = max(
+                found.get(point.name, (point.step, point.value)), (point.step, point.value)
+            )
+        return {name: value for name, (_, value) in found.items()}
+
+
+def cells_by_key(suite: ResolvedSuite) -> dict[str, list[Cell]]:
+    """The suite's cells; one training may stand in several rows of its table."""
+    found: dict[str, list[Cell]] = {}
+    for cell in suite.cells:
+        found.setdefault(cell.key, []).append(cell)
+    return found
+
+
+def describe(suite: ResolvedSuite, cells: Sequence[Cell], record: Record, out: Path) -> Image:
+    """The image of a record.
+
+    Args:
+        suite: gives the headline rule and the data sets.
+        cells: those the record answers for, which all have its key.
+        record: a complete or failed record.
+        out: the results folder, resolved.
+    """
+    content = record.content
+    # As the suite at hand calls them; the record may have been made for another one.
+    dataset = " / ".join(dict.fromkeys(cell.dataset for cell in cells))
+    label = " / ".join(dict.fromkeys(cell.label for cell in cells))
+    cell = cells[0]
+    started = milliseconds(content.get("started"))
+    ended = started + round(1000 * float(content.get("seconds") or 0))
+    texts = {}
+    if not record.complete:
+        texts = {"traceback.txt": str(content.get("traceback") or ""), "log.txt": _log_text(record)}
+    return Image(
+        key=record.key,
+        name=f"{dataset} {label} seed {cell.seed}",
+        status="FINISHED" if record.complete else "FAILED",
+        started=started,
+        ended=ended,
+        tags=_tags(suite, cell, record, dataset, label, out),
+        params=_params(cell, dataset, label),
+        points=_points(suite, record),
+        dataset=_dataset(suite, cell, dataset),
+        texts={name: content for name, content in texts.items() if content},
+    )
+
+
+def _tags(
+    suite: ResolvedSuite, cell: Cell, record: Record, dataset: str, label: str, out: Path
+) -> dict[str, str]:
+    content, identity = record.content, cell.identity
+    commit = content.get("git_commit")
+    values = {
+        "key": record.key,
+        "suite": suite.name,
+        "dataset": dataset,
+        "fingerprint": identity["dataset"].get("fingerprint"),
+        "features": identity["dataset"].get("features"),
+        "attributes": identity["dataset"].get("attributes"),
+        "preprocessing": identity.get("preprocessing"),
+        "setting": identity.get("setting"),
+        "method": cell.method,
+        "label": label,
+        "seed": cell.seed,
+        "plugin_version": identity["method"].get("version"),
+        "git_commit": commit,
+        "fidelity": cell.about.get("fidelity"),
+        "precision": identity.get("precision"),
+        "task": identity.get("task"),
+        "status": content["status"],
+        "version": content.get("versions", {}).get("gzsl-bench"),
+        "cause": None if record.complete else str(content.get("cause") or "unknown")[:500],
+        "out": str(out),
+        "role": CELL,
+    }
+    tags = {PREFIX + name: text(value) for name, value in values.items()}
+    tags["mlflow.source.name"] = "gzsl-bench"
+    tags["mlflow.source.type"] = "LOCAL"
+    if commit:
+        tags["mlflow.source.git.commit"] = str(commit).rstrip("+")
+    tags["mlflow.note.content"] = text(_note(suite, record))
+    return tags
+
+
+def _note(suite: ResolvedSuite, record: Record) -> str:
+    """The run's description on its page."""
+    if not record.complete:
+        return f"Failed: {record.content.get('cause')}"
+    lines = []
+    for rule in suite.selection:
+        row = select(rule, record.content["checkpoints"])
+        found = [
+            f"{short} {row['metrics'][name]:.1f}"
+            for name, short in (("acc_unseen", "U"), ("acc_seen", "S"), ("harmonic_mean", "H"))
+            if name in row["metrics"]
+        ]
+        lines.append(f"* {rule}: {', '.join(found)} (checkpoint {row['number']})")
+    return "\n".join(lines)
+
+
+def _params(cell: Cell, dataset: str, label: str) -> dict[str, str]:
+    """The configuration, and the axes of a comparison: MLflow's plots only know params."""
+    axes: dict[str, Any] = {
+        "dataset": dataset, "method": cell.method, "label": label, "seed": cell.seed,
+    }  # fmt: skip
+    flat = flatten(cell.identity["method"].get("config", {}))
+    raw = axes | {f"config.{name}" if name in axes else name: flat[name] for name in flat}
+    return {safe: text(raw[name], PARAM_LENGTH) for name, safe in safe_names(raw).items()}
+
+
+def _points(suite: ResolvedSuite, record: Record) -> list[Point]:
+    raw: list[tuple[str, Any, int]] = []
+    rows = record.content.get("checkpoints") or []
+    if record.complete and rows:
+        for position, rule in enumerate(suite.selection):
+            row = select(rule, rows)
+            for name, value in row["metrics"].items():
+                if position == 0:  # the headline rule
+                    raw.append((name, value, 0))
+                raw.append((f"{rule}/{name}", value, 0))
+            raw.append((f"{rule}/checkpoint", row["number"], 0))
+    for row in rows:
+        raw += [(f"checkpoint/{name}", v, row["number"]) for name, v in row["metrics"].items()]
+    for name, curve in (record.content.get("curves") or {}).items():
+        raw += [(f"train/{name}", value, step) for step, value in curve]
+    raw.append(("seconds", record.content.get("seconds"), 0))
+    names = safe_names(dict.fromkeys(name for name, _, _ in raw))
+    points = [
+        Point(names[name], float(value), int(step)) for name, value, step in raw if _finite(value)
+    ]
+    if len(points) < len(raw):
+        refused = sorted({name for name, value, _ in raw if not _finite(value)})
+        _log.warning(
+            "%s: values that are not finite are not mirrored (%s)", record.key, ", ".join(refused)
+        )
+    return points
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _dataset(suite: ResolvedSuite, cell: Cell, label: str) -> DatasetInput:
+    data = cell.identity["dataset"]
+    known = next(_matching(suite, cell), {})
+    source = json.dumps(known.get("provenance", {}), sort_keys=True, default=str)
+    return DatasetInput(
+        name=label[:500],
+        # Our own: MLflow's automatic digest reads the first 10,000 elements only.
+        digest=text(data.get("fingerprint"), 36),
+        source=source if len(source) < 60_000 else "{}",
+        profile=json.dumps(
+            {
+                **known.get("sizes", {}),
+                "features": data.get("features"),
+                "attributes": data.get("attributes"),
+            },
+            sort_keys=True,
+        ),
+    )
+
+
+def _matching(suite: ResolvedSuite, cell: Cell) -> Iterator[Mapping[str, Any]]:
+    data = cell.identity["dataset"]
+    for entry in suite.datasets:
+        if entry.get("fingerprint") == data.get("fingerprint"):
+            yield entry
+
+
+def milliseconds(started: Any) -> int:
+    """A record's time as MLflow counts it; 0 for a record that does not say."""
+    try:
+        moment = datetime.fromisoformat(str(started))
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def _log_text(record: Record) -> str:
+    try:
+        return (record.path / "log.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def absent(tags: Mapping[str, str]) -> dict[str, str]:
+    """``tags`` with every tag of ours; those not given say that they do not apply."""
+    return {PREFIX + name: UNKNOWN for name in TAGS} | dict(tags)

@@ -1,0 +1,142 @@
+"""The mirror a run keeps up while it goes: it may fall behind, it never gets in the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gzsl_bench.errors import TrackingError
+from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.tracking.address import checked, masked
+from gzsl_bench.tracking.client import connect, explain, require, writing
+from gzsl_bench.tracking.describe import cells_by_key, describe
+from gzsl_bench.tracking.experiment import Experiment, open_experiment
+from gzsl_bench.tracking.sync import first_start, publish, reconcile
+
+#: Seconds without an attempt after a fault; doubled by every further one.
+_PAUSE = 30.0
+
+
+class Mirror:
+    """Shows the records of a run in MLflow as they come.  One per process, used by one thread.
+
+    After a fault it rests a while, then catches up with all records at once: a store that comes
+    back misses nothing, one that stays away costs a run a few seconds.
+
+    Attributes:
+        behind: one sentence for the user while MLflow does not show all records, else None.
+    """
+
+    def __init__(self, uri: str, suite: ResolvedSuite, store: RecordStore) -> None:
+        self.behind: str | None = None
+        self._uri = uri
+        self._suite = suite
+        self._records = store
+        self._cells = cells_by_key(suite)
+        self._experiment: Experiment | None = None
+        self._parent: Any = None
+        self._index: dict[str, tuple[str, str]] = {}
+        self._pause = _PAUSE
+        self._rest_until = 0.0
+
+    def cell(self, record: Record) -> None:
+        """Show a committed record, complete or failed."""
+        cells = self._cells.get(record.key)
+        if cells is None:
+            return
+        if self.behind is None:
+            self._guarded(lambda: self._show(cells, record))
+        elif time.monotonic() >= self._rest_until:
+            self._guarded(self.catch_up)
+
+    def finish(self, table_markdown: str, rows: Sequence[Mapping[str, Any]], status: str) -> None:
+        """Publish the table and close the suite's own run.
+
+        Args:
+            table_markdown: the table a person reads.
+            rows: the table for programs.
+            status: ``FINISHED``, ``FAILED`` or ``KILLED``.
+        """
+
+        def close() -> None:
+            # Whatever another writer or a fault left behind is put right at the end.
+            self.catch_up()
+            assert self._experiment is not None
+            publish(self._experiment, self._parent, table_markdown, rows)
+            self._experiment.status(self._parent, status)
+
+        self._guarded(close)
+
+    def catch_up(self) -> None:
+        """Mirror all records, as ``gzsl-bench sync`` would; call through :func:`open_mirror`."""
+        layout = self._records.layout
+        if self._experiment is None:
+            self._experiment = open_experiment(connect(self._uri, layout), self._suite, layout)
+        experiment = self._experiment
+        parents, children = experiment.runs()
+        self._parent = experiment.parent(parents, lambda: first_start(self._suite, self._records))
+        if self._parent.info.status != "RUNNING":
+            experiment.status(self._parent, "RUNNING")
+            self._parent = experiment.store.client.get_run(self._parent.info.run_id)
+        _, self._index = reconcile(experiment, self._parent.info.run_id, children, self._records)
+
+    def _show(self, cells: Sequence[Any], record: Record) -> None:
+        assert self._experiment is not None
+        experiment = self._experiment
+        image = describe(self._suite, cells, record, Path(experiment.out))
+        known = self._index.get(record.key)
+        if known is not None and known[1] == image.digest:
+            return
+        if known is not None:
+            experiment.store.client.delete_run(known[0])
+            del self._index[record.key]
+        run_id = experiment.create(image, self._parent.info.run_id)
+        self._index[record.key] = (run_id, image.digest)
+
+    def _guarded(self, work: Callable[[], None], *, opening: bool = False) -> None:
+        """Do it as the only writer; a fault is remembered, not raised."""
+        try:
+            with writing(self._uri, self._records.layout):
+                work()
+        except Exception as error:
+            if opening and isinstance(error, TrackingError):
+                raise
+            self.behind = self._sentence(error)
+            self._rest_until = time.monotonic() + self._pause
+            self._pause *= 2
+        else:
+            self.behind = None
+            self._pause = _PAUSE
+
+    def _sentence(self, error: Exception) -> str:
+        return (
+            f"MLflow at {masked(self._uri)} is behind the records"
+            f" ({explain(error, self._uri)}); nothing is lost: gzsl-bench sync"
+            f" {self._suite.name} --out {self._records.layout.out} brings it up to date"
+        )
+
+    def open(self) -> None:
+        """Reach the store and put right what an earlier run left; for :func:`open_mirror`."""
+        self._guarded(self.catch_up, opening=True)
+
+
+def open_mirror(uri: str, suite: ResolvedSuite, store: RecordStore) -> Mirror:
+    """The mirror of a run; one that cannot reach its store is behind from the start.
+
+    Args:
+        uri: from :func:`~gzsl_bench.tracking.address.resolve_uri`.
+        suite: merged with what earlier runs resolved (what ``records.suites.remember`` gives):
+            runs of cells it does not list are removed.
+        store: the results folder, held by the caller.
+
+    Raises:
+        TrackingError: the URI makes no sense, or mlflow or a driver is not installed.
+    """
+    uri = checked(uri)
+    require()
+    mirror = Mirror(uri, suite, store)
+    mirror.open()
+    return mirror

@@ -1,0 +1,189 @@
+"""Making MLflow equal to the records, whatever state it was left in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gzsl_bench.errors import GzslBenchError, TrackingError
+from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.rows import rows as table_rows
+from gzsl_bench.report.table import render
+from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.tracking.address import checked, masked
+from gzsl_bench.tracking.client import connect, explain, require, writing
+from gzsl_bench.tracking.describe import (
+    MIRROR_VERSION,
+    PREFIX,
+    cells_by_key,
+    describe,
+    milliseconds,
+)
+from gzsl_bench.tracking.experiment import Experiment, matches, open_experiment
+from gzsl_bench.tracking.names import TAG_LENGTH
+
+#: Seconds ``sync`` waits for a run that is mirroring into the same file.
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a sync did to the runs of cells.
+
+    Attributes:
+        created: records that had no run.
+        repaired: runs that were half-written, out of date or of an earlier failure: written anew.
+        removed: duplicates, and runs whose record is no part of the suite any more.
+        unchanged: runs that were as they should be.
+    """
+
+    created: int = 0
+    repaired: int = 0
+    removed: int = 0
+    unchanged: int = 0
+
+    @property
+    def mirrored(self) -> int:
+        """How many records MLflow shows now."""
+        return self.created + self.repaired + self.unchanged
+
+
+def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
+    """Make the suite's experiment mirror the suite's records exactly; any number of times.
+
+    Args:
+        uri: the MLflow store.
+        suite: all cells that may have records (what ``records.suites.recall`` gives).
+        store: the results folder.
+
+    Raises:
+        TrackingError: the store cannot be used.
+    """
+    uri = checked(uri)
+    require()
+    layout = store.layout
+    try:
+        with writing(uri, layout, _PATIENCE):
+            experiment = open_experiment(connect(uri, layout), suite, layout)
+            parents, children = experiment.runs()
+            parent = experiment.parent(parents, lambda: first_start(suite, store))
+            report, _ = reconcile(experiment, parent.info.run_id, children, store)
+            table = table_rows(suite, store)
+            publish(experiment, parent, render(table, "github"), table)
+            if not (parents and parent.info.status != "RUNNING") and not _live(layout):
+                experiment.status(parent, outcome(suite, store))
+            return report
+    except GzslBenchError:
+        raise
+    except Exception as error:
+        raise TrackingError(
+            f"MLflow at {masked(uri)} cannot be used: {explain(error, uri)}; the records are"
+            " untouched, so try again when it can"
+        ) from error
+
+
+def reconcile(
+    experiment: Experiment, parent: str, children: Sequence[Any], store: RecordStore
+) -> tuple[SyncReport, dict[str, tuple[str, str]]]:
+    """Keep what is right, replace what is not, add what is missing, remove the rest.
+
+    Args:
+        experiment: where.
+        parent: id of the suite's own run.
+        children: the runs of cells found there.
+        store: the records.
+
+    Returns:
+        What was done; and the id and digest of every run by its cell's key.
+    """
+    suite = experiment.suite
+    found: dict[str, list[Any]] = {}
+    for run in children:
+        found.setdefault(run.data.tags.get(f"{PREFIX}key", ""), []).append(run)
+    created = repaired = removed = unchanged = 0
+    index: dict[str, tuple[str, str]] = {}
+    for key, cells in cells_by_key(suite).items():
+        record = store.read(key)
+        if record is None:
+            continue
+        image = describe(suite, cells, record, Path(experiment.out))
+        there = found.pop(key, [])
+        right = next((run for run in there if matches(run, image, parent)), None)
+        for run in there:
+            if run is not right:
+                experiment.remove(run)
+        if right is not None:
+            index[key] = (right.info.run_id, image.digest)
+            unchanged += 1
+            removed += len(there) - 1
+        else:
+            index[key] = (experiment.create(image, parent), image.digest)
+            repaired += bool(there)
+            created += not there
+            removed += max(0, len(there) - 1)
+    for stale in found.values():
+        for run in stale:
+            experiment.remove(run)
+            removed += 1
+    return SyncReport(created, repaired, removed, unchanged), index
+
+
+def publish(
+    experiment: Experiment, parent: Any, markdown: str, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Give the suite's own run its table, on its page too, and the suite file and its cells."""
+    suite = experiment.suite
+    texts = {
+        "suite.yaml": suite.text,
+        "resolved.json": json.dumps(suite.to_json(), indent=1),
+        "table.md": markdown,
+        "table.json": json.dumps(list(rows), indent=1),
+    }
+    whole = json.dumps([MIRROR_VERSION, texts], sort_keys=True)
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
+    experiment.publish(parent, texts, _note(markdown), digest)
+
+
+def _note(markdown: str) -> str:
+    """The table as far as a tag holds it, cut between lines."""
+    if len(markdown) <= TAG_LENGTH:
+        return markdown or "No results yet."
+    return markdown[: TAG_LENGTH - 40].rsplit("\n", 1)[0] + "\n\n(more in table.md)"
+
+
+def outcome(suite: ResolvedSuite, store: RecordStore) -> str:
+    """MLflow's status for what the records say: all done, some failed, or stopped on the way."""
+    records = [store.read(key) for key in cells_by_key(suite)]
+    if any(record is None for record in records):
+        return "KILLED"
+    return "FINISHED" if all(r is not None and r.complete for r in records) else "FAILED"
+
+
+def first_start(suite: ResolvedSuite, store: RecordStore) -> int:
+    """When the suite's earliest record was begun; now, if there is none."""
+    records = [store.read(key) for key in cells_by_key(suite)]
+    starts = [milliseconds(r.content.get("started")) for r in records if r is not None]
+    return min(starts, default=round(time.time() * 1000))
+
+
+def _live(layout: Layout) -> bool:
+    """Whether a run holds the results folder at this moment; its status is then its own affair."""
+    if not layout.lock.exists():
+        return False
+    lock = FileLock(layout.lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tracking_factory import (
+    FINGERPRINT,
+    checkpoints,
+    commit,
+    grid,
+    make_cell,
+    make_store,
+    make_suite,
+)
+from tracking_helpers import assert_mirrors, by_key, client, parent, runs
+
+from gzsl_bench.errors import TrackingError
+from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.report.rows import rows
+from gzsl_bench.report.table import render
+from gzsl_bench.tracking import client as room
+from gzsl_bench.tracking import open_mirror, sync
+from gzsl_bench.tracking.describe import PREFIX, TAGS, describe
+
+
+def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
+    cell = make_cell("CUB", "ACMR", 2)
+    suite = make_suite([cell])
+    mirror = open_mirror(uri, suite, store)
+    record = commit(store, cell)
+    mirror.cell(record)
+    assert mirror.behind is None
+
+    run = by_key(uri, "small")[cell.key]
+    assert run.info.run_name == "CUB ACMR seed 2"
+    assert run.info.start_time == 1777629600000
+    assert run.info.end_time == 1777629612500
+    assert run.info.status == "FINISHED"
+
+    rows = checkpoints(2, 3)
+    expected = dict(rows[2]["metrics"])
+    expected |= {f"last/{name}": value for name, value in rows[2]["metrics"].items()}
+    expected |= {f"best_test/{name}": value for name, value in rows[1]["metrics"].items()}
+    expected |= {f"checkpoint/{name}": value for name, value in rows[2]["metrics"].items()}
+    expected |= {"last/checkpoint": 3, "best_test/checkpoint": 2, "seconds": 12.5}
+    expected |= {"train/loss": 0.75}
+    assert run.data.metrics == expected
+
+    history = client(uri).get_metric_history(run.info.run_id, "checkpoint/harmonic_mean")
+    assert [(m.step, m.value) for m in history] == [
+        (row["number"], row["metrics"]["harmonic_mean"]) for row in rows
+    ]
+    losses = client(uri).get_metric_history(run.info.run_id, "train/loss")
+    assert [(m.step, m.value) for m in losses] == [(0, 3.0), (1, 1.5), (2, 1.0), (3, 0.75)]
+
+    assert run.data.params == {
+        "dataset": "CUB",
+        "method": "acmr",
+        "label": "ACMR",
+        "seed": "2",
+        "alpha": "0.5",
+        "layers": "[64, 32]",
+        "decay.rate": "0.0001",
+    }
+    tags = {n.removeprefix(PREFIX): v for n, v in run.data.tags.items() if n.startswith(PREFIX)}
+    assert tags.keys() == set(TAGS)
+    assert tags["dataset"] == "CUB"
+    assert tags["fingerprint"] == FINGERPRINT
+    assert tags["git_commit"] == "abc123+"
+    assert tags["cause"] == "none"
+    assert tags["out"] == str(store.layout.out.resolve())
+
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("CUB", FINGERPRINT)
+    assert json.loads(data.dataset.source) == {"splits": "v1"}
+    assert json.loads(data.dataset.profile)["trainval"] == 7057
+
+
+def test_a_failure_is_shown_with_cause_and_traceback(store: RecordStore, uri: str) -> None:
+    cell = make_cell()
+    suite = make_suite([cell])
+    mirror = open_mirror(uri, suite, store)
+    mirror.cell(commit(store, cell, status=FAILED, cause="x" * 900))
+    run = by_key(uri, "small")[cell.key]
+    assert run.info.status == "FAILED"
+    assert run.data.tags["gzsl_bench.cause"] == "x" * 500
+    assert run.data.metrics == {"seconds": 12.5}
+    folder = Path(client(uri).download_artifacts(run.info.run_id, ""))
+    assert "Traceback" in (folder / "traceback.txt").read_text()
+    assert (folder / "log.txt").read_text() == "boom\n"
+
+
+def test_the_suites_own_run(store: RecordStore, uri: str) -> None:
+    cells = grid(1)
+    suite = make_suite(cells)
+    mirror = open_mirror(uri, suite, store)
+    assert parent(uri, "small").info.status == "RUNNING"
+    for cell in cells:
+        mirror.cell(commit(store, cell))
+    table = rows(suite, store)
+    mirror.finish(render(table), table, "FINISHED")
+    assert mirror.behind is None
+    run = parent(uri, "small")
+    assert run.info.status == "FINISHED"
+    assert "| CUB" in run.data.tags["mlflow.note.content"]
+    folder = store.layout.artifacts / run.info.run_id / "artifacts"
+    assert (folder / "suite.yaml").read_text() == suite.text
+    assert json.loads((folder / "table.json").read_text()) == table
+    assert json.loads((folder / "resolved.json").read_text()) == suite.to_json()
+    assert "| CUB" in (folder / "table.md").read_text()
+    assert_mirrors(uri, suite, store)
+
+    again = open_mirror(uri, suite, store)  # resumed: the same run goes on
+    assert parent(uri, "small").info.run_id == run.info.run_id
+    assert parent(uri, "small").info.status == "RUNNING"
+    again.finish(render(table), table, "KILLED")
+    assert parent(uri, "small").info.status == "KILLED"
+
+
+def test_a_retried_failure_is_replaced(store: RecordStore, uri: str) -> None:
+    cell = make_cell()
+    suite = make_suite([cell])
+    mirror = open_mirror(uri, suite, store)
+    mirror.cell(commit(store, cell, status=FAILED))
+    record = commit(store, cell)
+    mirror.cell(record)
+    mirror.cell(record)  # told twice
+    assert by_key(uri, "small")[cell.key].info.status == "FINISHED"
+    assert sync(uri, suite, store).unchanged == 1
+
+
+def test_opening_repairs_what_a_killed_parent_left(store: RecordStore, uri: str) -> None:
+    cells = grid(1)
+    suite = make_suite(cells)
+    first = open_mirror(uri, suite, store)
+    records = [commit(store, cell) for cell in cells]
+    first.cell(records[0])
+    own = parent(uri, "small").info
+    image = describe(suite, [cells[1]], records[1], store.layout.out.resolve())
+    # killed right after create_run
+    client(uri).create_run(own.experiment_id, tags=dict(image.tags))
+    open_mirror(uri, suite, store)
+    assert_mirrors(uri, suite, store)
+
+
+def test_records_of_other_suites_are_not_shown(store: RecordStore, uri: str) -> None:
+    mirror = open_mirror(uri, make_suite([make_cell()]), store)
+    mirror.cell(commit(store, make_cell(seed=9)))
+    assert runs(uri, "small") == []
+
+
+def test_an_unreachable_server_never_gets_in_the_way(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "out")
+    cells = grid(2)
+    suite = make_suite(cells)
+    begun = time.monotonic()
+    mirror = open_mirror("http://user:secret@127.0.0.1:9", suite, store)
+    for cell in cells:
+        mirror.cell(commit(store, cell))
+    mirror.finish("", [], "FINISHED")
+    assert time.monotonic() - begun < 8
+    assert mirror.behind is not None
+    assert "does not answer" in mirror.behind
+    assert f"gzsl-bench sync small --out {store.layout.out}" in mirror.behind
+    assert "secret" not in mirror.behind
+    with pytest.raises(TrackingError, match="does not answer") as caught:
+        sync("http://user:secret@127.0.0.1:9", suite, store)
+    assert "secret" not in str(caught.value)
+
+
+def _break_create_run(mirror: Any, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    real = mirror._experiment.store.client
+    left = [times]
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            if name == "log_batch" and left[0] > 0:
+                left[0] -= 1
+                raise OSError("No space left on device")
+            return getattr(real, name)
+
+    object.__setattr__(mirror._experiment.store, "client", Broken())
+
+
+def test_a_fault_on_the_way_is_made_good_at_the_end(
+    store: RecordStore, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = grid(1)
+    suite = make_suite(cells)
+    mirror = open_mirror(uri, suite, store)
+    _break_create_run(mirror, monkeypatch, times=1)
+    for cell in cells:
+        mirror.cell(commit(store, cell))
+    assert mirror.behind is not None
+    assert "No space left" in mirror.behind
+    assert len(runs(uri, "small")) == 1  # resting after the fault, a half-written run left
+    mirror.finish("table", [], "FINISHED")
+    assert mirror.behind is None
+    assert_mirrors(uri, suite, store)
+
+
+def test_a_store_that_comes_back_is_caught_up_with(
+    store: RecordStore, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = grid(1)
+    suite = make_suite(cells)
+    mirror = open_mirror(uri, suite, store)
+    _break_create_run(mirror, monkeypatch, times=1)
+    mirror.cell(commit(store, cells[0]))
+    mirror._rest_until = 0.0
+    mirror.cell(commit(store, cells[1]))
+    assert mirror.behind is None
+    assert_mirrors(uri, suite, store)
+
+
+def test_a_locked_database(store: RecordStore, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 0.2)
+    cells = grid(1)
+    suite = make_suite(cells)
+    mirror = open_mirror(uri, suite, store)
+    other = sqlite3.connect(store.layout.out / "mlflow.db")
+    other.execute("BEGIN EXCLUSIVE")
+    begun = time.monotonic()
+    for cell in cells:
+        mirror.cell(commit(store, cell))
+    assert time.monotonic() - begun < 2
+    assert mirror.behind is not None
+    assert "locked" in mirror.behind
+    other.rollback()
+    other.close()
+    mirror.finish("table", [], "FINISHED")
+    assert mirror.behind is None
+    assert_mirrors(uri, suite, store)
+
+
+@pytest.mark.parametrize("kind", ["garbage", "folder", "no folder"])
+def test_a_damaged_store(tmp_path: Path, kind: str) -> None:
+    store = make_store(tmp_path / "out")
+    uri = store.layout.tracking_store
+    if kind == "garbage":
+        (store.layout.out / "mlflow.db").write_text("this is no database at all" * 100)
+    elif kind == "folder":
+        (store.layout.out / "mlflow.db").mkdir()
+    else:
+        (tmp_path / "file").write_text("")
+        uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
+    suite = make_suite([make_cell()])
+    begun = time.monotonic()
+    mirror = open_mirror(uri, suite, store)
+    mirror.cell(commit(store, make_cell()))
+    mirror.finish("", [], "FINISHED")
+    assert mirror.behind is not None
+    assert time.monotonic() - begun < 3
+    with pytest.raises(TrackingError, match="records are untouched"):
+        sync(uri, suite, store)
+
+
+_READ_ONLY = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+if os.geteuid() == 0:
+    os.setuid(65534)
+from pathlib import Path
+from factory import make_cell, make_suite
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.tracking import open_mirror
+store = RecordStore(Path(sys.argv[1]))
+mirror = open_mirror(store.layout.tracking_store, make_suite([make_cell()]), store)
+mirror.cell(store.read(make_cell().key))
+mirror.finish("", [], "FINISHED")
+print(mirror.behind)
+"""
+
+
+def test_a_read_only_store(store: RecordStore, tmp_path_factory: pytest.TempPathFactory) -> None:
+    commit(store, make_cell())
+    # Nobody must be able to reach the folder, or the test shows nothing.
+    for folder in [store.layout.out, *store.layout.out.parents[:-2]]:
+        folder.chmod(0o755)
+    store.layout.out.chmod(0o555)
+    (store.layout.out / "mlflow.db").chmod(0o444)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _READ_ONLY, str(store.layout.out), str(Path(__file__).parent)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        store.layout.out.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written" in done.stdout
+    assert done.stderr == ""
+
+
+def test_one_writer_at_a_time(
+    store: RecordStore, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 0.2)
+    suite = make_suite([make_cell()])
+    mirror = open_mirror(uri, suite, store)
+    with (store.layout.out / "mlflow.db.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        mirror.cell(commit(store, make_cell()))
+        assert mirror.behind is not None
+        assert "another gzsl-bench" in mirror.behind
+    mirror.finish("", [], "FINISHED")
+    assert mirror.behind is None
+    assert_mirrors(uri, suite, store)
+
+
+def test_nothing_is_printed(store: RecordStore, capfd: pytest.CaptureFixture[str]) -> None:
+    """MLflow and alembic announce a migration in eighty lines, a fault in forty."""
+    (store.layout.out / "mlflow.db").unlink()
+    script = _READ_ONLY.replace("os.setuid(65534)", "pass")
+    commit(store, make_cell())
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(store.layout.out), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")
