@@ -1,2 +1,103 @@
-"""Entry point."""
-def main() -> None: ...
+"""The command ``gzsl-bench``: commands are imported when they are called, not before."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from gzsl_bench import __version__
+from gzsl_bench.errors import GzslBenchError
+
+#: command -> (module, attribute, help): listing commands must not import them.
+_COMMANDS = {
+    "run": ("gzsl_bench.cli.run", "run_command", "Run a suite; finished cells are left alone."),
+    "validate": ("gzsl_bench.cli.validate", "validate_command", "Check suite files, train nothing."),
+    "table": ("gzsl_bench.cli.table", "table_command", "Print the table of a suite's results."),
+    "plugins": ("gzsl_bench.cli.plugins", "plugins_command", "List what is installed."),
+    "data": ("gzsl_bench.cli.data", "data_group", "List, check and download data sets."),
+    "sync": ("gzsl_bench.cli.sync", "sync_command", "Make MLflow equal to the records."),
+    "ui": ("gzsl_bench.cli.sync", "ui_command", "Open MLflow on the results."),
+    "schema": ("gzsl_bench.cli.validate", "schema_command", "Print the JSON schema of a suite."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name; importing torch can wait."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            from gzsl_bench.errors import unknown_name
+
+            ctx.fail(unknown_name("command", args[0], _COMMANDS))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gzsl-bench")
+def cli() -> None:
+    """Benchmark generalized zero-shot learning methods on equal terms.
+
+    Results live in a folder (--out, ./gzsl-results by default).  Tables and JSON go to standard
+    output, everything else to standard error.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: one sentence instead of a traceback, and the exit codes 0, 1, 2, 130."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        result = cli.main(args=arguments, prog_name="gzsl-bench", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("gzsl-bench: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # `gzsl-bench table ... | head`: the reader has what it wants; keep Python's exit quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except GzslBenchError as error:
+        if debug:
+            raise
+        click.echo(f"gzsl-bench: {error}", err=True)
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split())
+        click.echo(
+            f"gzsl-bench: internal error: {type(error).__name__}: {text}"
+            " (--debug shows where; please report it)",
+            err=True,
+        )
+        return 70

@@ -12,10 +12,12 @@ import http.client
 import json
 import os
 import re
+import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,14 @@ _BLOCK = 1 << 18
 _TIMEOUT = 60.0
 _ATTEMPTS = 4
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+#: What a connection dies of; trying again may help.
+_BROKEN = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)
 #: (bytes there, bytes in all or None)
 Progress = Callable[[int, int | None], None]
 
@@ -62,6 +72,10 @@ def fetch(
         final.parent.mkdir(parents=True, exist_ok=True)
         if not final.exists():
             _download(url, final.with_name(final.name + ".part"), final, progress, wait)
+        if not zipfile.is_zipfile(final):
+            # A server that does not announce a size may hang up early and look finished.
+            final.unlink()
+            raise DataError(f"{url} gave a truncated or damaged zip archive; download it again")
         digest = _sha256(final)
         _pin(root, url, final, digest)
     except OSError as error:
@@ -83,12 +97,7 @@ def _download(url: str, part: Path, final: Path, progress: Progress | None, wait
                 raise DataError(
                     f"{url} cannot be downloaded: the server answers {error.code} {error.reason}"
                 ) from None
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-        ) as e:
+        except _BROKEN as e:
             if attempt == _ATTEMPTS - 1:
                 have = part.stat().st_size if part.exists() else 0
                 cause = getattr(e, "reason", None) or e or type(e).__name__
@@ -109,8 +118,6 @@ def _continue(url: str, part: Path, progress: Progress | None) -> None:
     """One request: the rest of the file, or all of it where the server knows no ranges."""
     have = part.stat().st_size if part.exists() else 0
     state = _read_json(_validator_file(part))
-    if have and state.get("bytes") == have and state.get("complete"):
-        return None
     headers = {"User-Agent": "gzsl-bench", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"

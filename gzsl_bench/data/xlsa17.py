@@ -138,11 +138,14 @@ def lists_version(content: Mapping[str, NDArray[Any]], parts: Mapping[str, Any])
 
     Returns:
         ``none`` (2019: no such keys), ``v1`` (trainval and the seen test images), ``v2`` (trainval
-        alone), else ``leaky`` (some test images) or ``clean`` (no test image, not all of trainval).
+        alone), else ``leaky`` (some test images) or ``clean`` (no test image, not all of trainval);
+        ``unreadable`` where the keys hold no numbers.
     """
     given = [content[key] for key in ("train_loc", "val_loc") if key in content]
     if not given:
         return "none"
+    if any(item.dtype.kind not in "iuf" for item in given):
+        return "unreadable"
     rows = np.concatenate([np.asarray(item, dtype=np.float64).reshape(-1) for item in given]) - 1
     tests = np.concatenate([parts["test_seen"], parts["test_unseen"]])
     union = np.unique(rows)

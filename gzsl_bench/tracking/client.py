@@ -32,6 +32,9 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
 }
 
+#: Packages whose import name is another.
+_DRIVERS = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+
 
 class StoreError(Exception):
     """The store cannot be used just now; the text says why in a few words."""
@@ -109,8 +112,9 @@ def _probe_database(uri: str) -> None:
     try:
         engine = sqlalchemy.create_engine(uri, connect_args=impatient)
     except ImportError as error:
+        package = _DRIVERS.get(error.name or "", error.name)
         raise TrackingError(
-            f"the store {masked(uri)} needs a database driver: pip install {error.name}"
+            f"the store {masked(uri)} needs a database driver: pip install {package}"
         ) from None
     except sqlalchemy.exc.ArgumentError as error:
         raise TrackingError(f"the tracking URI {masked(uri)} is wrong: {error}") from None
@@ -120,14 +124,15 @@ def _probe_database(uri: str) -> None:
 
 
 @contextlib.contextmanager
-def writing(uri: str, layout: Layout, patience: float = PATIENCE) -> Iterator[None]:
+def writing(uri: str, layout: Layout, patience: float | None = None) -> Iterator[None]:
     """Be the only writer: hold the lock beside the SQLite file, or in the results folder.
 
     Runs carry their results folder, so writers of different folders only meet in a SQLite file.
 
     Raises:
-        StoreError: somebody else writes for longer than ``patience``, or nobody may write there.
+        StoreError: somebody else writes for longer than ``patience`` seconds, or nobody may write.
     """
+    patience = PATIENCE if patience is None else patience
     file = sqlite_file(uri)
     place = layout.out / ".mlflow.lock" if file is None else file.with_name(file.name + ".lock")
     lock = FileLock(place)

@@ -35,6 +35,7 @@ class Server:
         self.break_after: list[int] = []
         self.status = 200
         self.kind = "application/zip"
+        self.announce = True
         self.asked: list[str | None] = []
         self.url = ""
 
@@ -68,7 +69,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(it.body) - 1}/{len(it.body)}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(it.body) - start))
+        if it.announce:
+            self.send_header("Content-Length", str(len(it.body) - start))
         self.send_header("Content-Type", it.kind)
         if it.tag:
             self.send_header("ETag", it.tag)
@@ -132,7 +134,7 @@ def test_a_later_call_resumes_what_an_earlier_one_left(
 ) -> None:
     server.break_after = [1000]
     monkeypatch.setattr(download, "_ATTEMPTS", 1)
-    with pytest.raises(DataError, match="stopped after 1000 bytes .* again to resume it"):
+    with pytest.raises(DataError, match=r"stopped after 1000 bytes .* again to resume it"):
         get(server, target)
     assert get(server, target) == server.body
     assert server.asked == [None, "bytes=1000-"]
@@ -178,6 +180,14 @@ def test_an_html_page_is_refused_and_not_kept(server: Server, target: Path) -> N
     assert not (target / "checksums.json").exists()
 
 
+def test_a_cut_archive_of_unannounced_size_is_refused(server: Server, target: Path) -> None:
+    server.announce, server.break_after = False, [1000]
+    with pytest.raises(DataError, match="truncated or damaged zip archive"):
+        get(server, target)
+    assert not (target / "checksums.json").exists()
+    assert get(server, target) == server.body
+
+
 def test_an_empty_answer_is_refused(server: Server, target: Path) -> None:
     server.body = b""
     with pytest.raises(DataError, match="is empty"):
@@ -194,7 +204,7 @@ def test_an_error_of_the_server_is_passed_on(server: Server, target: Path) -> No
 def test_another_content_than_at_first_use_is_refused(server: Server, target: Path) -> None:
     fetch(server.url, target)[0].unlink()
     server.body += b"changed"
-    with pytest.raises(DataError, match="records .* for it, so it was kept as .*refused"):
+    with pytest.raises(DataError, match=r"records .* for it, so it was kept as .*refused"):
         get(server, target)
     assert list((target / ".downloads").glob("*.refused"))
 

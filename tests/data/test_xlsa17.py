@@ -330,6 +330,7 @@ VERSIONS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
     },
     "v2": lambda trainval, test: {"train_loc": trainval[:9], "val_loc": trainval[9:]},
     "leaky": lambda trainval, test: {"train_loc": trainval[:9], "val_loc": test[:1]},
+    "unreadable": lambda trainval, test: {"train_loc": np.array(["x"], dtype=object)},
     "clean": lambda trainval, test: {"train_loc": trainval[:9], "val_loc": trainval[9:12]},
 }
 

@@ -166,8 +166,8 @@ def test_odd_names_and_values(
     assert "not finite" in caplog.text
     sync(uri, suite, store)
     run = by_key(uri, "small")[cell.key]
-    assert run.data.metrics["top_5"] == 1.0
-    assert run.data.metrics["top_5_2"] == 2.0
+    assert run.data.metrics["top_5"] == 2.0
+    assert run.data.metrics["top_5_2"] == 1.0
     assert run.data.metrics["x"] == 3.0
     assert run.data.params["config.seed"] == "3"
     assert run.data.params["seed"] == "0"

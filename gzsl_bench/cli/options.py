@@ -1,0 +1,74 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gzsl_bench.suite.resolve import Filter, Place
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+out_option = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("gzsl-results"),
+    show_default=True,
+    help="Results folder.",
+)
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder with one folder per data set [default: GZSL_BENCH_DATA, or a per-user folder].",
+)
+debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.")
+seeds_option = click.option(
+    "--seeds", metavar="N|LIST", help="Replace the suite's seeds: a number, or a list as 0,3,7."
+)
+only_option = click.option(
+    "--only",
+    metavar="KEY=VALUE,...",
+    multiple=True,
+    help="Part of the suite: dataset=CUB,method=acmr; may be repeated.",
+)
+
+
+def parse_seeds(text: str | None) -> list[int] | None:
+    """``5`` means 0 to 4; ``0,3,7`` (or ``7,``) is a list."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise click.UsageError(f"--seeds {text!r} is neither a number nor a list such as 0,3,7")
+    if "," in text:
+        return numbers
+    if numbers[0] < 1:
+        raise click.UsageError("--seeds must be at least 1; for seed 0 alone write '0,'")
+    return list(range(numbers[0]))
+
+
+def parse_only(texts: tuple[str, ...]) -> Filter:
+    """``("dataset=CUB,method=acmr",)`` -> a filter; several values of a key add up."""
+    found: dict[str, set[str]] = {"dataset": set(), "method": set()}
+    for part in (part for text in texts for part in text.split(",") if part.strip()):
+        key, mark, value = part.partition("=")
+        if key.strip() not in found or not mark or not value.strip():
+            raise click.UsageError(
+                f"--only {part!r} is not understood; write dataset=NAME or method=LABEL"
+            )
+        found[key.strip()].add(value.strip())
+    return Filter(frozenset(found["dataset"]), frozenset(found["method"]))
+
+
+def place(data: Path | None) -> Place:
+    """Where data and their converted copies are on this machine."""
+    from gzsl_bench.data.cache import default_cache
+    from gzsl_bench.data.places import resolve_root
+
+    return Place(resolve_root(data), default_cache())

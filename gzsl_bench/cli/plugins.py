@@ -1,0 +1,66 @@
+"""``gzsl-bench plugins``: what is installed, and what is broken."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gzsl_bench.cli.options import debug_option
+
+if TYPE_CHECKING:
+    from gzsl_bench.hooks.manager import Registry
+
+
+@click.command("plugins")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def plugins_command(as_json: bool, debug: bool) -> None:
+    """List installed plugins with what they provide; broken ones are named with their cause."""
+    from gzsl_bench.hooks.manager import load_plugins
+
+    registry = load_plugins()
+    if as_json:
+        click.echo(json.dumps(_plain(registry), indent=2))
+        return
+    from tabulate import tabulate
+
+    lines = [
+        [kind[:-1], name, info.distribution, info.version, _mark(registry, kind, name)]
+        for (kind, name), info in registry.owners.items()
+    ]
+    click.echo(tabulate(lines, ["provides", "name", "distribution", "version", "about"], "github"))
+    for broken in registry.broken:
+        click.echo(f"broken: {broken}", err=True)
+
+
+def _mark(registry: Registry, kind: str, name: str) -> str:
+    if kind == "methods":
+        spec = registry.methods[name]
+        return f"{spec.fidelity}; {spec.citation}"
+    return str(getattr(registry, kind)[name].summary)
+
+
+def _plain(registry: Registry) -> dict[str, Any]:
+    """One entry per plugin, one per method, and the broken ones."""
+    return {
+        "plugins": [asdict(info) for info in registry.plugins],
+        "methods": [
+            {
+                "name": spec.name,
+                "plugin": registry.owner("methods", spec.name).name,
+                "distribution": registry.owner("methods", spec.name).distribution,
+                "version": registry.owner("methods", spec.name).version,
+                "fidelity": spec.fidelity,
+                "citation": spec.citation,
+                "preprocessing": spec.preprocessing,
+                "deterministic": spec.deterministic,
+                "setting": spec.setting,
+                "summary": spec.summary,
+            }
+            for spec in registry.methods.values()
+        ],
+        "broken": [asdict(broken) for broken in registry.broken],
+    }

@@ -1,0 +1,221 @@
+"""``gzsl-bench run``: a suite from its file to its table."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gzsl_bench.cli.options import (
+    data_option,
+    debug_option,
+    only_option,
+    out_option,
+    parse_only,
+    parse_seeds,
+    place,
+    seeds_option,
+)
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.events import Event, WorkerSettings
+    from gzsl_bench.engine.run import Outcome
+    from gzsl_bench.engine.units import Unit
+    from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.suite.resolve import Place, ResolvedSuite
+
+
+@click.command("run")
+@click.argument("suite", type=click.Path(path_type=Path))
+@data_option
+@out_option
+@click.option(
+    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where to train."
+)
+@seeds_option
+@only_option
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True,
+    help="Worker processes side by side; CPU cores are shared out among them.",
+)  # fmt: skip
+@click.option(
+    "--tracking-uri",
+    metavar="URI|none",
+    help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
+@click.option(
+    "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
+)
+@debug_option
+def run_command(
+    suite: Path,
+    data: Path | None,
+    out: Path,
+    device: str,
+    seeds: str | None,
+    only: tuple[str, ...],
+    jobs: int,
+    tracking_uri: str | None,
+    dry_run: bool,
+    inline: bool,
+    debug: bool,
+) -> int:
+    """Run SUITE and print its table.
+
+    What has a complete record is left alone, failed cells are tried again, so an interrupted suite
+    goes on where it was.  Exit code: 0 all cells done, 1 some failed, 2 bad input or missing data,
+    130 interrupted.
+    """
+    from gzsl_bench.cli.validate import checked_suite, report_broken
+    from gzsl_bench.engine import environment
+    from gzsl_bench.engine.events import WorkerSettings
+    from gzsl_bench.engine.run import hold
+    from gzsl_bench.engine.units import plan
+    from gzsl_bench.hooks.manager import load_plugins
+    from gzsl_bench.records.layout import Layout
+    from gzsl_bench.records.suites import remember
+    from gzsl_bench.suite.resolve import resolve
+    from gzsl_bench.tracking import resolve_uri
+
+    chosen_seeds, part = parse_seeds(seeds), parse_only(only)
+    uri = resolve_uri(tracking_uri, Layout(out))
+    registry = load_plugins()
+    report_broken(registry)
+    where = place(data)
+    loaded = checked_suite(suite, registry, where.root)
+    resolved = resolve(loaded, registry, where, seeds=chosen_seeds, only=part)
+    for warning in resolved.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    chosen = _device(device)
+    stack = 10 if chosen.startswith("cuda") else 1
+    units = plan(resolved.cells, registry, stack)
+    if dry_run:
+        _describe(resolved, units, out)
+        return 0
+    settings = WorkerSettings(
+        out=out.resolve(),
+        root=where.root.resolve() if where.root else None,
+        cache=where.cache,
+        device=chosen,
+        threads=max(1, environment.usable_cores() // jobs),
+        command="gzsl-bench " + shlex.join(sys.argv[1:]),
+        git_commit=environment.git_commit(Path.cwd()),
+    )
+    _stop_on_terminate()
+    with hold(out) as store:
+        outcome = _train(store, remember(store.layout, resolved), resolved, units, registry,
+                         settings, uri, None if inline else jobs)
+        _conclude(resolved, store, outcome)
+        return outcome.exit_code
+
+
+def _train(
+    store: RecordStore,
+    remembered: ResolvedSuite,
+    resolved: ResolvedSuite,
+    units: list[Unit],
+    registry: Registry,
+    settings: WorkerSettings,
+    uri: str | None,
+    jobs: int | None,
+) -> Outcome:
+    """Train what is left, showing progress and mirroring each record as it comes."""
+    from gzsl_bench.cli.progress import open_view
+    from gzsl_bench.engine.events import CellEnded
+    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.inline import InlineExecutor
+    from gzsl_bench.engine.executors.local import LocalExecutor
+    from gzsl_bench.engine.run import run_units
+    from gzsl_bench.report.rows import rows
+    from gzsl_bench.report.table import render
+    from gzsl_bench.tracking import open_mirror
+
+    executor: Executor = InlineExecutor(registry) if jobs is None else LocalExecutor(jobs)
+    mirror = open_mirror(uri, remembered, store) if uri else None
+    with open_view(resolved.cells, units, store) as view:
+
+        def listen(event: Event) -> None:
+            view.hear(event)
+            if isinstance(event, CellEnded) and mirror is not None:
+                record = store.read(event.key)
+                if record is not None:
+                    mirror.cell(record)
+
+        outcome = run_units(store, resolved.cells, units, executor, settings, listen)
+    if mirror is not None:
+        table = rows(remembered, store)
+        status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")
+        mirror.finish(render(table), table, status)
+        if mirror.behind:
+            click.echo(
+                f"warning: MLflow is behind the records: {mirror.behind};"
+                " bring it up to date with: gzsl-bench sync",
+                err=True,
+            )
+    return outcome
+
+
+def _conclude(resolved: ResolvedSuite, store: RecordStore, outcome: Outcome) -> None:
+    """The table, then what went wrong."""
+    from gzsl_bench.report.rows import rows
+    from gzsl_bench.report.table import failures, render
+
+    table = rows(resolved, store)
+    if table:
+        click.echo(render(table))
+    click.echo(f"records: {store.layout.out} ({outcome.done} of {outcome.total} cells)", err=True)
+    if outcome.interrupted:
+        click.echo("interrupted; the same command goes on where it stopped", err=True)
+    if outcome.failed:
+        click.echo("\n" + failures(outcome.failed), err=True)
+        click.echo(
+            f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
+            f" {store.layout.cells}/KEY; the same command tries again",
+            err=True,
+        )
+
+
+def _describe(resolved: ResolvedSuite, units: list[Unit], out: Path) -> None:
+    from gzsl_bench.records.store import RecordStore
+
+    store = RecordStore(out)
+    for unit in units:
+        left = [cell for cell in unit.cells if not store.finished(cell.key)]
+        click.echo(f"{'to run' if left else 'done':>8}  {unit.title}  {unit.cells[0].key}")
+    cells = {cell.key for cell in resolved.cells}
+    done = sum(store.finished(key) for key in cells)
+    click.echo(f"{len(cells)} cells in {len(units)} units, {done} finished", err=True)
+
+
+def _device(asked: str) -> str:
+    """The device to train on; ``auto`` takes a GPU where there is one."""
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise click.UsageError(f"--device {asked!r} is not understood; use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise click.UsageError(
+            f"--device {asked} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return asked
+
+
+def _stop_on_terminate() -> None:
+    """A batch system's SIGTERM stops a run as Ctrl-C does: records stay whole, resume works."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)

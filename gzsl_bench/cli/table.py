@@ -1,0 +1,47 @@
+"""``gzsl-bench table``: the results of a suite, from its records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gzsl_bench.cli.options import debug_option, out_option
+
+
+@click.command("table")
+@click.argument("suite")
+@out_option
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["github", "latex", "csv", "json"]),
+    default="github",
+    show_default=True,
+    help="How to print it.",
+)
+@debug_option
+def table_command(suite: str, out: Path, fmt: str, debug: bool) -> None:
+    """Print the table of SUITE (a suite file, or a suite's name) on standard output.
+
+    Needs neither the data nor the plugins that made the records.
+    """
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.report.rows import missing, rows
+    from gzsl_bench.report.table import render
+
+    store = RecordStore(out)
+    resolved = recall(store.layout, suite)
+    if Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
+        click.echo(
+            f"warning: {suite} was edited since it ran; this is the table of what ran", err=True
+        )
+    click.echo(render(rows(resolved, store), fmt))
+    waiting, failed = missing(resolved, store)
+    if waiting or failed:
+        click.echo(
+            f"{len(resolved.cells)} cells: {len(waiting)} not run, {len(failed)} failed;"
+            " the table holds the rest",
+            err=True,
+        )
