@@ -59,9 +59,7 @@ def harmonic_mean(predictions: Predictions) -> float:
 
 def zsl_acc(predictions: Predictions) -> float:
     """T1: per-class accuracy on unseen classes where only unseen classes may be predicted."""
-    return mean_class_accuracy(
-        predictions.labels, predictions.predicted_unseen, predictions.unseen
-    )
+    return mean_class_accuracy(predictions.labels, predictions.predicted_unseen, predictions.unseen)
 
 
 def seen_unseen_curve(predictions: Predictions) -> tuple[FloatArray, FloatArray]:

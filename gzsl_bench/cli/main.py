@@ -15,7 +15,11 @@ from gzsl_bench.errors import GzslBenchError
 #: command -> (module, attribute, help): listing commands must not import them.
 _COMMANDS = {
     "run": ("gzsl_bench.cli.run", "run_command", "Run a suite; finished cells are left alone."),
-    "validate": ("gzsl_bench.cli.validate", "validate_command", "Check suite files, train nothing."),
+    "validate": (
+        "gzsl_bench.cli.validate",
+        "validate_command",
+        "Check suite files, train nothing.",
+    ),
     "table": ("gzsl_bench.cli.table", "table_command", "Print the table of a suite's results."),
     "plugins": ("gzsl_bench.cli.plugins", "plugins_command", "List what is installed."),
     "data": ("gzsl_bench.cli.data", "data_group", "List, check and download data sets."),

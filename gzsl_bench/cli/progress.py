@@ -123,9 +123,7 @@ class LiveView(View):
 
 
 @contextlib.contextmanager
-def open_view(
-    cells: Sequence[Cell], units: Sequence[Unit], store: RecordStore
-) -> Iterator[View]:
+def open_view(cells: Sequence[Cell], units: Sequence[Unit], store: RecordStore) -> Iterator[View]:
     """The view that fits standard error."""
     view = (LiveView if sys.stderr.isatty() else View)(cells, units, store)
     try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.store import RecordStore
-    from gzsl_bench.suite.resolve import Place, ResolvedSuite
+    from gzsl_bench.suite.resolve import ResolvedSuite
 
 
 @click.command("run")
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 @data_option
 @out_option
 @click.option(
-    "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where to train."
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]",
+    help="Where to train.",
 )
 @seeds_option
 @only_option
@@ -109,8 +113,16 @@ def run_command(
     )
     _stop_on_terminate()
     with hold(out) as store:
-        outcome = _train(store, remember(store.layout, resolved), resolved, units, registry,
-                         settings, uri, None if inline else jobs)
+        outcome = _train(
+            store,
+            remember(store.layout, resolved),
+            resolved,
+            units,
+            registry,
+            settings,
+            uri,
+            None if inline else jobs,
+        )
         _conclude(resolved, store, outcome)
         return outcome.exit_code
 
@@ -204,7 +216,9 @@ def _device(asked: str) -> str:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise click.UsageError(f"--device {asked!r} is not understood; use auto, cpu, cuda or cuda:N")
+        raise click.UsageError(
+            f"--device {asked!r} is not understood; use auto, cpu, cuda or cuda:N"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise click.UsageError(
             f"--device {asked} is not there: torch sees {torch.cuda.device_count()} CUDA devices"

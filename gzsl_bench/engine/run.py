@@ -102,7 +102,9 @@ def run_units(
         interrupted=not completed,
     )
     journal.append(
-        log, "interrupted" if outcome.interrupted else "ended",
-        done=outcome.done, failed=len(outcome.failed),
+        log,
+        "interrupted" if outcome.interrupted else "ended",
+        done=outcome.done,
+        failed=len(outcome.failed),
     )
     return outcome

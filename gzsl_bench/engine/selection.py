@@ -1,8 +1,8 @@
 """Selection rules: which checkpoint's numbers count, chosen from recorded rows after the training.
 
 A rule looks at the rows of one record and gives the index of a checkpoint.  ``last`` looks at
-nothing, ``best_test`` at the test set: that is the literature's habit, kept to be compared with, and
-the only rule that may.
+nothing, ``best_test`` at the test set: that is the literature's habit, kept to be compared with,
+and the only rule that may.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
 class CellSink:
     """Collects one cell's checkpoints and curves.
 
-    Of every checkpoint the predicted classes are kept; scores, which are larger, only of the last one
-    and of the best so far, which are those a selection rule can choose.
+    Of every checkpoint the predicted classes are kept; scores, which are larger, only of the last
+    one and of the best so far, which are those a selection rule can choose.
 
     Args:
         tests: the test rows.
@@ -79,8 +79,8 @@ class CellSink:
         """What ``predictions.npz`` holds; rows are test_seen, then test_unseen.
 
         ``labels`` [N], ``seen`` [S], ``unseen`` [U], ``checkpoints`` [K]; ``predicted``,
-        ``predicted_seen``, ``predicted_unseen`` [K, N]; ``scored`` [J], the checkpoints whose scores
-        are kept, with ``best_seen`` and ``best_unseen`` [J, N].
+        ``predicted_seen``, ``predicted_unseen`` [K, N]; ``scored`` [J], the checkpoints whose
+        scores are kept, with ``best_seen`` and ``best_unseen`` [J, N].
         """
         assert self._last is not None
         assert self._best is not None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gzsl_bench.data.identity import identify
 from gzsl_bench.data.tasks import prepare
 from gzsl_bench.engine import environment
 from gzsl_bench.engine.events import (
@@ -34,7 +33,7 @@ from gzsl_bench.hooks.task import Task
 from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
 from gzsl_bench.scoring.predict import TestSet
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import dataset_spec
+from gzsl_bench.suite.resolve import dataset_spec, load_data
 
 if TYPE_CHECKING:
     import torch
@@ -98,8 +97,9 @@ class Worker:
         """The data of a cell, from memory if the last unit used them too."""
         import torch
 
-        name = repr((sorted(cell.request.items()), cell.identity["preprocessing"],
-                     cell.identity["setting"]))
+        name = repr(
+            (sorted(cell.request.items()), cell.identity["preprocessing"], cell.identity["setting"])
+        )
         if name not in self._benches:
             self._benches.clear()  # one data set at a time: they are large
             device = torch.device(self.settings.device)
@@ -110,7 +110,7 @@ class Worker:
                 attributes=cell.request["attributes"],
                 cache=self.settings.cache,
             )
-            data = identify(dataset_spec(self.registry, request.name).load(request))
+            data = load_data(dataset_spec(self.registry, request.name), request)
             if data.fingerprint != cell.identity["dataset"]["fingerprint"]:
                 raise DataError(
                     f"the data of {cell.dataset} changed on disk while the suite was running:"
@@ -212,7 +212,7 @@ class _Training:
 
     def records(self) -> list[tuple[Cell, dict[str, Any], dict[str, np.ndarray] | None]]:
         """What to commit for each cell."""
-        ended = []
+        ended: list[tuple[Cell, dict[str, Any], dict[str, np.ndarray] | None]] = []
         for index, cell in enumerate(self.cells):
             content = self._common(cell)
             if cell.key in self.failures:
@@ -238,8 +238,11 @@ class _Training:
             "label": cell.label,
             "seed": cell.seed,
             "about": dict(cell.about),
-            "unit": {"name": self.unit.name, "cells": [c.key for c in self.unit.cells],
-                     "trained": [c.key for c in self.cells]},
+            "unit": {
+                "name": self.unit.name,
+                "cells": [c.key for c in self.unit.cells],
+                "trained": [c.key for c in self.cells],
+            },
             "metrics": _directions(self.worker.registry),
             "started": self.started_at.isoformat(timespec="seconds"),
             "seconds": round(seconds, 3),

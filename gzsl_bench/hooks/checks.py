@@ -13,12 +13,15 @@ from gzsl_bench.hooks.metric import MetricSpec
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
-def check_spec(spec: Any, expected: type, hook: str) -> str | None:
+def check_spec(spec: Any, expected: type[Any], hook: str) -> str | None:
     """What is wrong with an offered spec, in one clause, or None."""
-    if not isinstance(spec, expected):
+    fits: bool = isinstance(spec, expected)
+    if not fits:
         return f"its hook {hook} gave {type(spec).__name__} where {expected.__name__} is expected"
     if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
-        return f"its hook {hook} gave the name {spec.name!r}; letters, digits, '_', '-', '.' would do"
+        return (
+            f"its hook {hook} gave the name {spec.name!r}; letters, digits, '_', '-', '.' would do"
+        )
     if isinstance(spec, MethodSpec):
         return _check_method(spec)
     if isinstance(spec, MetricSpec) and not callable(spec.compute):

@@ -14,7 +14,9 @@ class Config(BaseModel):
     keys and wrong types in a suite are refused with the name of the offending key.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
 
 
 def stackable(default: Any, description: str, **constraints: Any) -> Any:

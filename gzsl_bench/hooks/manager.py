@@ -73,7 +73,7 @@ class Registry:
     owners: dict[tuple[str, str], PluginInfo] = field(default_factory=dict)
 
     def owner(self, kind: str, name: str) -> PluginInfo:
-        """The plugin that provides ``name``; ``kind`` is ``datasets``, ``methods`` or ``metrics``."""
+        """The plugin behind ``name``; ``kind`` is ``datasets``, ``methods`` or ``metrics``."""
         return self.owners[kind, name]
 
 

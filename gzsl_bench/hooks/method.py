@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from gzsl_bench.hooks.config import Config
+from gzsl_bench.hooks.config import Config as BaseConfig
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.hooks.run import Run, ScoreFunction
 from gzsl_bench.hooks.task import Task
@@ -24,7 +25,7 @@ class Method(ABC):
 
     Config: ClassVar[type[Config]] = Config
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: BaseConfig) -> None:
         self.config: Any = config
 
     @classmethod
@@ -36,9 +37,9 @@ class Method(ABC):
     def fit(self, task: Task, run: Run) -> ScoreFunction | None:
         """Learn from ``task``.
 
-        Either return a scorer (it becomes checkpoint 1, or follows the checkpoints already offered),
-        or call ``run.checkpoint`` along the way and return None.  Raise ``NotApplicable`` where the
-        method cannot work on this kind of data.
+        Either return a scorer (it becomes checkpoint 1, or follows those already offered), or call
+        ``run.checkpoint`` along the way and return None.  Raise ``NotApplicable`` where the method
+        cannot work on this kind of data.
         """
 
 

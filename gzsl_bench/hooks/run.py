@@ -49,10 +49,6 @@ class RunSink(Protocol):
         """Show how far the run is."""
 
 
-class RunFailed(Exception):
-    """The harness's own record of ``Run.fail``: one run of a batch is lost, the others go on."""
-
-
 class Run:
     """One seed of one configuration: streams to draw from and a place to report to.
 

@@ -22,7 +22,7 @@ def installed_editable(dist: metadata.Distribution | None) -> bool:
 
 
 def source_digest(plugin: Any) -> str | None:
-    """Digest over the .py files of the plugin's package, or of its single module; None if unknown."""
+    """Digest over the .py files of the plugin's package or module; None if they are unknown."""
     module = plugin if inspect.ismodule(plugin) else inspect.getmodule(type(plugin))
     file = getattr(module, "__file__", None)
     if module is None or file is None:

@@ -12,8 +12,12 @@ from typing import Any
 def append(path: Path, event: str, **details: Any) -> None:
     """Append one event with the time (UTC) and the process that saw it."""
     line = json.dumps(
-        {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event,
-         "pid": os.getpid(), **details}
+        {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "event": event,
+            "pid": os.getpid(),
+            **details,
+        }
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     # O_APPEND: whole lines of several processes never mix.

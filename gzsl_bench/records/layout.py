@@ -1,10 +1,10 @@
 """Names of files in a results folder.
 
-    <out>/cells/<key>/{record.json, predictions.npz, log.txt}    finished and failed cells
-    <out>/failed/<key>-<n>/                                      earlier failures of a retried cell
-    <out>/suites/<name>.json                                     suites as they were resolved
-    <out>/journal.jsonl                                          what happened, append-only
-    <out>/mlflow.db, <out>/mlartifacts/                          the default MLflow store
+<out>/cells/<key>/{record.json, predictions.npz, log.txt}    finished and failed cells
+<out>/failed/<key>-<n>/                                      earlier failures of a retried cell
+<out>/suites/<name>.json                                     suites as they were resolved
+<out>/journal.jsonl                                          what happened, append-only
+<out>/mlflow.db, <out>/mlartifacts/                          the default MLflow store
 """
 
 from __future__ import annotations

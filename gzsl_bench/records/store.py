@@ -137,7 +137,9 @@ class RecordStore:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         journal.append(
-            self.layout.journal, "committed" if won else "superseded", key=key,
+            self.layout.journal,
+            "committed" if won else "superseded",
+            key=key,
             status=full["status"],
         )
         return won

@@ -53,9 +53,7 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     ``{mean, sd, n}`` for every metric (None where it was not recorded), ``keys``, and what marks a
     row: ``preprocessing, setting, precision, fidelity, version``.
     """
-    return [
-        _row(group, rule) for group in groups(suite, store) for rule in suite.selection
-    ]
+    return [_row(group, rule) for group in groups(suite, store) for rule in suite.selection]
 
 
 def missing(suite: ResolvedSuite, store: RecordStore) -> tuple[list[Cell], list[Record]]:

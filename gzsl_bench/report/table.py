@@ -15,7 +15,6 @@ from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
 FORMATS = ("github", "latex", "csv", "json")
 
 
-
 def render(table: Sequence[Row], fmt: str = "github") -> str:
     """A table in one of ``FORMATS``; github and latex end with the protocol of the numbers."""
     if fmt == "json":
@@ -31,13 +30,14 @@ def render(table: Sequence[Row], fmt: str = "github") -> str:
 def notes(table: Sequence[Row]) -> list[str]:
     """What must stand under a table for its numbers to mean something."""
     lines = [
-        "Per-class accuracies in percent, mean ± sd over n seeds: U unseen, S seen, H their harmonic"
-        " mean,",
-        "T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
+        "Per-class accuracies in percent, mean ± sd over n seeds: U unseen, S seen, H their mean",
+        "(harmonic), T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
     ]
     rules = {row["selection"] for row in table}
     if "best_test" in rules:
-        lines.append("best_test chooses the checkpoint on the test set: optimistic, shown to compare.")
+        lines.append(
+            "best_test chooses the checkpoint on the test set: optimistic, shown to compare."
+        )
     variants = dict.fromkeys(
         (r["dataset"], r["features"], r["attributes"], r["fingerprint"]) for r in table
     )
@@ -120,7 +120,7 @@ def _cells(row: Row, table: Sequence[Row], plus_minus: str = " ± ") -> list[Any
 
 def _number(summary: Any, plus_minus: str) -> str:
     if summary is None:
-        return "–"
+        return "-"
     mean = f"{summary['mean']:.1f}"
     return mean if summary["sd"] is None else f"{mean}{plus_minus}{summary['sd']:.1f}"
 
@@ -135,7 +135,10 @@ def _latex(table: Sequence[Row]) -> str:
     from tabulate import tabulate
 
     lines = [
-        [_escape(str(cell)) if i < 3 else cell for i, cell in enumerate(_cells(row, table, "$\\pm$"))]
+        [
+            _escape(str(cell)) if i < 3 else cell
+            for i, cell in enumerate(_cells(row, table, "$\\pm$"))
+        ]
         for row in table
     ]
     headings = [_escape(text) for text in _headings(table)]
@@ -145,8 +148,16 @@ def _latex(table: Sequence[Row]) -> str:
 
 
 def _escape(text: str) -> str:
-    for plain, safe in (("\\", "\\textbackslash{}"), ("&", "\\&"), ("%", "\\%"), ("$", "\\$"),
-                        ("#", "\\#"), ("_", "\\_"), ("{", "\\{"), ("}", "\\}")):
+    for plain, safe in (
+        ("\\", "\\textbackslash{}"),
+        ("&", "\\&"),
+        ("%", "\\%"),
+        ("$", "\\$"),
+        ("#", "\\#"),
+        ("_", "\\_"),
+        ("{", "\\{"),
+        ("}", "\\}"),
+    ):
         if plain == "\\" or plain not in "{}":
             text = text.replace(plain, safe)
     return text

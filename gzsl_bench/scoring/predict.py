@@ -8,7 +8,7 @@ import numpy as np
 
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks.metric import IntArray, Predictions
-from gzsl_bench.hooks.run import Scorer, ScoreFunction
+from gzsl_bench.hooks.run import ScoreFunction, Scorer
 
 if TYPE_CHECKING:
     import torch

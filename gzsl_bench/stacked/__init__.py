@@ -14,7 +14,12 @@ from gzsl_bench.stacked.gaussian import (
     reparameterize,
     wasserstein_distance,
 )
-from gzsl_bench.stacked.latents import class_mean_repeats, first_rows, sample_latents
+from gzsl_bench.stacked.latents import (
+    embed_in_chunks,
+    first_rows,
+    latent_training_set,
+    train_on_latents,
+)
 from gzsl_bench.stacked.layers import Linear, linear, permute_channels
 from gzsl_bench.stacked.loop import Progress, train
 from gzsl_bench.stacked.runs import lanes, per_run
@@ -30,19 +35,20 @@ __all__ = [
     "SoftmaxClassifier",
     "StackedAdam",
     "WarmUp",
-    "class_mean_repeats",
+    "embed_in_chunks",
     "first_rows",
     "kl_divergence",
     "l1_error",
     "lanes",
+    "latent_training_set",
     "linear",
     "normals",
     "per_run",
     "permutations",
     "permute_channels",
     "reparameterize",
-    "sample_latents",
     "subsets",
     "train",
+    "train_on_latents",
     "wasserstein_distance",
 ]

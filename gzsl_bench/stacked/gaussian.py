@@ -11,7 +11,7 @@ def _sum(values: torch.Tensor) -> torch.Tensor:
 
 
 def reparameterize(mu: torch.Tensor, logvar: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """z = mu + exp(logvar) * noise (CADA-VAE, released code: models.py, vaemodel.py).
+    """Sample z = mu + exp(logvar) * noise (CADA-VAE, released code: models.py, vaemodel.py).
 
     Two habits of the released code are kept on purpose.  ``exp(logvar)`` is used as the standard
     deviation although KL and distance read ``logvar`` as the logarithm of a variance; and with

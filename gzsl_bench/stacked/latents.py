@@ -1,13 +1,17 @@
-"""Latent training sets for the final classifier."""
+"""The last stage of latent-space methods: a classifier trained on samples of encoded rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from gzsl_bench.stacked.draws import Generators, normals
+from gzsl_bench.hooks.run import Run, ScoreFunction, Scorer
+from gzsl_bench.hooks.task import Task
 from gzsl_bench.stacked.gaussian import reparameterize
+from gzsl_bench.stacked.loop import Progress
+from gzsl_bench.stacked.runs import HasStreams
+from gzsl_bench.stacked.softmax import SoftmaxClassifier
 
 #: Rows encoded at once; it bounds the memory that hidden layers take.
 CHUNK = 8192
@@ -16,46 +20,126 @@ CHUNK = 8192
 def first_rows(labels: torch.Tensor, classes: torch.Tensor, count: int) -> torch.Tensor:
     """[K * count] row numbers: the first ``count`` rows of each class in file order.
 
-    A class with fewer rows is tiled (0, 1, 2, 0, 1, ...).  The released code calls these random;
-    they are not (CADA-VAE, released code: vaemodel.py).
+    A class with fewer rows is tiled: 0, 1, 2, 0, 1, ...  The released code calls these random; they
+    are not (CADA-VAE, released code: vaemodel.py).
     """
-    picked = []
+    picked = [labels.new_empty(0)]
     for label in classes.tolist():
         rows = torch.nonzero(labels == label).flatten()
         picked.append(rows[torch.arange(count, device=rows.device) % rows.numel()])
     return torch.cat(picked)
 
 
-def class_mean_repeats(classes: torch.Tensor, count: int) -> torch.Tensor:
-    """[K * count] class ids, each ``count`` times in a row."""
-    return classes.repeat_interleave(count)
-
-
-def encode_in_chunks(
+def embed_in_chunks(
     encode: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, chunk: int = CHUNK
 ) -> torch.Tensor:
-    """``encode`` [1, n, D] -> [1, n, K] applied to ``rows`` [N, D], a chunk at a time: [N, K]."""
-    parts = [encode(part.unsqueeze(0))[0] for part in rows.split(chunk)]
+    """Apply ``encode`` [1, n, D] -> [1, n, K] to ``rows`` [N, D], a chunk at a time: [N, K]."""
+    with torch.no_grad():
+        parts = [encode(part.unsqueeze(0))[0] for part in torch.split(rows, chunk)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def sample_latents(
-    statistics: torch.Tensor, picked: torch.Tensor, generators: Generators, run: int
-) -> torch.Tensor:
-    """Noisy latents of the rows ``picked``, one noise number per sample.
+def latent_training_set(
+    task: Task,
+    runs: Sequence[HasStreams],
+    encode_features: Callable[[int, torch.Tensor], torch.Tensor],
+    encode_attributes: Callable[[int, torch.Tensor], torch.Tensor],
+    *,
+    seen_samples: int,
+    unseen_samples: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noisy latents of seen classes' images and of unseen classes' embeddings.
 
-    Rows that are picked many times (tiled images, the one embedding of a class) are encoded once.
+    Drawn once and fixed while the classifier trains (CADA-VAE and ACMR, released code).  A row that
+    is sampled many times (a tiled image, the one embedding of a class) is encoded once; the noise,
+    one number per sample, comes from the streams ``latents/visual`` and ``latents/attributes``.
 
     Args:
-        statistics: [N, 2 L] means and log-variances of distinct rows.
-        picked: [M] row numbers into ``statistics``.
-        generators: the noise streams.
-        run: whose stream.
+        task: where images and embeddings come from.
+        runs: whose streams to draw from; their number is R.
+        encode_features: number of the run, [N, D] -> [N, 2 L] means and log-variances.
+        encode_attributes: number of the run, [U, A] -> [U, 2 L] means and log-variances.
+        seen_samples: samples of each seen class.
+        unseen_samples: samples of each unseen class.
 
     Returns:
-        [M, L] samples.
+        [R, M, L] latents and [M] labels, seen classes first.
     """
+    images, tiles = torch.unique(
+        first_rows(task.labels, task.seen, seen_samples), return_inverse=True
+    )
+    repeats = torch.arange(task.unseen.numel(), device=task.device)
+    repeats = repeats.repeat_interleave(unseen_samples)
+    labels = torch.cat(
+        [
+            task.seen.repeat_interleave(seen_samples),
+            task.unseen.repeat_interleave(unseen_samples),
+        ]
+    )
+    features, embeddings = task.features[images], task.attributes[task.unseen]
+    latents = []
+    with torch.no_grad():
+        for number, run in enumerate(runs):
+            visual = encode_features(number, features)
+            semantic = encode_attributes(number, embeddings)
+            latents.append(
+                torch.cat(
+                    [
+                        _sample(visual, tiles, run.generator("latents/visual")),
+                        _sample(semantic, repeats, run.generator("latents/attributes")),
+                    ]
+                )
+            )
+    return torch.stack(latents), labels
+
+
+def _sample(
+    statistics: torch.Tensor, picked: torch.Tensor, stream: torch.Generator
+) -> torch.Tensor:
+    """[M, L] samples of the rows ``picked`` [M] of ``statistics`` [N, 2 L]."""
     mu, logvar = statistics[picked].chunk(2, dim=-1)
-    stream = generators.streams[run]
-    noise = torch.randn(picked.numel(), 1, generator=stream, dtype=torch.float32)
+    noise = torch.randn(picked.numel(), 1, generator=stream)
     return reparameterize(mu, logvar, noise.to(mu))
+
+
+def train_on_latents(
+    runs: Sequence[Run],
+    classifier: SoftmaxClassifier,
+    embeds: Sequence[ScoreFunction],
+    *,
+    epochs: int,
+    first_checkpoint: int = 1,
+    progress: Progress | None = None,
+    units: int = 1,
+) -> None:
+    """Train ``classifier`` and offer every run a checkpoint after each epoch.
+
+    Checkpoints are numbered by completed epochs, from 1.  A run whose classifier is no longer finite
+    is given up.
+
+    Args:
+        runs: the stack; runs that failed before are skipped.
+        classifier: not trained yet.
+        embeds: for every run, features [N, D] -> latents [N, L]; shared by its checkpoints.
+        epochs: number of epochs.
+        first_checkpoint: earlier epochs are trained but not offered.
+        progress: told after each epoch.
+        units: what an epoch is worth there.
+    """
+    for epoch in range(1, epochs + 1):
+        classifier.train_epoch()
+        losses = classifier.loss()
+        finite = classifier.finite()
+        for number, run in enumerate(runs):
+            if run.failure:
+                continue
+            if not finite[number]:
+                run.fail(f"the classifier is not finite after epoch {epoch}")
+                continue
+            run.log(epoch, classifier_loss=losses[number])
+            if epoch >= first_checkpoint:
+                run.checkpoint(epoch, Scorer(embeds[number], classifier.scorer(number)))
+        if progress is not None:
+            progress.advance(units)
+        if all(run.failure for run in runs):
+            return

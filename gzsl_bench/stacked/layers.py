@@ -1,8 +1,8 @@
 """Linear layers with a leading run axis.
 
 A layer keeps the weights and biases of all runs in one [R, P] matrix whose rows begin at 64-byte
-boundaries, and their gradients in a second one of the same shape.  The backward pass writes straight
-into the latter, so a step allocates no gradient and the optimiser walks over contiguous memory.
+boundaries, and their gradients in a second one of the same shape.  The backward pass writes
+straight into the latter, so a step allocates no gradient and the optimiser walks over contiguous memory.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Linear:
 
     def _split(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         size = self.outputs * self.inputs
-        weight = flat.detach()[:, :size].unflatten(1, (self.outputs, self.inputs))
+        weight = flat.detach()[:, :size].view(-1, self.outputs, self.inputs)
         bias = flat.detach()[:, padded(size) : padded(size) + self.outputs]
         return weight, bias
 
@@ -107,7 +107,7 @@ class Linear:
 def linear(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, relu: bool = False
 ) -> torch.Tensor:
-    """x [R, B, in], weight [R, out, in], bias [R, out] -> [R, B, out].
+    """Compute x W' + b: x [R, B, in], weight [R, out, in], bias [R, out] -> [R, B, out].
 
     On a CPU the runs are multiplied one by one: a batched product there picks its kernel by the
     number of runs, and a run's result would depend on who is trained beside it.
@@ -136,7 +136,7 @@ class _Linear(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc, untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
         x, weight, out = ctx.saved_tensors
         layer: Linear = ctx.layer
@@ -175,7 +175,7 @@ class _PermuteChannels(torch.autograd.Function):
         return _gather_channels(x, permutation)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc, untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         (permutation,) = ctx.saved_tensors
         return _gather_channels(grad, permutation.argsort(dim=1)), None
@@ -188,5 +188,5 @@ def _gather_channels(x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor
 
 
 def permute_channels(x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
-    """x [R, B, K], permutation [R, K]: channel k of the result is channel permutation[k] of x."""
+    """Reorder x [R, B, K] by permutation [R, K]: channel k becomes channel permutation[k] of x."""
     return _PermuteChannels.apply(x, permutation)  # type: ignore[no-untyped-call, no-any-return]

@@ -8,7 +8,7 @@ an epoch's rows are shuffled once, and a step is ten kernels on buffers that exi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -97,7 +97,7 @@ class SoftmaxClassifier:
     def _weights(self) -> torch.Tensor:
         """[R, C, L + 1] view: weights, the bias in the last column."""
         size = self._classes * (self._width + 1)
-        return self._flat[:, :size].unflatten(1, (self._classes, self._width + 1))
+        return self._flat[:, :size].view(-1, self._classes, self._width + 1)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -112,6 +112,10 @@ class SoftmaxClassifier:
     def scores(self, run: int, inputs: torch.Tensor) -> torch.Tensor:
         """Logits [N, C] of ``inputs`` [N, L] in one run."""
         return torch.addmm(self.bias[run], inputs, self.weight[run].t())
+
+    def scorer(self, run: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        """:meth:`scores` of one run, as a function of the inputs alone."""
+        return lambda inputs: self.scores(run, inputs)
 
     @torch.no_grad()
     def train_epoch(self, order: torch.Tensor | None = None) -> None:
@@ -138,8 +142,7 @@ class SoftmaxClassifier:
 
     @torch.no_grad()
     def loss(self, sample: int = 2048) -> list[float]:
-        """Mean NLL of each run on the first ``sample`` of its shuffled rows (all runs on a CPU's
-        shared buffer would be overwritten, so unshuffled rows with an even stride are used)."""
+        """Mean NLL of each run on about ``sample`` evenly spaced training rows."""
         stride = max(1, self._rows.shape[1] // sample)
         rows, labels = self._rows[:, ::stride, : self._width], self._labels[::stride]
         values = []
@@ -169,8 +172,8 @@ class _Stack:
         self.denominator = denominator
         self.classes, self.batch, self.width = classes, batch, width
         size, count = classes * width, flat.shape[0]
-        self.weights = flat[:, :size].unflatten(1, (classes, width))
-        self.gradients = grad[:, :size].unflatten(1, (classes, width))
+        self.weights = flat[:, :size].view(-1, classes, width)
+        self.gradients = grad[:, :size].view(-1, classes, width)
         self.probabilities = flat.new_empty(count, batch, classes)
         self.minus_ones = flat.new_full((count * batch,), -1.0)
         self.offsets = torch.arange(count * batch, device=flat.device).view(count, 1, batch)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from gzsl_bench.data.checks import check_data
 from gzsl_bench.data.identity import identify
 from gzsl_bench.errors import DataError, PluginError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
@@ -113,7 +114,7 @@ def resolve(
     shown: list[dict[str, Any]] = []
     warnings: list[str] = []
     for entry, asked in zip(datasets, requests, strict=True):
-        data = identify(_spec(registry, entry).load(asked))
+        data = load_data(_spec(registry, entry), asked)
         warnings += [f"{entry.label or entry.use}: {text}" for text in data.warnings]
         shown.append(_describe(entry, data))
         for method in methods:
@@ -148,6 +149,13 @@ def dataset_spec(registry: Registry, name: str) -> DatasetSpec:
     return registry.datasets.get(name) or folder_spec(name)
 
 
+def load_data(spec: DatasetSpec, asked: DatasetRequest) -> GZSLData:
+    """Load, check and identify data, whoever provides them."""
+    data = spec.load(asked)
+    # A fingerprint says that the loader has checked and identified the content itself.
+    return data if data.fingerprint else identify(check_data(data, f"data set {spec.name!r}"))
+
+
 def _spec(registry: Registry, entry: DatasetEntry) -> DatasetSpec:
     return dataset_spec(registry, entry.use)
 
@@ -156,7 +164,10 @@ def _wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list
     suite = loaded.suite
     labels = {entry.label or entry.use for entry in suite.datasets}
     names = {entry.label or entry.use for entry in suite.methods}
-    for asked, there, kind in ((only.datasets, labels, "data set"), (only.methods, names, "method")):
+    for asked, there, kind in (
+        (only.datasets, labels, "data set"),
+        (only.methods, names, "method"),
+    ):
         for name in sorted(asked - there):
             raise SuiteError(f"--only: {unknown_name(f'{kind} of this suite', name, there)}")
     return (
@@ -263,7 +274,7 @@ def _cells(
 def resolve_config(
     name: str, factory: type[Any], info: DatasetInfo, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The full configuration as plain data: the method's defaults on this data set, then the suite's.
+    """The full configuration as plain data: the method's defaults, then the suite's values.
 
     Raises:
         PluginError: the method's own defaults do not fit its configuration.
@@ -303,19 +314,24 @@ def _once(cells: Sequence[Cell]) -> list[Cell]:
 def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
     """What the results folder remembers of a suite after several partial runs of one file.
 
-    Cells of the same file that an earlier run resolved (another ``--only`` or ``--seeds``) stay; where
-    both resolved the same place, the newer one counts.  An edited file starts afresh.
+    Cells of the same file that an earlier run resolved (other ``--only`` or ``--seeds``) stay;
+    where both resolved the same place, the newer one counts.  An edited file starts afresh.
     """
     if old is None or old.text != new.text:
         return new
-    place = {(c.dataset, c.request["features"], c.request["attributes"], c.label, c.seed)
-             for c in new.cells}
+    place = {
+        (c.dataset, c.request["features"], c.request["attributes"], c.label, c.seed)
+        for c in new.cells
+    }
     kept = [
-        c for c in old.cells
+        c
+        for c in old.cells
         if (c.dataset, c.request["features"], c.request["attributes"], c.label, c.seed) not in place
     ]
     known = {(d["label"], d["features"], d["attributes"]) for d in new.datasets}
-    datasets = [d for d in old.datasets if (d["label"], d["features"], d["attributes"]) not in known]
+    datasets = [
+        d for d in old.datasets if (d["label"], d["features"], d["attributes"]) not in known
+    ]
     return replace(
         new,
         cells=_in_file_order([*kept, *new.cells], new.text),
@@ -330,9 +346,7 @@ def _in_file_order(cells: Sequence[Cell], text: str) -> tuple[Cell, ...]:
     content = yaml.safe_load(text)
 
     def rank(entries: Sequence[Any], label: str) -> int:
-        names = [
-            e if isinstance(e, str) else (e.get("label") or e["use"]) for e in entries
-        ]
+        names = [e if isinstance(e, str) else (e.get("label") or e["use"]) for e in entries]
         return names.index(label) if label in names else len(names)
 
     return tuple(

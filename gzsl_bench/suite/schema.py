@@ -40,9 +40,13 @@ Seeds = Annotated[
 class DatasetEntry(_Strict):
     """One data set of a suite; a plain string stands for ``use`` alone."""
 
-    use: str = Field(description="name of a registered data set, or of a folder under the data folder")
+    use: str = Field(
+        description="name of a registered data set, or of a folder under the data folder"
+    )
     label: Name | None = Field(None, description="how tables call it; the name by default")
-    features: str | None = Field(None, description="feature set: stem of a feature file, e.g. res101")
+    features: str | None = Field(
+        None, description="feature set: stem of a feature file, e.g. res101"
+    )
     attributes: str | None = Field(
         None, description="class embedding: a key of att_splits.mat, FILE.mat:KEY or FILE.npy"
     )
@@ -90,7 +94,7 @@ class Suite(_Strict):
         default_factory=lambda: [0], description="a number of seeds, counted from 0, or a list"
     )
     selection: list[Selection] = Field(
-        default_factory=lambda: ["last"],
+        default=["last"],
         min_length=1,
         description="rules that choose the checkpoint; the first one is the headline",
     )

@@ -73,9 +73,7 @@ def read_yaml(path: Path) -> YamlFile:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SuiteError(f"{path}: this is no valid YAML: {first}") from None
     if not isinstance(file.content, dict):
-        raise SuiteError(
-            f"{path}:1: a suite is a mapping with the keys name, datasets and methods"
-        )
+        raise SuiteError(f"{path}:1: a suite is a mapping with the keys name, datasets and methods")
     return file
 
 

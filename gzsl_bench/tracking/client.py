@@ -33,7 +33,11 @@ _ENVIRONMENT = {
 }
 
 #: Packages whose import name is another.
-_DRIVERS = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+_DRIVERS = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+}
 
 
 class StoreError(Exception):

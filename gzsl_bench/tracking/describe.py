@@ -126,8 +126,7 @@ def describe(suite: ResolvedSuite, cells: Sequence[Cell], record: Record, out: P
     dataset = " / ".join(dict.fromkeys(cell.dataset for cell in cells))
     label = " / ".join(dict.fromkeys(cell.label for cell in cells))
     cell = cells[0]
-    started = milliseconds(content.get("started"))
-    ended = started + round(1000 * float(content.get("seconds") or 0))
+    started, ended = period(record)
     texts = {}
     if not record.complete:
         texts = {"traceback.txt": str(content.get("traceback") or ""), "log.txt": _log_text(record)}
@@ -267,15 +266,16 @@ def _matching(suite: ResolvedSuite, cell: Cell) -> Iterator[Mapping[str, Any]]:
             yield entry
 
 
-def milliseconds(started: Any) -> int:
-    """A record's time as MLflow counts it; 0 for a record that does not say."""
+def period(record: Record) -> tuple[int, int]:
+    """When a cell was begun and ended, in milliseconds since 1970; 0 if its record does not say."""
     try:
-        moment = datetime.fromisoformat(str(started))
+        moment = datetime.fromisoformat(str(record.content.get("started")))
     except ValueError:
-        return 0
+        return 0, 0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
+    started = round(moment.timestamp() * 1000)
+    return started, started + round(1000 * float(record.content.get("seconds") or 0))
 
 
 def _log_text(record: Record) -> str:

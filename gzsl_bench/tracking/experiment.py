@@ -83,7 +83,7 @@ class Experiment:
             metrics = metrics[room:]
         data = image.dataset
         dataset = Dataset(data.name, data.digest, "gzsl-bench", data.source, None, data.profile)
-        context = InputTag("mlflow.data.context", "train and test")
+        context = InputTag("mlflow.data.context", "benchmark")
         client.log_inputs(run_id, [MlflowInput(dataset, [context])])
         for name, content in image.texts.items():
             client.log_text(run_id, content, name)
@@ -113,13 +113,13 @@ class Experiment:
             self.id, start_time=started(), tags=tags, run_name=f"suite {self.suite.name}"
         )
 
-    def status(self, parent: Any, status: str) -> None:
-        """Set the status of the suite's own run."""
+    def status(self, parent: Any, status: str, ended: int | None = None) -> None:
+        """Set the status of the suite's own run; it ends now, or at ``ended`` (milliseconds)."""
         client, run_id = self.store.client, parent.info.run_id
         if status == "RUNNING":
             client.update_run(run_id, status=status)
         elif parent.info.status != status:
-            client.set_terminated(run_id, status)
+            client.set_terminated(run_id, status, ended)
 
     def publish(self, parent: Any, texts: Mapping[str, str], note: str, digest: str) -> None:
         """Put tables and files into the suite's own run, unless it has them already."""
@@ -156,7 +156,11 @@ def open_experiment(store: Store, suite: ResolvedSuite, layout: Layout) -> Exper
         client.delete_experiment(found.experiment_id)
         found = None
     if found is None:
-        tags = {f"{PREFIX}suite": suite.name}
+        # The kind makes the UI show runs and metrics, not traces of language models.
+        tags = {
+            f"{PREFIX}suite": suite.name,
+            "mlflow.experimentKind": "custom_model_development",
+        }
         if suite.description:
             tags["mlflow.note.content"] = text(suite.description)
         try:

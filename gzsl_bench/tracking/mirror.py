@@ -14,7 +14,7 @@ from gzsl_bench.tracking.address import checked, masked
 from gzsl_bench.tracking.client import connect, explain, require, writing
 from gzsl_bench.tracking.describe import cells_by_key, describe
 from gzsl_bench.tracking.experiment import Experiment, open_experiment
-from gzsl_bench.tracking.sync import first_start, publish, reconcile
+from gzsl_bench.tracking.sync import publish, reconcile, span
 
 #: Seconds without an attempt after a fault; doubled by every further one.
 _PAUSE = 30.0
@@ -77,7 +77,7 @@ class Mirror:
             self._experiment = open_experiment(connect(self._uri, layout), self._suite, layout)
         experiment = self._experiment
         parents, children = experiment.runs()
-        self._parent = experiment.parent(parents, lambda: first_start(self._suite, self._records))
+        self._parent = experiment.parent(parents, lambda: span(self._suite, self._records)[0])
         if self._parent.info.status != "RUNNING":
             experiment.status(self._parent, "RUNNING")
             self._parent = experiment.store.client.get_run(self._parent.info.run_id)

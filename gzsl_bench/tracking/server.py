@@ -20,6 +20,7 @@ from gzsl_bench.errors import TrackingError
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.tracking.address import artifact_root, masked, sqlite_file
 from gzsl_bench.tracking.client import require, writing
+from gzsl_bench.tracking.describe import CELL, PREFIX
 
 #: Seconds the server may take to answer: importing MLflow on a cold disk is slow.
 _START = 120.0
@@ -162,14 +163,25 @@ def _alive(group: int) -> bool:
 
 
 def experiment_page(url: str, name: str) -> str | None:
-    """The page of the experiment ``name`` on a server, None if it has no such experiment."""
+    """The page of the experiment ``name`` on a server, None if it has no such experiment.
+
+    It lists the cells alone, the best H first: MLflow would fold them under the suite's own run.
+    """
     query = urllib.parse.urlencode({"experiment_name": name})
     try:
         with _get(f"{url}/api/2.0/mlflow/experiments/get-by-name?{query}") as answer:
             number = json.load(answer)["experiment"]["experiment_id"]
     except (OSError, ValueError, KeyError):
         return None
-    return f"{url}/#/experiments/{number}/runs"
+    view = urllib.parse.urlencode(
+        {
+            "searchFilter": f"tags.`{PREFIX}role` = '{CELL}'",
+            "orderByKey": "metrics.`harmonic_mean`",
+            "orderByAsc": "false",
+        },
+        quote_via=urllib.parse.quote,
+    )
+    return f"{url}/#/experiments/{number}/runs?{view}"
 
 
 def _get(url: str) -> contextlib.closing[Any]:

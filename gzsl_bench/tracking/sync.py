@@ -25,7 +25,6 @@ from gzsl_bench.tracking.describe import (
     PREFIX,
     cells_by_key,
     describe,
-    milliseconds,
 )
 from gzsl_bench.tracking.experiment import Experiment, matches, open_experiment
 from gzsl_bench.tracking.names import TAG_LENGTH
@@ -74,12 +73,12 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
         with writing(uri, layout, _PATIENCE):
             experiment = open_experiment(connect(uri, layout), suite, layout)
             parents, children = experiment.runs()
-            parent = experiment.parent(parents, lambda: first_start(suite, store))
+            parent = experiment.parent(parents, lambda: span(suite, store)[0])
             report, _ = reconcile(experiment, parent.info.run_id, children, store)
             table = table_rows(suite, store)
             publish(experiment, parent, render(table, "github"), table)
             if not (parents and parent.info.status != "RUNNING") and not _live(layout):
-                experiment.status(parent, outcome(suite, store))
+                experiment.status(parent, outcome(suite, store), span(suite, store)[1])
             return report
     except GzslBenchError:
         raise
@@ -167,11 +166,12 @@ def outcome(suite: ResolvedSuite, store: RecordStore) -> str:
     return "FINISHED" if all(r is not None and r.complete for r in records) else "FAILED"
 
 
-def first_start(suite: ResolvedSuite, store: RecordStore) -> int:
-    """When the suite's earliest record was begun; now, if there is none."""
+def span(suite: ResolvedSuite, store: RecordStore) -> tuple[int, int]:
+    """When the suite's first record was begun and its last one ended; now, if there is none."""
     records = [store.read(key) for key in cells_by_key(suite)]
-    starts = [milliseconds(r.content.get("started")) for r in records if r is not None]
-    return min(starts, default=round(time.time() * 1000))
+    times = [period(record) for record in records if record is not None]
+    now = round(time.time() * 1000)
+    return min((t[0] for t in times), default=now), max((t[1] for t in times), default=now)
 
 
 def _live(layout: Layout) -> bool:

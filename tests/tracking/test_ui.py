@@ -100,7 +100,8 @@ def _children(pid: int) -> list[int]:
     listed = subprocess.run(
         ["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
     ).stdout
-    parents = dict(tuple(map(int, line.split())) for line in listed.splitlines())
+    pairs = [line.split() for line in listed.splitlines()]
+    parents = {int(child): int(above) for child, above in pairs}
     found, front = [], [pid]
     while front:
         front = [child for child, above in parents.items() if above in front]

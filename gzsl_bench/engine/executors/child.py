@@ -21,8 +21,8 @@ from gzsl_bench.hooks.manager import load_plugins
 def main(pipe: Connection, settings: WorkerSettings, stop: EventFlag) -> None:
     """Serve units from ``pipe`` until it closes.
 
-    Ctrl-C reaches the whole process group, so it is ignored here: the parent decides.  A worker whose
-    parent was killed ends at once rather than train for nobody.
+    Ctrl-C reaches the whole process group, so it is ignored here: the parent decides.  A worker
+    whose parent was killed ends at once rather than train for nobody.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # SIGTERM is the parent's "stop now"; its own handler must not be inherited.

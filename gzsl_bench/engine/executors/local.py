@@ -35,8 +35,8 @@ class _Child:
 class LocalExecutor:
     """Up to ``jobs`` worker processes side by side.
 
-    A worker that dies takes no other one with it: its unfinished cells get a failed record, and a new
-    worker takes the next unit.
+    A worker that dies takes no other one with it: its unfinished cells get a failed record, and a
+    new worker takes the next unit.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -149,7 +149,9 @@ class LocalExecutor:
         assert unit is not None
         child.process.join()
         code = child.process.exitcode
-        how = f"was killed by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
+        how = (
+            f"was killed by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
+        )
         store = RecordStore(settings.out)
         for cell in unit.cells:
             if cell.key in child.ended or store.finished(cell.key):

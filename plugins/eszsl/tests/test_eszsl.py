@@ -7,9 +7,9 @@ from importlib.metadata import entry_points
 import numpy as np
 import pytest
 import torch
+from gzsl_bench_eszsl import ESZSL, ESZSLConfig, gzsl_bench_methods
 
 from gzsl_bench import MethodSpec, Run, Task
-from gzsl_bench_eszsl import ESZSL, ESZSLConfig, gzsl_bench_methods
 
 
 class Sink:
