@@ -11,13 +11,8 @@ from types import FrameType
 
 import click
 
-_OUT = click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("gzsl-results"),
-    show_default=True,
-    help="Results folder.",
-)
+from gzsl_bench.cli.options import debug_option, out_option
+
 _TRACKING = click.option(
     "--tracking-uri",
     metavar="URI",
@@ -27,10 +22,13 @@ _TRACKING = click.option(
 
 @click.command("sync")
 @click.argument("suite")
-@_OUT
+@out_option
 @_TRACKING
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
-def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool) -> None:
+@debug_option
+def sync_command(
+    suite: str, out: Path, tracking_uri: str | None, as_json: bool, debug: bool
+) -> None:
     """Make MLflow show exactly the records of SUITE (a suite file, or a suite's name).
 
     Needs neither the data nor the plugins that made the records, and may be repeated at will: what
@@ -60,7 +58,7 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
 
 @click.command("ui")
 @click.argument("suite", required=False)
-@_OUT
+@out_option
 @_TRACKING
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=5000, show_default=True,
@@ -70,8 +68,9 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
     "--host", default="127.0.0.1", show_default=True,
     help="Address to listen on; the page asks for no password.",
 )  # fmt: skip
+@debug_option
 def ui_command(
-    suite: str | None, out: Path, tracking_uri: str | None, port: int, host: str
+    suite: str | None, out: Path, tracking_uri: str | None, port: int, host: str, debug: bool
 ) -> None:
     """Open MLflow on the results, at SUITE's experiment if one is named; Ctrl-C ends it."""
     from gzsl_bench.errors import TrackingError

@@ -114,8 +114,8 @@ def train_on_latents(
 ) -> None:
     """Train ``classifier`` and offer every run a checkpoint after each epoch.
 
-    Checkpoints are numbered by completed epochs, from 1.  A run whose classifier is no longer finite
-    is given up.
+    Checkpoints are numbered by completed epochs, from 1.  A run whose classifier is no longer
+    finite is given up.
 
     Args:
         runs: the stack; runs that failed before are skipped.

@@ -2,7 +2,8 @@
 
 A layer keeps the weights and biases of all runs in one [R, P] matrix whose rows begin at 64-byte
 boundaries, and their gradients in a second one of the same shape.  The backward pass writes
-straight into the latter, so a step allocates no gradient and the optimiser walks over contiguous memory.
+straight into the latter, so a step allocates no gradient and the optimiser walks over contiguous
+memory.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ class WarmUp:
         """The part of the factor that is on in ``epoch``, in [0, 1]."""
         if epoch >= self.end:
             return 1.0
-        return max(0.0, (epoch - self.start) / (self.end - self.start))
+        if epoch <= self.start:
+            return 0.0
+        return (epoch - self.start) / (self.end - self.start)
 
     def at(
         self, epoch: int, device: torch.device, dtype: torch.dtype = torch.float32

@@ -156,7 +156,7 @@ def open_experiment(store: Store, suite: ResolvedSuite, layout: Layout) -> Exper
         client.delete_experiment(found.experiment_id)
         found = None
     if found is None:
-        # The kind makes the UI show runs and metrics, not traces of language models.
+        # Said outright, so that the UI need not guess whether this is about language models.
         tags = {
             f"{PREFIX}suite": suite.name,
             "mlflow.experimentKind": "custom_model_development",

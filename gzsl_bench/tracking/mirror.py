@@ -27,7 +27,8 @@ class Mirror:
     back misses nothing, one that stays away costs a run a few seconds.
 
     Attributes:
-        behind: one sentence for the user while MLflow does not show all records, else None.
+        behind: what is wrong while MLflow does not show all records, else None; nothing is
+            lost, and ``gzsl-bench sync`` brings it up to date.
     """
 
     def __init__(self, uri: str, suite: ResolvedSuite, store: RecordStore) -> None:
@@ -104,19 +105,12 @@ class Mirror:
         except Exception as error:
             if opening and isinstance(error, TrackingError):
                 raise
-            self.behind = self._sentence(error)
+            self.behind = f"{explain(error, self._uri)} ({masked(self._uri)})"
             self._rest_until = time.monotonic() + self._pause
             self._pause *= 2
         else:
             self.behind = None
             self._pause = _PAUSE
-
-    def _sentence(self, error: Exception) -> str:
-        return (
-            f"MLflow at {masked(self._uri)} is behind the records"
-            f" ({explain(error, self._uri)}); nothing is lost: gzsl-bench sync"
-            f" {self._suite.name} --out {self._records.layout.out} brings it up to date"
-        )
 
     def open(self) -> None:
         """Reach the store and put right what an earlier run left; for :func:`open_mirror`."""

@@ -25,6 +25,7 @@ from gzsl_bench.tracking.describe import (
     PREFIX,
     cells_by_key,
     describe,
+    period,
 )
 from gzsl_bench.tracking.experiment import Experiment, matches, open_experiment
 from gzsl_bench.tracking.names import TAG_LENGTH

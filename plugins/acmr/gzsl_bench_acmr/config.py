@@ -20,9 +20,7 @@ class ACMRConfig(Config):
     attribute_encoder_hidden: int = Field(1450, ge=1, description="hidden units, attribute encoder")
     attribute_decoder_hidden: int = Field(665, ge=1, description="hidden units, attribute decoder")
     iem_hidden: int = Field(99, ge=1, description="hidden units of the IEM gate")
-    iem: bool = Field(
-        True, description="gate the latent statistics (IEM); off in Dual- and VSA-VAE"
-    )
+    iem: bool = Field(True, description="gate the statistics (IEM); off in Dual- and VSA-VAE")
     vsa: bool = Field(True, description="classify attended latents (VSA); off in Dual- and IE-VAE")
     attention: Literal["softmax", "identity"] = Field(
         "softmax", description="the VSA's attention; identity keeps its heads without attention"

@@ -34,7 +34,7 @@ STEP_COST = 200
 
 
 class CADAVAE(BatchedMethod):
-    """Cross- and distribution-aligned VAE (Schönfeld et al., CVPR 2019), after the released code."""
+    """Cross- and distribution-aligned VAEs (Schönfeld et al., CVPR 2019), as released."""
 
     Config = CADAVAEConfig
 

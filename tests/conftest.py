@@ -1,0 +1,128 @@
+"""Fixtures shared by the tests of the harness: a tiny data set, hand-built registries, a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gzsl_bench import DatasetSpec, GZSLData, MethodSpec
+from gzsl_bench.builtin.metrics import gzsl_bench_metrics
+from gzsl_bench.engine.events import Event, WorkerSettings
+from gzsl_bench.engine.executors.inline import InlineExecutor
+from gzsl_bench.engine.run import Outcome, run_units
+from gzsl_bench.engine.units import plan
+from gzsl_bench.hooks.manager import PluginInfo, Registry
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.load import check_names, load_suite
+from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
+
+
+def _tiny(seed: int = 0, classes: int = 7, rows: int = 12, dim: int = 5) -> GZSLData:
+    """Seven classes in scattered order, two of them unseen; class c has ``rows + c`` images."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(classes), rows + np.arange(classes)))
+    attributes = rng.normal(size=(classes, 4))
+    mix = rng.normal(size=(4, dim))
+    features = attributes[labels] @ mix + 0.4 * rng.normal(size=(labels.size, dim))
+    unseen = np.array([1, 4])
+    trainval, test_seen = [], []
+    for c in np.setdiff1d(np.arange(classes), unseen):
+        mine = np.flatnonzero(labels == c)
+        test_seen.append(mine[: 3 + c])
+        trainval.append(mine[3 + c :])
+    return GZSLData(
+        name="tiny",
+        features=features.astype(np.float32),
+        labels=labels.astype(np.int64),
+        attributes=attributes,
+        trainval=rng.permutation(np.concatenate(trainval)),
+        test_seen=np.concatenate(test_seen),
+        test_unseen=np.flatnonzero(np.isin(labels, unseen)),
+        feature_set="raw",
+        attribute_set="made",
+    )
+
+
+@pytest.fixture(scope="session")
+def make_data() -> Callable[..., GZSLData]:
+    """Makes the tiny data set; another seed gives other features, labels and embeddings."""
+    return _tiny
+
+
+@pytest.fixture
+def tiny() -> GZSLData:
+    return _tiny()
+
+
+@pytest.fixture
+def make_registry() -> Callable[..., Registry]:
+    """Builds a registry by hand: method specs, data (name -> object), version and source."""
+
+    def build(
+        *methods: MethodSpec,
+        data: Mapping[str, GZSLData] | None = None,
+        version: str = "1.0",
+        source: str | None = None,
+    ) -> Registry:
+        info = PluginInfo("inline", "tests", version, source)
+        found = Registry(plugins=[info])
+        for name, content in (data or {"tiny": _tiny()}).items():
+            found.datasets[name] = DatasetSpec(
+                name,
+                lambda request, content=content: replace(
+                    content, feature_set=request.features, attribute_set=request.attributes
+                ),
+                features="raw",
+                attributes="made",
+            )
+            found.owners["datasets", name] = info
+        for spec in methods:
+            found.methods[spec.name] = spec
+            found.owners["methods", spec.name] = info
+        for metric in gzsl_bench_metrics():
+            found.metrics[metric.name] = metric
+            found.owners["metrics", metric.name] = info
+        return found
+
+    return build
+
+
+@pytest.fixture
+def resolve_text(tmp_path: Path) -> Callable[..., ResolvedSuite]:
+    """Writes a suite file, checks and resolves it."""
+
+    def go(text: str, registry: Registry, **options: Any) -> ResolvedSuite:
+        path = tmp_path / "suite.yaml"
+        path.write_text(text, encoding="utf-8")
+        loaded = load_suite(path)
+        check_names(loaded, registry, ())
+        return resolve(loaded, registry, Place(None, None), **options)
+
+    return go
+
+
+@pytest.fixture
+def run_inline(
+    tmp_path: Path,
+) -> Callable[..., tuple[Outcome, RecordStore, list[Event]]]:
+    """Trains cells in this process: (cells, registry) -> outcome, store, events."""
+
+    def go(
+        cells: tuple[Cell, ...], registry: Registry, stack: int = 1, out: Path | None = None
+    ) -> tuple[Outcome, RecordStore, list[Event]]:
+        store = RecordStore(out or tmp_path / "out")
+        settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
+        events: list[Event] = []
+        units = plan(cells, registry, stack)
+        outcome = run_units(
+            store, cells, units, InlineExecutor(registry), settings, events.append
+        )
+        return outcome, store, events
+
+    return go

@@ -1,0 +1,307 @@
+"""Records: committed whole or not at all, and the first complete one is never replaced."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gzsl_bench.errors import RecordError
+from gzsl_bench.records import journal
+from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.store import COMPLETE, FAILED, RECORD_VERSION, RecordStore
+
+KEY = "0123456789abcdef01234567"
+DONE = {"status": COMPLETE, "checkpoints": [{"number": 1, "metrics": {"harmonic_mean": 50.25}}]}
+BROKE = {"status": FAILED, "cause": "ValueError: no", "traceback": "..."}
+ARRAYS = {"labels": np.arange(5), "predicted": np.zeros((2, 5), np.uint8)}
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RecordStore:
+    return RecordStore(tmp_path / "out")
+
+
+def test_what_is_committed_is_what_is_read(store):
+    assert store.read(KEY) is None
+    assert not store.finished(KEY)
+    assert store.commit(KEY, DONE, ARRAYS, "hello\n")
+    record = store.read(KEY)
+    assert record.key == KEY
+    assert record.complete
+    assert record.content["checkpoints"] == DONE["checkpoints"]
+    assert record.content["record_version"] == RECORD_VERSION
+    assert (record.path / "log.txt").read_text() == "hello\n"
+    found = record.predictions()
+    assert set(found) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+    assert [r.key for r in store] == [KEY]
+    assert list(store.layout.scratch.iterdir()) == []
+    assert sorted(p.name for p in record.path.iterdir()) == [
+        "log.txt",
+        "predictions.npz",
+        "record.json",
+    ]
+
+
+@pytest.mark.parametrize("second", [DONE | {"checkpoints": []}, BROKE])
+def test_the_first_complete_record_wins(store, second):
+    assert store.commit(KEY, DONE, ARRAYS)
+    before = snapshot(store.layout.cell(KEY))
+    assert not store.commit(KEY, second, None, "another\n")
+    assert snapshot(store.layout.cell(KEY)) == before
+    assert list(store.layout.scratch.iterdir()) == []
+    assert not store.layout.failed.exists()
+    events = [e["event"] for e in journal.read(store.layout.journal)]
+    assert events == ["committed", "superseded"]
+
+
+def test_a_success_moves_failures_aside(store):
+    assert store.commit(KEY, BROKE, None, "first try\n")
+    assert not store.finished(KEY)
+    assert store.commit(KEY, BROKE | {"cause": "again"}, None, "second try\n")
+    assert store.read(KEY).content["cause"] == "again"
+    assert store.commit(KEY, DONE, ARRAYS)
+    assert store.finished(KEY)
+    aside = [store.layout.failed / f"{KEY}-{n}" for n in (1, 2)]
+    assert [(p / "log.txt").read_text() for p in aside] == ["first try\n", "second try\n"]
+    assert [r.key for r in store] == [KEY]
+
+
+RACER = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    import numpy as np
+    from gzsl_bench.records.store import RecordStore
+    out, key, who, start = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    store = RecordStore(Path(out))
+    content = {"status": "complete", "checkpoints": [], "who": who}
+    while time.time() < start:
+        pass
+    print(int(store.commit(key, content, {"who": np.full(20000, who)}, str(who))))
+    """
+)
+
+
+@pytest.mark.parametrize("failed_before", [False, True])
+def test_of_racing_processes_exactly_one_wins(store, failed_before):
+    import time
+
+    if failed_before:
+        store.commit(KEY, BROKE)
+    start = time.time() + 2.0
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, str(store.layout.out), KEY, str(n), str(start)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(8)
+    ]
+    won = [int(r.communicate(timeout=60)[0]) for r in racers]
+    assert sum(won) == 1
+    record = store.read(KEY)
+    winner = won.index(1)
+    assert record.content["who"] == winner
+    # All of the winner's files, none of anybody else's.
+    assert set(record.predictions()["who"].tolist()) == {winner}
+    assert (record.path / "log.txt").read_text() == str(winner)
+    assert list(store.layout.scratch.iterdir()) == []
+    events = [e["event"] for e in journal.read(store.layout.journal)]
+    assert events.count("committed") == 1 + failed_before
+    assert events.count("superseded") == 7
+
+
+def test_racing_threads(store):
+    barrier = threading.Barrier(8)
+    won = []
+
+    def race(who):
+        barrier.wait()
+        for number in range(6):
+            content = {"status": COMPLETE, "checkpoints": [], "who": who}
+            if store.commit(f"{number:024x}", content):
+                won.append((number, who))
+
+    threads = [threading.Thread(target=race, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number for number, _ in won) == list(range(6))
+    for number, who in won:
+        assert store.read(f"{number:024x}").content["who"] == who
+
+
+CORRUPT = {
+    "empty": b"",
+    "cut": b'{"key": "0123456789abcdef0123',
+    "no mapping": b"[1, 2]",
+    "another key": b'{"key": "f", "status": "complete", "record_version": 1}',
+    "no text": b"\xff\xfe\x00",
+    "no status": json.dumps({"key": KEY, "record_version": 1}).encode(),
+    "version no number": json.dumps({"key": KEY, "record_version": "1", "status": "x"}).encode(),
+}
+
+
+@pytest.mark.parametrize("case", CORRUPT)
+def test_a_corrupt_record_counts_as_absent_and_is_written_anew(store, case):
+    store.commit(KEY, DONE, ARRAYS)
+    (store.layout.cell(KEY) / "record.json").write_bytes(CORRUPT[case])
+    assert store.read(KEY) is None
+    assert not store.finished(KEY)
+    assert list(store) == []
+    assert store.commit(KEY, DONE, ARRAYS)
+    assert store.finished(KEY)
+    # Nothing is thrown away.
+    aside = store.layout.failed / f"{KEY}-1" / "record.json"
+    assert aside.read_bytes() == CORRUPT[case]
+
+
+def test_a_folder_without_record_counts_as_absent(store):
+    store.layout.cell(KEY).mkdir(parents=True)
+    assert store.read(KEY) is None
+    (store.layout.cell(KEY) / "log.txt").write_text("left over")
+    assert store.commit(KEY, DONE)
+    assert store.finished(KEY)
+
+
+def test_a_newer_record_is_not_touched(store):
+    store.commit(KEY, DONE)
+    path = store.layout.cell(KEY) / "record.json"
+    content = json.loads(path.read_text()) | {"record_version": RECORD_VERSION + 1}
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecordError, match="newer gzsl-bench .*upgrade"):
+        store.read(KEY)
+    with pytest.raises(RecordError, match="newer"):
+        store.commit(KEY, DONE)
+    assert json.loads(path.read_text()) == content
+
+
+def full_disk(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def left_behind(store: RecordStore) -> list[str]:
+    """Files and folders within scratch and cells."""
+    found = []
+    for folder in (store.layout.scratch, store.layout.cells):
+        if folder.is_dir():
+            found += [p.name for p in folder.iterdir()]
+    return found
+
+
+@pytest.mark.parametrize("where", ["fsync", "savez", "mkdir", "rename"])
+def test_a_full_disk_leaves_nothing_behind(store, monkeypatch, where):
+    target, name = {
+        "fsync": (os, "fsync"),
+        "savez": (np, "savez_compressed"),
+        "mkdir": (Path, "mkdir"),
+        "rename": (Path, "rename"),
+    }[where]
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, full_disk)
+        with pytest.raises(RecordError, match="No space left"):
+            store.commit(KEY, DONE, ARRAYS)
+    assert left_behind(store) == []
+    assert store.read(KEY) is None
+    assert store.commit(KEY, DONE, ARRAYS)
+
+
+def test_a_journal_that_cannot_be_written_does_not_break_a_commit_in_place(store, monkeypatch):
+    """The record is what counts: the disk may fill up between the rename and the journal."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full_disk)
+        try:
+            store.commit(KEY, DONE, ARRAYS)
+        except RecordError:
+            pass
+    assert store.finished(KEY)
+    assert left_behind(store) == [KEY]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+def test_content_that_is_no_json_is_refused(store, value):
+    with pytest.raises(RecordError):
+        store.commit(KEY, DONE | {"extra": value})
+    assert left_behind(store) == []
+
+
+def test_pickles_are_neither_written_nor_read(store):
+    store.commit(KEY, DONE, ARRAYS)
+    path = store.layout.cell(KEY) / "predictions.npz"
+    np.savez(path, evil=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(RecordError, match="cannot be read"):
+        store.read(KEY).predictions()
+
+
+def test_damaged_predictions_are_an_error_in_a_sentence(store):
+    store.commit(KEY, DONE, ARRAYS)
+    path = store.layout.cell(KEY) / "predictions.npz"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(RecordError, match=r"predictions.npz cannot be read"):
+        store.read(KEY).predictions()
+
+
+def test_sweep_removes_drafts_only(store):
+    store.commit(KEY, DONE, ARRAYS)
+    before = snapshot(store.layout.cells)
+    (store.layout.scratch / "abc-1").mkdir(parents=True)
+    (store.layout.scratch / "abc-1" / "record.json").write_text("half")
+    store.sweep()
+    assert not store.layout.scratch.exists()
+    assert snapshot(store.layout.cells) == before
+
+
+# The journal -------------------------------------------------------------------------------------
+
+
+def test_the_journal_appends_whole_lines(tmp_path):
+    path = Layout(tmp_path / "out").journal
+    script = (
+        "import sys; from pathlib import Path; from gzsl_bench.records import journal\n"
+        "for n in range(300): journal.append(Path(sys.argv[1]), 'tick', who=int(sys.argv[2]), n=n,"
+        " pad='x' * 200)"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(path), str(w)]) for w in range(4)
+    ]
+    assert [w.wait(60) for w in writers] == [0] * 4
+    lines = path.read_text().splitlines()
+    assert len(lines) == 1200
+    events = [json.loads(line) for line in lines]
+    for who in range(4):
+        assert [e["n"] for e in events if e["who"] == who] == list(range(300))
+    assert journal.read(path) == events
+
+
+def test_a_line_cut_short_is_skipped_and_costs_no_other(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal.append(path, "one")
+    with path.open("a") as file:
+        file.write('{"time": "2026-05-01T00:00', )
+    journal.append(path, "two")
+    assert [e["event"] for e in journal.read(path)] == ["one", "two"]
+
+
+def test_no_journal_is_an_empty_one(tmp_path):
+    assert journal.read(tmp_path / "no") == []
