@@ -50,7 +50,13 @@ def list_command(root: Path | None, as_json: bool) -> None:
                 "registered": name in specs,
                 "ready": not absent,
                 "features": [*feature_sets(folder)] if folder and there else _own(spec, absent),
-                "attributes": [*embeddings(folder)] if folder and there else [],
+                "attributes": (
+                    [*embeddings(folder)]
+                    if folder and there
+                    else []
+                    if absent
+                    else [spec.attributes]
+                ),
                 "default": {"features": spec.features, "attributes": spec.attributes},
                 "folder": str(folder) if there else None,
                 "missing": [{"path": file.path, "hint": file.hint} for file in absent],

@@ -87,7 +87,7 @@ def run_command(
     from gzsl_bench.suite.resolve import resolve
     from gzsl_bench.tracking import resolve_uri
 
-    chosen_seeds, part = parse_seeds(seeds), parse_only(only)
+    chosen_seeds, part, chosen = parse_seeds(seeds), parse_only(only), _device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     registry = load_plugins()
     report_broken(registry)
@@ -96,7 +96,6 @@ def run_command(
     resolved = resolve(loaded, registry, where, seeds=chosen_seeds, only=part)
     for warning in resolved.warnings:
         click.echo(f"warning: {warning}", err=True)
-    chosen = _device(device)
     stack = 10 if chosen.startswith("cuda") else 1
     units = plan(resolved.cells, registry, stack)
     if dry_run:

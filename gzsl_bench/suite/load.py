@@ -119,6 +119,8 @@ def _explain(
 
 def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
     key = path[-1] if path else "suite"
+    if key == "seeds" and error["type"] == "list_type":
+        return f"'seeds' should be a whole number or a list of them, not {error['input']!r}"
     if isinstance(key, int) and len(path) > 1:
         key = f"{path[-2]}[{key}]"
     if error["type"] == "extra_forbidden":

@@ -15,6 +15,7 @@ from gzsl_bench.engine.run import hold
 from gzsl_bench.engine.selection import best_test, last, select
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import RecordError, SuiteError
+from gzsl_bench.hooks.run import Run
 from gzsl_bench.report.rows import rows
 from gzsl_bench.scoring.evaluate import evaluate
 
@@ -104,9 +105,8 @@ def test_recorded_metrics_equal_an_independent_scorer(
     task.features = torch.tensor(scaled[tiny.trainval])
     task.labels = torch.tensor(tiny.labels[tiny.trainval])
     task.attributes = torch.tensor(tiny.attributes, dtype=torch.float32)
+    hs = []
     for cell in cells:
-        from gzsl_bench.hooks.run import Run
-
         run = Run(cell.seed, torch.device("cpu"), Knobs(), None)
         record = store.read(cell.key).content
         assert [c["number"] for c in record["checkpoints"]] == [10, 20, 30]
@@ -119,7 +119,8 @@ def test_recorded_metrics_equal_an_independent_scorer(
             assert found["zsl_acc"] == pytest.approx(t1, abs=1e-9)
             h = 2 * u * s / (u + s) if u + s else 0
             assert found["harmonic_mean"] == pytest.approx(h, abs=1e-9)
-            assert h > 0
+            hs.append(h)
+    assert max(hs) > 10  # the data can be learned: zeros would agree with anything
 
 
 def test_a_record_says_what_it_is(make_registry, resolve_text, run_inline):

@@ -113,3 +113,23 @@ def test_scores_are_kept_in_full_precision():
     )
     assert found.best_seen.dtype == np.float64
     assert set(found.best_seen.tolist()) == {value}
+
+
+def test_a_scorer_cannot_spoil_the_features_of_the_next_checkpoint():
+    tests = make_set()
+
+    def spoil(x):
+        scores = x @ torch.eye(1, 4)
+        x.add_(100)
+        return scores
+
+    def honest(x):
+        return x @ torch.eye(1, 4)
+
+    before = make_set().predict(honest, EmbeddingCache())
+    try:
+        tests.predict(spoil, EmbeddingCache())
+    except PluginError:
+        return  # refusing it is as good
+    after = tests.predict(honest, EmbeddingCache())
+    np.testing.assert_array_equal(after.best_seen, before.best_seen)

@@ -148,9 +148,8 @@ def expected_terms(parameters, r, data, iem, vsa, attended):
         for mu, lv in ((mu_v, lv_v), (mu_a, lv_a)):
             kl = kl - 0.5 * sum(1 + lv[i] - mu[i] ** 2 - torch.exp(lv[i]) for i in range(L))
         gap = sum((mu_v[i] - mu_a[i]) ** 2 for i in range(L))
-        gap = gap + sum(
-            (torch.exp(0.5 * lv_v[i]) - torch.exp(0.5 * lv_a[i])) ** 2 for i in range(L)
-        )
+        s_v, s_a = torch.exp(0.5 * lv_v), torch.exp(0.5 * lv_a)
+        gap = gap + sum((s_v[i] - s_a[i]) ** 2 for i in range(L))
         distance = distance + torch.sqrt(gap)
         if vsa:
             w_v, w_a = attention(z_v, z_a) if attended else (z_v, z_a)

@@ -132,13 +132,8 @@ def test_a_real_stack_equals_separate_runs(monkeypatch):
     """The one stack a GPU trains, here on the CPU, with every stackable field differing."""
     task, test, _ = make_task(rows=150)
     base = ACMRConfig(**SMALL, kl_end=2, distance_start=0, distance_end=2, classification_end=2)
-    configs = [
-        base,
-        base.model_copy(
-            update={name: getattr(base, name) * 1.5 for name in stackable_fields(ACMRConfig)}
-        ),
-        base,
-    ]
+    changed = {name: getattr(base, name) * 1.5 for name in stackable_fields(ACMRConfig)}
+    configs = [base, base.model_copy(update=changed), base]
     seeds = [3, 3, 1]
     _, separate = fit(task, test, seeds, configs)
     monkeypatch.setattr("gzsl_bench_acmr.method.lanes", lambda runs, device: [list(runs)])
@@ -184,7 +179,7 @@ def test_global_random_state_plays_no_part():
 
 
 def test_learns_seen_and_unseen_classes():
-    task, test, labels = make_task(rows=600)
+    # The released numbers of latents: with a few dozen the classifier takes too few steps.
     config = ACMRConfig(
         **{
             **SMALL,
@@ -197,14 +192,19 @@ def test_learns_seen_and_unseen_classes():
             "classification_end": 8,
             "classifier_epochs": 12,
             "classifier_lr": 3e-3,
+            "seen_samples": 200,
+            "unseen_samples": 390,
         }
     )
-    _, (sink,) = fit(task, test, [0], [config])
-    predicted = sink.scores[12].argmax(1).numpy()
-    recall = np.array([(predicted[labels == k] == k).mean() for k in range(8)])
-    unseen, seen = recall[task.unseen].mean(), recall[task.seen].mean()
-    harmonic = 2 * unseen * seen / (unseen + seen + 1e-12)
-    assert harmonic > 0.5  # chance is 0.125
+    found = []
+    for seed in (0, 1, 2):
+        task, test, labels = make_task(rows=600, seed=seed)
+        _, (sink,) = fit(task, test, [seed], [config])
+        predicted = sink.scores[12].argmax(1).numpy()
+        recall = np.array([(predicted[labels == k] == k).mean() for k in range(8)])
+        unseen, seen = recall[task.unseen].mean(), recall[task.seen].mean()
+        found.append(2 * unseen * seen / (unseen + seen + 1e-12))
+    assert np.mean(found) > 0.5, found  # chance is 0.125
 
 
 def test_fewer_rows_than_a_batch():

@@ -1,0 +1,273 @@
+"""CADA-VAE end to end on small tasks: training, checkpoints, configuration, registration."""
+
+from __future__ import annotations
+
+import math
+from importlib.metadata import entry_points
+
+import numpy as np
+import pytest
+import torch
+from gzsl_bench_cada_vae import gzsl_bench_methods
+from gzsl_bench_cada_vae.config import CADAVAEConfig
+from gzsl_bench_cada_vae.method import CADAVAE
+
+from gzsl_bench import DatasetInfo, Run, Scorer, Task
+from gzsl_bench.hooks.config import stackable_fields
+
+SMALL = {
+    "latent": 16,
+    "visual_encoder_hidden": 48,
+    "visual_decoder_hidden": 40,
+    "attribute_encoder_hidden": 32,
+    "attribute_decoder_hidden": 24,
+    "batch": 20,
+    "epochs": 3,
+    "seen_samples": 30,
+    "unseen_samples": 40,
+    "classifier_epochs": 4,
+}
+
+
+class Sink:
+    """Records what a run reports and scores a test set at every checkpoint."""
+
+    def __init__(self, features=None):
+        self.features, self.logs, self.steps, self.numbers = features, [], [], []
+        self.scores, self.embeds = {}, []
+
+    def log(self, step, values):
+        self.logs.append((step, values))
+
+    def checkpoint(self, number, scorer):
+        assert isinstance(scorer, Scorer)
+        self.numbers.append(number)
+        self.embeds.append(scorer.embed)
+        if self.features is not None:
+            self.scores[number] = scorer(self.features).clone()
+
+    def progress(self, done, total):
+        self.steps.append((done, total))
+
+
+def make_task(rows=400, dim=24, classes=8, width=10, spread=0.25, seed=0):
+    """Images that are a random map of their class embedding plus noise, scaled to [0, 1]."""
+    rng = np.random.default_rng(seed)
+    attributes = rng.random((classes, width))
+    attributes /= np.linalg.norm(attributes, axis=1, keepdims=True)
+    unseen = np.array([2, 5])
+    seen = np.setdiff1d(np.arange(classes), unseen)
+    labels = np.concatenate([seen, rng.choice(seen, rows - seen.size)])
+    test_labels = np.repeat(np.arange(classes), 20)
+    mix = rng.normal(size=(width, dim))
+
+    def images(of):
+        return attributes[of] @ mix + spread * 0.5 * rng.normal(size=(of.size, dim))
+
+    features, test = images(labels), images(test_labels)
+    low, high = features.min(0), features.max(0)
+    features, test = ((x - low) / (high - low) for x in (features, test))
+    task = Task(
+        features=torch.tensor(features, dtype=torch.float32),
+        labels=torch.tensor(labels),
+        attributes=torch.tensor(attributes, dtype=torch.float32),
+        seen=torch.tensor(seen),
+        unseen=torch.tensor(unseen),
+    )
+    return task, torch.tensor(test, dtype=torch.float32), test_labels
+
+
+def fit(task, test, seeds, configs):
+    sinks = [Sink(test) for _ in seeds]
+    runs = [
+        Run(seed, torch.device("cpu"), config, sink)
+        for seed, config, sink in zip(seeds, configs, sinks, strict=True)
+    ]
+    CADAVAE(configs[0]).fit_batch(task, runs)
+    return runs, sinks
+
+
+def test_checkpoints_logs_and_progress():
+    task, test, _ = make_task()
+    config = CADAVAEConfig(**SMALL)
+    (run,), (sink,) = fit(task, test, [0], [config])
+    assert run.failure is None
+    assert sink.numbers == [1, 2, 3, 4]
+    assert all(embed is sink.embeds[0] for embed in sink.embeds)
+    assert all(scores.shape == (160, 8) for scores in sink.scores.values())
+    losses = [(step, values) for step, values in sink.logs if "loss" in values]
+    assert [step for step, _ in losses] == [1, 2, 3]
+    assert set(losses[0][1]) == {
+        "reconstruction",
+        "cross_reconstruction",
+        "kl",
+        "distance",
+        "loss",
+    }
+    # Epoch 0: every warm-up weight is 0, so the loss is the reconstruction alone.
+    assert losses[0][1]["loss"] == pytest.approx(losses[0][1]["reconstruction"])
+    assert [step for step, values in sink.logs if "classifier_loss" in values] == [1, 2, 3, 4]
+    assert len(sink.steps) == 3 + 4
+    done, total = sink.steps[-1]
+    assert done == total
+
+
+def test_a_run_is_the_same_alone_and_stacked_bit_for_bit():
+    task, test, _ = make_task(rows=150)
+    config = CADAVAEConfig(**SMALL)
+    _, together = fit(task, test, [3, 0, 5], [config] * 3)
+    for position, seed in enumerate((3, 0, 5)):
+        _, (alone,) = fit(task, test, [seed], [config])
+        assert alone.logs == together[position].logs
+        for number, scores in alone.scores.items():
+            assert torch.equal(scores, together[position].scores[number])
+    assert not torch.equal(together[0].scores[4], together[1].scores[4])
+
+
+def test_a_real_stack_equals_separate_runs(monkeypatch):
+    """The one stack a GPU trains, here on the CPU, with every stackable field differing."""
+    task, test, _ = make_task(rows=150)
+    base = CADAVAEConfig(
+        **SMALL, kl_end=2, distance_start=0, distance_end=2, cross_start=0, cross_end=2
+    )
+    changed = {name: getattr(base, name) * 1.5 for name in stackable_fields(CADAVAEConfig)}
+    configs = [base, base.model_copy(update=changed), base]
+    seeds = [3, 3, 1]
+    _, separate = fit(task, test, seeds, configs)
+    monkeypatch.setattr("gzsl_bench_cada_vae.method.lanes", lambda runs, device: [list(runs)])
+    _, stacked = fit(task, test, seeds, configs)
+    for one, other in zip(separate, stacked, strict=True):
+        assert one.numbers == other.numbers
+        for (step, values), (same, others) in zip(one.logs, other.logs, strict=True):
+            assert step == same
+            assert others == pytest.approx(values, rel=1e-4)
+        torch.testing.assert_close(one.scores[4], other.scores[4], rtol=1e-3, atol=1e-4)
+    assert not torch.equal(separate[0].scores[4], separate[1].scores[4])
+
+
+@pytest.mark.parametrize("real_stack", [False, True])
+def test_a_run_that_diverges_fails_alone(real_stack, monkeypatch):
+    task, test, _ = make_task(rows=150)
+    config = CADAVAEConfig(**SMALL)
+    wild = config.model_copy(update={"lr": 1e30})
+    if real_stack:
+        monkeypatch.setattr("gzsl_bench_cada_vae.method.lanes", lambda runs, device: [list(runs)])
+    runs, sinks = fit(task, test, [0, 1, 2], [config, wild, config])
+    assert [run.failure is None for run in runs] == [True, False, True]
+    assert sinks[1].numbers == []
+    monkeypatch.undo()
+    _, clean = fit(task, test, [0, 1, 2], [config] * 3)
+    for position in (0, 2):
+        torch.testing.assert_close(
+            sinks[position].scores[4], clean[position].scores[4], rtol=1e-3, atol=1e-4
+        )
+
+
+def test_global_random_state_plays_no_part():
+    task, test, _ = make_task(rows=100)
+    config = CADAVAEConfig(**{**SMALL, "epochs": 1, "classifier_epochs": 2})
+    torch.manual_seed(0)
+    _, (first,) = fit(task, test, [0], [config])
+    after = torch.rand(2)
+    torch.manual_seed(1)
+    _, (second,) = fit(task, test, [0], [config])
+    torch.manual_seed(0)
+    assert torch.equal(first.scores[2], second.scores[2])
+    assert torch.equal(torch.rand(2), after)
+
+
+def test_learns_seen_and_unseen_classes():
+    # The released numbers of latents: with a few dozen the classifier takes too few steps.
+    config = CADAVAEConfig(
+        **{
+            **SMALL,
+            "epochs": 40,
+            "lr": 1e-3,
+            "kl_end": 35,
+            "kl_factor": 0.1,
+            "distance_start": 2,
+            "distance_end": 8,
+            "cross_start": 8,
+            "cross_end": 30,
+            "classifier_epochs": 12,
+            "classifier_lr": 3e-3,
+            "seen_samples": 200,
+            "unseen_samples": 400,
+        }
+    )
+    found = []
+    for seed in (0, 1, 2):
+        task, test, labels = make_task(rows=600, seed=seed)
+        _, (sink,) = fit(task, test, [seed], [config])
+        predicted = sink.scores[12].argmax(1).numpy()
+        recall = np.array([(predicted[labels == k] == k).mean() for k in range(8)])
+        unseen, seen = recall[task.unseen].mean(), recall[task.seen].mean()
+        found.append(2 * unseen * seen / (unseen + seen + 1e-12))
+    assert np.mean(found) > 0.5, found  # chance is 0.125
+
+
+def test_fewer_rows_than_a_batch():
+    task, test, _ = make_task(rows=12)
+    config = CADAVAEConfig(**{**SMALL, "epochs": 2, "classifier_epochs": 2})
+    (run,), (sink,) = fit(task, test, [0], [config])
+    assert run.failure is None
+    assert sink.numbers == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"),
+    [("CUB", 23), ("SUN", 21), ("AWA1", 33), ("AWA2", 29), ("FLO", 23), ("digits", 23)],
+)
+def test_hyper_parameters_of_each_data_set(name, epochs):
+    config = CADAVAEConfig(**CADAVAE.defaults(DatasetInfo(name, "res101", "att")))
+    assert config.model_dump() == {
+        "latent": 64,
+        "visual_encoder_hidden": 1560,
+        "visual_decoder_hidden": 1660,
+        "attribute_encoder_hidden": 1450,
+        "attribute_decoder_hidden": 665,
+        "init_gain": 0.5,
+        "batch": 50,
+        "epochs": 100,
+        "lr": 1.5e-4,
+        "kl_factor": 0.25,
+        "kl_start": 0,
+        "kl_end": 93,
+        "cross_factor": 2.37,
+        "cross_start": 21,
+        "cross_end": 75,
+        "distance_factor": 8.13,
+        "distance_start": 6,
+        "distance_end": 22,
+        "seen_samples": 200,
+        "unseen_samples": 400,
+        "classifier_epochs": epochs,
+        "classifier_batch": 32,
+        "classifier_lr": 1e-3,
+        "classifier_beta1": 0.5,
+        "classifier_beta2": 0.999,
+    }
+
+
+def test_configuration_is_described_and_checked():
+    assert all(field.description for field in CADAVAEConfig.model_fields.values())
+    assert stackable_fields(CADAVAEConfig) == {
+        "lr",
+        "kl_factor",
+        "cross_factor",
+        "distance_factor",
+        "classifier_lr",
+    }
+    with pytest.raises(ValueError, match="kl_end"):
+        CADAVAEConfig(kl_start=5, kl_end=4)
+    with pytest.raises(ValueError, match="lr"):
+        CADAVAEConfig(lr=math.nan)
+
+
+def test_registration():
+    (spec,) = gzsl_bench_methods()
+    assert (spec.name, spec.factory, spec.fidelity) == ("cada_vae", CADAVAE, "official-code")
+    assert (spec.preprocessing, spec.deterministic) == ("minmax", False)
+    assert {point.value for point in entry_points(group="gzsl_bench", name="cada_vae")} == {
+        "gzsl_bench_cada_vae"
+    }

@@ -1,0 +1,419 @@
+"""The command line: exit codes, what goes to which stream, and the contract of the JSON table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gzsl_bench.cli.main import run
+
+ROOT = Path(__file__).parents[2]
+SUITE = """\
+name: mini
+datasets: [digits]
+methods:
+  - {use: eszsl, label: ESZSL}
+  - {use: eszsl, label: strong, config: {feature_penalty: 100}}
+selection: [last, best_test]
+"""
+METRICS = ("acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc", "ausuc")
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch):
+    for name in ("GZSL_BENCH_DATA", "GZSL_BENCH_STRICT_PLUGINS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs the command in this process: (exit code, stdout, stderr)."""
+
+    def go(*arguments: object) -> tuple[int, str, str]:
+        code = run([str(a) for a in arguments])
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return go
+
+
+@pytest.fixture
+def suite(tmp_path) -> Path:
+    path = tmp_path / "mini.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+def program(*arguments: object, cwd: Path, before: str = "", **environment: str):
+    code = f"{before}\nfrom gzsl_bench.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """The mini suite, run once through the real command with worker processes."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "mini.yaml").write_text(SUITE)
+    done = program("run", "mini.yaml", "--tracking-uri", "none", cwd=folder)
+    return folder, done
+
+
+def snapshot(folder: Path):
+    return {
+        p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()
+    }
+
+
+# run ---------------------------------------------------------------------------------------------
+
+
+def test_a_suite_runs_and_prints_its_table_alone_on_stdout(ran):
+    folder, done = ran
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].split("|")[1].strip() == "Data set"
+    assert sum(line.startswith("| digits") for line in lines) == 4
+    assert all(not line or line[0] == "|" for line in lines[:6])
+    assert "cells" not in done.stdout
+    assert "(2 of 2 cells)" in done.stderr
+    out = folder / "gzsl-results"
+    assert len(list((out / "cells").glob("*/record.json"))) == 2
+    assert not (out / "mlflow.db").exists()
+    assert not (folder / "mlruns").exists()
+    record = json.loads(next((out / "cells").glob("*/record.json")).read_text())
+    assert record["command"].startswith("gzsl-bench ")
+
+
+def test_a_second_run_trains_nothing_and_touches_no_record(ran, call, monkeypatch):
+    folder, done = ran
+    before = snapshot(folder / "gzsl-results" / "cells")
+    monkeypatch.chdir(folder)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("nothing is left to train")
+
+    monkeypatch.setattr("gzsl_bench.engine.executors.local.LocalExecutor.run", refuse)
+    code, out, err = call("run", "mini.yaml", "--tracking-uri", "none")
+    assert code == 0
+    assert out == done.stdout
+    assert "finished already" in err
+    assert snapshot(folder / "gzsl-results" / "cells") == before
+
+
+def test_inline_gives_the_same_numbers(ran, call, suite, tmp_path):
+    folder, done = ran
+    code, out, _ = call("run", suite, "--out", tmp_path / "o", "--tracking-uri", "none", "--inline")
+    assert code == 0
+    assert out == done.stdout
+
+
+def test_dry_run(call, suite, tmp_path, ran):
+    code, out, err = call("run", suite, "--out", tmp_path / "o", "--dry-run")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    assert all("to run" in line for line in out.splitlines())
+    assert "2 cells in 2 units, 0 finished" in err
+    assert not (tmp_path / "o").exists()
+    code, out, err = call("run", suite, "--out", ran[0] / "gzsl-results", "--dry-run")
+    assert (code, out.count("done")) == (0, 2)
+
+
+def test_a_part_of_a_suite(call, suite, tmp_path):
+    out = tmp_path / "o"
+    options = ("--out", out, "--tracking-uri", "none", "--inline")
+    code, shown, _ = call("run", suite, *options, "--only", "method=strong")
+    assert code == 0
+    assert "strong" in shown
+    assert "ESZSL" not in shown
+    code, _, err = call("table", suite, "--out", out, "--format", "json")
+    assert code == 0
+    code, shown, _ = call("run", suite, *options, "--only", "method=ESZSL")
+    assert code == 0
+    assert "strong" not in shown
+    _, shown, _ = call("table", suite, "--out", out, "--format", "json")
+    assert [r["label"] for r in json.loads(shown)] == ["ESZSL", "ESZSL", "strong", "strong"]
+
+
+BAD = {
+    "no file": (["run", "no.yaml"], "there is no suite file no.yaml"),
+    "typo": (["run", "{typo}"], ":3: unknown key 'metods'; did you mean 'methods'?"),
+    "only": (["run", "{suite}", "--only", "method=ESZLS"], "did you mean 'ESZSL'?"),
+    "only key": (["run", "{suite}", "--only", "methd=ESZSL"], "dataset=NAME or method=LABEL"),
+    "seeds": (["run", "{suite}", "--seeds", "x"], "neither a number nor a list"),
+    "seeds twice": (["run", "{suite}", "--seeds", "1,1"], "neither a number nor a list"),
+    "absurd seeds": (["run", "{suite}", "--seeds", str(10**18)], "--seeds"),
+    "device": (["run", "{suite}", "--device", "tpu9"], "use auto, cpu, cuda or cuda:N"),
+    "data": (["run", "{suite}", "--data", "/no/such"], "--data names /no/such, which does not"),
+    "command": (["rnu", "{suite}"], "unknown command 'rnu'; did you mean 'run'?"),
+    "option": (["run", "{suite}", "--sedes", "3"], "--seeds"),
+    "validate": (["validate", "{typo}"], "unknown key 'metods'"),
+    "table": (["table", "{suite}", "--out", "nowhere"], "holds nothing of the suite 'mini'"),
+    "format": (["table", "{suite}", "--format", "xml"], "'xml' is not one of"),
+    "tracking": (["run", "{suite}", "--tracking-uri", "gopher://x"], "gopher"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(call, suite, tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    typo = tmp_path / "typo.yaml"
+    typo.write_text("name: a\ndatasets: [digits]\nmetods: [eszsl]\n")
+    arguments, sentence = BAD[case]
+    code, out, err = call(*(a.format(suite=suite, typo=typo) for a in arguments))
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert "Traceback" not in err
+    complaint = [line for line in err.splitlines() if line.startswith(("gzsl-bench:", "Error:"))]
+    assert len(complaint) == 1
+    assert sentence in complaint[0]
+    assert not (tmp_path / "gzsl-results").exists()
+
+
+def test_missing_data_of_all_data_sets_are_listed(call, tmp_path):
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "s.yaml"
+    path.write_text("name: s\ndatasets: [CUB, SUN, digits]\nmethods: [eszsl]\n")
+    code, out, err = call("run", path, "--data", tmp_path / "data", "--out", tmp_path / "o")
+    assert (code, out) == (2, "")
+    for file in ("CUB/res101.mat", "CUB/att_splits.mat", "SUN/res101.mat", "SUN/att_splits.mat"):
+        assert str(tmp_path / "data" / file) in err
+    assert "digits" not in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_debug_shows_where(call, suite):
+    from gzsl_bench.errors import SuiteError
+
+    with pytest.raises(SuiteError):
+        run(["run", str(suite), "--only", "method=x", "--debug"])
+
+
+def test_internal_errors_are_named_and_give_70(call, suite, monkeypatch):
+    monkeypatch.setattr("gzsl_bench.cli.validate.checked_suite", lambda *a: 1 / 0)
+    code, _, err = call("validate", suite)
+    assert code == 70
+    assert err.startswith("gzsl-bench: internal error: ZeroDivisionError")
+    assert "Traceback" not in err
+
+
+def test_unknown_methods_name_broken_plugins_too(tmp_path, suite):
+    site = tmp_path / "site"
+    (site / "gz_broken-1.0.dist-info").mkdir(parents=True)
+    info = site / "gz_broken-1.0.dist-info"
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gz-broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[gzsl_bench]\ngz_broken = gz_no_module\n")
+    suite.write_text(SUITE.replace("use: eszsl, label: strong", "use: gz, label: strong"))
+    done = program("validate", suite, cwd=tmp_path, PYTHONPATH=str(site))
+    assert done.returncode == 2
+    assert "warning: plugin 'gz_broken' (gz-broken): cannot be loaded" in done.stderr
+    assert "unknown method 'gz'" in done.stderr.splitlines()[-1]
+    strict = {"PYTHONPATH": str(site), "GZSL_BENCH_STRICT_PLUGINS": "1"}
+    done = program("validate", suite, cwd=tmp_path, **strict)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+# validate, plugins, schema -----------------------------------------------------------------------
+
+
+def test_shipped_suites_are_right(call):
+    suites = sorted((ROOT / "suites").glob("*.yaml"))
+    names = {spec["name"] for spec in json.loads(call("plugins", "--json")[1])["methods"]}
+    used = [
+        s for s in suites
+        if {m if isinstance(m, str) else m["use"] for m in yaml.safe_load(s.read_text())["methods"]}
+        <= names
+    ]  # fmt: skip
+    if not used:
+        pytest.skip("the plugins of the shipped suites are not installed")
+    known = {"digits", "CUB", "SUN", "AWA1", "AWA2", "APY", "FLO", "synthetic"}
+    for path in used:
+        content = yaml.safe_load(path.read_text())
+        assert {d if isinstance(d, str) else d["use"] for d in content["datasets"]} <= known
+    code, out, err = call("validate", *used)
+    assert (code, out) == (0, "")
+    assert err.count(": right") == len(used)
+
+
+def matches(schema: dict, value: object, root: dict) -> bool:
+    """The part of JSON Schema that our schema uses."""
+    if "$ref" in schema:
+        return matches(root["$defs"][schema["$ref"].rsplit("/", 1)[1]], value, root)
+    if "anyOf" in schema:
+        return any(matches(part, value, root) for part in schema["anyOf"])
+    if "enum" in schema:
+        return value in schema["enum"]
+    if "const" in schema:
+        return value == schema["const"]
+    kind = schema.get("type")
+    if kind == "object":
+        if not isinstance(value, dict) or not set(schema.get("required", ())) <= set(value):
+            return False
+        known = schema.get("properties", {})
+        if schema.get("additionalProperties") is False and not set(value) <= set(known):
+            return False
+        return all(matches(known[k], v, root) for k, v in value.items() if k in known)
+    if kind == "array":
+        return isinstance(value, list) and all(matches(schema["items"], v, root) for v in value)
+    types = {"string": str, "integer": int, "number": (int, float), "null": type(None)}
+    return kind is None or (isinstance(value, types[kind]) and not isinstance(value, bool))
+
+
+def test_the_schema_accepts_shipped_suites_and_refuses_typos(call):
+    code, out, _ = call("schema")
+    assert code == 0
+    schema = json.loads(out)
+    for path in sorted((ROOT / "suites").glob("*.yaml")):
+        content = yaml.safe_load(path.read_text())
+        assert matches(schema, content, schema), path
+        assert not matches(schema, content | {"metods": []}, schema)
+        assert not matches(schema, {k: v for k, v in content.items() if k != "name"}, schema)
+        assert not matches(schema, content | {"methods": [{"use": "x", "lable": "y"}]}, schema)
+        assert not matches(schema, content | {"selection": ["best"]}, schema)
+        assert matches(schema, content | {"seeds": 5}, schema)
+        assert matches(schema, content | {"seeds": [1, 2]}, schema)
+        assert not matches(schema, content | {"seeds": "five"}, schema)
+
+
+def test_plugins(call):
+    code, out, err = call("plugins", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert {"plugins", "methods", "broken"} <= set(found)
+    eszsl = next(m for m in found["methods"] if m["name"] == "eszsl")
+    assert (eszsl["distribution"], eszsl["fidelity"]) == ("gzsl-bench-eszsl", "paper")
+    assert "Romera-Paredes" in eszsl["citation"]
+    builtin = next(p for p in found["plugins"] if p["name"] == "builtin_datasets")
+    assert "digits" in builtin["provides"]["datasets"]
+    assert builtin["hooks"] == ["gzsl_bench_datasets"]
+    code, out, _ = call("plugins")
+    assert code == 0
+    for word in ("eszsl", "digits", "ausuc", "gzsl-bench-eszsl"):
+        assert word in out
+
+
+# table -------------------------------------------------------------------------------------------
+
+
+def test_the_json_rows_of_the_issue(ran, call):
+    folder, _ = ran
+    code, out, err = call(
+        "table", folder / "mini.yaml", "--out", folder / "gzsl-results", "--format", "json"
+    )
+    assert (code, err) == (0, "")
+    table = json.loads(out)
+    assert [(r["dataset"], r["label"], r["selection"]) for r in table] == [
+        ("digits", label, rule) for label in ("ESZSL", "strong") for rule in ("last", "best_test")
+    ]
+    for row in table:
+        assert row["method"] == "eszsl"
+        assert (row["features"], row["attributes"]) == ("pixels", "strokes")
+        assert len(row["fingerprint"]) >= 12
+        assert row["seeds"] == [0]
+        (key,) = row["keys"]
+        path = folder / "gzsl-results" / "cells" / key / "record.json"
+        recorded = json.loads(path.read_text())["checkpoints"][-1]["metrics"]
+        for name in METRICS:
+            assert row[name] == {"mean": recorded[name], "sd": None, "n": 1}
+            assert 0 < row[name]["mean"] < 100
+    first = [*list(table[0])[:8], *METRICS, "keys"]
+    assert first == [
+        "dataset", "features", "attributes", "fingerprint", "method", "label", "selection",
+        "seeds", *METRICS, "keys",
+    ]  # fmt: skip
+
+
+def test_other_formats(ran, call):
+    folder, _ = ran
+    options = ("mini", "--out", folder / "gzsl-results", "--format")
+    rows = json.loads(call("table", *options, "json")[1])
+    github = call("table", *options, "github")[1]
+    latex = call("table", *options, "latex")[1]
+    flat = list(csv.DictReader(io.StringIO(call("table", *options, "csv")[1])))
+    assert len(flat) == len(rows) == 4
+    for line, row in zip(flat, rows, strict=True):
+        assert float(line["harmonic_mean_mean"]) == row["harmonic_mean"]["mean"]
+        assert (line["harmonic_mean_sd"], line["harmonic_mean_n"]) == ("", "1")
+        assert (line["label"], line["seeds"], line["keys"]) == (row["label"], "0", row["keys"][0])
+        shown = f"{row['harmonic_mean']['mean']:.1f}"
+        assert shown in github
+        assert shown in latex
+    assert r"best\_test" in latex
+    assert r"\begin{tabular}" in latex
+    assert "optimistic" in github
+
+
+def test_a_table_needs_neither_data_nor_plugins_nor_torch(ran, call):
+    folder, done = ran
+    block = (
+        "import sys, importlib.metadata as m\n"
+        "for name in ('torch', 'sklearn', 'scipy', 'mlflow', 'gzsl_bench_eszsl'):\n"
+        "    sys.modules[name] = None\n"
+        "m.entry_points = lambda **k: []\n"
+    )
+    found = program("table", "mini", cwd=folder, before=block, GZSL_BENCH_DATA="/no/such")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == done.stdout
+
+
+def test_a_table_of_an_edited_suite_says_so(ran, call, tmp_path):
+    folder, _ = ran
+    edited = tmp_path / "mini.yaml"
+    edited.write_text(SUITE + "# edited\n")
+    code, out, err = call("table", edited, "--out", folder / "gzsl-results")
+    assert code == 0
+    assert "was edited since it ran" in err
+
+
+def test_a_table_with_holes_says_so(call, suite, tmp_path):
+    out = tmp_path / "o"
+    call("run", suite, "--out", out, "--tracking-uri", "none", "--inline")
+    import shutil
+
+    shutil.rmtree(next((out / "cells").iterdir()))
+    code, shown, err = call("table", suite, "--out", out, "--format", "json")
+    assert code == 0
+    assert len(json.loads(shown)) == 2
+    assert "2 cells: 1 not run, 0 failed" in err
+
+
+# help --------------------------------------------------------------------------------------------
+
+HEAVY = ("torch", "mlflow", "scipy", "sklearn", "matplotlib", "pandas", "ray")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["table", "-h"], ["--version"]])
+def test_help_loads_nothing_heavy(tmp_path, arguments):
+    code = (
+        "import sys\nfrom gzsl_bench.cli.main import run\n"
+        f"code = run({arguments!r})\n"
+        f"print([n for n in {HEAVY!r} if n in sys.modules], file=sys.stderr)\nsys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_help_lists_every_command(call):
+    code, out, _ = call("--help")
+    assert code == 0
+    for command in ("run", "validate", "table", "plugins", "data", "sync", "ui", "schema"):
+        assert f"  {command} " in out

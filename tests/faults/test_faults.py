@@ -1,0 +1,217 @@
+"""Methods that die, users who press Ctrl-C, machines that go away: nothing finished is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+FAILING = """\
+name: failing
+datasets: [digits]
+methods:
+  - {use: slow, label: before}
+  - {use: slow, label: exits, config: {crash: exit}}
+  - {use: slow, label: raises, config: {crash: raise}}
+  - {use: slow, label: nan, config: {crash: nan}}
+  - {use: slow, label: killed, config: {crash: kill}}
+  - {use: slow, label: after, config: {steps: 2}}
+"""
+
+SLOW = """\
+name: slow
+datasets: [digits]
+methods:
+  - {use: slow, label: a, config: {steps: 3, sleep: 0.12}}
+  - {use: slow, label: b, config: {steps: 4, sleep: 0.12}}
+seeds: 4
+selection: [last, best_test]
+"""
+
+
+def records(bench):
+    found = {}
+    for path in (bench.out / "cells").glob("*/record.json"):
+        content = json.loads(path.read_text())
+        found[content["label"], content["seed"]] = content
+    return found
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_failing_cells_are_recorded_and_the_others_complete(bench, jobs):
+    one = bench(FAILING, "--tracking-uri", "none", "--jobs", str(jobs))
+    done = one.run()
+    assert done.returncode == 1, done.stderr
+    found = records(one)
+    status = {label: content["status"] for (label, _), content in found.items()}
+    assert status == {
+        "before": "complete",
+        "after": "complete",
+        "exits": "failed",
+        "raises": "failed",
+        "nan": "failed",
+        "killed": "failed",
+    }
+    assert "exit code 3" in found["exits", 0]["cause"]
+    assert "killed by signal 9" in found["killed", 0]["cause"]
+    assert found["raises", 0]["cause"] == "ValueError: this method is made to fail"
+    assert 'raise ValueError("this method is made to fail")' in found["raises", 0]["traceback"]
+    assert "NaN" in found["nan", 0]["cause"]
+    # What a method printed is in its log, dead workers' included; nothing of it on the terminal.
+    key = next(p.name for p in (one.out / "cells").iterdir()
+               if json.loads((p / "record.json").read_text())["label"] == "raises")  # fmt: skip
+    assert "training seed 0" in (one.out / "cells" / key / "log.txt").read_text()
+    assert "training seed" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    # The table on standard output holds what completed; the failures are printed last.
+    assert "before" in done.stdout
+    assert "made to fail" not in done.stdout
+    tail = done.stderr[done.stderr.index("Failed on") :]
+    for label in ("exits", "raises", "nan", "killed"):
+        assert f" {label} " in tail
+    assert list((one.out / "tmp").glob("*")) == []
+    if jobs == 1:
+        before = one.finished()
+        again = one.run()
+        assert again.returncode == 1
+        assert one.finished() == before
+        assert len(list((one.out / "failed").iterdir())) == 4
+        assert {k: v["status"] for (k, _), v in records(one).items()} == status
+
+
+def test_ctrl_c_and_resume(bench, group_members):
+    one = bench(SLOW, "--tracking-uri", "none", "--jobs", "2")
+    process = one.start()
+    one.wait_for(lambda: len(one.finished()) >= 2)
+    before = one.finished()
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in stderr
+    assert "goes on where it stopped" in stderr
+    assert group_members(process.pid) == []
+    stopped = one.finished()
+    assert 2 <= len(stopped) < 8
+    assert {key: stopped[key] for key in before} == before
+    # An interrupted cell is no failed one.
+    assert all(content["status"] == "complete" for content in records(one).values())
+    done = one.run()
+    assert done.returncode == 0, done.stderr
+    after = one.finished()
+    assert len(after) == 8
+    assert {key: after[key] for key in stopped} == stopped
+    assert not (one.out / "failed").exists()
+
+
+def test_ctrl_c_while_workers_start(bench, group_members):
+    """Workers that are still importing when Ctrl-C comes neither complain nor fail their cells."""
+    one = bench(SLOW, "--tracking-uri", "none")
+    for delay in (0.05, 0.4):
+        process = one.start()
+        # The parent, the resource tracker and a worker.
+        one.wait_for(lambda p=process: len(group_members(p.pid)) >= 3)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130, stderr
+        assert "Traceback" not in stderr
+        assert all(content["status"] == "complete" for content in records(one).values())
+
+
+def test_terminate_is_an_interruption(bench, group_members):
+    one = bench(SLOW, "--tracking-uri", "none")
+    process = one.start()
+    one.wait_for(lambda: len(one.finished()) >= 1)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert group_members(process.pid) == []
+    assert all(content["status"] == "complete" for content in records(one).values())
+
+
+def test_a_second_run_in_the_same_folder_is_refused(bench):
+    one = bench(SLOW, "--tracking-uri", "none")
+    process = one.start()
+    one.wait_for(lambda: len(one.finished()) >= 1)
+    other = one.run()
+    assert other.returncode == 2
+    assert other.stderr.strip().splitlines()[-1].startswith("gzsl-bench: another gzsl-bench run")
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert len(one.finished()) == 8
+
+
+def test_killed_at_random_moments_and_resumed(bench, group_members):
+    """SIGKILL to the parent alone: its workers have to notice by themselves."""
+    undisturbed = bench(SLOW, "--tracking-uri", "none", "--jobs", "2", name="undisturbed")
+    whole = undisturbed.run()
+    assert whole.returncode == 0, whole.stderr
+
+    one = bench(SLOW, "--jobs", "2", name="killed")
+    moments = random.Random(7)
+    kept: dict[str, object] = {}
+    hits = 0
+    for attempt in range(8):
+        process = one.start()
+        if attempt % 2:
+            count = len(kept)
+            one.wait_for(lambda n=count, p=process: len(one.finished()) > n or p.poll() is not None)
+            time.sleep(moments.uniform(0, 0.6))
+        else:
+            time.sleep(moments.uniform(1.0, 6.0))
+        if process.poll() is None:
+            process.kill()
+            hits += 1
+        process.communicate(timeout=30)
+        one.wait_for(lambda p=process: not group_members(p.pid), seconds=5)
+        found = one.finished()
+        assert {key: found[key] for key in kept} == kept
+        kept = found
+        if len(found) == 8:
+            break
+    assert hits >= 3
+    done = one.run()
+    assert done.returncode == 0, done.stderr
+    found = one.finished()
+    assert len(found) == len(list((one.out / "cells").iterdir())) == 8
+    assert {key: found[key] for key in kept} == kept
+    assert list((one.out / "tmp").glob("*")) == []
+    assert {key: files["predictions.npz"][0] for key, files in found.items()} == {
+        key: files["predictions.npz"][0] for key, files in undisturbed.finished().items()
+    }
+    tables = [b.call("table", "--format", "json").stdout for b in (one, undisturbed)]
+    assert len(json.loads(tables[0])) == 4
+    assert tables[0] == tables[1]
+    assert done.stdout == whole.stdout
+
+    synced = one.call("sync")
+    assert synced.returncode == 0, synced.stderr
+    assert mirrored(one) == {
+        key: json.loads(files["record.json"][0])["checkpoints"][-1]["metrics"]["harmonic_mean"]
+        for key, files in found.items()
+    }
+
+
+def mirrored(bench) -> dict[str, float]:
+    """Key -> H of the finished child runs in MLflow's store."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{bench.out / 'mlflow.db'}")
+    experiments = [e for e in client.search_experiments() if e.name != "Default"]
+    assert len(experiments) == 1
+    runs = client.search_runs([experiments[0].experiment_id])
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId")]
+    parents = [run for run in runs if not run.data.tags.get("mlflow.parentRunId")]
+    assert len(parents) == 1
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    keys = [run.data.tags["key"] for run in children]
+    assert len(set(keys)) == len(keys)
+    return {run.data.tags["key"]: run.data.metrics["harmonic_mean"] for run in children}
