@@ -48,9 +48,7 @@ def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
     (info / "entry_points.txt").write_text("[gzsl_bench]\nmine = readme_plugin\n")
     suite = tmp_path / "mine.yaml"
     suite.write_text("name: mine\ndatasets: [digits]\nmethods: [prototypes]\nseeds: 2\n")
-    ended = run(
-        "run", str(suite), "--tracking-uri", "none", cwd=tmp_path, PYTHONPATH=str(tmp_path)
-    )
+    ended = run("run", str(suite), "--tracking-uri", "none", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert ended.returncode == 0, ended.stderr
     shown = run("table", "mine", "--format", "json", cwd=tmp_path)
     (row,) = json.loads(shown.stdout)

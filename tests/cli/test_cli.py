@@ -74,9 +74,7 @@ def ran(tmp_path_factory):
 
 
 def snapshot(folder: Path):
-    return {
-        p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()
-    }
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
 
 
 # run ---------------------------------------------------------------------------------------------
@@ -397,7 +395,9 @@ def test_a_table_with_holes_says_so(call, suite, tmp_path):
 HEAVY = ("torch", "mlflow", "scipy", "sklearn", "matplotlib", "pandas", "ray")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["table", "-h"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["table", "-h"], ["--version"]]
+)
 def test_help_loads_nothing_heavy(tmp_path, arguments):
     code = (
         "import sys\nfrom gzsl_bench.cli.main import run\n"

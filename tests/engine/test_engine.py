@@ -141,7 +141,11 @@ def test_a_record_says_what_it_is(make_registry, resolve_text, run_inline):
     }
     kinds = [type(event) for event in events]
     assert kinds == [UnitStarted, Progress, Progress, Progress, CellEnded, UnitEnded]
-    assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [(1, 3), (2, 3), (3, 3)]
+    assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [
+        (1, 3),
+        (2, 3),
+        (3, 3),
+    ]
 
 
 def test_predictions_reproduce_every_recorded_metric(make_registry, resolve_text, run_inline):
@@ -397,9 +401,7 @@ def zeros(x):
 def test_scorers_that_are_returned_belong_to_their_runs(make_registry, resolve_text, run_inline):
     def action(task, runs):
         return [
-            lambda x, s=run.seed: torch.nn.functional.one_hot(
-                torch.full((len(x),), s), 7
-            ).float()
+            lambda x, s=run.seed: torch.nn.functional.one_hot(torch.full((len(x),), s), 7).float()
             for run in runs
         ]
 
@@ -434,9 +436,7 @@ def test_too_few_scorers_fail_the_unit(make_registry, resolve_text, run_inline):
     assert "fit_batch gave 1 scorers for 3 runs" in outcome.failed[0].content["cause"]
 
 
-def test_a_crash_keeps_the_reason_of_a_run_given_up_before(
-    make_registry, resolve_text, run_inline
-):
+def test_a_crash_keeps_the_reason_of_a_run_given_up_before(make_registry, resolve_text, run_inline):
     def action(task, runs):
         runs[0].fail("its loss was NaN")
         raise RuntimeError("then all broke")
@@ -510,8 +510,9 @@ def test_what_a_method_does_to_its_task_does_not_reach_the_next_cell(
 def test_one_run_at_a_time_per_folder(tmp_path):
     with hold(tmp_path / "out") as store:
         assert store.layout.out.is_dir()
-        with pytest.raises(RecordError, match="another gzsl-bench run is using"), hold(
-            tmp_path / "out"
+        with (
+            pytest.raises(RecordError, match="another gzsl-bench run is using"),
+            hold(tmp_path / "out"),
         ):
             pass
     with hold(tmp_path / "out"):

@@ -68,7 +68,8 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in ("GZSL_BENCH_DATA", "GZSL_BENCH_STRICT_PLUGINS", "MLFLOW_TRACKING_URI")
     }
-    return kept | {"PYTHONPATH": str(site), "PYTHONHASHSEED": "0"}
+    path = os.pathsep.join(filter(None, [str(site), kept.get("PYTHONPATH")]))
+    return kept | {"PYTHONPATH": path}
 
 
 class Bench:

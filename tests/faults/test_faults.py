@@ -24,13 +24,14 @@ methods:
   - {use: slow, label: after, config: {steps: 2}}
 """
 
+CELLS = 6
 SLOW = """\
 name: slow
 datasets: [digits]
 methods:
   - {use: slow, label: a, config: {steps: 3, sleep: 0.12}}
   - {use: slow, label: b, config: {steps: 4, sleep: 0.12}}
-seeds: 4
+seeds: 3
 selection: [last, best_test]
 """
 
@@ -88,7 +89,7 @@ def test_failing_cells_are_recorded_and_the_others_complete(bench, jobs):
 def test_ctrl_c_and_resume(bench, group_members):
     one = bench(SLOW, "--tracking-uri", "none", "--jobs", "2")
     process = one.start()
-    one.wait_for(lambda: len(one.finished()) >= 2)
+    one.wait_for(lambda: len(one.finished()) >= 1)
     before = one.finished()
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
@@ -97,16 +98,17 @@ def test_ctrl_c_and_resume(bench, group_members):
     assert time.monotonic() - began < 10
     assert "Traceback" not in stderr
     assert "goes on where it stopped" in stderr
-    assert group_members(process.pid) == []
+    # The resource tracker of multiprocessing follows a moment later.
+    one.wait_for(lambda: not group_members(process.pid), seconds=3)
     stopped = one.finished()
-    assert 2 <= len(stopped) < 8
+    assert 1 <= len(stopped) < CELLS
     assert {key: stopped[key] for key in before} == before
     # An interrupted cell is no failed one.
     assert all(content["status"] == "complete" for content in records(one).values())
     done = one.run()
     assert done.returncode == 0, done.stderr
     after = one.finished()
-    assert len(after) == 8
+    assert len(after) == CELLS
     assert {key: after[key] for key in stopped} == stopped
     assert not (one.out / "failed").exists()
 
@@ -126,27 +128,20 @@ def test_ctrl_c_while_workers_start(bench, group_members):
         assert all(content["status"] == "complete" for content in records(one).values())
 
 
-def test_terminate_is_an_interruption(bench, group_members):
-    one = bench(SLOW, "--tracking-uri", "none")
-    process = one.start()
-    one.wait_for(lambda: len(one.finished()) >= 1)
-    process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130, stderr
-    assert group_members(process.pid) == []
-    assert all(content["status"] == "complete" for content in records(one).values())
-
-
-def test_a_second_run_in_the_same_folder_is_refused(bench):
-    one = bench(SLOW, "--tracking-uri", "none")
+def test_one_run_at_a_time_and_terminate_is_an_interruption(bench, group_members):
+    one = bench(SLOW.replace("sleep: 0.12", "sleep: 1"), "--tracking-uri", "none")
     process = one.start()
     one.wait_for(lambda: len(one.finished()) >= 1)
     other = one.run()
     assert other.returncode == 2
     assert other.stderr.strip().splitlines()[-1].startswith("gzsl-bench: another gzsl-bench run")
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0, stderr
-    assert len(one.finished()) == 8
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    # The resource tracker of multiprocessing follows a moment later.
+    one.wait_for(lambda: not group_members(process.pid), seconds=3)
+    assert all(content["status"] == "complete" for content in records(one).values())
 
 
 def test_killed_at_random_moments_and_resumed(bench, group_members):
@@ -159,14 +154,14 @@ def test_killed_at_random_moments_and_resumed(bench, group_members):
     moments = random.Random(7)
     kept: dict[str, object] = {}
     hits = 0
-    for attempt in range(8):
+    for attempt in range(6):
         process = one.start()
         if attempt % 2:
             count = len(kept)
             one.wait_for(lambda n=count, p=process: len(one.finished()) > n or p.poll() is not None)
             time.sleep(moments.uniform(0, 0.6))
         else:
-            time.sleep(moments.uniform(1.0, 6.0))
+            time.sleep(moments.uniform(0.5, 5.0))
         if process.poll() is None:
             process.kill()
             hits += 1
@@ -175,13 +170,13 @@ def test_killed_at_random_moments_and_resumed(bench, group_members):
         found = one.finished()
         assert {key: found[key] for key in kept} == kept
         kept = found
-        if len(found) == 8:
+        if len(found) == CELLS:
             break
     assert hits >= 3
     done = one.run()
     assert done.returncode == 0, done.stderr
     found = one.finished()
-    assert len(found) == len(list((one.out / "cells").iterdir())) == 8
+    assert len(found) == len(list((one.out / "cells").iterdir())) == CELLS
     assert {key: found[key] for key in kept} == kept
     assert list((one.out / "tmp").glob("*")) == []
     assert {key: files["predictions.npz"][0] for key, files in found.items()} == {
@@ -212,6 +207,6 @@ def mirrored(bench) -> dict[str, float]:
     parents = [run for run in runs if not run.data.tags.get("mlflow.parentRunId")]
     assert len(parents) == 1
     assert {run.info.status for run in runs} == {"FINISHED"}
-    keys = [run.data.tags["key"] for run in children]
+    keys = [run.data.tags["gzsl_bench.key"] for run in children]
     assert len(set(keys)) == len(keys)
-    return {run.data.tags["key"]: run.data.metrics["harmonic_mean"] for run in children}
+    return {key: run.data.metrics["harmonic_mean"] for key, run in zip(keys, children, strict=True)}

@@ -298,7 +298,9 @@ def test_a_line_cut_short_is_skipped_and_costs_no_other(tmp_path):
     path = tmp_path / "journal.jsonl"
     journal.append(path, "one")
     with path.open("a") as file:
-        file.write('{"time": "2026-05-01T00:00', )
+        file.write(
+            '{"time": "2026-05-01T00:00',
+        )
     journal.append(path, "two")
     assert [e["event"] for e in journal.read(path)] == ["one", "two"]
 

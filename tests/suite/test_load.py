@@ -313,7 +313,11 @@ def test_garbage_gets_a_sentence(tmp_path, make_registry, content):
     suite_or_sentence(path, make_registry(*SPECS))
 
 
-@given(st.text(st.sampled_from(string.ascii_lowercase[:6] + "01:-[]{}&*!?|>'\"#%@ \n\t,."), max_size=40))
+@given(
+    st.text(
+        st.sampled_from(string.ascii_lowercase[:6] + "01:-[]{}&*!?|>'\"#%@ \n\t,."), max_size=40
+    )
+)
 @LIGHT
 def test_random_text_gets_a_sentence(tmp_path, make_registry, text):
     path = tmp_path / "g.yaml"

@@ -230,7 +230,9 @@ def test_missing_files_of_all_data_sets_are_listed_at_once(make_registry, resolv
                 for file in (f"{request.features}.mat", "att_splits.mat")
             ],
         )
-    text = "name: s\ndatasets: [CUB, {use: CUB, label: c2, features: phog}, SUN]\nmethods: [plain]\n"
+    text = (
+        "name: s\ndatasets: [CUB, {use: CUB, label: c2, features: phog}, SUN]\nmethods: [plain]\n"
+    )
     with pytest.raises(DataError) as caught:
         resolve_text(text, registry)
     message = str(caught.value)
