@@ -120,9 +120,7 @@ def run_inline(
         settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
         events: list[Event] = []
         units = plan(cells, registry, stack)
-        outcome = run_units(
-            store, cells, units, InlineExecutor(registry), settings, events.append
-        )
+        outcome = run_units(store, cells, units, InlineExecutor(registry), settings, events.append)
         return outcome, store, events
 
     return go

@@ -114,7 +114,7 @@ def test_a_second_run_trains_nothing_and_touches_no_record(ran, call, monkeypatc
 
 
 def test_inline_gives_the_same_numbers(ran, call, suite, tmp_path):
-    folder, done = ran
+    _folder, done = ran
     code, out, _ = call("run", suite, "--out", tmp_path / "o", "--tracking-uri", "none", "--inline")
     assert code == 0
     assert out == done.stdout
@@ -138,7 +138,7 @@ def test_a_part_of_a_suite(call, suite, tmp_path):
     assert code == 0
     assert "strong" in shown
     assert "ESZSL" not in shown
-    code, _, err = call("table", suite, "--out", out, "--format", "json")
+    code, _, _err = call("table", suite, "--out", out, "--format", "json")
     assert code == 0
     code, shown, _ = call("run", suite, *options, "--only", "method=ESZSL")
     assert code == 0
@@ -289,7 +289,7 @@ def test_the_schema_accepts_shipped_suites_and_refuses_typos(call):
 
 
 def test_plugins(call):
-    code, out, err = call("plugins", "--json")
+    code, out, _err = call("plugins", "--json")
     assert code == 0
     found = json.loads(out)
     assert {"plugins", "methods", "broken"} <= set(found)
@@ -373,7 +373,7 @@ def test_a_table_of_an_edited_suite_says_so(ran, call, tmp_path):
     folder, _ = ran
     edited = tmp_path / "mini.yaml"
     edited.write_text(SUITE + "# edited\n")
-    code, out, err = call("table", edited, "--out", folder / "gzsl-results")
+    code, _out, err = call("table", edited, "--out", folder / "gzsl-results")
     assert code == 0
     assert "was edited since it ran" in err
 

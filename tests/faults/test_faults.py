@@ -25,6 +25,8 @@ methods:
 """
 
 CELLS = 6
+#: How often the killed suite is killed; raise it for a long test.
+KILLS = int(os.environ.get("GZSL_BENCH_TEST_KILLS", "4"))
 SLOW = """\
 name: slow
 datasets: [digits]
@@ -44,9 +46,8 @@ def records(bench):
     return found
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_failing_cells_are_recorded_and_the_others_complete(bench, jobs):
-    one = bench(FAILING, "--tracking-uri", "none", "--jobs", str(jobs))
+def test_failing_cells_are_recorded_and_the_others_complete(bench):
+    one = bench(FAILING, "--tracking-uri", "none", "--jobs", "2")
     done = one.run()
     assert done.returncode == 1, done.stderr
     found = records(one)
@@ -77,13 +78,14 @@ def test_failing_cells_are_recorded_and_the_others_complete(bench, jobs):
     for label in ("exits", "raises", "nan", "killed"):
         assert f" {label} " in tail
     assert list((one.out / "tmp").glob("*")) == []
-    if jobs == 1:
-        before = one.finished()
-        again = one.run()
-        assert again.returncode == 1
-        assert one.finished() == before
-        assert len(list((one.out / "failed").iterdir())) == 4
-        assert {k: v["status"] for (k, _), v in records(one).items()} == status
+    # A plain re-run tries the failed ones again, and those alone.
+    before = one.finished()
+    one.options = ("--tracking-uri", "none", "--jobs", "1")
+    again = one.run()
+    assert again.returncode == 1
+    assert one.finished() == before
+    assert len(list((one.out / "failed").iterdir())) == 4
+    assert {label: c["status"] for (label, _), c in records(one).items()} == status
 
 
 def test_ctrl_c_and_resume(bench, group_members):
@@ -93,7 +95,7 @@ def test_ctrl_c_and_resume(bench, group_members):
     before = one.finished()
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    _stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr
     assert time.monotonic() - began < 10
     assert "Traceback" not in stderr
@@ -116,16 +118,15 @@ def test_ctrl_c_and_resume(bench, group_members):
 def test_ctrl_c_while_workers_start(bench, group_members):
     """Workers that are still importing when Ctrl-C comes neither complain nor fail their cells."""
     one = bench(SLOW, "--tracking-uri", "none")
-    for delay in (0.05, 0.4):
-        process = one.start()
-        # The parent, the resource tracker and a worker.
-        one.wait_for(lambda p=process: len(group_members(p.pid)) >= 3)
-        time.sleep(delay)
-        os.killpg(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
-        assert process.returncode == 130, stderr
-        assert "Traceback" not in stderr
-        assert all(content["status"] == "complete" for content in records(one).values())
+    process = one.start()
+    # The parent, the resource tracker and a worker.
+    one.wait_for(lambda: len(group_members(process.pid)) >= 3)
+    time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert all(content["status"] == "complete" for content in records(one).values())
 
 
 def test_one_run_at_a_time_and_terminate_is_an_interruption(bench, group_members):
@@ -154,7 +155,7 @@ def test_killed_at_random_moments_and_resumed(bench, group_members):
     moments = random.Random(7)
     kept: dict[str, object] = {}
     hits = 0
-    for attempt in range(6):
+    for attempt in range(KILLS):
         process = one.start()
         if attempt % 2:
             count = len(kept)
@@ -172,7 +173,7 @@ def test_killed_at_random_moments_and_resumed(bench, group_members):
         kept = found
         if len(found) == CELLS:
             break
-    assert hits >= 3
+    assert hits >= 2
     done = one.run()
     assert done.returncode == 0, done.stderr
     found = one.finished()

@@ -197,7 +197,7 @@ def test_a_broken_plugin_is_named_and_the_rest_works(install, case):
 def test_the_environment_makes_broken_plugins_fatal(install, monkeypatch):
     install.add("awful", "import no_such_module_anywhere")
     monkeypatch.setenv("GZSL_BENCH_STRICT_PLUGINS", "1")
-    with pytest.raises(PluginError, match="'awful'.*no_such_module_anywhere"):
+    with pytest.raises(PluginError, match=r"'awful'.*no_such_module_anywhere"):
         load_plugins()
     monkeypatch.setenv("GZSL_BENCH_STRICT_PLUGINS", "0")
     assert load_plugins().broken

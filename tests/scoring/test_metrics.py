@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -144,7 +146,7 @@ def brute_force(scores, labels, seen, unseen) -> float:
         points.append(point)
     return sum(
         (after[0] - before[0]) * (after[1] + before[1]) / 2
-        for before, after in zip(points, points[1:], strict=False)
+        for before, after in itertools.pairwise(points)
     )
 
 
@@ -209,7 +211,7 @@ def test_metrics_that_need_scores_are_left_out_without_them():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_metric_that_is_not_finite_is_refused(bad):
-    with pytest.raises(PluginError, match="'odd' gave .* finite"):
+    with pytest.raises(PluginError, match=r"'odd' gave .* finite"):
         evaluate(VECTOR, {"odd": MetricSpec("odd", lambda p: bad)})
 
 

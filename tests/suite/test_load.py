@@ -294,10 +294,12 @@ def suite_or_sentence(path, registry):
         loaded = load_suite(path)
         check_names(loaded, registry, ())
     except SuiteError as error:
-        assert "\n" not in str(error)
-        assert str(path) in str(error)
+        message = str(error)
     else:
         assert isinstance(loaded, LoadedSuite)
+        return
+    assert "\n" not in message
+    assert str(path) in message
 
 
 LIGHT = settings(

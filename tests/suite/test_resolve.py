@@ -278,11 +278,14 @@ def test_an_edited_file_starts_afresh(registry, resolve_text):
 
 # digest ------------------------------------------------------------------------------------------
 
+_numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers()
 _plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    st.none() | st.booleans() | _numbers | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=10,
-)  # fmt: skip
+)
 
 
 def _turned(value):

@@ -1,0 +1,250 @@
+"""Tables from hand-made records: statistics by hand, marks, formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.report.rows import extra_metrics, groups, missing, rows
+from gzsl_bench.report.table import failures, notes, render
+from gzsl_bench.suite.cells import Cell, digest, identity
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+NAMES = ("acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc", "ausuc")
+
+
+def make_cell(
+    dataset="CUB",
+    label="ACMR",
+    seed=0,
+    *,
+    fingerprint="0123456789abcdef",
+    preprocessing="minmax",
+    setting="inductive",
+    version="0.1.0",
+    features="res101",
+    **config,
+) -> Cell:
+    described = identity(
+        dataset={
+            "fingerprint": fingerprint,
+            "trainval_order": "",
+            "features": features,
+            "attributes": "att",
+        },
+        preprocessing=preprocessing,
+        setting=setting,
+        method={"name": "acmr", "version": version, "source": None, "config": config},
+        seed=seed,
+        precision="float32",
+    )
+    return Cell(
+        key=digest(described | {"where": dataset, "who": label}),
+        identity=described,
+        dataset=dataset,
+        method="acmr",
+        label=label,
+        seed=seed,
+        request={"use": dataset, "features": features, "attributes": "att"},
+        about={"fidelity": "paper", "citation": "", "deterministic": False, "distribution": "x"},
+    )
+
+
+def make_suite(*cells: Cell, selection=("last", "best_test")) -> ResolvedSuite:
+    return ResolvedSuite("s", "", tuple(selection), tuple(cells), (), "name: s\n")
+
+
+def finish(store: RecordStore, cell: Cell, *hs: float, **more: float) -> None:
+    """A record with one checkpoint per H; U is H + 1, S is H + 2, T1 is H + 3, AUSUC H / 2."""
+    checkpoints = [
+        {
+            "number": 10 * n,
+            "metrics": dict(zip(NAMES, (h + 1, h + 2, h, h + 3, h / 2), strict=True)) | more,
+        }
+        for n, h in enumerate(hs, start=1)
+    ]
+    store.commit(cell.key, {"status": COMPLETE, "checkpoints": checkpoints})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RecordStore(tmp_path / "out")
+
+
+def test_means_and_deviations_by_hand(store):
+    cells = [make_cell(seed=s) for s in (0, 3, 7)]
+    for cell, hs in zip(cells, ([10, 50, 40], [60, 42, 44], [20, 30, 48]), strict=True):
+        finish(store, cell, *hs)
+    last, best = rows(make_suite(*cells), store)
+    assert (last["selection"], best["selection"]) == ("last", "best_test")
+    assert last["seeds"] == [0, 3, 7]
+    assert last["keys"] == [cell.key for cell in cells]
+    # 40, 44, 48: mean 44, squared deviations 16 + 0 + 16 over 2.
+    assert last["harmonic_mean"] == {"mean": 44.0, "sd": pytest.approx(4.0), "n": 3}
+    assert last["acc_unseen"]["mean"] == 45.0
+    assert last["ausuc"] == {"mean": 22.0, "sd": pytest.approx(2.0), "n": 3}
+    # Each seed's own best: 50, 60, 48, and the other metrics of that very checkpoint.
+    assert best["harmonic_mean"]["mean"] == pytest.approx(158 / 3)
+    assert best["acc_seen"]["mean"] == pytest.approx(158 / 3 + 2)
+    assert "| 44.0 ± 4.0 |" in render([last])
+
+
+def test_one_seed_has_no_deviation(store):
+    cell = make_cell()
+    finish(store, cell, 41.26)
+    (row, _) = rows(make_suite(cell), store)
+    assert row["harmonic_mean"] == {"mean": 41.26, "sd": None, "n": 1}
+    text = render([row])
+    assert "41.3" in text
+    assert "±" not in text.split("\n\n")[0]
+    assert json.loads(render([row], "json"))[0]["harmonic_mean"]["sd"] is None
+
+
+def test_failed_and_absent_cells_are_no_part_of_a_row(store):
+    cells = [make_cell(seed=s) for s in range(4)]
+    finish(store, cells[0], 10)
+    finish(store, cells[1], 20)
+    store.commit(cells[2].key, {"status": FAILED, "cause": "no"})
+    other = make_cell(label="none of it")
+    suite = make_suite(*cells, other)
+    row = rows(suite, store)[0]
+    assert row["seeds"] == [0, 1]
+    assert row["harmonic_mean"]["n"] == 2
+    assert len(groups(suite, store)) == 1
+    waiting, failed = missing(suite, store)
+    assert [c.label for c in waiting] == ["ACMR", "none of it"]
+    assert [r.key for r in failed] == [cells[2].key]
+
+
+@pytest.mark.parametrize(
+    ("other", "shown"),
+    [
+        ({"fingerprint": "ffff000011112222"}, "(res101, att, ffff00)"),
+        ({"features": "phog"}, "(phog, att, 012345)"),
+        ({"preprocessing": "l2"}, "ACMR (l2)"),
+        ({"version": "0.2.0"}, "ACMR (0.2.0)"),
+    ],
+)
+def test_numbers_of_different_identity_never_share_a_row_silently(store, other, shown):
+    cells = [make_cell(seed=0), make_cell(seed=1, **other)]
+    for cell in cells:
+        finish(store, cell, 40)
+    table = rows(make_suite(*cells, selection=["last"]), store)
+    assert [row["seeds"] for row in table] == [[0], [1]]
+    for fmt in ("github", "latex"):
+        body = render(table, fmt)
+        assert shown in body.replace("\\_", "_")
+    lines = [line for line in render(table).splitlines() if line.startswith("| CUB")]
+    names = [tuple(part.strip() for part in line.split("|")[1:3]) for line in lines]
+    assert len(set(names)) == 2
+
+
+def test_configurations_under_one_label_do_not_mix(store):
+    cells = [make_cell(seed=0, alpha=1), make_cell(seed=1, alpha=2)]
+    for cell in cells:
+        finish(store, cell, 40)
+    assert len(rows(make_suite(*cells, selection=["last"]), store)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "mark", "note"),
+    [
+        (
+            {"preprocessing": "minmax_refit_on_test"},
+            "CUB [minmax_refit_on_test]",
+            "the scaler has seen the test set; not comparable",
+        ),
+        ({"setting": "transductive"}, "CUB [transductive]", "unlabelled test images"),
+    ],
+)
+def test_what_is_not_comparable_is_marked(store, options, mark, note):
+    marked, plain = make_cell(label="A", **options), make_cell(label="B")
+    for cell in (marked, plain):
+        finish(store, cell, 40)
+    table = rows(make_suite(marked, plain, selection=["last"]), store)
+    text = render(table)
+    lines = [line for line in text.splitlines() if line.startswith("| CUB")]
+    assert mark in lines[0]
+    assert "[" not in lines[1]
+    assert note in text
+    assert note not in render(table[1:])
+
+
+def test_best_test_is_called_optimistic(store):
+    cell = make_cell()
+    finish(store, cell, 40)
+    both = rows(make_suite(cell), store)
+    assert any("optimistic" in line for line in notes(both))
+    assert not any("optimistic" in line for line in notes(both[:1]))
+
+
+def test_metrics_of_plugins_get_columns(store):
+    cells = [make_cell(seed=s) for s in (0, 1)]
+    finish(store, cells[0], 40, calibration=3.5)
+    finish(store, cells[1], 40, calibration=4.5)
+    table = rows(make_suite(*cells, selection=["last"]), store)
+    assert extra_metrics(table) == ["calibration"]
+    assert table[0]["calibration"]["mean"] == 4.0
+    assert "calibration" in render(table).splitlines()[0]
+
+
+def test_a_metric_that_some_seeds_lack_is_not_averaged(store):
+    cells = [make_cell(seed=s) for s in (0, 1)]
+    finish(store, cells[0], 40, calibration=3.5)
+    finish(store, cells[1], 40)
+    (row,) = rows(make_suite(*cells, selection=["last"]), store)
+    assert row["calibration"] is None
+    for fmt in ("github", "latex", "csv", "json"):
+        render([row], fmt)
+
+
+def test_awkward_names_survive_every_format(store):
+    cell = replace(make_cell(), label='50% of A_B & "C", #1')
+    finish(store, cell, 40)
+    table = rows(make_suite(cell, selection=["last"]), store)
+    (line,) = csv.DictReader(io.StringIO(render(table, "csv")))
+    assert line["label"] == cell.label
+    assert json.loads(render(table, "json"))[0]["label"] == cell.label
+    body = render(table, "latex").split("\\hline")[2]
+    assert '50\\% of A\\_B \\& "C", \\#1' in body
+    assert "$\\pm$" not in body
+
+
+def test_a_bar_in_a_label_does_not_break_the_table(store):
+    cell = replace(make_cell(), label="A|B")
+    finish(store, cell, 40)
+    lines = render(rows(make_suite(cell, selection=["last"]), store)).splitlines()
+    bars = [line.replace("\\|", "").count("|") for line in lines[:3]]
+    assert len(set(bars)) == 1
+
+
+def test_latex_comments_stand_before_the_table(store):
+    cell = make_cell()
+    finish(store, cell, 40)
+    text = render(rows(make_suite(cell), store), "latex")
+    comments, begin, _ = text.partition("\\begin{tabular}")
+    assert begin
+    assert all(line.startswith("%") for line in comments.splitlines())
+
+
+def test_nothing_finished_is_an_empty_table(store):
+    suite = make_suite(make_cell())
+    assert rows(suite, store) == []
+    assert json.loads(render([], "json")) == []
+    for fmt in ("github", "latex", "csv"):
+        render([], fmt)
+
+
+def test_the_table_of_failures(store):
+    cell = make_cell(seed=4)
+    content = {"dataset": "CUB", "label": "ACMR", "seed": 4, "cause": "x" * 500}
+    store.commit(cell.key, {"status": FAILED, **content})
+    text = failures([store.read(cell.key)])
+    assert "| CUB" in text
+    assert "x" * 120 in text
+    assert "x" * 121 not in text
