@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from gzsl_bench.suite.resolve import Filter, Place
+from gzsl_bench.suite.schema import MOST_SEEDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,12 +45,15 @@ def parse_seeds(text: str | None) -> list[int] | None:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+    bad = not numbers or min(numbers) < 0 or max(numbers) >= 2**31
+    if bad or len(set(numbers)) < len(numbers):
         raise click.UsageError(f"--seeds {text!r} is neither a number nor a list such as 0,3,7")
     if "," in text:
         return numbers
-    if numbers[0] < 1:
-        raise click.UsageError("--seeds must be at least 1; for seed 0 alone write '0,'")
+    if not 1 <= numbers[0] <= MOST_SEEDS:
+        raise click.UsageError(
+            f"--seeds must lie between 1 and {MOST_SEEDS}; for seed 0 alone write '0,'"
+        )
     return list(range(numbers[0]))
 
 

@@ -52,6 +52,12 @@ class Bench:
     test_features: torch.Tensor
     test_labels: np.ndarray
 
+    def touched(self) -> tuple[int, ...]:
+        """How often each tensor a method can reach was changed in place."""
+        task = self.task
+        tensors = (task.features, task.labels, task.attributes, task.seen, task.unseen)
+        return tuple(tensor._version for tensor in tensors)
+
 
 @dataclass
 class Worker:
@@ -93,6 +99,10 @@ class Worker:
                     self.tell(CellEnded(unit.name, cell.key))
         self.tell(UnitEnded(unit.name, interrupted))
 
+    def forget(self) -> None:
+        """Drop the data, to be loaded afresh by the next unit."""
+        self._benches.clear()
+
     def bench(self, cell: Cell) -> Bench:
         """The data of a cell, from memory if the last unit used them too."""
         import torch
@@ -101,7 +111,7 @@ class Worker:
             (sorted(cell.request.items()), cell.identity["preprocessing"], cell.identity["setting"])
         )
         if name not in self._benches:
-            self._benches.clear()  # one data set at a time: they are large
+            self.forget()  # one data set at a time: they are large
             device = torch.device(self.settings.device)
             request = DatasetRequest(
                 name=cell.request["use"],
@@ -180,25 +190,34 @@ class _Training:
                 self._stop_if_asked,
             )
             self.sinks.append(sink)
-            self.runs.append(Run(cell.seed, device, config, sink))
+            alone = len(self.cells) == 1
+            self.runs.append(Run(cell.seed, device, config, sink, alone=alone))
         method = factory(self.runs[0].config)
+        before = bench.touched()
         if isinstance(method, BatchedMethod):
             scorers = list(method.fit_batch(bench.task, self.runs) or [None] * len(self.runs))
         else:
             scorers = [method.fit(bench.task, self.runs[0])]
+        if bench.touched() != before:
+            worker.forget()  # what follows must not train on what this method left
+            raise PluginError("the method changed the task's tensors in place; copy them first")
         if len(scorers) != len(self.runs):
             raise PluginError(f"fit_batch gave {len(scorers)} scorers for {len(self.runs)} runs")
         for cell, run, scorer in zip(self.cells, self.runs, scorers, strict=True):
-            if run.failure is not None:
-                self.failures[cell.key] = (run.failure, "")
-                continue
             try:
                 if scorer is not None:
                     run.checkpoint((run.checkpoints_offered or 0) + 1, scorer)
-                elif run.checkpoints_offered is None:
+                elif run.failure is None and run.checkpoints_offered is None:
                     raise PluginError("fit returned no scorer and offered no checkpoint")
             except Exception as error:
                 self.failures[cell.key] = (_cause(error), traceback.format_exc())
+        self._note_failures()
+
+    def _note_failures(self) -> None:
+        """Runs that were given up one by one."""
+        for cell, run in zip(self.cells, self.runs, strict=False):
+            if run.failure is not None:
+                self.failures.setdefault(cell.key, (run.failure, ""))
 
     def _stop_if_asked(self) -> None:
         if self.worker.should_stop():
@@ -206,6 +225,7 @@ class _Training:
 
     def fail_rest(self, error: BaseException) -> None:
         """The whole unit broke: every cell without a fate of its own failed of that."""
+        self._note_failures()
         text = "".join(traceback.format_exception(error))
         for cell in self.cells:
             self.failures.setdefault(cell.key, (_cause(error), text))

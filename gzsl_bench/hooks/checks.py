@@ -40,6 +40,11 @@ def _check_method(spec: MethodSpec) -> str | None:
     config = spec.factory.Config
     if not (isinstance(config, type) and issubclass(config, Config)):
         return f"its method {spec.name!r} has a Config that is no subclass of gzsl_bench.Config"
+    if spec.setting not in ("inductive", "transductive"):
+        return (
+            f"its method {spec.name!r} states the setting {spec.setting!r};"
+            " inductive or transductive is expected"
+        )
     if spec.fidelity not in FIDELITIES:
         return (
             f"its method {spec.name!r} states the fidelity {spec.fidelity!r};"

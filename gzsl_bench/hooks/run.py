@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -59,12 +60,21 @@ class Run:
         failure: why the run was given up, or None.
     """
 
-    def __init__(self, seed: int, device: torch.device, config: Config, sink: RunSink) -> None:
+    def __init__(
+        self,
+        seed: int,
+        device: torch.device,
+        config: Config,
+        sink: RunSink,
+        *,
+        alone: bool = True,
+    ) -> None:
         self.seed = int(seed)
         self.device = device
         self.config = config
         self.failure: str | None = None
         self._sink = sink
+        self._alone = alone
         self._last_checkpoint: int | None = None
 
     def generator(self, purpose: str) -> torch.Generator:
@@ -82,15 +92,25 @@ class Run:
         """Offer the model as it is now under ``number``.
 
         The harness scores at once and keeps no reference, so parameters may change afterwards.
+        Scores that cannot be used (NaN, say) raise ``PluginError``; within a batch they end this
+        run alone, and later checkpoints of it are ignored.
         Numbers increase and follow from the configuration (classifier epoch 17), never from the
         number of samples: a selection rule carries them from validation folds to the real task.
         """
+        number = operator.index(number)
+        if self.failure is not None:
+            return
         if self._last_checkpoint is not None and number <= self._last_checkpoint:
             raise PluginError(
                 f"checkpoint numbers must increase, but {number} came after {self._last_checkpoint}"
             )
-        self._last_checkpoint = int(number)
-        self._sink.checkpoint(int(number), scorer)
+        self._last_checkpoint = number
+        try:
+            self._sink.checkpoint(number, scorer)
+        except PluginError as error:
+            if self._alone:
+                raise
+            self.fail(str(error))  # the others of the batch go on
 
     def progress(self, done: int, total: int) -> None:
         """Say how much of the run is done, in any unit; cheap enough for every epoch."""

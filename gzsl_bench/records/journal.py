@@ -21,9 +21,12 @@ def append(path: Path, event: str, **details: Any) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     # O_APPEND: whole lines of several processes never mix.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(descriptor, line.encode() + b"\n")
+        size = os.fstat(descriptor).st_size
+        # A crash may have cut the last line short; it must not swallow this one.
+        cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, b"\n" * cut + line.encode() + b"\n")
     finally:
         os.close(descriptor)
 

@@ -7,6 +7,7 @@ running.  A failed cell leaves a record too; a later success moves it aside.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -87,10 +88,13 @@ class RecordStore:
             return None
         if not isinstance(content, dict) or content.get("key") != key:
             return None
-        if content.get("record_version", 0) > RECORD_VERSION:
+        version = content.get("record_version")
+        if not isinstance(version, int) or content.get("status") not in (COMPLETE, FAILED):
+            return None
+        if version > RECORD_VERSION:
             raise RecordError(
                 f"{path} was written by a newer gzsl-bench (record version"
-                f" {content['record_version']}, this one reads up to {RECORD_VERSION}); upgrade"
+                f" {version}, this one reads up to {RECORD_VERSION}); upgrade"
             )
         return Record(path, content)
 
@@ -134,14 +138,18 @@ class RecordStore:
             ) from error
         try:
             won = self._move_into_place(key, draft)
+        except OSError as error:
+            raise RecordError(f"{self.layout.cell(key)} cannot be written: {error}") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        journal.append(
-            self.layout.journal,
-            "committed" if won else "superseded",
-            key=key,
-            status=full["status"],
-        )
+        # The record is in place: a journal that cannot be written loses nothing.
+        with contextlib.suppress(OSError):
+            journal.append(
+                self.layout.journal,
+                "committed" if won else "superseded",
+                key=key,
+                status=full["status"],
+            )
         return won
 
     def _draft(
@@ -181,7 +189,8 @@ class RecordStore:
                 if error.errno not in _TAKEN:
                     raise RecordError(f"{place} cannot be written: {error}") from error
             else:
-                _sync_folder(place.parent)
+                with contextlib.suppress(OSError):  # the record is there; only the power may fail
+                    _sync_folder(place.parent)
                 return True
             # Under the lock nobody else moves a failure away, so what was judged is what is moved.
             with FileLock(self.layout.out / ".aside.lock"):

@@ -128,7 +128,9 @@ def _number(summary: Any, plus_minus: str) -> str:
 def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str) -> str:
     from tabulate import tabulate
 
-    return tabulate(lines, headers=headings, tablefmt=fmt, disable_numparse=True)
+    # A bar within a cell would begin another one.
+    safe = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return tabulate(safe, headers=headings, tablefmt=fmt, disable_numparse=True)
 
 
 def _latex(table: Sequence[Row]) -> str:

@@ -59,10 +59,18 @@ class TestSet:
         import torch
 
         with torch.no_grad():
+            rows = self._features
+            before = rows._version
             if isinstance(scorer, Scorer):
-                scores = scorer.score(embeddings.get(scorer.embed, self._features))
+                rows = embeddings.get(scorer.embed, self._features)
+                inner = getattr(rows, "_version", 0)
+                scores = scorer.score(rows)
+                changed = getattr(rows, "_version", 0) != inner
             else:
-                scores = scorer(self._features)
+                scores, changed = scorer(rows), False
+            if changed or self._features._version != before:
+                # The next checkpoint would be scored on something else.
+                raise PluginError("the scorer changed the features it was shown; copy them first")
             self._check(scores)
             scores = scores[self._back]
             seen_scores, unseen_scores = scores[:, self._seen], scores[:, self._unseen]

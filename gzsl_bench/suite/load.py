@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gzsl_bench.errors import SuiteError, unknown_name
+from gzsl_bench.data.tasks import PREPROCESSING
+from gzsl_bench.errors import PluginError, SuiteError, unknown_name
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
 from gzsl_bench.suite.yamlfile import KeyPath, YamlFile, read_yaml
 
@@ -51,9 +52,12 @@ def load_suite(path: Path) -> LoadedSuite:
     """
     file = read_yaml(path)
     try:
-        return LoadedSuite(Suite.model_validate(file.content), file)
+        suite = Suite.model_validate(file.content)
     except ValidationError as error:
         raise _explain(file, error, (), Suite) from None
+    if found := suite.contradiction():
+        raise file.error(*found)
+    return LoadedSuite(suite, file)
 
 
 def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str]) -> None:
@@ -77,7 +81,13 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
         if method.use not in registry.methods:
             message = unknown_name("method", method.use, registry.methods)
             raise loaded.file.error(("methods", index), message + _broken_hint(registry))
-        config = registry.methods[method.use].factory.Config
+        spec = registry.methods[method.use]
+        if spec.preprocessing not in PREPROCESSING:
+            raise PluginError(
+                f"method {spec.name!r} declares an"
+                f" {unknown_name('preprocessing', spec.preprocessing, PREPROCESSING)}"
+            )
+        config = spec.factory.Config
         try:
             config.model_validate(method.config)
         except ValidationError as error:
@@ -92,8 +102,6 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
 
 
 def _check_preprocessing(file: YamlFile, path: KeyPath, entry: DatasetEntry | MethodEntry) -> None:
-    from gzsl_bench.data.tasks import PREPROCESSING
-
     name = entry.preprocessing
     if name is not None and name not in PREPROCESSING:
         message = unknown_name("preprocessing", name, PREPROCESSING)

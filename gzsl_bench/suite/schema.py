@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 Selection = Literal["last", "val", "best_test"]
 Precision = Literal["float32"]
@@ -15,11 +15,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+#: More is a slip of the keyboard.
+MOST_SEEDS = 10_000
+
+
 def _seed_list(value: Any) -> Any:
     """``seeds: 5`` means 0, 1, 2, 3, 4."""
     if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise ValueError("a number of seeds must be at least 1")
+        if not 1 <= value <= MOST_SEEDS:
+            raise ValueError(f"a number of seeds must lie between 1 and {MOST_SEEDS}")
         return list(range(value))
     return value
 
@@ -33,7 +37,8 @@ def _no_repeats(value: list[int]) -> list[int]:
 Seeds = Annotated[
     list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]],
     BeforeValidator(_seed_list, json_schema_input_type=int | list[int]),
-    Field(min_length=1),
+    Field(min_length=1, max_length=MOST_SEEDS),
+    AfterValidator(_no_repeats),
 ]
 
 
@@ -100,11 +105,6 @@ class Suite(_Strict):
     )
     precision: Precision = Field("float32", description="arithmetic of training")
 
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_once(cls, value: list[int]) -> list[int]:
-        return _no_repeats(value)
-
     @field_validator("selection")
     @classmethod
     def _rules_once(cls, value: list[Selection]) -> list[Selection]:
@@ -112,29 +112,32 @@ class Suite(_Strict):
             raise ValueError("the same rule is listed twice")
         return value
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Suite:
-        labels = [entry.label or entry.use for entry in self.methods]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise ValueError(
-                    f"two methods are called {label!r}; give each entry a `label` of its own"
-                )
-        shown = [
-            (e.label or e.use, e.features, e.attributes, e.preprocessing) for e in self.datasets
-        ]
-        for row in shown:
-            if shown.count(row) > 1:
-                raise ValueError(f"the data set {row[0]!r} is listed twice in the same form")
+    def contradiction(self) -> tuple[tuple[str | int, ...], str] | None:
+        """The first thing that is wrong between entries, and where: a path of keys."""
+        labels: set[str] = set()
+        for index, method in enumerate(self.methods):
+            label = method.label or method.use
+            if label in labels:
+                text = f"two methods are called {label!r}; give each entry a `label` of its own"
+                return ("methods", index), text
+            labels.add(label)
+        shown: set[tuple[str | None, ...]] = set()
+        for index, entry in enumerate(self.datasets):
+            form = (entry.label or entry.use, entry.features, entry.attributes, entry.preprocessing)
+            if form in shown:
+                text = f"the data set {form[0]!r} is listed twice in the same form"
+                return ("datasets", index), text
+            shown.add(form)
         known = {entry.label or entry.use for entry in self.datasets}
-        for method in self.methods:
-            for name in method.datasets or ():
+        for index, method in enumerate(self.methods):
+            for place, name in enumerate(method.datasets or ()):
                 if name not in known:
-                    raise ValueError(
-                        f"method {method.label or method.use!r} names the data set {name!r},"
-                        f" which this suite does not list; it lists {', '.join(sorted(known))}"
+                    text = (
+                        f"method {method.label or method.use!r} names the data set {name!r}, which"
+                        f" this suite does not list; it lists {', '.join(sorted(known))}"
                     )
-        return self
+                    return ("methods", index, "datasets", place), text
+        return None
 
 
 def json_schema() -> dict[str, Any]:

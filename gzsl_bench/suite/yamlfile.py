@@ -13,6 +13,9 @@ from gzsl_bench.errors import SuiteError
 
 KeyPath = tuple[str | int, ...]
 
+#: Keys and items of a file with its aliases unfolded; real suites have a few hundred.
+_MOST_PLACES = 100_000
+
 
 @dataclass
 class YamlFile:
@@ -72,18 +75,25 @@ def read_yaml(path: Path) -> YamlFile:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SuiteError(f"{path}: this is no valid YAML: {first}") from None
+    except (KeyError, AttributeError, IndexError, TypeError):
+        # What PyYAML raises for `!!bool maybe` and the like.
+        raise SuiteError(f"{path}: this is no valid YAML: a value does not fit its tag") from None
     if not isinstance(file.content, dict):
         raise SuiteError(f"{path}:1: a suite is a mapping with the keys name, datasets and methods")
     return file
 
 
 def _walk(file: YamlFile, node: yaml.Node, path: KeyPath) -> None:
+    if len(file.lines) > _MOST_PLACES:  # aliases of aliases grow without bound
+        raise SuiteError(f"{file.path}: this file unfolds to too many entries to be a suite")
     file.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         names: set[str] = set()
         for key, value in node.value:
-            name = str(key.value)
             line = key.start_mark.line + 1
+            if key.tag != "tag:yaml.org,2002:str":
+                raise SuiteError(f"{file.path}:{line}: keys are texts, not {key.value!r}")
+            name = str(key.value)
             if name in names:
                 raise SuiteError(f"{file.path}:{line}: the key {name!r} stands here twice")
             names.add(name)

@@ -135,7 +135,7 @@ WRONG = {
     "rule as text": (GOOD + "selection: last\n", "4: 'selection' should be a list"),
     "rule twice": (GOOD + "selection: [last, last]\n", "4: the same rule is listed twice"),
     "seed twice": (GOOD + "seeds: [1, 2, 1]\n", "4: the same seed is listed twice"),
-    "no seeds": (GOOD + "seeds: 0\n", "4: a number of seeds must be at least 1"),
+    "no seeds": (GOOD + "seeds: 0\n", "4: a number of seeds must lie between 1 and 10000"),
     "empty seeds": (GOOD + "seeds: []\n", "4: 'seeds' is empty"),
     "negative seed": (GOOD + "seeds: [0, -1]\n", "4: 'seeds[1]' is -1: input should be greater"),
     "seed as text": (GOOD + "seeds: [0, one]\n", "4: 'seeds[1]' should be a whole number"),

@@ -191,8 +191,8 @@ def test_cells_come_in_the_order_of_the_file(make_registry, make_data, resolve_t
     text = "name: s\ndatasets: [b, a]\nmethods: [plain, fixed]\nseeds: [5, 2]\n"
     found = [(c.dataset, c.label, c.seed) for c in resolve_text(text, registry).cells]
     assert found == [
-        ("b", "plain", 5), ("b", "plain", 2), ("b", "fixed", 5),
-        ("a", "plain", 5), ("a", "plain", 2), ("a", "fixed", 5),
+        ("b", "plain", 5), ("b", "plain", 2), ("b", "fixed", 0),
+        ("a", "plain", 5), ("a", "plain", 2), ("a", "fixed", 0),
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -109,7 +110,12 @@ class LocalExecutor:
         process = self._context.Process(
             target=main, args=(theirs, settings, stop), name="gzsl-bench worker", daemon=False
         )
-        process.start()
+        # Until it ignores Ctrl-C by itself a worker must not be hit by it: the mask is inherited.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return _Child(process, ours)
 
@@ -119,13 +125,16 @@ class LocalExecutor:
         handles = {child.pipe: child for child in busy} | {
             child.process.sentinel: child for child in busy
         }
-        found = connection.wait(list(handles), timeout=1.0)
-        return list({id(handles[h]): handles[h] for h in found}.values())  # type: ignore[index]
+        found = [handles[h] for h in connection.wait(list(handles), timeout=1.0)]  # type: ignore[index]
+        # What a dead worker forked may keep its pipe and sentinel open.
+        found += [child for child in busy if not child.process.is_alive()]
+        return list({id(child): child for child in found}.values())
 
     def _hear(
         self, child: _Child, children: list[_Child], settings: WorkerSettings, listen: Listener
     ) -> None:
         assert child.unit is not None
+        closed = False
         try:
             while child.pipe.poll():
                 event: Event = child.pipe.recv()
@@ -135,8 +144,11 @@ class LocalExecutor:
                     child.unit = None
                 listen(event)
         except (EOFError, OSError):
-            pass  # the sentinel tells the rest
-        if child.unit is not None and not child.process.is_alive() and not child.pipe.poll():
+            closed = True  # a closed pipe stays readable: only reading it tells
+            child.process.join(_PATIENCE)
+            if child.process.is_alive():  # it closed the pipe and lives on: of no use any more
+                child.process.kill()
+        if child.unit is not None and (closed or not child.process.is_alive()):
             self._bury(child, settings, listen)
         if not child.process.is_alive() and child in children:
             children.remove(child)
