@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from gzsl_bench.suite.resolve import ResolvedSuite
 
 
+#: Most worker processes on a CPU unless asked for more: each keeps a copy of its data.
+MOST_JOBS = 8
+
+
 @click.command("run")
 @click.argument("suite", type=click.Path(path_type=Path))
 @data_option
@@ -44,8 +48,9 @@ if TYPE_CHECKING:
 @seeds_option
 @only_option
 @click.option(
-    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True,
-    help="Worker processes side by side; CPU cores are shared out among them.",
+    "--jobs", type=click.IntRange(1, 256),
+    help="Worker processes side by side, which share the CPU cores out among them"
+    " [default: 1 on a GPU; on a CPU one per core, at most 8].",
 )  # fmt: skip
 @click.option(
     "--tracking-uri",
@@ -64,7 +69,7 @@ def run_command(
     device: str,
     seeds: str | None,
     only: tuple[str, ...],
-    jobs: int,
+    jobs: int | None,
     tracking_uri: str | None,
     dry_run: bool,
     inline: bool,
@@ -96,7 +101,11 @@ def run_command(
     resolved = resolve(loaded, registry, where, seeds=chosen_seeds, only=part)
     for warning in resolved.warnings:
         click.echo(f"warning: {warning}", err=True)
-    stack = 10 if chosen.startswith("cuda") else 1
+    gpu = chosen.startswith("cuda")
+    stack = 10 if gpu else 1
+    # Small products gain little from threads: processes side by side do more.  The number follows
+    # from the machine alone, so that a resumed suite computes with as many threads as before.
+    jobs = jobs or (1 if gpu else min(environment.usable_cores(), MOST_JOBS))
     units = plan(resolved.cells, registry, stack)
     if dry_run:
         _describe(resolved, units, out)
