@@ -62,15 +62,16 @@ def zsl_acc(predictions: Predictions) -> float:
     return mean_class_accuracy(predictions.labels, predictions.predicted_unseen, predictions.unseen)
 
 
-def seen_unseen_curve(predictions: Predictions) -> tuple[FloatArray, FloatArray]:
+def bias_sweep(predictions: Predictions) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Accuracies for every bias subtracted from the scores of seen classes (Chao et al. 2016).
 
     A row flips from its best seen to its best unseen class when the bias passes the difference of
     the two scores, so the exact curve is a sweep over the sorted differences.
 
     Returns:
-        U accuracy (ascending) and S accuracy (descending), both in [0, 1], one point for every
-        distinct difference and one before the first.
+        [M] the distinct differences, ascending; [M + 1] U accuracy (ascending) and [M + 1] S
+        accuracy (descending), both in [0, 1]: point k holds for a bias between the differences
+        k - 1 and k, the first one below all of them.
 
     Raises:
         ValueError: the predictions carry no scores.
@@ -78,7 +79,8 @@ def seen_unseen_curve(predictions: Predictions) -> tuple[FloatArray, FloatArray]
     if predictions.best_seen is None or predictions.best_unseen is None:
         raise ValueError("the seen-unseen curve needs scores, and none were kept")
     labels, unseen_row = predictions.labels, predictions.from_unseen
-    bias = predictions.best_seen - predictions.best_unseen
+    # Scores kept as float32 give the same differences as when they were scored.
+    bias = np.subtract(predictions.best_seen, predictions.best_unseen, dtype=np.float64)
     # Every row weighs 1 / (rows of its class x classes of its part).
     counts = np.bincount(labels, minlength=int(labels.max()) + 1)
     parts = np.where(
@@ -95,6 +97,16 @@ def seen_unseen_curve(predictions: Predictions) -> tuple[FloatArray, FloatArray]
     lost = np.cumsum(loss[order])[last]
     unseen_accuracy = np.concatenate([[0.0], gained])
     seen_accuracy = loss.sum() - np.concatenate([[0.0], lost])
+    return ordered[last], unseen_accuracy, seen_accuracy
+
+
+def seen_unseen_curve(predictions: Predictions) -> tuple[FloatArray, FloatArray]:
+    """U and S accuracy of :func:`bias_sweep`, the curve that AUSUC is the area under.
+
+    Raises:
+        ValueError: the predictions carry no scores.
+    """
+    _, unseen_accuracy, seen_accuracy = bias_sweep(predictions)
     return unseen_accuracy, seen_accuracy
 
 

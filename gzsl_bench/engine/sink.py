@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gzsl_bench.engine.selection import best_test
-from gzsl_bench.hooks.metric import MetricSpec, Predictions
+from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
@@ -18,8 +17,9 @@ from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
 class CellSink:
     """Collects one cell's checkpoints and curves.
 
-    Of every checkpoint the predicted classes are kept; scores, which are larger, only of the last
-    one and of the best so far, which are those a selection rule can choose.
+    Of every checkpoint the predicted classes and the best seen and unseen scores are kept: which
+    one a rule chooses is not known yet (``val`` looks at other cells, trained later perhaps), and
+    every metric and any bias must stay computable for it.
 
     Args:
         tests: the test rows.
@@ -43,8 +43,7 @@ class CellSink:
         self._should_stop = should_stop
         self._embeddings = EmbeddingCache()
         self._classes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._last: Predictions | None = None
-        self._best: Predictions | None = None
+        self._scores: list[tuple[np.ndarray, np.ndarray]] = []
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Keep training values; one that is not finite is left out, curves hold numbers."""
@@ -66,9 +65,9 @@ class CellSink:
                 found.predicted_unseen.astype(kind),
             )
         )
-        self._last = found
-        if best_test(self.rows) == len(self.rows) - 1:
-            self._best = found
+        assert found.best_seen is not None
+        assert found.best_unseen is not None
+        self._scores.append((_narrow(found.best_seen), _narrow(found.best_unseen)))
 
     def progress(self, done: int, total: int) -> None:
         """Pass the progress on."""
@@ -82,27 +81,23 @@ class CellSink:
         ``predicted_seen``, ``predicted_unseen`` [K, N]; ``scored`` [J], the checkpoints whose
         scores are kept, with ``best_seen`` and ``best_unseen`` [J, N].
         """
-        assert self._last is not None
-        assert self._best is not None
-        kept = {self.rows[best_test(self.rows)]["number"]: self._best}
-        kept[self.rows[-1]["number"]] = self._last
+        numbers = np.array([row["number"] for row in self.rows], dtype=np.int64)
         columns = [np.stack(column) for column in zip(*self._classes, strict=True)]
         return {
             "labels": self._tests.labels,
             "seen": self._tests.seen,
             "unseen": self._tests.unseen,
-            "checkpoints": np.array([row["number"] for row in self.rows], dtype=np.int64),
+            "checkpoints": numbers,
             "predicted": columns[0],
             "predicted_seen": columns[1],
             "predicted_unseen": columns[2],
-            "scored": np.array(list(kept), dtype=np.int64),
-            "best_seen": _compact([p.best_seen for p in kept.values()]),
-            "best_unseen": _compact([p.best_unseen for p in kept.values()]),
+            "scored": numbers,
+            "best_seen": np.stack([seen for seen, _ in self._scores]),
+            "best_unseen": np.stack([unseen for _, unseen in self._scores]),
         }
 
 
-def _compact(scores: list[np.ndarray | None]) -> np.ndarray:
+def _narrow(scores: np.ndarray) -> np.ndarray:
     """float32 where that loses nothing (scores computed in float32), float64 otherwise."""
-    stacked = np.stack([s for s in scores if s is not None])
-    narrow = stacked.astype(np.float32)
-    return narrow if np.array_equal(narrow.astype(np.float64), stacked) else stacked
+    narrow = scores.astype(np.float32)
+    return narrow if np.array_equal(narrow.astype(np.float64), scores) else scores

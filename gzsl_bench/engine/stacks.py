@@ -112,6 +112,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError)
 
 
+def release() -> None:
+    """Give back the memory of a training that failed, cycles of objects included."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class _Enough(BaseException):
     """Ends a measured training."""
 

@@ -30,7 +30,7 @@ class Unit:
         first = self.cells[0]
         if len(self.cells) == 1:
             return first.title
-        return f"{first.dataset} · {first.label} · {len(self.cells)} runs"
+        return " · ".join([*first.place, f"{len(self.cells)} runs"])
 
 
 def plan(cells: Sequence[Cell], registry: Registry, stack: int) -> list[Unit]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gzsl_bench.data.tasks import prepare
+from gzsl_bench.data.folds import Split, real_split, validation_folds
+from gzsl_bench.data.tasks import prepare_rows
 from gzsl_bench.engine import environment, stacks
 from gzsl_bench.engine.events import (
     CellEnded,
@@ -38,6 +39,7 @@ from gzsl_bench.suite.resolve import dataset_spec, load_data
 if TYPE_CHECKING:
     import torch
 
+    from gzsl_bench.data.gzsl import GZSLData
     from gzsl_bench.hooks.manager import Registry
 
 #: Characters of a cell's log that its record keeps; the tail is what explains a failure.
@@ -46,7 +48,7 @@ LOG_TAIL = 200_000
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """One data set variant on the device, ready to train on and to score with."""
+    """One task of a data set variant on the device, ready to train on and to score with."""
 
     task: Task
     test_features: torch.Tensor
@@ -98,6 +100,7 @@ class Worker:
             if self._train_stack(unit, stack, store):
                 ended.append(stack)
                 continue
+            stacks.release()
             waiting[:0] = stacks.cut(stack, -(-len(stack) // 2))
             whole = stacks.Composition((*ended, *waiting), {"halved": "out of memory"})
             stacks.remember(store.layout, unit, whole)
@@ -157,8 +160,12 @@ class Worker:
         """The data of a cell, from memory if the last unit used them too."""
         import torch
 
+        identity = cell.identity
         name = repr(
-            (sorted(cell.request.items()), cell.identity["preprocessing"], cell.identity["setting"])
+            (
+                sorted(cell.request.items()),
+                *(identity[part] for part in ("preprocessing", "setting", "task")),
+            )
         )
         if name not in self._benches:
             self.forget()  # one data set at a time: they are large
@@ -177,7 +184,14 @@ class Worker:
                     f" fingerprint {data.fingerprint} instead of"
                     f" {cell.identity['dataset']['fingerprint']}; start the run again"
                 )
-            ready = prepare(data, cell.identity["preprocessing"])
+            split = _split(cell, data)
+            ready = prepare_rows(
+                data.features,
+                split.labels,
+                split.train,
+                (split.test_seen, split.test_unseen),
+                identity["preprocessing"],
+            )
             tests = torch.from_numpy(ready.test_features).to(device)
             unlabelled = None
             if cell.identity["setting"] == "transductive":
@@ -187,15 +201,28 @@ class Worker:
                 task=Task(
                     features=torch.from_numpy(ready.train_features).to(device),
                     labels=torch.from_numpy(ready.train_labels).to(device),
-                    attributes=torch.from_numpy(data.attributes.astype(np.float32)).to(device),
-                    seen=torch.from_numpy(data.seen).to(device),
-                    unseen=torch.from_numpy(data.unseen).to(device),
+                    attributes=torch.from_numpy(split.attributes.astype(np.float32)).to(device),
+                    seen=torch.from_numpy(split.seen).to(device),
+                    unseen=torch.from_numpy(split.unseen).to(device),
                     unlabelled=unlabelled,
                 ),
                 test_features=tests,
                 test_labels=ready.test_labels,
             )
         return self._benches[name]
+
+
+def _split(cell: Cell, data: GZSLData) -> Split:
+    """The rows of a cell's task; of a fold's, no test row is ever looked at."""
+    if not cell.fold:
+        return real_split(data)
+    (fold,) = validation_folds(data, [cell.fold])
+    if fold.content != cell.identity["task"]["content"]:
+        raise DataError(
+            f"the class lists of {cell.dataset} changed on disk while the suite was running:"
+            f" fold {cell.fold} has other classes or rows; start the run again"
+        )
+    return fold.split(data)
 
 
 class _Training:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gzsl_bench.engine.selection import select
+from gzsl_bench.engine.selection import Unchosen
+from gzsl_bench.engine.validation import Choice, Validation, rules
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.suite.cells import Cell
@@ -22,6 +23,7 @@ HEADINGS: Mapping[str, str] = {
 }
 
 Row = dict[str, Any]
+_H = "harmonic_mean"
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,12 @@ class Group:
 
 
 def groups(suite: ResolvedSuite, store: RecordStore) -> list[Group]:
-    """The suite's cells by row of the table; rows without any finished cell are left out."""
+    """The suite's cells by row of the table; rows without any finished cell are left out.
+
+    Validation folds are no rows: they are what rules choose by.
+    """
     together: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in suite.cells:
+    for cell in (c for c in suite.cells if not c.fold):
         together.setdefault((cell.dataset, cell.label, cell.group), []).append(cell)
     found = []
     for cells in together.values():
@@ -50,10 +55,23 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     """One row per group and selection rule, means and spreads in percent.
 
     Keys: ``dataset, features, attributes, fingerprint, method, label, selection, seeds``, a summary
-    ``{mean, sd, n}`` for every metric (None where it was not recorded), ``keys``, and what marks a
-    row: ``preprocessing, setting, precision, fidelity, version``.
+    ``{mean, sd, n}`` for every metric (None where it was not recorded), ``keys``, what marks a row:
+    ``preprocessing, setting, precision, fidelity, version``, and what was chosen: ``checkpoints``
+    (a number per seed), ``gamma`` (per seed; None where nothing is calibrated), ``selection_gap``
+    (H of ``best_test`` minus H of ``val``, paired over seeds; None but at ``best_test``) and
+    ``unavailable`` (why the rule gives no numbers, else None).
     """
-    return [_row(group, rule) for group in groups(suite, store) for rule in suite.selection]
+    validation = Validation(suite, store)
+    found = []
+    for group in groups(suite, store):
+        chosen = {rule: _choose(group, rule, validation) for rule in rules(suite)}
+        found += [_row(group, rule, choice) for rule, choice in chosen.items()]
+        best, val = chosen.get("best_test"), chosen.get("val")
+        if isinstance(best, list) and isinstance(val, list):
+            gaps = [b.metrics[_H] - v.metrics[_H] for b, v in zip(best, val, strict=True)]
+            row = next(r for r in reversed(found) if r["selection"] == "best_test")
+            row["selection_gap"] = summarize(gaps)
+    return found
 
 
 def missing(suite: ResolvedSuite, store: RecordStore) -> tuple[list[Cell], list[Record]]:
@@ -68,10 +86,20 @@ def missing(suite: ResolvedSuite, store: RecordStore) -> tuple[list[Cell], list[
     return waiting, failed
 
 
-def _row(group: Group, rule: str) -> Row:
+def _choose(group: Group, rule: str, validation: Validation) -> list[Choice] | str:
+    """A choice for every seed, or the reason why there is none."""
+    pairs = zip(group.cells, group.records, strict=True)
+    try:
+        return [validation.choose(rule, cell, record) for cell, record in pairs]
+    except Unchosen as reason:
+        return str(reason)
+
+
+def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
     cell = group.cells[0]
     identity = cell.identity
-    chosen = [select(rule, r.content["checkpoints"])["metrics"] for r in group.records]
+    picked = choices if isinstance(choices, list) else []
+    chosen = [choice.metrics for choice in picked]
     names = list(dict.fromkeys([*HEADINGS, *(n for metrics in chosen for n in metrics)]))
     row: Row = {
         "dataset": cell.dataset,
@@ -85,21 +113,27 @@ def _row(group: Group, rule: str) -> Row:
     }
     for name in names:
         values = [metrics[name] for metrics in chosen if name in metrics]
-        row[name] = summarize(values) if len(values) == len(chosen) else None
+        row[name] = summarize(values) if values and len(values) == len(chosen) else None
     row["keys"] = [c.key for c in group.cells]
     row["preprocessing"] = identity["preprocessing"]
     row["setting"] = identity["setting"]
     row["precision"] = identity["precision"]
     row["fidelity"] = cell.about["fidelity"]
     row["version"] = identity["method"]["version"]
+    row["checkpoints"] = [choice.number for choice in picked]
+    gammas = [choice.gamma for choice in picked if choice.gamma is not None]
+    row["gamma"] = gammas or None
+    row["selection_gap"] = None
+    row["unavailable"] = choices if isinstance(choices, str) else None
     return row
 
 
 def extra_metrics(table: Sequence[Row]) -> list[str]:
     """Names of metrics beyond the usual ones, from metric plugins."""
     names: dict[str, None] = {}
+    known = {*HEADINGS, "selection_gap"}
     for row in table:
         for name, value in row.items():
-            if name not in HEADINGS and isinstance(value, dict) and "mean" in value:
+            if name not in known and isinstance(value, dict) and "mean" in value:
                 names[name] = None
     return list(names)

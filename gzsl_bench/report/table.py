@@ -5,14 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
+from gzsl_bench.engine.selection import GAMMA
 from gzsl_bench.records.store import Record
 from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
+from gzsl_bench.suite.cells import fold_number
 
 FORMATS = ("github", "latex", "csv", "json")
+#: Signs of the terminal's table; LaTeX gets formulas.
+SIGN, MINUS = "\N{GREEK SMALL LETTER GAMMA}", "\N{MINUS SIGN}"
+#: The column of ``selection_gap``.
+GAP = f"best_test {MINUS} val"
 
 
 def render(table: Sequence[Row], fmt: str = "github") -> str:
@@ -38,6 +44,7 @@ def notes(table: Sequence[Row]) -> list[str]:
         lines.append(
             "best_test chooses the checkpoint on the test set: optimistic, shown to compare."
         )
+    lines += _choices(table)
     variants = dict.fromkeys(
         (r["dataset"], r["features"], r["attributes"], r["fingerprint"]) for r in table
     )
@@ -49,6 +56,27 @@ def notes(table: Sequence[Row]) -> list[str]:
     lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
     lines += _marks(table)
     return lines
+
+
+def _choices(table: Sequence[Row]) -> list[str]:
+    """What validation folds were used for, and where they give no number."""
+    lines = []
+    rules = {row["selection"] for row in table}
+    if "val" in rules:
+        lines.append(
+            "val chooses one checkpoint for all seeds, by the mean H over validation folds."
+        )
+    if _gap(table):
+        lines.append(f"{GAP}: selection gap, difference in H, paired over seeds.")
+    if any(rule.endswith(GAMMA) for rule in rules):
+        lines.append(
+            f"+{SIGN}: calibrated stacking; {SIGN}, chosen on the validation folds, is taken off"
+            " seen scores."
+        )
+    for row in table:
+        if row.get("unavailable"):
+            lines.append(f"No numbers for {_rule(row)}: {row['unavailable']}.")
+    return list(dict.fromkeys(lines))
 
 
 def _marks(table: Sequence[Row]) -> list[str]:
@@ -65,10 +93,20 @@ def _marks(table: Sequence[Row]) -> list[str]:
 def failures(records: Sequence[Record]) -> str:
     """The table of failed cells, printed last."""
     lines = [
-        [r.content["dataset"], r.content["label"], r.content["seed"], r.content["cause"][:120]]
+        [
+            r.content["dataset"],
+            r.content["label"] + (f" (fold {fold})" if (fold := fold_number(_identity(r))) else ""),
+            r.content["seed"],
+            r.content["cause"][:120],
+        ]
         for r in records
     ]
     return _tabulate(["Failed on", "Method", "Seed", "Cause"], lines, "github")
+
+
+def _identity(record: Record) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = record.content.get("identity", {})
+    return found
 
 
 def _variant_counts(table: Sequence[Row]) -> dict[str, int]:
@@ -103,19 +141,46 @@ def _who(row: Row, table: Sequence[Row]) -> str:
     return text
 
 
+def _rule(row: Row) -> str:
+    """``val+γ``."""
+    rule = str(row["selection"])
+    return rule.removesuffix(GAMMA) + f"+{SIGN}" if rule.endswith(GAMMA) else rule
+
+
+def _gap(table: Sequence[Row]) -> bool:
+    return any(row.get("selection_gap") for row in table)
+
+
+def _biased(table: Sequence[Row]) -> bool:
+    return any(row.get("gamma") for row in table)
+
+
 def _headings(table: Sequence[Row]) -> list[str]:
-    return ["Data set", "Method", "Selection", "n", *HEADINGS.values(), *extra_metrics(table)]
+    return [
+        *("Data set", "Method", "Selection", "n"),
+        *(HEADINGS.values()),
+        *([GAP] if _gap(table) else []),
+        *([SIGN] if _biased(table) else []),
+        *extra_metrics(table),
+    ]
 
 
 def _cells(row: Row, table: Sequence[Row], plus_minus: str = " ± ") -> list[Any]:
-    names = [*HEADINGS, *extra_metrics(table)]
+    names = [*HEADINGS, *(["selection_gap"] if _gap(table) else [])]
     return [
         _where(row, table),
         _who(row, table),
-        row["selection"],
+        _rule(row),
         len(row["seeds"]),
         *(_number(row.get(name), plus_minus) for name in names),
+        *([_bias(row)] if _biased(table) else []),
+        *(_number(row.get(name), plus_minus) for name in extra_metrics(table)),
     ]
+
+
+def _bias(row: Row) -> str:
+    """Gamma to three digits; several where seeds differ."""
+    return ", ".join(dict.fromkeys(f"{gamma:.3g}" for gamma in row.get("gamma") or ())) or "-"
 
 
 def _number(summary: Any, plus_minus: str) -> str:
@@ -145,6 +210,8 @@ def _latex(table: Sequence[Row]) -> str:
     ]
     headings = [_escape(text) for text in _headings(table)]
     body = tabulate(lines, headings, tablefmt="latex_raw", disable_numparse=True)
+    # Outside of comments LaTeX knows these only as formulas.
+    body = body.replace(SIGN, "$\\gamma$").replace(MINUS, "$-$")
     comments = [f"% {line}" for line in notes(table)]
     return "\n".join([*comments, body])
 
@@ -173,7 +240,7 @@ def _csv(table: Sequence[Row]) -> str:
         for name, value in row.items():
             if isinstance(value, dict):
                 line |= {f"{name}_{part}": value[part] for part in ("mean", "sd", "n")}
-            elif value is None and name in HEADINGS:
+            elif value is None and name in (*HEADINGS, "selection_gap"):
                 line |= dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "n"))
             else:
                 line[name] = " ".join(map(str, value)) if isinstance(value, list) else value

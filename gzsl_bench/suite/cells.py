@@ -1,4 +1,4 @@
-"""Cells: one training each, and the key that says which.
+"""Cells: one training each, of the real task or of a validation fold, and the key that says which.
 
 A key is the hash of a plain-data description.  Order, host, suite name, labels and selection rules
 are no part of it, so the same training serves every suite that asks for it.
@@ -14,6 +14,8 @@ from typing import Any
 
 #: Grows when the meaning of a description changes, so that old records never answer for new cells.
 IDENTITY_VERSION = 1
+#: What ``task`` says of cells that are scored on the test rows; of a fold it is a mapping.
+REAL = "real"
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,25 @@ class Cell:
         return digest(rest)
 
     @property
+    def fold(self) -> int:
+        """The number of the validation fold, from 1; 0 for a cell of the real task."""
+        return fold_number(self.identity)
+
+    @property
+    def family(self) -> str:
+        """Hash of the identity without seed and task: folds share it with the real task."""
+        rest = {n: value for n, value in self.identity.items() if n not in ("seed", "task")}
+        return digest(rest)
+
+    @property
     def title(self) -> str:
-        """``CUB · ACMR · seed 0``."""
-        return f"{self.dataset} · {self.label} · seed {self.seed}"
+        """``CUB · ACMR · seed 0`` or ``CUB · ACMR · fold 1 · seed 0``."""
+        return " · ".join([*self.place, f"seed {self.seed}"])
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Everything of the title but the seed."""
+        return (self.dataset, self.label, *((f"fold {self.fold}",) if self.fold else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the resolved suite and for worker processes."""
@@ -67,6 +85,12 @@ def digest(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+def fold_number(identity: Mapping[str, Any]) -> int:
+    """The validation fold that an identity is about, 0 where it is the real task."""
+    task = identity.get("task")
+    return int(task["fold"]) if isinstance(task, Mapping) else 0
+
+
 def identity(
     *,
     dataset: Mapping[str, str],
@@ -75,6 +99,7 @@ def identity(
     method: Mapping[str, Any],
     seed: int,
     precision: str,
+    task: str | Mapping[str, Any] = REAL,
 ) -> dict[str, Any]:
     """The description a key is the hash of.
 
@@ -85,14 +110,14 @@ def identity(
         method: ``name``, ``version``, ``source`` and the full ``config``.
         seed: the run's seed.
         precision: arithmetic of training.
+        task: ``real``, or what ``data.folds`` says of a validation fold.
     """
     return {
         "identity_version": IDENTITY_VERSION,
         "dataset": dict(dataset),
         "preprocessing": preprocessing,
         "setting": setting,
-        # Validation folds will be tasks of their own; the test task is "real".
-        "task": "real",
+        "task": task if isinstance(task, str) else dict(task),
         "method": dict(method),
         "seed": seed,
         "precision": precision,

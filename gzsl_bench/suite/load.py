@@ -100,12 +100,27 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
                 f"method {spec.name!r} cannot train in {precision}; give this entry a `precision`"
                 f" of its own: {', '.join(spec.precisions)}",
             )
-    if "val" in loaded.suite.selection:
-        index = loaded.suite.selection.index("val")
-        raise loaded.file.error(
-            ("selection", index),
-            "the selection rule 'val' is not available in this version; use 'last' or 'best_test'",
-        )
+    if loaded.suite.needs_folds:
+        _refuse_leaks(loaded, registry)
+
+
+def _refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
+    """A scaler that sees the test set would undo what honest selection is for."""
+    suite = loaded.suite
+    asked = "the selection rule 'val'" if "val" in suite.selection else "calibration"
+    for place, method in enumerate(suite.methods):
+        for index, dataset in enumerate(suite.datasets):
+            if method.datasets and (dataset.label or dataset.use) not in method.datasets:
+                continue
+            name = method.preprocessing or dataset.preprocessing
+            name = name or registry.methods[method.use].preprocessing
+            if PREPROCESSING[name].leaks:
+                of_data = not method.preprocessing and dataset.preprocessing
+                raise loaded.file.error(
+                    ("datasets", index) if of_data else ("methods", place),
+                    f"the preprocessing {name!r} of {method.label or method.use!r} sees the test"
+                    f" set, so it cannot be combined with {asked}; give it a suite of its own",
+                )
 
 
 def _check_preprocessing(file: YamlFile, path: KeyPath, entry: DatasetEntry | MethodEntry) -> None:
@@ -134,8 +149,8 @@ def _explain(
 
 def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
     key = path[-1] if path else "suite"
-    if key == "seeds" and error["type"] == "list_type":
-        return f"'seeds' should be a whole number or a list of them, not {error['input']!r}"
+    if key in ("seeds", "val_seeds") and error["type"] == "list_type":
+        return f"{key!r} should be a whole number or a list of them, not {error['input']!r}"
     if isinstance(key, int) and len(path) > 1:
         key = f"{path[-2]}[{key}]"
     if error["type"] == "extra_forbidden":

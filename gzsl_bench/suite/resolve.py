@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gzsl_bench.data.checks import check_data
+from gzsl_bench.data.folds import Fold, validation_folds
 from gzsl_bench.data.identity import identify
 from gzsl_bench.errors import DataError, PluginError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
-from gzsl_bench.suite.cells import Cell, digest, identity
+from gzsl_bench.suite.cells import REAL, Cell, digest, identity
 from gzsl_bench.suite.load import LoadedSuite
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
 
@@ -46,10 +47,11 @@ class ResolvedSuite:
         name: the suite's name.
         description: what it is for.
         selection: the selection rules, headline first.
-        cells: in the suite's order.
+        cells: in the suite's order; those of validation folds follow those of the real task.
         datasets: what is known of each data set variant: label, sizes, fingerprint, provenance.
         text: the suite file as written.
         warnings: sentences about data that the user should read.
+        calibration: whether calibrated stacking is shown, too.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ResolvedSuite:
     datasets: tuple[Mapping[str, Any], ...]
     text: str
     warnings: tuple[str, ...] = field(default=())
+    calibration: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as stored in the results folder."""
@@ -70,6 +73,7 @@ class ResolvedSuite:
             "cells": [cell.to_json() for cell in self.cells],
             "text": self.text,
             "warnings": list(self.warnings),
+            "calibration": self.calibration,
         }
 
     @classmethod
@@ -83,6 +87,7 @@ class ResolvedSuite:
             datasets=tuple(data["datasets"]),
             text=data["text"],
             warnings=tuple(data["warnings"]),
+            calibration=data.get("calibration", False),  # earlier versions knew none
         )
 
 
@@ -116,10 +121,12 @@ def resolve(
     for entry, asked in zip(datasets, requests, strict=True):
         data = load_data(_spec(registry, entry), asked)
         warnings += [f"{entry.label or entry.use}: {text}" for text in data.warnings]
-        shown.append(_describe(entry, data))
+        folds = range(1, loaded.suite.folds + 1) if loaded.suite.needs_folds else ()
+        found = validation_folds(data, folds) if folds else ()
+        shown.append(_describe(entry, data, found))
         for method in methods:
             if method.datasets is None or (entry.label or entry.use) in method.datasets:
-                cells += _cells(loaded, registry, entry, asked, data, method, seeds)
+                cells += _cells(loaded, registry, entry, asked, data, found, method, seeds)
     return ResolvedSuite(
         name=loaded.suite.name,
         description=loaded.suite.description,
@@ -128,6 +135,7 @@ def resolve(
         datasets=tuple(shown),
         text=loaded.file.text,
         warnings=tuple(dict.fromkeys(warnings)),
+        calibration=loaded.suite.calibration,
     )
 
 
@@ -190,7 +198,7 @@ def _refuse_missing(
     raise DataError("\n".join([f"{number} missing, so nothing was run:", *lines]))
 
 
-def _describe(entry: DatasetEntry, data: GZSLData) -> dict[str, Any]:
+def _describe(entry: DatasetEntry, data: GZSLData, folds: Sequence[Fold]) -> dict[str, Any]:
     return {
         "label": entry.label or entry.use,
         "name": entry.use,
@@ -208,6 +216,17 @@ def _describe(entry: DatasetEntry, data: GZSLData) -> dict[str, Any]:
             "test_unseen": int(data.test_unseen.size),
         },
         "provenance": dict(data.provenance),
+        "folds": [
+            fold.describe()
+            | {
+                "source": fold.source,
+                "hidden": fold.unseen.tolist(),
+                "trainval": int(fold.train.size),
+                "test_seen": int(fold.test_seen.size),
+                "test_unseen": int(fold.test_unseen.size),
+            }
+            for fold in folds
+        ],
     }
 
 
@@ -217,6 +236,7 @@ def _cells(
     entry: DatasetEntry,
     asked: DatasetRequest,
     data: GZSLData,
+    folds: Sequence[Fold],
     method: MethodEntry,
     seeds: Sequence[int] | None,
 ) -> list[Cell]:
@@ -227,8 +247,11 @@ def _cells(
     chosen = list(seeds or method.seeds or entry.seeds or loaded.suite.seeds)
     # A seed changes nothing for a deterministic method: one cell, always the same, says it all.
     chosen = [0] if spec.deterministic else chosen
+    tried = [0] if spec.deterministic else loaded.suite.val_seeds
+    runs: list[tuple[str | Mapping[str, Any], int]] = [(REAL, seed) for seed in chosen]
+    runs += [(fold.describe(), seed) for fold in folds for seed in tried]
     cells = []
-    for seed in chosen:
+    for task, seed in runs:
         described = identity(
             dataset={
                 "fingerprint": data.fingerprint,
@@ -246,6 +269,7 @@ def _cells(
             },
             seed=seed,
             precision=method.precision or loaded.suite.precision,
+            task=task,
         )
         cells.append(
             Cell(
@@ -319,15 +343,13 @@ def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
     """
     if old is None or old.text != new.text:
         return new
-    place = {
-        (c.dataset, c.request["features"], c.request["attributes"], c.label, c.seed)
-        for c in new.cells
-    }
-    kept = [
-        c
-        for c in old.cells
-        if (c.dataset, c.request["features"], c.request["attributes"], c.label, c.seed) not in place
-    ]
+
+    def place(c: Cell) -> tuple[Any, ...]:
+        axes = (c.request["features"], c.request["attributes"])
+        return (c.dataset, *axes, c.label, c.fold, c.seed)
+
+    taken = {place(c) for c in new.cells}
+    kept = [c for c in old.cells if place(c) not in taken]
     known = {(d["label"], d["features"], d["attributes"]) for d in new.datasets}
     datasets = [
         d for d in old.datasets if (d["label"], d["features"], d["attributes"]) not in known
@@ -355,6 +377,7 @@ def _in_file_order(cells: Sequence[Cell], text: str) -> tuple[Cell, ...]:
             key=lambda c: (
                 rank(content["datasets"], c.dataset),
                 rank(content["methods"], c.label),
+                c.fold,
                 c.seed,
             ),
         )

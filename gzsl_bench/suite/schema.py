@@ -17,6 +17,7 @@ class _Strict(BaseModel):
 
 #: More is a slip of the keyboard.
 MOST_SEEDS = 10_000
+MOST_FOLDS = 20
 
 
 def _seed_list(value: Any) -> Any:
@@ -110,6 +111,24 @@ class Suite(_Strict):
         "float32",
         description="arithmetic of training: float32, tf32 (CUDA only) or bf16 products",
     )
+    folds: Annotated[int, Field(strict=True, ge=1, le=MOST_FOLDS)] = Field(
+        3, description="validation folds that `val` and `calibration` train and choose on"
+    )
+    val_seeds: Seeds = Field(
+        default_factory=lambda: [0],
+        description="seeds of the folds: a number, counted from 0, or a list",
+    )
+    calibration: bool = Field(
+        False,
+        strict=True,
+        description="show `last` and `val` with calibrated stacking, too; the bias between seen and"
+        " unseen scores is chosen on the validation folds",
+    )
+
+    @property
+    def needs_folds(self) -> bool:
+        """Whether anything is chosen on validation folds."""
+        return self.calibration or "val" in self.selection
 
     @field_validator("selection")
     @classmethod
@@ -120,6 +139,11 @@ class Suite(_Strict):
 
     def contradiction(self) -> tuple[tuple[str | int, ...], str] | None:
         """The first thing that is wrong between entries, and where: a path of keys."""
+        if self.calibration and set(self.selection) == {"best_test"}:
+            text = (
+                "calibration is chosen on validation folds, so it needs 'last' or 'val' as a rule"
+            )
+            return ("calibration",), text
         labels: set[str] = set()
         for index, method in enumerate(self.methods):
             label = method.label or method.use

@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gzsl_bench.engine.selection import select
-from gzsl_bench.records.store import Record
+from gzsl_bench.engine.selection import Unchosen
+from gzsl_bench.engine.validation import Choice, Validation, rules
+from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.names import PARAM_LENGTH, UNKNOWN, flatten, safe_names, text
@@ -32,8 +33,8 @@ TAGS = (
     "status", "version", "cause", "out", "role", "content",
 )  # fmt: skip
 PREFIX = "gzsl_bench."
-#: What ``gzsl_bench.role`` says.
-CELL, SUITE = "cell", "suite"
+#: What ``gzsl_bench.role`` says.  Folds are no results: the page that ``ui`` opens has none.
+CELL, FOLD, SUITE = "cell", "fold", "suite"
 
 _log = logging.getLogger("gzsl_bench.tracking")
 
@@ -112,7 +113,13 @@ def cells_by_key(suite: ResolvedSuite) -> dict[str, list[Cell]]:
     return found
 
 
-def describe(suite: ResolvedSuite, cells: Sequence[Cell], record: Record, out: Path) -> Image:
+def describe(
+    suite: ResolvedSuite,
+    cells: Sequence[Cell],
+    record: Record,
+    out: Path,
+    validation: Validation | None = None,
+) -> Image:
     """The image of a record.
 
     Args:
@@ -120,32 +127,55 @@ def describe(suite: ResolvedSuite, cells: Sequence[Cell], record: Record, out: P
         cells: those the record answers for, which all have its key.
         record: a complete or failed record.
         out: the results folder, resolved.
+        validation: what the folds say, where several records are described one after the other.
     """
     content = record.content
     # As the suite at hand calls them; the record may have been made for another one.
     dataset = " / ".join(dict.fromkeys(cell.dataset for cell in cells))
     label = " / ".join(dict.fromkeys(cell.label for cell in cells))
     cell = cells[0]
+    chosen = _chosen(suite, cell, record, validation or Validation(suite, RecordStore(out)))
     started, ended = period(record)
     texts = {}
     if not record.complete:
         texts = {"traceback.txt": str(content.get("traceback") or ""), "log.txt": _log_text(record)}
     return Image(
         key=record.key,
-        name=f"{dataset} {label} seed {cell.seed}",
+        name=f"{dataset} {label}{f' fold {cell.fold}' if cell.fold else ''} seed {cell.seed}",
         status="FINISHED" if record.complete else "FAILED",
         started=started,
         ended=ended,
-        tags=_tags(suite, cell, record, dataset, label, out),
+        tags=_tags(suite, cell, record, dataset, label, out, _note(cell, record, chosen)),
         params=_params(cell, dataset, label),
-        points=_points(suite, record),
+        points=_points(cell, record, chosen),
         dataset=_dataset(suite, cell, dataset),
         texts={name: content for name, content in texts.items() if content},
     )
 
 
+def _chosen(
+    suite: ResolvedSuite, cell: Cell, record: Record, validation: Validation
+) -> dict[str, Choice | str]:
+    """What each rule chooses, or why it does not; nothing is chosen of a fold."""
+    found: dict[str, Choice | str] = {}
+    if not record.complete or not record.content.get("checkpoints") or cell.fold:
+        return found
+    for rule in rules(suite):
+        try:
+            found[rule] = validation.choose(rule, cell, record)
+        except Unchosen as reason:
+            found[rule] = str(reason)
+    return found
+
+
 def _tags(
-    suite: ResolvedSuite, cell: Cell, record: Record, dataset: str, label: str, out: Path
+    suite: ResolvedSuite,
+    cell: Cell,
+    record: Record,
+    dataset: str,
+    label: str,
+    out: Path,
+    note: str,
 ) -> dict[str, str]:
     content, identity = record.content, cell.identity
     commit = content.get("git_commit")
@@ -165,35 +195,40 @@ def _tags(
         "git_commit": commit,
         "fidelity": cell.about.get("fidelity"),
         "precision": identity.get("precision"),
-        "task": identity.get("task"),
+        "task": f"fold {cell.fold}" if cell.fold else identity.get("task"),
         "status": content["status"],
         "version": content.get("versions", {}).get("gzsl-bench"),
         "cause": None if record.complete else str(content.get("cause") or "unknown")[:500],
         "out": str(out),
-        "role": CELL,
+        "role": FOLD if cell.fold else CELL,
     }
     tags = {PREFIX + name: text(value) for name, value in values.items()}
     tags["mlflow.source.name"] = "gzsl-bench"
     tags["mlflow.source.type"] = "LOCAL"
     if commit:
         tags["mlflow.source.git.commit"] = str(commit).rstrip("+")
-    tags["mlflow.note.content"] = text(_note(suite, record))
+    tags["mlflow.note.content"] = text(note)
     return tags
 
 
-def _note(suite: ResolvedSuite, record: Record) -> str:
+def _note(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> str:
     """The run's description on its page."""
     if not record.complete:
         return f"Failed: {record.content.get('cause')}"
+    if cell.fold:
+        return f"Validation fold {cell.fold}: made of training rows, no result by itself."
     lines = []
-    for rule in suite.selection:
-        row = select(rule, record.content["checkpoints"])
+    for rule, choice in chosen.items():
+        if isinstance(choice, str):
+            lines.append(f"* {rule}: {choice}")
+            continue
         found = [
-            f"{short} {row['metrics'][name]:.1f}"
+            f"{short} {choice.metrics[name]:.1f}"
             for name, short in (("acc_unseen", "U"), ("acc_seen", "S"), ("harmonic_mean", "H"))
-            if name in row["metrics"]
+            if name in choice.metrics
         ]
-        lines.append(f"* {rule}: {', '.join(found)} (checkpoint {row['number']})")
+        bias = "" if choice.gamma is None else f", gamma {choice.gamma:.3g}"
+        lines.append(f"* {rule}: {', '.join(found)} (checkpoint {choice.number}{bias})")
     return "\n".join(lines)
 
 
@@ -207,19 +242,22 @@ def _params(cell: Cell, dataset: str, label: str) -> dict[str, str]:
     return {safe: text(raw[name], PARAM_LENGTH) for name, safe in safe_names(raw).items()}
 
 
-def _points(suite: ResolvedSuite, record: Record) -> list[Point]:
+def _points(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> list[Point]:
     raw: list[tuple[str, Any, int]] = []
-    rows = record.content.get("checkpoints") or []
-    if record.complete and rows:
-        for position, rule in enumerate(suite.selection):
-            row = select(rule, rows)
-            for name, value in row["metrics"].items():
-                if position == 0:  # the headline rule
-                    raw.append((name, value, 0))
-                raw.append((f"{rule}/{name}", value, 0))
-            raw.append((f"{rule}/checkpoint", row["number"], 0))
-    for row in rows:
-        raw += [(f"checkpoint/{name}", v, row["number"]) for name, v in row["metrics"].items()]
+    for position, (rule, choice) in enumerate(chosen.items()):
+        if isinstance(choice, str):
+            continue
+        for name, value in choice.metrics.items():
+            if position == 0:  # the headline rule
+                raw.append((name, value, 0))
+            raw.append((f"{rule}/{name}", value, 0))
+        raw.append((f"{rule}/checkpoint", choice.number, 0))
+        if choice.gamma is not None:
+            raw.append((f"{rule}/gamma", choice.gamma, 0))
+    # A fold's numbers have names of their own: no chart or column mixes them with results.
+    kind = "validation" if cell.fold else "checkpoint"
+    for row in record.content.get("checkpoints") or []:
+        raw += [(f"{kind}/{name}", v, row["number"]) for name, v in row["metrics"].items()]
     for name, curve in (record.content.get("curves") or {}).items():
         raw += [(f"train/{name}", value, step) for step, value in curve]
     raw.append(("seconds", record.content.get("seconds"), 0))

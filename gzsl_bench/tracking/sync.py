@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from gzsl_bench.engine.validation import Validation
 from gzsl_bench.errors import GzslBenchError, TrackingError
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
@@ -105,6 +106,7 @@ def reconcile(
         What was done; and the id and digest of every run by its cell's key.
     """
     suite = experiment.suite
+    validation = Validation(suite, store)
     found: dict[str, list[Any]] = {}
     for run in children:
         found.setdefault(run.data.tags.get(f"{PREFIX}key", ""), []).append(run)
@@ -114,7 +116,7 @@ def reconcile(
         record = store.read(key)
         if record is None:
             continue
-        image = describe(suite, cells, record, Path(experiment.out))
+        image = describe(suite, cells, record, Path(experiment.out), validation)
         there = found.pop(key, [])
         right = next((run for run in there if matches(run, image, parent)), None)
         for run in there:

@@ -147,7 +147,35 @@ def test_a_part_of_a_suite(call, suite, tmp_path):
     assert [r["label"] for r in json.loads(shown)] == ["ESZSL", "ESZSL", "strong", "strong"]
 
 
+def test_folds_choose_and_calibrate(call, suite, tmp_path):
+    """ESZSL on the digits prefers seen classes; a bias chosen on folds puts that right."""
+    only = ("--only", "method=ESZSL")
+    options = ("--out", tmp_path / "o", "--tracking-uri", f"sqlite:///{tmp_path}/m.db", "--inline")
+    assert call("run", suite, *options, *only)[0] == 0
+    text = SUITE.replace("last, best_test", "last, val, best_test") + "calibration: true\n"
+    suite.write_text(text)
+    code, out, err = call("run", suite, *options, *only, "--dry-run")
+    assert (code, out.count("done"), out.count("to run")) == (0, 1, 3)
+    assert "fold 3 · seed 0" in out
+    code, out, err = call("run", suite, *options, *only)
+    assert (code, err.count("ESZSL · fold"), "(4 of 4 cells)" in err) == (0, 3, True)
+    code, out, _ = call("table", suite, "--out", tmp_path / "o", "--format", "json")
+    table = {row["selection"]: row for row in json.loads(out)}
+    assert list(table) == ["last", "last+gamma", "val", "val+gamma", "best_test"]
+    assert table["val"]["harmonic_mean"] == table["last"]["harmonic_mean"]
+    assert table["val+gamma"]["harmonic_mean"]["mean"] > 60 > table["val"]["harmonic_mean"]["mean"]
+    assert table["best_test"]["selection_gap"] == {"mean": 0.0, "sd": None, "n": 1}
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/m.db")
+    number = client.get_experiment_by_name("mini").experiment_id
+    (run,) = client.search_runs([number], "tags.`gzsl_bench.role` = 'cell'")
+    assert run.data.metrics["val_gamma/gamma"] == pytest.approx(table["val+gamma"]["gamma"][0])
+    assert run.data.metrics["val_gamma/acc_seen"] == table["val+gamma"]["acc_seen"]["mean"]
+
+
 BAD = {
+    "leak": (["run", "{leak}"], ":4: the preprocessing 'minmax_refit_on_test' of 'eszsl' sees"),
     "no file": (["run", "no.yaml"], "there is no suite file no.yaml"),
     "typo": (["run", "{typo}"], ":3: unknown key 'metods'; did you mean 'methods'?"),
     "only": (["run", "{suite}", "--only", "method=ESZLS"], "did you mean 'ESZSL'?"),
@@ -171,8 +199,13 @@ def test_bad_input_is_one_sentence_and_exit_code_2(call, suite, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     typo = tmp_path / "typo.yaml"
     typo.write_text("name: a\ndatasets: [digits]\nmetods: [eszsl]\n")
+    leak = tmp_path / "leak.yaml"
+    leak.write_text(
+        "name: a\ndatasets: [digits]\nmethods:\n"
+        "  - {use: eszsl, preprocessing: minmax_refit_on_test}\nselection: [val]\n"
+    )
     arguments, sentence = BAD[case]
-    code, out, err = call(*(a.format(suite=suite, typo=typo) for a in arguments))
+    code, out, err = call(*(a.format(suite=suite, typo=typo, leak=leak) for a in arguments))
     assert (code, out) == (2, "")
     assert sentence in err
     assert "Traceback" not in err

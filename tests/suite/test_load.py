@@ -130,7 +130,28 @@ WRONG = {
         "name: a\nmethods: [acmr]\ndatasets:\n  - use: tiny\n    preprocessing: minmx\n",
         "5: unknown preprocessing 'minmx'; did you mean 'minmax'?",
     ),
-    "val": (GOOD + "selection:\n  - last\n  - val\n", "6: the selection rule 'val' is not avail"),
+    "val of a scaler that leaks": (
+        "name: a\ndatasets: [tiny]\nselection: [last, val]\nmethods:\n  - acmr\n"
+        "  - {use: acmr, label: b, preprocessing: minmax_refit_on_test}\n",
+        "6: the preprocessing 'minmax_refit_on_test' of 'b' sees the test set, so it cannot be"
+        " combined with the selection rule 'val'; give it a suite of its own",
+    ),
+    "calibration of data whose scaler leaks": (
+        "name: a\ncalibration: true\nmethods: [acmr]\ndatasets:\n  - use: tiny\n"
+        "    preprocessing: minmax_refit_on_test\n",
+        "5: the preprocessing 'minmax_refit_on_test' of 'acmr' sees the test set, so it cannot be"
+        " combined with calibration",
+    ),
+    "calibration without an honest rule": (
+        GOOD + "selection: [best_test]\ncalibration: true\n",
+        "5: calibration is chosen on validation folds, so it needs 'last' or 'val' as a rule",
+    ),
+    "no folds": (GOOD + "folds: 0\n", "4: 'folds' is 0: input should be greater than or equal"),
+    "folds as text": (GOOD + "folds: three\n", "4: 'folds' should be a whole number"),
+    "too many folds": (GOOD + "folds: 21\n", "4: 'folds' is 21: input should be less than"),
+    "val_seeds as text": (GOOD + "val_seeds: one\n", "4: 'val_seeds' should be a whole number or"),
+    "no val_seeds": (GOOD + "val_seeds: 0\n", "4: a number of seeds must lie between 1 and"),
+    "calibration as text": (GOOD + "calibration: soon\n", "4: 'calibration' should be true or"),
     "unknown rule": (GOOD + "selection: [last, best]\n", "4: 'selection[1]' is 'best', but"),
     "rule as text": (GOOD + "selection: last\n", "4: 'selection' should be a list"),
     "rule twice": (GOOD + "selection: [last, last]\n", "4: the same rule is listed twice"),

@@ -13,7 +13,11 @@ FINGERPRINT = "0123456789abcdef"
 
 
 def make_cell(
-    dataset: str = "CUB", label: str = "ACMR", seed: int = 0, config: dict[str, Any] | None = None
+    dataset: str = "CUB",
+    label: str = "ACMR",
+    seed: int = 0,
+    config: dict[str, Any] | None = None,
+    fold: int = 0,
 ) -> Cell:
     described = identity(
         dataset={
@@ -32,6 +36,7 @@ def make_cell(
         },
         seed=seed,
         precision="float32",
+        task={"fold": fold, "content": "fedcba9876543210"} if fold else "real",
     )
     described["dataset"]["name"] = dataset  # keys differ between data sets
     return Cell(

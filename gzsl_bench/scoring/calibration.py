@@ -1,0 +1,89 @@
+"""Calibrated stacking: a bias between seen and unseen scores, chosen on validation folds.
+
+Chao et al., ECCV 2016: subtract gamma from the score of every seen class.  A row then flips from
+its best seen to its best unseen class where gamma passes the difference of the two scores, so the
+sweep behind AUSUC gives H for every gamma at once, and the best one exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gzsl_bench.builtin.metrics import bias_sweep
+from gzsl_bench.hooks.metric import Predictions
+
+#: Two values of H that differ by less are the same: sums over rows round differently.
+_EQUAL = 1e-12
+
+
+def best_gamma(folds: Sequence[Predictions]) -> tuple[float, float]:
+    """The gamma with the best mean H over ``folds``, and that mean, a share in [0, 1].
+
+    H is constant between two differences of scores.  Of several best stretches the one nearest to
+    0 counts; gamma is 0 if that lies within it (nothing is gained by a bias), else its middle.
+
+    Args:
+        folds: predictions with scores, one for each validation fold and seed.
+
+    Raises:
+        ValueError: predictions carry no scores, or there are none.
+    """
+    if not folds:
+        raise ValueError("gamma is chosen on validation folds, and there are none")
+    sweeps = [bias_sweep(predictions) for predictions in folds]
+    edges = np.unique(np.concatenate([differences for differences, _, _ in sweeps]))
+    mean = np.zeros(edges.size + 1)
+    for differences, unseen, seen in sweeps:
+        passed = np.concatenate([[0], np.searchsorted(differences, edges, side="right")])
+        u, s = unseen[passed], seen[passed]
+        both = u + s
+        mean += 2 * u * s / np.where(both > 0, both, 1.0) / len(sweeps)
+    top = float(mean.max())
+    if top <= _EQUAL:
+        return 0.0, 0.0
+    best = np.concatenate([[False], mean >= top - _EQUAL, [False]])
+    starts = np.flatnonzero(best[1:] & ~best[:-1])
+    ends = np.flatnonzero(best[:-1] & ~best[1:])
+    # Outside all differences one part is always wrong and H is 0: both borders are finite.
+    low, high = edges[starts - 1], edges[ends - 1]
+    nearest = int(np.argmin(np.maximum(0.0, np.maximum(low, -high))))
+    a, b = float(low[nearest]), float(high[nearest])
+    return (0.0 if a < 0 < b else (a + b) / 2), top
+
+
+def calibrate(predictions: Predictions, gamma: float) -> Predictions:
+    """What would have been predicted with seen scores lower by ``gamma``; ties go to the first id.
+
+    Raises:
+        ValueError: the predictions carry no scores.
+    """
+    if predictions.best_seen is None or predictions.best_unseen is None:
+        raise ValueError("calibrated stacking needs scores, and none were kept")
+    difference = np.subtract(predictions.best_seen, predictions.best_unseen, dtype=np.float64)
+    seen, unseen = predictions.predicted_seen, predictions.predicted_unseen
+    first = np.minimum(seen, unseen)
+    predicted = np.where(difference == gamma, first, np.where(difference > gamma, seen, unseen))
+    return replace(predictions, predicted=predicted, best_seen=predictions.best_seen - gamma)
+
+
+def kept(arrays: Mapping[str, np.ndarray], number: int) -> Predictions | None:
+    """Predictions of a checkpoint as ``predictions.npz`` holds them, None if it has no such one.
+
+    Scores are None where a record of an earlier version kept none of this checkpoint.
+    """
+    (places,) = np.nonzero(arrays["checkpoints"] == number)
+    if not places.size:
+        return None
+    classes = ("predicted", "predicted_seen", "predicted_unseen")
+    found = Predictions(
+        *(arrays[name] for name in ("labels", "seen", "unseen")),
+        *(arrays[name][places[0]].astype(np.int64) for name in classes),
+    )
+    (scored,) = np.nonzero(arrays["scored"] == number)
+    if not scored.size:
+        return found
+    seen, unseen = (arrays[name][scored[0]] for name in ("best_seen", "best_unseen"))
+    return replace(found, best_seen=seen.astype(np.float64), best_unseen=unseen.astype(np.float64))

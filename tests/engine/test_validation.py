@@ -1,0 +1,388 @@
+"""Validation folds end to end: what a method sees, what is never read, what the rules choose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gzsl_bench import Config, Method, MethodSpec
+from gzsl_bench.data.folds import validation_folds
+from gzsl_bench.data.gzsl import ClassFold
+from gzsl_bench.data.identity import identify
+from gzsl_bench.engine.events import CellEnded
+from gzsl_bench.engine.selection import Unchosen, best_validation
+from gzsl_bench.engine.validation import Validation, rules
+from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.report.rows import rows
+from gzsl_bench.report.table import GAP, failures, render
+from gzsl_bench.scoring.calibration import calibrate, kept
+
+SEEN_BIAS = 0.5
+
+
+class Knobs(Config):
+    checkpoints: int = 3
+    bias: float = SEEN_BIAS
+
+
+class Ridge(Method):
+    """Ridge regression to class embeddings; noise differs by checkpoint and seed, seen is favoured.
+
+    Remembers every task it was given.
+    """
+
+    Config = Knobs
+    tasks: list = []  # noqa: RUF012
+
+    def fit(self, task, run):
+        self.tasks.append(task)
+        x, y = task.features.double(), task.attributes[task.labels].double()
+        weights = torch.linalg.solve(x.T @ x + torch.eye(x.shape[1]), x.T @ y)
+        push = torch.zeros(task.num_classes, dtype=torch.float64)
+        push[task.seen] = self.config.bias
+        for step in range(1, self.config.checkpoints + 1):
+            draw = torch.randn(weights.shape, generator=run.generator(f"noise {step}")).double()
+            noisy = weights + 0.4 * abs(step - 2) * draw
+            run.checkpoint(
+                step * 10,
+                lambda v, w=noisy: -torch.cdist(v.double() @ w, task.attributes.double()) + push,
+            )
+
+
+RIDGE = MethodSpec("ridge", Ridge, citation="", fidelity="paper", preprocessing="minmax")
+TEXT = "name: s\ndatasets: [tiny]\nmethods: [ridge]\nseeds: 3\nselection: [last, best_test]\n"
+VAL = TEXT.replace("last, best_test", "last, val, best_test")
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    Ridge.tasks.clear()
+
+
+def failing_on(number_of_classes: int) -> MethodSpec:
+    class Picky(Ridge):
+        def fit(self, task, run):
+            if task.num_classes == number_of_classes:
+                raise ValueError("not with so many classes")
+            super().fit(task, run)
+
+    return replace(RIDGE, factory=Picky)
+
+
+# What is trained ---------------------------------------------------------------------------------
+
+
+def test_adding_val_to_a_finished_suite_trains_the_folds_alone(
+    make_registry, resolve_text, run_inline
+):
+    registry = make_registry(RIDGE)
+    before = resolve_text(TEXT, registry)
+    _, store, _ = run_inline(before.cells, registry)
+    files = {p: p.read_bytes() for c in before.cells for p in store.layout.cell(c.key).iterdir()}
+    suite = resolve_text(VAL + "calibration: true\n", registry)
+    outcome, _, events = run_inline(suite.cells, registry)
+    assert (outcome.total, outcome.done, outcome.exit_code) == (6, 6, 0)
+    trained = {e.key for e in events if isinstance(e, CellEnded)}
+    assert trained == {c.key for c in suite.cells if c.fold}
+    assert {p: p.read_bytes() for p in files} == files
+    assert run_inline(suite.cells, registry)[2] == []
+
+
+def test_a_fold_is_a_task_like_any_other(tiny, make_registry, resolve_text, run_inline):
+    registry = make_registry(RIDGE)
+    suite = resolve_text(VAL.replace("seeds: 3", "seeds: 1"), registry)
+    _, store, _ = run_inline(suite.cells, registry)
+    real, *found = Ridge.tasks
+    assert real.features.shape == (len(tiny.trainval), 5)
+    assert len(found) == 3
+    for task, fold in zip(found, validation_folds(tiny, [1, 2, 3]), strict=True):
+        assert [vars(task)[n].dtype for n in vars(task) if n != "unlabelled"] == [
+            vars(real)[n].dtype for n in vars(real) if n != "unlabelled"
+        ]
+        assert task.num_classes == 5
+        np.testing.assert_array_equal(
+            torch.cat([task.seen, task.unseen]).sort().values, np.arange(5)
+        )
+        classes = np.union1d(fold.seen, fold.unseen)
+        np.testing.assert_array_equal(task.attributes, tiny.attributes[classes].astype(np.float32))
+        np.testing.assert_array_equal(classes[task.labels.numpy()], tiny.labels[fold.train])
+        # The scaler has seen the fold's training rows and no others.
+        raw = tiny.features[fold.train].astype(float)
+        scaled = (raw - raw.min(0)) / (raw.max(0) - raw.min(0))
+        np.testing.assert_allclose(task.features, scaled, atol=1e-6)
+        assert task.unlabelled is None
+        (cell,) = [c for c in suite.cells if c.fold == fold.number]
+        arrays = store.read(cell.key).predictions()
+        rows_of = np.concatenate([fold.test_seen, fold.test_unseen])
+        np.testing.assert_array_equal(classes[arrays["labels"]], tiny.labels[rows_of])
+        assert arrays["unseen"].tolist() == task.unseen.tolist()
+
+
+def test_folds_run_where_no_test_row_can_be_used(
+    tiny, make_registry, resolve_text, run_inline, tmp_path
+):
+    """Test features that are NaN: a scorer that is shown them fails, a scaler too."""
+    tests = np.concatenate([tiny.test_seen, tiny.test_unseen])
+    features = tiny.features.copy()
+    features[tests] = np.nan
+    whole = identify(tiny)
+    # With a fingerprint the data pass for checked.
+    poisoned = make_registry(RIDGE, data={"tiny": replace(whole, features=features)})
+    sound = make_registry(RIDGE, data={"tiny": whole})
+    cells = resolve_text(VAL, poisoned).cells
+    assert [c.key for c in cells] == [c.key for c in resolve_text(VAL, sound).cells]
+    outcome, bad, _ = run_inline(cells, poisoned, out=tmp_path / "bad")
+    _, good, _ = run_inline(cells, sound, out=tmp_path / "good")
+    assert outcome.done == 3
+    for cell in cells:
+        record = bad.read(cell.key)
+        assert record.complete == bool(cell.fold)
+        if cell.fold:
+            expected = good.read(cell.key).content["checkpoints"]
+            assert record.content["checkpoints"] == expected
+        else:
+            assert "NaN" in record.content["cause"]
+
+
+class Spied(np.ndarray):
+    """Features that remember which rows were asked for."""
+
+    asked: set[int]
+
+    def __getitem__(self, index):
+        if isinstance(index, np.ndarray):
+            self.asked.update(index.tolist())
+        else:
+            self.asked.update(range(len(self))[index] if isinstance(index, slice) else [index])
+        return np.asarray(self)[index]
+
+
+def test_a_fold_asks_for_training_rows_only(tiny, make_registry, resolve_text, run_inline):
+    features = tiny.features.view(Spied)
+    features.asked = set()
+    data = replace(identify(tiny), features=features)
+    registry = make_registry(RIDGE, data={"tiny": data})
+    cells = [c for c in resolve_text(VAL, registry).cells if c.fold]
+    run_inline(cells, registry)
+    assert features.asked == set(tiny.trainval.tolist())
+    run_inline(resolve_text(TEXT, registry).cells, registry)
+    assert features.asked >= set(tiny.test_unseen.tolist())
+
+
+def test_class_lists_that_change_meanwhile_fail_the_folds(
+    tiny, make_registry, resolve_text, run_inline
+):
+    cells = resolve_text(VAL, make_registry(RIDGE)).cells
+    shipped = ClassFold(train=np.array([0, 2, 3]), val=np.array([5, 6]))
+    changed = make_registry(RIDGE, data={"tiny": replace(tiny, folds=(shipped,))})
+    outcome, store, _ = run_inline(cells, changed)
+    assert outcome.done == 5
+    (failed,) = outcome.failed
+    assert "the class lists of tiny changed on disk" in failed.content["cause"]
+    assert failed.key == next(c.key for c in cells if c.fold == 1)
+
+
+def test_transductive_folds_show_validation_rows(tiny, make_registry, resolve_text, run_inline):
+    registry = make_registry(replace(RIDGE, setting="transductive"))
+    suite = resolve_text(VAL.replace("seeds: 3", "seeds: 1"), registry)
+    run_inline(suite.cells, registry)
+    for task, fold in zip(Ridge.tasks[1:], validation_folds(tiny, [1, 2, 3]), strict=True):
+        assert len(task.unlabelled) == len(fold.test_seen) + len(fold.test_unseen)
+
+
+# The rule ----------------------------------------------------------------------------------------
+
+
+def curve(*points: tuple[int, float]):
+    return [{"number": n, "metrics": {"harmonic_mean": h}} for n, h in points]
+
+
+def test_the_best_mean_over_folds_is_chosen():
+    folds = [curve((1, 90.0), (5, 50.0), (9, 40.0)), curve((1, 0.0), (5, 45.0), (9, 54.0))]
+    # Means: 45, 47.5, 47.
+    assert best_validation(folds) == 5
+    # The first of equals.
+    assert best_validation([curve((3, 10.0), (7, 30.0)), curve((3, 30.0), (7, 10.0))]) == 3
+    # What a fold lacks is no candidate.
+    assert best_validation([curve((1, 10.0), (2, 99.0)), curve((1, 10.0), (3, 99.0))]) == 1
+    with pytest.raises(Unchosen, match="no checkpoint number in common"):
+        best_validation([curve((1, 10.0)), curve((2, 10.0))])
+
+
+def test_val_is_one_checkpoint_for_all_seeds(make_registry, resolve_text, run_inline):
+    registry = make_registry(RIDGE)
+    suite = resolve_text(VAL + "val_seeds: 2\n", registry)
+    _, store, _ = run_inline(suite.cells, registry)
+    folds = [store.read(c.key).content["checkpoints"] for c in suite.cells if c.fold]
+    assert len(folds) == 6
+    means = {
+        n: np.mean([row["metrics"]["harmonic_mean"] for f in folds for row in f
+                    if row["number"] == n])
+        for n in (10, 20, 30)
+    }  # fmt: skip
+    expected = max(means, key=means.__getitem__)
+    assert len(set(means.values())) == 3
+    table = {row["selection"]: row for row in rows(suite, store)}
+    assert table["val"]["checkpoints"] == [expected] * 3
+    real = [store.read(c.key).content["checkpoints"] for c in suite.cells if not c.fold]
+    h = [row["metrics"]["harmonic_mean"] for r in real for row in r if row["number"] == expected]
+    assert table["val"]["harmonic_mean"]["mean"] == pytest.approx(np.mean(h))
+    best = [max(row["metrics"]["harmonic_mean"] for row in r) for r in real]
+    gaps = np.array(best) - h
+    gap = table["best_test"]["selection_gap"]
+    assert gap == {
+        "mean": pytest.approx(gaps.mean()), "sd": pytest.approx(gaps.std(ddof=1)), "n": 3
+    }  # fmt: skip
+    assert (gaps >= 0).all()
+    assert [table[rule]["selection_gap"] for rule in ("last", "val")] == [None, None]
+    assert list(table) == ["last", "val", "best_test"]
+
+
+@pytest.mark.parametrize("classes", [5, 7])
+def test_without_all_folds_there_is_a_sentence_and_no_number(
+    make_registry, resolve_text, run_inline, classes
+):
+    registry = make_registry(failing_on(classes))
+    suite = resolve_text(VAL, registry)
+    outcome, store, _ = run_inline(suite.cells, registry)
+    assert outcome.exit_code == 1
+    table = {row["selection"]: row for row in rows(suite, store)}
+    if classes == 7:  # the real task has so many
+        assert table == {}
+        return
+    reason = table["val"]["unavailable"]
+    assert reason == (
+        "the validation folds of tiny · ridge are not complete: fold 1 with seed 0 failed, fold 2"
+        " with seed 0 failed, fold 3 with seed 0 failed; run the suite again"
+    )
+    assert table["val"]["harmonic_mean"] is None
+    assert table["val"]["checkpoints"] == []
+    assert table["best_test"]["selection_gap"] is None
+    assert table["last"]["harmonic_mean"]["n"] == 3
+    text = render(list(table.values()))
+    assert f"No numbers for val: {reason}." in text
+    assert GAP not in text
+    for fmt in ("latex", "csv", "json"):
+        render(list(table.values()), fmt)
+    lines = [line.split("|")[2].strip() for line in failures(outcome.failed).splitlines()[2:]]
+    assert lines == ["ridge (fold 1)", "ridge (fold 2)", "ridge (fold 3)"]
+
+
+def test_folds_that_have_not_run_are_named(make_registry, resolve_text, run_inline):
+    registry = make_registry(RIDGE)
+    suite = resolve_text(VAL, registry)
+    _, store, _ = run_inline([c for c in suite.cells if c.fold != 2], registry)
+    (_, val, _) = rows(suite, store)
+    assert "not complete: fold 2 with seed 0 has not run; run the suite again" in val["unavailable"]
+
+
+def test_a_number_the_real_run_lacks_is_not_replaced(make_registry, resolve_text, run_inline):
+    registry = make_registry(RIDGE)
+    suite = resolve_text(VAL, registry)
+    _, store, _ = run_inline([c for c in suite.cells if c.fold], registry)
+    for cell in suite.cells:
+        if not cell.fold:  # as if the real runs had stopped elsewhere
+            store.commit(cell.key, {"status": COMPLETE, "checkpoints": curve((1, 5.0), (2, 6.0))})
+    (_, val, _) = rows(suite, store)
+    number = best_validation(
+        [store.read(c.key).content["checkpoints"] for c in suite.cells if c.fold]
+    )
+    assert val["unavailable"] == (
+        f"the validation folds of tiny · ridge choose checkpoint {number}, which seed 0 of the real"
+        " task does not have"
+    )
+
+
+def test_one_checkpoint_needs_no_choice(make_registry, resolve_text, run_inline):
+    registry = make_registry(RIDGE)
+    text = VAL.replace("[ridge]", "[{use: ridge, config: {checkpoints: 1}}]")
+    suite = resolve_text(text, registry)
+    assert sum(c.fold > 0 for c in suite.cells) == 3
+    _, store, _ = run_inline([c for c in suite.cells if not c.fold], registry)
+    last, val, best = rows(suite, store)
+    assert val["harmonic_mean"] == last["harmonic_mean"]
+    assert val["unavailable"] is None
+    assert best["selection_gap"] == {"mean": 0.0, "sd": 0.0, "n": 3}
+
+
+# Calibration -------------------------------------------------------------------------------------
+
+
+def h_of(predictions) -> float:
+    """H in loops."""
+
+    def part(classes):
+        labels, guess = predictions.labels, predictions.predicted
+        return np.mean([(guess[labels == c] == c).mean() for c in classes])
+
+    u, s = part(predictions.unseen), part(predictions.seen)
+    return 100 * 2 * u * s / (u + s) if u + s else 0.0
+
+
+def test_gamma_is_chosen_on_folds_and_applied_to_the_real_task(
+    make_registry, resolve_text, run_inline
+):
+    registry = make_registry(RIDGE)
+    suite = resolve_text(VAL + "calibration: true\n", registry)
+    assert rules(suite) == ["last", "last+gamma", "val", "val+gamma", "best_test"]
+    _, store, _ = run_inline(suite.cells, registry)
+    table = {row["selection"]: row for row in rows(suite, store)}
+    for rule in ("last", "val"):
+        plain, biased = table[rule], table[f"{rule}+gamma"]
+        assert biased["checkpoints"] == plain["checkpoints"]
+        (gamma,) = set(biased["gamma"])
+        assert plain["gamma"] is None
+        number = plain["checkpoints"][0]
+        folds = [kept(store.read(c.key).predictions(), number) for c in suite.cells if c.fold]
+        mean = np.mean([h_of(calibrate(f, gamma)) for f in folds])
+        every = np.concatenate([f.best_seen - f.best_unseen for f in folds])
+        tried = [np.mean([h_of(calibrate(f, g)) for f in folds]) for g in every + 1e-9]
+        assert mean == pytest.approx(max(tried), abs=1e-9)
+        real = [kept(store.read(c.key).predictions(), number) for c in suite.cells if not c.fold]
+        expected = np.mean([h_of(calibrate(p, gamma)) for p in real])
+        assert biased["harmonic_mean"]["mean"] == pytest.approx(expected)
+        # What a bias cannot change is what was recorded.
+        assert biased["zsl_acc"] == plain["zsl_acc"]
+        assert biased["ausuc"] == plain["ausuc"]
+    # The method favours seen classes on purpose, and the data can be learned.
+    assert table["val+gamma"]["gamma"][0] > 0
+    assert table["val+gamma"]["harmonic_mean"]["mean"] > table["val"]["harmonic_mean"]["mean"] + 5
+    text = render(list(table.values()))
+    assert "val+\N{GREEK SMALL LETTER GAMMA}" in text
+    assert f" {table['val+gamma']['gamma'][0]:.3g} " in text
+    assert "val+$\\gamma$" in render(list(table.values()), "latex")
+
+
+def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, run_inline):
+    registry = make_registry(RIDGE)
+    suite = resolve_text(VAL + "calibration: true\n", registry)
+    _, store, _ = run_inline(suite.cells, registry)
+    cell = suite.cells[0]
+    record = store.read(cell.key)
+    # As an earlier version kept them: scores of the last checkpoint alone.
+    arrays = record.predictions()
+    for name in ("scored", "best_seen", "best_unseen"):
+        arrays[name] = arrays[name][-1:]
+    np.savez(record.path / "predictions.npz", **arrays)
+    validation = Validation(suite, RecordStore(store.layout.out))
+    assert validation.choose("last+gamma", cell, record).gamma is not None
+    number = validation.choose("val", cell, record).number
+    assert number != 30
+    with pytest.raises(Unchosen, match=f"kept no scores of checkpoint {number}"):
+        validation.choose("val+gamma", cell, record)
+    (record.path / "predictions.npz").unlink()
+    with pytest.raises(Unchosen, match=r"predictions\.npz cannot be read"):
+        validation.choose("last+gamma", cell, record)
+
+
+def test_calibration_without_val(make_registry, resolve_text, run_inline):
+    registry = make_registry(RIDGE)
+    suite = resolve_text(TEXT + "calibration: true\n", registry)
+    _, store, _ = run_inline(suite.cells, registry)
+    last, biased, best = rows(suite, store)
+    assert [r["selection"] for r in (last, biased, best)] == ["last", "last+gamma", "best_test"]
+    assert biased["harmonic_mean"]["mean"] > last["harmonic_mean"]["mean"]
+    assert best["selection_gap"] is None
