@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,12 @@ MOST_JOBS = 8
     metavar="URI|none",
     help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
 )
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="Train one seed per data set and method again, with scorers that are shown noise: a method"
+    " that learns from what it is shown gives other scores and fails.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option(
     "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
@@ -71,6 +78,7 @@ def run_command(
     only: tuple[str, ...],
     jobs: int | None,
     tracking_uri: str | None,
+    audit: bool,
     dry_run: bool,
     inline: bool,
     debug: bool,
@@ -130,8 +138,14 @@ def run_command(
             settings,
             uri,
             None if inline else jobs,
+            audit,
         )
         _conclude(resolved, store, outcome)
+        if audit and not outcome.interrupted:
+            from gzsl_bench.cli.audit import conclude
+
+            passed = conclude(resolved.cells, store)
+            return outcome.exit_code if passed else 1
         return outcome.exit_code
 
 
@@ -144,8 +158,10 @@ def _train(
     settings: WorkerSettings,
     uri: str | None,
     jobs: int | None,
+    audit: bool,
 ) -> Outcome:
-    """Train what is left, showing progress and mirroring each record as it comes."""
+    """Train what is left, showing progress and mirroring each record as it comes; then audit."""
+    from gzsl_bench.cli.audit import audit_cells
     from gzsl_bench.cli.progress import open_view
     from gzsl_bench.engine.events import CellEnded
     from gzsl_bench.engine.executors import Executor
@@ -168,6 +184,10 @@ def _train(
                     mirror.cell(record)
 
         outcome = run_units(store, resolved.cells, units, executor, settings, listen)
+    if audit and not outcome.interrupted:
+        # An executor's processes end with its work: audits begin in fresh ones.
+        finished = audit_cells(store, resolved.cells, executor, settings)
+        outcome = replace(outcome, interrupted=not finished)
     if mirror is not None:
         table = rows(remembered, store)
         status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")

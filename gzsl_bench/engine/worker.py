@@ -13,6 +13,7 @@ import numpy as np
 
 from gzsl_bench.data.tasks import prepare
 from gzsl_bench.engine import environment
+from gzsl_bench.engine.auditing import AuditUnit, audit_unit
 from gzsl_bench.engine.events import (
     CellEnded,
     Interrupted,
@@ -80,6 +81,9 @@ class Worker:
 
     def run(self, unit: Unit) -> None:
         """Train a unit and commit a record, complete or failed, for each of its cells."""
+        if isinstance(unit, AuditUnit):
+            audit_unit(self, unit)
+            return
         self.tell(UnitStarted(unit.name))
         store = RecordStore(self.settings.out)
         cells = [cell for cell in unit.cells if not store.finished(cell.key)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gzsl_bench.engine.selection import select
+from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.suite.cells import Cell
@@ -51,9 +52,14 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
 
     Keys: ``dataset, features, attributes, fingerprint, method, label, selection, seeds``, a summary
     ``{mean, sd, n}`` for every metric (None where it was not recorded), ``keys``, and what marks a
-    row: ``preprocessing, setting, precision, fidelity, version``.
+    row: ``preprocessing, setting, precision, fidelity, version``, and ``audit``: ``ok``, ``FAILED``
+    with the reason, or empty.
     """
-    return [_row(group, rule) for group in groups(suite, store) for rule in suite.selection]
+    table = [_row(group, rule) for group in groups(suite, store) for rule in suite.selection]
+    audits = AuditStore(store.layout.out)
+    for row in table:
+        row["audit"] = in_words(audits.verdict(row["keys"]))
+    return table
 
 
 def missing(suite: ResolvedSuite, store: RecordStore) -> tuple[list[Cell], list[Record]]:

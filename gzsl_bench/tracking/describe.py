@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gzsl_bench.engine.selection import select
+from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -29,7 +30,7 @@ MIRROR_VERSION = 1
 TAGS = (
     "key", "suite", "dataset", "fingerprint", "features", "attributes", "preprocessing", "setting",
     "method", "label", "seed", "plugin_version", "git_commit", "fidelity", "precision", "task",
-    "status", "version", "cause", "out", "role", "content",
+    "status", "version", "cause", "audit", "out", "role", "content",
 )  # fmt: skip
 PREFIX = "gzsl_bench."
 #: What ``gzsl_bench.role`` says.
@@ -169,6 +170,7 @@ def _tags(
         "status": content["status"],
         "version": content.get("versions", {}).get("gzsl-bench"),
         "cause": None if record.complete else str(content.get("cause") or "unknown")[:500],
+        "audit": in_words(AuditStore(out).read(record.key)),
         "out": str(out),
         "role": CELL,
     }
