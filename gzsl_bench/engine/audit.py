@@ -238,7 +238,17 @@ class _Audit:
         return [i for i, trace in enumerate(self.traces["original"]) if trace.failure is None]
 
     def _same(self, one: str, other: str, i: int) -> bool:
-        return self.traces[one][i].equals(self.traces[other][i])
+        return self.traces[one][i].equals(self.traces[other][i], self._restless(i))
+
+    def _restless(self, i: int) -> set[str]:
+        """Curves that differ between equal trainings: times, say.  They tell nothing."""
+        pairs = (("original", "repeat"), ("twin", "second twin"))
+        return {
+            name
+            for one, other in pairs
+            if other in self.traces
+            for name in self.traces[one][i].other_curves(self.traces[other][i])
+        }
 
     def _steady(self, i: int) -> bool:
         """Whether equal trainings gave equal results."""
@@ -250,12 +260,15 @@ class _Audit:
         findings = [f for f in (self._files(),) if f]
         notes = []
         if failed is None:
-            findings += [f for f in (self._difference(i), self._company(i)) if f]
+            # A scorer that changes as it scores gives other scores for half of the rows as well.
+            findings += [f for f in (self._difference(i) or self._company(i),) if f]
             if self.advanced and RANDOM not in {finding.name for finding in findings}:
                 notes.append(
                     f"it moves the global random state of {_listed(self.advanced)}, though nothing"
                     " depends on it here"
                 )
+            if restless := sorted(self._restless(i)):
+                notes.append(f"two identical runs log other values of {_listed(restless)}")
             if len(original.numbers) == 1:
                 notes.append("it offers a single checkpoint")
         return AuditReport(
@@ -289,7 +302,8 @@ class _Audit:
                 " so that later checkpoints are scored on an outdated embedding; give each encoder"
                 " a function of its own",
             )
-        return Finding(LEARNS, _how_it_differs(original, twin))
+        names = sorted(original.other_curves(twin) - self._restless(i))
+        return Finding(LEARNS, _how_it_differs(original, twin, names))
 
     def _unsteady(self, i: int) -> Finding:
         """Two identical runs differ: because of what?"""
@@ -328,7 +342,7 @@ class _Audit:
         )
 
 
-def _how_it_differs(original: Trace, twin: Trace) -> str:
+def _how_it_differs(original: Trace, twin: Trace, curves: Sequence[str]) -> str:
     """What noise at earlier checkpoints changed."""
     what = "what its scorers are shown"
     if twin.failure is not None:
@@ -346,9 +360,7 @@ def _how_it_differs(original: Trace, twin: Trace) -> str:
             f"{what} before the last checkpoint changes its last scores"
             f" ({told} of {original.scores.shape[0]} predictions)"
         )
-    pairs = zip(original.curves, twin.curves, strict=False)
-    names = sorted({one[1] for one, other in pairs if one != other})
-    return f"{what} changes its logged values ({_listed(names) or 'their number'})"
+    return f"{what} changes its logged values of {_listed(curves)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ class Trace:
     Attributes:
         numbers: its checkpoints.
         scores: [N, C] of the last checkpoint that was shown the test rows, in their order.
-        curves: logged values, (step, name, value as hexadecimal text).
+        curves: logged values by name, (step, value as hexadecimal text).
         failure: why it failed, or None.
         alone: how far, relative to their spread, the last scores move when half of the rows are
             shown by themselves, infinite if it could not score them; None where not tried.
@@ -86,7 +86,7 @@ class Trace:
 
     numbers: list[int] = field(default_factory=list)
     scores: torch.Tensor | None = None
-    curves: list[tuple[int, str, str]] = field(default_factory=list)
+    curves: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     failure: str | None = None
     alone: float | None = None
     two_parts: bool = False
@@ -104,16 +104,21 @@ class Trace:
     @property
     def curves_digest(self) -> str:
         """Hash of all logged values."""
-        return hashlib.sha256(repr(self.curves).encode()).hexdigest()[:24]
+        return hashlib.sha256(repr(sorted(self.curves.items())).encode()).hexdigest()[:24]
 
-    def equals(self, other: Trace) -> bool:
-        """Whether two trainings reported the same, bit for bit."""
+    def equals(self, other: Trace, ignore: Collection[str] = ()) -> bool:
+        """Whether two trainings reported the same, bit for bit; ``ignore`` names curves."""
         return (
             self.numbers == other.numbers
             and self.failure == other.failure
-            and self.curves == other.curves
             and self.scores_digest == other.scores_digest
+            and self.other_curves(other) <= set(ignore)
         )
+
+    def other_curves(self, other: Trace) -> set[str]:
+        """Names of the curves that differ."""
+        names = self.curves.keys() | other.curves.keys()
+        return {name for name in names if self.curves.get(name) != other.curves.get(name)}
 
     def summary(self) -> dict[str, Any]:
         """For the report."""
@@ -171,7 +176,8 @@ class TracingSink:
     def log(self, step: int, values: dict[str, float]) -> None:
         """Keep the values exactly, those that are not finite too."""
         self._should_stop()
-        self.trace.curves += [(step, name, float(v).hex()) for name, v in values.items()]
+        for name, value in values.items():
+            self.trace.curves.setdefault(name, []).append((step, float(value).hex()))
 
     def progress(self, done: int, total: int) -> None:
         """Pass the progress on."""
