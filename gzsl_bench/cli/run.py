@@ -61,8 +61,9 @@ MOST_JOBS = 8
 @click.option(
     "--audit",
     is_flag=True,
-    help="Train one seed per data set and method again, with scorers that are shown noise: a method"
-    " that learns from what it is shown gives other scores and fails.",
+    help="Afterwards train one seed per data set and method twice more, once with scorers that are"
+    " shown noise: a method that learns from what it is shown gives other scores and fails"
+    " (docs/audit.md).",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option(
@@ -86,8 +87,8 @@ def run_command(
     """Run SUITE and print its table.
 
     What has a complete record is left alone, failed cells are tried again, so an interrupted suite
-    goes on where it was.  Exit code: 0 all cells done, 1 some failed, 2 bad input or missing data,
-    130 interrupted.
+    goes on where it was.  Exit code: 0 all cells done, 1 some failed (or an audit did), 2 bad input
+    or missing data, 130 interrupted.
     """
     from gzsl_bench.cli.validate import checked_suite, report_broken
     from gzsl_bench.engine import environment
