@@ -23,6 +23,18 @@ from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``gpu`` are counted as skipped where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
 def _tiny(seed: int = 0, classes: int = 7, rows: int = 12, dim: int = 5) -> GZSLData:
     """Seven classes in scattered order, two of them unseen; class c has ``rows + c`` images."""
     rng = np.random.default_rng(seed)

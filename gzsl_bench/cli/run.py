@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from gzsl_bench.suite.resolve import ResolvedSuite
 
 
+#: Most runs of one unit on a GPU; how many of them its memory holds is measured there.
+MOST_RUNS = 32
+
 #: Most worker processes on a CPU unless asked for more: each keeps a copy of its data.
 MOST_JOBS = 8
 
@@ -95,6 +98,7 @@ def run_command(
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.run import hold
     from gzsl_bench.engine.units import plan
+    from gzsl_bench.errors import SuiteError
     from gzsl_bench.hooks.manager import load_plugins
     from gzsl_bench.records.layout import Layout
     from gzsl_bench.records.suites import remember
@@ -111,7 +115,12 @@ def run_command(
     for warning in resolved.warnings:
         click.echo(f"warning: {warning}", err=True)
     gpu = chosen.startswith("cuda")
-    stack = 10 if gpu else 1
+    if not gpu and any(cell.identity["precision"] == "tf32" for cell in resolved.cells):
+        raise SuiteError(
+            f"{suite} asks for the precision tf32, which needs a CUDA device, but this run is on"
+            " the CPU; use float32 or bf16 there"
+        )
+    stack = MOST_RUNS if gpu else 1
     # Small products gain little from threads: processes side by side do more.  The number follows
     # from the machine alone, so that a resumed suite computes with as many threads as before.
     jobs = jobs or (1 if gpu else min(environment.usable_cores(), MOST_JOBS))

@@ -106,6 +106,7 @@ def audit(
     seed: int = 0,
     *,
     device: str = "cpu",
+    precision: str = "float32",
     guard: Guard | None = None,
 ) -> AuditReport:
     """Audit one run of a method on a data set.
@@ -116,6 +117,7 @@ def audit(
         data: the data set; preprocessed as the spec asks.
         seed: the run's seed.
         device: where to train.
+        precision: arithmetic of the training.
         guard: files and folders the method must not open.
     """
     import torch
@@ -140,7 +142,8 @@ def audit(
         unlabelled=unlabelled,
     )
     chosen = config if isinstance(config, spec.factory.Config) else None
-    entrant = Entrant(seed, chosen or spec.factory.Config.model_validate(dict(config)))
+    chosen = chosen or spec.factory.Config.model_validate(dict(config))
+    entrant = Entrant(seed, chosen, precision)
     return audit_runs(spec, Exam.of(task, tests, seed), [entrant], guard=guard)[0]
 
 

@@ -202,6 +202,7 @@ def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
         Entrant(
             cell.seed,
             spec.factory.Config.model_validate(cell.identity["method"]["config"]),
+            cell.identity["precision"],
         )
         for cell in unit.cells
     ]

@@ -34,7 +34,8 @@ class GlobalRandomStates:
             "numpy.random": np.random.get_state(legacy=False),
             "torch": torch.get_rng_state(),
         }
-        if torch.cuda.is_available():
+        # Asking for CUDA's states would start CUDA on every device.
+        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             states["torch.cuda"] = torch.cuda.get_rng_state_all()
         return cls(states)
 

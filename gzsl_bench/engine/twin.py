@@ -64,10 +64,11 @@ class Exam:
 
 @dataclass(frozen=True)
 class Entrant:
-    """One run of the training: its seed and configuration."""
+    """One run of the training: its seed, configuration and arithmetic."""
 
     seed: int
     config: Config
+    precision: str = "float32"
 
 
 @dataclass
@@ -289,7 +290,7 @@ def observe(
     ]
     alone, device = len(entrants) == 1, exam.task.device
     runs = [
-        Run(entrant.seed, device, entrant.config, sink, alone=alone)
+        Run(entrant.seed, device, entrant.config, sink, alone=alone, precision=entrant.precision)
         for entrant, sink in zip(entrants, sinks, strict=True)
     ]
     failures: list[str | None] = [None] * len(runs)
@@ -304,13 +305,16 @@ def observe(
 
 def _fit(factory: type[Method], task: Task, runs: list[Run]) -> list[str | None]:
     """Call the method and take its last scorers, by the rules of the engine's worker."""
+    from gzsl_bench.stacked.precision import arithmetic
+
     tensors = (task.features, task.labels, task.attributes, task.seen, task.unseen)
     before = [tensor._version for tensor in tensors]
     method = factory(runs[0].config)
-    if isinstance(method, BatchedMethod):
-        scorers = list(method.fit_batch(task, runs) or [None] * len(runs))
-    else:
-        scorers = [method.fit(task, runs[0])]
+    with arithmetic(runs[0].precision):
+        if isinstance(method, BatchedMethod):
+            scorers = list(method.fit_batch(task, runs) or [None] * len(runs))
+        else:
+            scorers = [method.fit(task, runs[0])]
     if [tensor._version for tensor in tensors] != before:
         raise PluginError("the method changed the task's tensors in place; copy them first")
     if len(scorers) != len(runs):

@@ -7,12 +7,12 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from gzsl_bench.data.tasks import prepare
-from gzsl_bench.engine import environment
+from gzsl_bench.engine import environment, stacks
 from gzsl_bench.engine.auditing import AuditUnit, audit_unit
 from gzsl_bench.engine.events import (
     CellEnded,
@@ -85,23 +85,73 @@ class Worker:
             audit_unit(self, unit)
             return
         self.tell(UnitStarted(unit.name))
-        store = RecordStore(self.settings.out)
-        cells = [cell for cell in unit.cells if not store.finished(cell.key)]
         interrupted = False
-        if cells:
-            training = _Training(self, unit, cells)
-            try:
-                training.train()
-            except Interrupted:
-                interrupted = True
-            # A plugin may fail in any way; each of its cells then tells how.
-            except (Exception, SystemExit) as error:
-                training.fail_rest(error)
-            if not interrupted:
-                for cell, content, arrays in training.records():
-                    store.commit(cell.key, content, arrays, self.read_log()[-LOG_TAIL:])
-                    self.tell(CellEnded(unit.name, cell.key))
+        try:
+            self._train_all(unit)
+        except Interrupted:
+            interrupted = True
         self.tell(UnitEnded(unit.name, interrupted))
+
+    def _train_all(self, unit: Unit) -> None:
+        """Train the stacks of a unit one after the other; one that does not fit is halved."""
+        store = RecordStore(self.settings.out)
+        ended: list[stacks.Stack] = []
+        waiting = list(self._stacks(unit, store))
+        while waiting:
+            stack = waiting.pop(0)
+            if self._train_stack(unit, stack, store):
+                ended.append(stack)
+                continue
+            waiting[:0] = stacks.cut(stack, -(-len(stack) // 2))
+            whole = stacks.Composition((*ended, *waiting), {"halved": "out of memory"})
+            stacks.remember(store.layout, unit, whole)
+
+    def _train_stack(self, unit: Unit, stack: stacks.Stack, store: RecordStore) -> bool:
+        """Train some cells as one; False if they did not fit and fewer could be tried."""
+        cells = [cell for cell in stack if not store.finished(cell.key)]
+        if not cells:
+            return True
+        training = _Training(self, unit, cells)
+        try:
+            training.train()
+        # A plugin may fail in any way; each of its cells then tells how.
+        except (Exception, SystemExit) as error:
+            if len(cells) > 1 and stacks.is_out_of_memory(error):
+                return False
+            training.fail_rest(error)
+        for cell, content, arrays in training.records():
+            store.commit(cell.key, content, arrays, self.read_log()[-LOG_TAIL:])
+            self.tell(CellEnded(unit.name, cell.key))
+        return True
+
+    def _stacks(self, unit: Unit, store: RecordStore) -> tuple[stacks.Stack, ...]:
+        """How the unit is divided: as an earlier run did, or as the device's memory allows."""
+        if len(unit.cells) < 2:
+            return (unit.cells,)
+        import torch
+
+        from gzsl_bench.stacked.precision import arithmetic
+
+        known = stacks.remembered(store.layout, unit)
+        if known is not None:
+            return known.stacks
+        first = unit.cells[0]
+        factory = self.registry.methods[first.method].factory
+        config = factory.Config.model_validate(first.identity["method"]["config"])
+        device, precision = torch.device(self.settings.device), first.identity["precision"]
+        try:
+            with arithmetic(precision):
+                composition = stacks.compose(
+                    unit,
+                    lambda: cast("BatchedMethod", factory(config)),
+                    self.bench(first).task,
+                    lambda sink: Run(first.seed, device, config, sink, precision=precision),
+                )
+        except Exception:
+            # Whatever is wrong will show, and be recorded, when the stack is trained.
+            return (unit.cells,)
+        stacks.remember(store.layout, unit, composition)
+        return composition.stacks
 
     def forget(self) -> None:
         """Drop the data, to be loaded afresh by the next unit."""
@@ -169,6 +219,8 @@ class _Training:
         """Call the method and take its last scorers."""
         import torch
 
+        from gzsl_bench.stacked.precision import arithmetic
+
         worker = self.worker
         device = torch.device(worker.settings.device)
         torch.set_num_threads(worker.settings.threads)
@@ -195,13 +247,15 @@ class _Training:
             )
             self.sinks.append(sink)
             alone = len(self.cells) == 1
-            self.runs.append(Run(cell.seed, device, config, sink, alone=alone))
+            precision = cell.identity["precision"]
+            self.runs.append(Run(cell.seed, device, config, sink, alone=alone, precision=precision))
         method = factory(self.runs[0].config)
         before = bench.touched()
-        if isinstance(method, BatchedMethod):
-            scorers = list(method.fit_batch(bench.task, self.runs) or [None] * len(self.runs))
-        else:
-            scorers = [method.fit(bench.task, self.runs[0])]
+        with arithmetic(self.runs[0].precision):
+            if isinstance(method, BatchedMethod):
+                scorers = list(method.fit_batch(bench.task, self.runs) or [None] * len(self.runs))
+            else:
+                scorers = [method.fit(bench.task, self.runs[0])]
         if bench.touched() != before:
             worker.forget()  # what follows must not train on what this method left
             raise PluginError("the method changed the task's tensors in place; copy them first")

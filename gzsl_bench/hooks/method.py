@@ -73,6 +73,8 @@ class MethodSpec:
         deterministic: the seed changes nothing, so one cell is trained and n is 1.
         setting: ``transductive`` if it wants unlabelled test features; tables mark that.
         summary: one sentence.
+        precisions: arithmetics it can train in, of ``float32``, ``tf32`` and ``bf16``; it finds the
+            one asked for in ``run.precision``.
     """
 
     name: str
@@ -83,3 +85,4 @@ class MethodSpec:
     deterministic: bool = False
     setting: Literal["inductive", "transductive"] = "inductive"
     summary: str = ""
+    precisions: tuple[str, ...] = ("float32",)

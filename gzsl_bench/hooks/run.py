@@ -57,6 +57,7 @@ class Run:
         seed: the seed of the run; methods draw through :meth:`generator`, not from it.
         device: where the task lives and where the method should compute.
         config: the configuration of this run (within a batch, stackable fields differ).
+        precision: arithmetic the suite asks for, one of those the method's spec offers.
         failure: why the run was given up, or None.
     """
 
@@ -68,10 +69,12 @@ class Run:
         sink: RunSink,
         *,
         alone: bool = True,
+        precision: str = "float32",
     ) -> None:
         self.seed = int(seed)
         self.device = device
         self.config = config
+        self.precision = precision
         self.failure: str | None = None
         self._sink = sink
         self._alone = alone

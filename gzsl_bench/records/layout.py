@@ -3,6 +3,7 @@
 <out>/cells/<key>/{record.json, predictions.npz, log.txt}    finished and failed cells
 <out>/failed/<key>-<n>/                                      earlier failures of a retried cell
 <out>/audits/<key>.json                                      outcomes of audits
+<out>/units/<name>.json                                      how units were divided to fit
 <out>/suites/<name>.json                                     suites as they were resolved
 <out>/journal.jsonl                                          what happened, append-only
 <out>/mlflow.db, <out>/mlartifacts/                          the default MLflow store
@@ -63,6 +64,10 @@ class Layout:
     def suite(self, name: str) -> Path:
         """The resolved suite ``name``."""
         return self.out / "suites" / f"{name}.json"
+
+    def unit(self, name: str) -> Path:
+        """How the unit ``name`` was divided into stacks."""
+        return self.out / "units" / f"{name}.json"
 
     def cell(self, key: str) -> Path:
         """The record folder of a cell."""

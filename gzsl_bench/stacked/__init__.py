@@ -22,9 +22,11 @@ from gzsl_bench.stacked.latents import (
 )
 from gzsl_bench.stacked.layers import Linear, linear, permute_channels
 from gzsl_bench.stacked.loop import Progress, train
+from gzsl_bench.stacked.precision import arithmetic, precision_of
 from gzsl_bench.stacked.runs import lanes, per_run
 from gzsl_bench.stacked.schedule import WarmUp
 from gzsl_bench.stacked.softmax import SoftmaxClassifier
+from gzsl_bench.stacked.steps import Repeat
 
 __all__ = [
     "Decoder",
@@ -32,9 +34,11 @@ __all__ = [
     "Generators",
     "Linear",
     "Progress",
+    "Repeat",
     "SoftmaxClassifier",
     "StackedAdam",
     "WarmUp",
+    "arithmetic",
     "embed_in_chunks",
     "first_rows",
     "kl_divergence",
@@ -46,6 +50,7 @@ __all__ = [
     "per_run",
     "permutations",
     "permute_channels",
+    "precision_of",
     "reparameterize",
     "subsets",
     "train",

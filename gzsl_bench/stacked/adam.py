@@ -50,6 +50,8 @@ class StackedAdam:
             eps=eps,
             amsgrad=amsgrad,
             fused=True,
+            # Captured graphs need the step count on the device.
+            capturable=self.layers[0].flat.is_cuda,
         )
 
     def step(self) -> None:
@@ -57,5 +59,5 @@ class StackedAdam:
         for layer in self.layers:
             if layer.fresh and layer.grad is not None:
                 layer.grad.zero_()
-            layer.fresh = True
+            layer.fresh = layer.stale = True
         self._adam.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -27,20 +28,11 @@ class Encoder:
         gain: float = 1.0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
     ) -> None:
-        self.hidden = Linear(
-            runs, f"{name}/hidden", inputs, hidden, gain=gain, relu=True, device=device, dtype=dtype
-        )
-        self.heads = Linear(
-            runs,
-            f"{name}/heads",
-            hidden,
-            2 * latent,
-            gain=gain,
-            heads=2,
-            device=device,
-            dtype=dtype,
-        )
+        made = partial(Linear, runs, gain=gain, device=device, dtype=dtype, precision=precision)
+        self.hidden = made(f"{name}/hidden", inputs, hidden, relu=True)
+        self.heads = made(f"{name}/heads", hidden, 2 * latent, heads=2)
 
     @property
     def layers(self) -> list[Linear]:
@@ -77,13 +69,11 @@ class Decoder:
         gain: float = 1.0,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
     ) -> None:
-        self.hidden = Linear(
-            runs, f"{name}/hidden", latent, hidden, gain=gain, relu=True, device=device, dtype=dtype
-        )
-        self.output = Linear(
-            runs, f"{name}/output", hidden, outputs, gain=gain, device=device, dtype=dtype
-        )
+        made = partial(Linear, runs, gain=gain, device=device, dtype=dtype, precision=precision)
+        self.hidden = made(f"{name}/hidden", latent, hidden, relu=True)
+        self.output = made(f"{name}/output", hidden, outputs)
 
     @property
     def layers(self) -> list[Linear]:

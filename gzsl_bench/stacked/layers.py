@@ -3,7 +3,7 @@
 A layer keeps the weights and biases of all runs in one [R, P] matrix whose rows begin at 64-byte
 boundaries, and their gradients in a second one of the same shape.  The backward pass writes
 straight into the latter, so a step allocates no gradient and the optimiser walks over contiguous
-memory.
+memory.  In ``bf16`` a third matrix holds the parameters rounded for the products of a step.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from torch.autograd.function import once_differentiable
 
 from gzsl_bench.stacked.runs import HasStreams
 
-#: Rows and blocks are padded to this many numbers: one 64-byte cache line of float32.
-ALIGNMENT = 16
+#: A cache line, in bytes.
+LINE = 64
+#: Rows and blocks are padded to this many numbers: whole cache lines of bfloat16 and float32.
+ALIGNMENT = 32
 
 
 def padded(count: int) -> int:
@@ -34,6 +36,7 @@ class Linear:
         bias: [R, out] view.
         flat: [R, P] all parameters; row r belongs to run r alone.
         grad: [R, P] their gradients, or None in a layer made for inference.
+        low: [R, P] parameters rounded to bfloat16, where training multiplies in it; else None.
         relu: whether negative outputs are cut off.
     """
 
@@ -49,6 +52,7 @@ class Linear:
         relu: bool = False,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
     ) -> None:
         """Xavier-uniform weights and zero biases from each run's stream ``init/<name>``.
 
@@ -62,12 +66,14 @@ class Linear:
             relu: cut negative outputs off.
             device: where the parameters live.
             dtype: their type.
+            precision: arithmetic of the products in training; see :mod:`.precision`.
         """
         self.inputs, self.outputs, self.relu = inputs, outputs, relu
         self.flat = torch.zeros(
             len(runs), padded(inputs * outputs) + padded(outputs), device=device, dtype=dtype
         )
         self.grad: torch.Tensor | None = torch.zeros_like(self.flat)
+        self.low = self.flat.bfloat16() if precision == "bf16" else None
         bound = gain * math.sqrt(6.0 / (inputs + outputs // heads))
         with torch.no_grad():
             for row, run in zip(self.flat, runs, strict=True):
@@ -78,11 +84,22 @@ class Linear:
         self.bias.requires_grad_()
         #: No gradient has been written since the last step.
         self.fresh = True
+        #: The optimiser has moved the parameters since they were last rounded.
+        self.stale = True
 
     def _make_views(self) -> None:
         self.weight, self.bias = self._split(self.flat)
         if self.grad is not None:
             self.weight_grad, self.bias_grad = self._split(self.grad)
+
+    def rounded_weight(self) -> torch.Tensor | None:
+        """[R, out, in] bfloat16 copy of the weights as they are now, or None in full precision."""
+        if self.low is None:
+            return None
+        if self.stale:
+            self.low.copy_(self.flat.detach())
+            self.stale = False
+        return self._split(self.low)[0]
 
     def _split(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         size = self.outputs * self.inputs
@@ -93,8 +110,9 @@ class Linear:
     def of(self, run: int) -> Linear:
         """The layer of one run alone, for inference; it shares the parameters."""
         one = object.__new__(Linear)
-        one.inputs, one.outputs, one.relu, one.fresh = self.inputs, self.outputs, self.relu, True
-        one.flat, one.grad = self.flat[run : run + 1], None
+        one.inputs, one.outputs, one.relu = self.inputs, self.outputs, self.relu
+        one.flat, one.grad, one.low = self.flat[run : run + 1], None, None
+        one.fresh = one.stale = True
         one._make_views()
         return one
 
@@ -112,16 +130,42 @@ def linear(
 
     On a CPU the runs are multiplied one by one: a batched product there picks its kernel by the
     number of runs, and a run's result would depend on who is trained beside it.
+
+    Where ``x`` and ``weight`` are bfloat16 and ``bias`` is float32, the product is rounded to
+    bfloat16 and the sum is float32.
     """
-    if x.is_cuda:
+    if x.dtype != bias.dtype:
+        out = _products(x, weight.mT).to(bias.dtype).add_(bias.unsqueeze(1))
+    elif x.is_cuda:
         out = torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
     elif x.shape[0] == 1:
-        out = torch.addmm(bias[0], x[0], weight[0].t()).unsqueeze(0)
+        out = torch.addmm(bias[0], _aligned(x[0]), weight[0].t()).unsqueeze(0)
     else:
         out = torch.stack(
-            [torch.addmm(b, rows, w.t()) for rows, w, b in zip(x, weight, bias, strict=True)]
+            [
+                torch.addmm(b, _aligned(rows), w.t())
+                for rows, w, b in zip(x, weight, bias, strict=True)
+            ]
         )
     return out.relu_() if relu else out
+
+
+def _aligned(matrix: torch.Tensor) -> torch.Tensor:
+    """The same numbers from the beginning of a cache line on.
+
+    Libraries pick another kernel, with other rounding, for memory that begins elsewhere, as the
+    second run's part of a stacked tensor may.
+    """
+    return matrix.clone() if matrix.data_ptr() % LINE else matrix
+
+
+def _products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """[R, n, k] times [R, k, m], on a CPU run by run."""
+    if a.is_cuda:
+        return torch.bmm(a, b)
+    if a.shape[0] == 1:
+        return torch.mm(_aligned(a[0]), b[0]).unsqueeze(0)
+    return torch.stack([_aligned(x) @ y for x, y in zip(a, b, strict=True)])
 
 
 class _Linear(torch.autograd.Function):
@@ -131,6 +175,9 @@ class _Linear(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, layer: Linear
     ) -> torch.Tensor:
+        rounded = layer.rounded_weight()
+        if rounded is not None:
+            x, weight = x.bfloat16(), rounded
         out = linear(x, weight, bias, relu=layer.relu)
         ctx.layer = layer
         ctx.save_for_backward(x, weight, out if layer.relu else None)
@@ -143,49 +190,56 @@ class _Linear(torch.autograd.Function):
         layer: Linear = ctx.layer
         if out is not None:
             grad = grad.masked_fill(out <= 0, 0)
-        # A layer called twice within a step adds the second gradient to the first.
-        keep = 0.0 if layer.fresh else 1.0
         if layer.fresh:
             torch.sum(grad, 1, out=layer.bias_grad)
         else:
             layer.bias_grad.add_(grad.sum(1))
+        full = grad.dtype
+        grad = grad.to(x.dtype)
+        _add_weight_gradient(layer, grad, x)
         layer.fresh = False
-        grad_x = None
-        if x.is_cuda:
-            target = layer.weight_grad
-            torch.baddbmm(target, grad.mT, x, beta=keep, out=target)
-            if ctx.needs_input_grad[0]:
-                grad_x = torch.bmm(grad, weight)
-            return grad_x, None, None, None
-        for g, rows, target in zip(grad, x, layer.weight_grad, strict=True):
-            torch.addmm(target, g.t(), rows, beta=keep, out=target)
-        if ctx.needs_input_grad[0]:
-            if x.shape[0] == 1:
-                grad_x = torch.mm(grad[0], weight[0]).unsqueeze(0)
-            else:
-                grad_x = torch.stack([g @ w for g, w in zip(grad, weight, strict=True)])
+        grad_x = _products(grad, weight).to(full) if ctx.needs_input_grad[0] else None
         return grad_x, None, None, None
 
 
+def _add_weight_gradient(layer: Linear, grad: torch.Tensor, x: torch.Tensor) -> None:
+    """Write grad' x [R, out, in] into ``layer.weight_grad``.
+
+    A layer called twice within a step adds the second gradient to the first.
+    """
+    target = layer.weight_grad
+    if grad.dtype != target.dtype:
+        # One product at a time on a CPU: what is added next is still in its cache.
+        stacks = [(grad, x, target)] if x.is_cuda else zip(grad, x, target, strict=True)
+        for g, rows, into in stacks:
+            product = torch.matmul(g.mT, rows) if x.is_cuda else _aligned(g).t() @ _aligned(rows)
+            into.copy_(product) if layer.fresh else into.add_(product)
+        return
+    keep = 0.0 if layer.fresh else 1.0
+    if x.is_cuda:
+        torch.baddbmm(target, grad.mT, x, beta=keep, out=target)
+        return
+    for g, rows, into in zip(grad, x, target, strict=True):
+        torch.addmm(into, _aligned(g).t(), _aligned(rows), beta=keep, out=into)
+
+
 class _PermuteChannels(torch.autograd.Function):
-    """Gather on the last axis; the gradient gathers by the inverse instead of scattering."""
+    """Gather on the last axis; the gradient goes back by the same indices."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(permutation)
-        return _gather_channels(x, permutation)
+        if x.shape[0] == 1:
+            return x.index_select(2, permutation[0])
+        return x.gather(2, permutation.unsqueeze(1).expand(x.shape))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         (permutation,) = ctx.saved_tensors
-        return _gather_channels(grad, permutation.argsort(dim=1)), None
-
-
-def _gather_channels(x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
-    if x.shape[0] == 1:
-        return x.index_select(2, permutation[0])
-    return x.gather(2, permutation.unsqueeze(1).expand(x.shape))
+        # Every channel is written once, so the order of writing does not matter.
+        places = permutation.unsqueeze(1).expand(grad.shape)
+        return torch.empty_like(grad).scatter_(2, places, grad), None
 
 
 def permute_channels(x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.stacked.adam import StackedAdam
+from gzsl_bench.stacked.steps import Repeat
 
 
 class Progress:
@@ -24,6 +25,40 @@ class Progress:
             run.progress(self.done, self.total)
 
 
+class _Step:
+    """One step: loss, gradients, update, and the terms added up for the epoch's report."""
+
+    def __init__(
+        self,
+        optimizer: StackedAdam,
+        loss: Callable[..., Mapping[str, torch.Tensor]],
+    ) -> None:
+        self.optimizer, self.loss = optimizer, loss
+        self.factors: list[torch.Tensor] = []
+        self.names: tuple[str, ...] = ()
+        self.sums: torch.Tensor | None = None
+
+    def begin(self, factors: Sequence[torch.Tensor]) -> None:
+        """A new epoch: its loss weights go where the last ones were, the sums back to zero."""
+        if self.sums is None:
+            self.factors = [factor.clone() for factor in factors]
+            return
+        self.sums.zero_()
+        for kept, factor in zip(self.factors, factors, strict=True):
+            kept.copy_(factor)
+
+    def __call__(self, *inputs: torch.Tensor) -> None:
+        terms = self.loss(self.factors, *inputs)
+        # The sum, never the mean: each run's gradient is then its own.
+        terms["loss"].sum().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        values = torch.stack([term.detach() for term in terms.values()])
+        if self.sums is None:
+            self.names, self.sums = tuple(terms), values
+        else:
+            self.sums.add_(values)
+
+
 def train(
     runs: Sequence[Run],
     optimizer: StackedAdam,
@@ -37,6 +72,8 @@ def train(
 ) -> None:
     """Train all runs together; nothing waits for the device but once in an epoch.
 
+    On a GPU the steps after the first epoch are captured graphs (see :class:`.Repeat`), and an
+    epoch's means are read only when the next epoch is under way, so that the device never idles.
     A run whose loss is no longer finite is given up with ``run.fail``; its neighbours go on.
 
     Args:
@@ -50,26 +87,30 @@ def train(
             ``loss`` is minimised.  All are logged as means over the epoch's steps.
         after_epoch: called when an epoch is done.
     """
+    step = _Step(optimizer, loss)
+    repeat: Repeat | None = None
+    pending: tuple[int, torch.Tensor] | None = None
     for epoch in range(epochs):
-        factors = weights(epoch)
-        names: Sequence[str] = ()
-        sums: torch.Tensor | None = None
-        for inputs in zip(*(block.unbind(0) for block in draw(steps)), strict=True):
-            terms = loss(factors, *inputs)
-            # The sum, never the mean: each run's gradient is then its own.
-            terms["loss"].sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            values = torch.stack([term.detach() for term in terms.values()])
-            names = tuple(terms)
-            sums = values if sums is None else sums.add_(values)
-        if sums is not None:
-            report(runs, epoch + 1, names, sums / steps)
+        blocks = draw(steps)
+        repeat = repeat or Repeat(step, blocks[0].device)
+        step.begin(weights(epoch))
+        repeat(blocks)
+        assert step.sums is not None
+        means = step.sums / steps
+        if pending is not None:
+            report(runs, step.names, *pending)
+        pending = epoch + 1, means
+        if not means.is_cuda:
+            report(runs, step.names, *pending)
+            pending = None
         after_epoch()
         if all(run.failure for run in runs):
             return
+    if pending is not None:
+        report(runs, step.names, *pending)
 
 
-def report(runs: Sequence[Run], epoch: int, names: Sequence[str], means: torch.Tensor) -> None:
+def report(runs: Sequence[Run], names: Sequence[str], epoch: int, means: torch.Tensor) -> None:
     """Log the ``means`` [terms, R] of an epoch and give up runs that diverged."""
     columns = means.double().t().tolist()
     for run, values in zip(runs, columns, strict=True):

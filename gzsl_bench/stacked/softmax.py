@@ -2,7 +2,8 @@
 
 Its training set is tiny and its steps are many (77,000 for ACMR on CUB), so what counts is the cost
 of a step beside its arithmetic.  The gradient is written out by hand, the bias is a column of ones,
-an epoch's rows are shuffled once, and a step is ten kernels on buffers that exist already.
+an epoch's rows are shuffled once, and a step is ten kernels on buffers that exist already; a GPU
+replays them as captured graphs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from gzsl_bench.stacked.draws import Generators
 from gzsl_bench.stacked.layers import padded
 from gzsl_bench.stacked.runs import HasStreams
+from gzsl_bench.stacked.steps import Repeat
 
 
 class SoftmaxClassifier:
@@ -57,7 +59,6 @@ class SoftmaxClassifier:
         device, dtype = inputs.device, inputs.dtype
         self.batch = min(batch, rows)
         self.steps = rows // self.batch
-        self._betas, self._eps = betas, eps
         self._width, self._classes = width, classes
         self._shuffles = Generators(runs, f"{purpose}/shuffle")
         self._labels = labels.to(device)
@@ -81,6 +82,8 @@ class SoftmaxClassifier:
                 batch=self.batch,
                 width=width + 1,
                 rates=rates[a:b],
+                betas=betas,
+                eps=eps,
             )
             for a, b in spans
         ]
@@ -92,7 +95,6 @@ class SoftmaxClassifier:
             device=device,
             dtype=dtype,
         )
-        self._done = 0
 
     def _weights(self) -> torch.Tensor:
         """[R, C, L + 1] view: weights, the bias in the last column."""
@@ -133,8 +135,7 @@ class SoftmaxClassifier:
         for stack, (first, last) in zip(self._stacks, self._spans, strict=True):
             for r in range(first, last):
                 torch.index_select(self._rows[r], 0, order[r], out=self._shuffled[r - first])
-            stack.epoch(self._shuffled, self._labels[order[first:last]], self._betas, self._eps)
-        self._done += 1
+            stack.epoch(self._shuffled, self._labels[order[first:last]])
 
     def finite(self) -> list[bool]:
         """Whether each run's parameters are all finite; waits for the device."""
@@ -153,7 +154,12 @@ class SoftmaxClassifier:
 
 
 class _Stack:
-    """The steps of a few runs at once, with their buffers."""
+    """The steps of a few runs at once, with their buffers.
+
+    A lone run on a CPU takes the shortest way: plain matrices, and Adam's step size as a number.
+    Otherwise all runs go through batched products, and what changes from step to step (the bias
+    corrections) lies on the device, so that a GPU can replay captured steps.
+    """
 
     def __init__(
         self,
@@ -167,66 +173,100 @@ class _Stack:
         batch: int,
         width: int,
         rates: Sequence[float],
+        betas: tuple[float, float],
+        eps: float,
     ) -> None:
         self.flat, self.grad, self.first, self.second = flat, grad, first, second
         self.denominator = denominator
         self.classes, self.batch, self.width = classes, batch, width
+        self.beta1, self.beta2 = betas
+        self.eps = eps
         size, count = classes * width, flat.shape[0]
         self.weights = flat[:, :size].view(-1, classes, width)
         self.gradients = grad[:, :size].view(-1, classes, width)
         self.probabilities = flat.new_empty(count, batch, classes)
+        self.flat_probabilities = self.probabilities.view(-1)
         self.minus_ones = flat.new_full((count * batch,), -1.0)
         self.offsets = torch.arange(count * batch, device=flat.device).view(count, 1, batch)
         self.offsets = self.offsets * classes
         self.rates = list(rates)
-        self.same_rate = len(set(rates)) == 1
-        self.rate_column = flat.new_tensor(list(rates)).unsqueeze(1)
-        self.step = 0
+        self.done = 0
+        self.repeat = Repeat(self._batched, flat.device)
 
-    def epoch(
-        self, rows: torch.Tensor, labels: torch.Tensor, betas: tuple[float, float], eps: float
-    ) -> None:
+    def epoch(self, rows: torch.Tensor, labels: torch.Tensor) -> None:
         """Train on ``rows`` [R, steps * B, L + 1] with ``labels`` [R, steps * B], in this order."""
         count, total, width = rows.shape
         steps = total // self.batch
-        beta1, beta2 = betas
         # Where the true class of each row of a step stands in the flattened probabilities.
         targets = labels.view(count, steps, self.batch) + self.offsets
-        targets_of = targets.transpose(0, 1).reshape(steps, count * self.batch).unbind(0)
-        batches = rows.view(count, steps, self.batch, width).unbind(1)
-        probabilities, flat_probabilities = self.probabilities, self.probabilities.view(-1)
-        flat, grad, first, second = self.flat, self.grad, self.first, self.second
-        denominator, minus_ones, scale = self.denominator, self.minus_ones, 1.0 / self.batch
-        alone = count == 1
-        if alone:
-            logits, weights, gradients = probabilities[0], self.weights[0].t(), self.gradients[0]
-            errors = probabilities[0].t()
-            batches = rows[0].view(steps, self.batch, width).unbind(0)
+        targets = targets.transpose(0, 1).reshape(steps, count * self.batch)
+        batches = rows.view(count, steps, self.batch, width).transpose(0, 1)
+        sizes, guards = self._corrections(steps)
+        if count == 1 and not rows.is_cuda:
+            self._alone(batches[:, 0], targets, sizes, guards)
         else:
-            logits, weights, gradients = probabilities, self.weights.mT, self.gradients
-            errors = probabilities.mT
-        for batch, target in zip(batches, targets_of, strict=True):
-            self.step += 1
+            rates = self.flat.new_tensor(self.rates).view(1, count, 1)
+            self.repeat(
+                [
+                    batches,
+                    targets,
+                    self.flat.new_tensor(sizes).view(steps, 1, 1) * rates,
+                    self.flat.new_tensor(guards),
+                ]
+            )
+
+    def _corrections(self, steps: int) -> tuple[list[float], list[float]]:
+        """Step size over the learning rate, and epsilon, of the next ``steps`` steps.
+
+        Both bias corrections are moved there: the step is -rate * size * m / (sqrt(v) + guard).
+        """
+        numbers = range(self.done + 1, self.done + steps + 1)
+        self.done += steps
+        roots = [math.sqrt(1 - self.beta2**t) for t in numbers]
+        sizes = [root / (1 - self.beta1**t) for t, root in zip(numbers, roots, strict=True)]
+        return sizes, [self.eps * root for root in roots]
+
+    def _moments(self) -> None:
+        """Both moments from the gradient, and the root of the second."""
+        grad, second = self.grad, self.second
+        self.first.lerp_(grad, 1 - self.beta1)
+        second.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
+        torch.sqrt(second, out=self.denominator)
+
+    def _alone(
+        self,
+        batches: torch.Tensor,
+        targets: torch.Tensor,
+        sizes: Sequence[float],
+        guards: Sequence[float],
+    ) -> None:
+        logits, weights, gradients = self.probabilities[0], self.weights[0].t(), self.gradients[0]
+        errors, scale, rate = logits.t(), 1.0 / self.batch, self.rates[0]
+        flat, first, denominator = self.flat, self.first, self.denominator
+        for batch, target, size, guard in zip(
+            batches.unbind(0), targets.unbind(0), sizes, guards, strict=True
+        ):
             # Softmax minus one-hot, times the rows, over B: the gradient of the mean NLL.
-            if alone:
-                torch.mm(batch, weights, out=logits)
-            else:
-                torch.bmm(batch, weights, out=logits)
+            torch.mm(batch, weights, out=logits)
             torch.softmax(logits, -1, out=logits)
-            flat_probabilities.index_add_(0, target, minus_ones)
-            if alone:
-                torch.addmm(gradients, errors, batch, beta=0, alpha=scale, out=gradients)
-            else:
-                torch.baddbmm(gradients, errors, batch, beta=0, alpha=scale, out=gradients)
-            # Adam; both bias corrections are moved into the step size and epsilon.
-            root = math.sqrt(1 - beta2**self.step)
-            size = root / (1 - beta1**self.step)
-            first.lerp_(grad, 1 - beta1)
-            second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            torch.sqrt(second, out=denominator)
-            denominator.add_(eps * root)
-            if self.same_rate:
-                flat.addcdiv_(first, denominator, value=-size * self.rates[0])
-            else:
-                torch.div(first, denominator, out=denominator)
-                flat.addcmul_(denominator, self.rate_column, value=-size)
+            self.flat_probabilities.index_add_(0, target, self.minus_ones)
+            torch.addmm(gradients, errors, batch, beta=0, alpha=scale, out=gradients)
+            self._moments()
+            denominator.add_(guard)
+            flat.addcdiv_(first, denominator, value=-size * rate)
+
+    def _batched(
+        self, batch: torch.Tensor, target: torch.Tensor, size: torch.Tensor, guard: torch.Tensor
+    ) -> None:
+        """One step of all runs: batch [R, B, L + 1], target [R * B], size [R, 1], guard []."""
+        probabilities, gradients = self.probabilities, self.gradients
+        torch.bmm(batch, self.weights.mT, out=probabilities)
+        torch.softmax(probabilities, -1, out=probabilities)
+        self.flat_probabilities.index_add_(0, target, self.minus_ones)
+        torch.baddbmm(
+            gradients, probabilities.mT, batch, beta=0, alpha=1.0 / self.batch, out=gradients
+        )
+        self._moments()
+        denominator = self.denominator.add_(guard)
+        torch.div(self.first, denominator, out=denominator)
+        self.flat.addcmul_(denominator, size, value=-1.0)

@@ -93,6 +93,13 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
         except ValidationError as error:
             raise _explain(loaded.file, error, ("methods", index, "config"), config) from None
         _check_preprocessing(loaded.file, ("methods", index), method)
+        precision = method.precision or loaded.suite.precision
+        if precision not in spec.precisions:
+            raise loaded.file.error(
+                ("methods", index, "precision") if method.precision else ("methods", index),
+                f"method {spec.name!r} cannot train in {precision}; give this entry a `precision`"
+                f" of its own: {', '.join(spec.precisions)}",
+            )
     if "val" in loaded.suite.selection:
         index = loaded.suite.selection.index("val")
         raise loaded.file.error(

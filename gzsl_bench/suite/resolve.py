@@ -245,7 +245,7 @@ def _cells(
                 "config": config,
             },
             seed=seed,
-            precision=loaded.suite.precision,
+            precision=method.precision or loaded.suite.precision,
         )
         cells.append(
             Cell(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 Selection = Literal["last", "val", "best_test"]
-Precision = Literal["float32"]
+Precision = Literal["float32", "tf32", "bf16"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 
 
@@ -74,6 +74,9 @@ class MethodEntry(_Strict):
     preprocessing: str | None = Field(
         None, description="overrides the preprocessing the method declares"
     )
+    precision: Precision | None = Field(
+        None, description="overrides the suite's arithmetic for this method"
+    )
     seeds: Seeds | None = Field(None, description="overrides the suite's seeds for this method")
     datasets: list[str] | None = Field(
         None, min_length=1, description="labels of the data sets it runs on; all by default"
@@ -103,7 +106,10 @@ class Suite(_Strict):
         min_length=1,
         description="rules that choose the checkpoint; the first one is the headline",
     )
-    precision: Precision = Field("float32", description="arithmetic of training")
+    precision: Precision = Field(
+        "float32",
+        description="arithmetic of training: float32, tf32 (CUDA only) or bf16 products",
+    )
 
     @field_validator("selection")
     @classmethod

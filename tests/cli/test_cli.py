@@ -182,6 +182,16 @@ def test_bad_input_is_one_sentence_and_exit_code_2(call, suite, tmp_path, monkey
     assert not (tmp_path / "gzsl-results").exists()
 
 
+def test_tf32_without_a_gpu_is_refused(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "fast.yaml"
+    path.write_text("name: a\ndatasets: [digits]\nmethods: [acmr]\nprecision: tf32\n")
+    code, out, err = call("run", path, "--device", "cpu")
+    assert (code, out) == (2, "")
+    assert "tf32, which needs a CUDA device" in err
+    assert not (tmp_path / "gzsl-results").exists()
+
+
 def test_missing_data_of_all_data_sets_are_listed(call, tmp_path):
     (tmp_path / "data").mkdir()
     path = tmp_path / "s.yaml"

@@ -474,7 +474,7 @@ def test_a_method_sees_training_rows_and_embeddings_alone(
     np.testing.assert_array_equal(task.attributes.numpy(), tiny.attributes.astype(np.float32))
     assert (task.seen.tolist(), task.unseen.tolist()) == ([0, 2, 3, 5, 6], [1, 4])
     public = {name for name in vars(run) if not name.startswith("_")}
-    assert public == {"seed", "device", "config", "failure"}
+    assert public == {"seed", "device", "config", "failure", "precision"}
     tests = tiny.features[np.concatenate([tiny.test_seen, tiny.test_unseen])]
     assert len(seen) == 2  # one call for both parts
     for given in [seen[1]] + ([task.unlabelled] if setting == "transductive" else []):

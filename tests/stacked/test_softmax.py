@@ -114,6 +114,8 @@ def test_the_batched_step_of_a_gpu_equals_the_single_one(rates):
             batch=BATCH,
             width=WIDTH + 1,
             rates=rates,
+            betas=(0.3, 0.999),
+            eps=1e-8,
         )
     ]
     batched._spans = [(0, 3)]

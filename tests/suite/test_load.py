@@ -350,3 +350,16 @@ def test_the_schema_is_for_editors():
     assert set(schema["required"]) == {"name", "datasets", "methods"}
     assert set(schema["properties"]) == set(Suite.model_fields)
     assert re.match("https://json-schema.org", schema["$schema"])
+
+
+def test_a_precision_the_method_does_not_offer(complaint, tmp_path, make_registry):
+    text = GOOD + "precision: bf16\n"
+    assert complaint(text) == (
+        "3: method 'acmr' cannot train in bf16; give this entry a `precision` of its own: float32"
+    )
+    own = GOOD.replace("[acmr]", "\n  - use: acmr\n    precision: tf32")
+    assert complaint(own).startswith("5: method 'acmr' cannot train in tf32;")
+    assert "'fp16'" in complaint(GOOD + "precision: fp16\n")
+    path = tmp_path / "fine.yaml"
+    path.write_text(text.replace("[acmr]", "[{use: acmr, precision: float32}]"), encoding="utf-8")
+    check_names(load_suite(path), make_registry(*SPECS), [])

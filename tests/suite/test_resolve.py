@@ -313,3 +313,14 @@ def test_cells_of_one_row_share_a_group(registry, resolve_text):
     assert len({cell.group for cell in suite.cells}) == 1
     other = resolve_text(OTHER["configuration"], registry)
     assert other.cells[0].group != suite.cells[0].group
+
+
+def test_precision_is_part_of_the_key_and_an_entry_may_have_its_own(make_registry, resolve_text):
+    both = replace(PLAIN, precisions=("float32", "bf16"))
+    registry = make_registry(both)
+    plain = resolve_text(TEXT, registry)
+    low = resolve_text(TEXT + "precision: bf16\n", registry)
+    assert {c.identity["precision"] for c in low.cells} == {"bf16"}
+    assert not keys(plain) & keys(low)
+    own = TEXT.replace("  - use: plain", "  - use: plain\n    precision: bf16")
+    assert keys(resolve_text(own, registry)) == keys(low)

@@ -24,5 +24,6 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         ),
         fidelity="official-code",
         preprocessing="minmax",
+        precisions=("float32", "tf32", "bf16"),
         summary="Two aligned VAEs with a gate on the latent statistics and guided attention.",
     )

@@ -22,6 +22,7 @@ from gzsl_bench.stacked import (
     normals,
     per_run,
     permutations,
+    precision_of,
     subsets,
     train,
     train_on_latents,
@@ -62,6 +63,7 @@ class ACMR(BatchedMethod):
             attributes=task.attributes.shape[1],
             classes=task.num_classes,
             device=task.device,
+            precision=precision_of(runs),
         )
         steps = math.ceil(task.labels.numel() / config.batch)
         latents = task.seen.numel() * config.seen_samples

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -20,28 +22,11 @@ class Gate:
     same gate multiplies the mean and the log-variance.
     """
 
-    def __init__(
-        self,
-        runs: Sequence[HasStreams],
-        name: str,
-        config: ACMRConfig,
-        device: torch.device | str,
-        dtype: torch.dtype,
-    ) -> None:
-        latent, hidden, gain = config.latent, config.iem_hidden, config.init_gain
-        self.hidden = Linear(
-            runs,
-            f"{name}/hidden",
-            2 * latent,
-            hidden,
-            gain=gain,
-            relu=True,
-            device=device,
-            dtype=dtype,
-        )
-        self.output = Linear(
-            runs, f"{name}/output", hidden, latent, gain=gain, device=device, dtype=dtype
-        )
+    def __init__(self, made: Callable[..., Linear], name: str, config: ACMRConfig) -> None:
+        """``made`` makes a layer from its name, input and output widths."""
+        latent, hidden = config.latent, config.iem_hidden
+        self.hidden = made(f"{name}/hidden", 2 * latent, hidden, relu=True)
+        self.output = made(f"{name}/output", hidden, latent)
 
     @property
     def layers(self) -> list[Linear]:
@@ -115,33 +100,19 @@ class ACMRModel:
         classes: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
     ) -> None:
-        gain, latent = config.init_gain, config.latent
+        latent = config.latent
+        how: dict[str, Any] = {
+            "gain": config.init_gain, "device": device, "dtype": dtype, "precision": precision
+        }  # fmt: skip
+        layer: Callable[..., Linear] = partial(Linear, runs, **how)
 
         def modality(name: str, width: int, encoder: int, decoder: int) -> Modality:
-            gate = f"{name}/iem"
             return Modality(
-                Encoder(
-                    runs,
-                    f"{name}/encoder",
-                    width,
-                    encoder,
-                    latent,
-                    gain=gain,
-                    device=device,
-                    dtype=dtype,
-                ),
-                Decoder(
-                    runs,
-                    f"{name}/decoder",
-                    latent,
-                    decoder,
-                    width,
-                    gain=gain,
-                    device=device,
-                    dtype=dtype,
-                ),
-                Gate(runs, gate, config, device, dtype) if config.iem else None,
+                Encoder(runs, f"{name}/encoder", width, encoder, latent, **how),
+                Decoder(runs, f"{name}/decoder", latent, decoder, width, **how),
+                Gate(layer, f"{name}/iem", config) if config.iem else None,
             )
 
         self.attention = config.attention
@@ -156,7 +127,7 @@ class ACMRModel:
         )
         # One head per modality over *all* classes: unseen ones are trained only as negatives.
         self.heads = [
-            Linear(runs, f"{name}/head", latent, classes, gain=gain, device=device, dtype=dtype)
+            layer(f"{name}/head", latent, classes)
             for name in (("visual", "attribute") if config.vsa else ())
         ]
 

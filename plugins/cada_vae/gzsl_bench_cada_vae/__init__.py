@@ -21,5 +21,6 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         ),
         fidelity="official-code",
         preprocessing="minmax",
+        precisions=("float32", "tf32", "bf16"),
         summary="Two VAEs tied by cross-reconstruction and by the distance of their posteriors.",
     )

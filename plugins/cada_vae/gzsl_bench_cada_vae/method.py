@@ -22,6 +22,7 @@ from gzsl_bench.stacked import (
     latent_training_set,
     normals,
     per_run,
+    precision_of,
     subsets,
     train,
     train_on_latents,
@@ -56,6 +57,7 @@ class CADAVAE(BatchedMethod):
             features=task.features.shape[1],
             attributes=task.attributes.shape[1],
             device=task.device,
+            precision=precision_of(runs),
         )
         steps = math.ceil(task.labels.numel() / config.batch)
         latents = task.seen.numel() * config.seen_samples

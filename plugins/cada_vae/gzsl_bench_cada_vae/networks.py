@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -31,27 +32,23 @@ class CADAVAEModel:
         attributes: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
     ) -> None:
-        gain, latent = config.init_gain, config.latent
+        latent = config.latent
+        how: dict[str, Any] = {
+            "gain": config.init_gain, "device": device, "dtype": dtype, "precision": precision
+        }  # fmt: skip
 
         def encoder(name: str, inputs: int, hidden: int) -> Encoder:
-            return Encoder(
-                runs, name, inputs, hidden, latent, gain=gain, device=device, dtype=dtype
-            )
+            return Encoder(runs, f"{name}/encoder", inputs, hidden, latent, **how)
 
         def decoder(name: str, hidden: int, outputs: int) -> Decoder:
-            return Decoder(
-                runs, name, latent, hidden, outputs, gain=gain, device=device, dtype=dtype
-            )
+            return Decoder(runs, f"{name}/decoder", latent, hidden, outputs, **how)
 
-        self.visual_encoder = encoder("visual/encoder", features, config.visual_encoder_hidden)
-        self.visual_decoder = decoder("visual/decoder", config.visual_decoder_hidden, features)
-        self.attribute_encoder = encoder(
-            "attribute/encoder", attributes, config.attribute_encoder_hidden
-        )
-        self.attribute_decoder = decoder(
-            "attribute/decoder", config.attribute_decoder_hidden, attributes
-        )
+        self.visual_encoder = encoder("visual", features, config.visual_encoder_hidden)
+        self.visual_decoder = decoder("visual", config.visual_decoder_hidden, features)
+        self.attribute_encoder = encoder("attribute", attributes, config.attribute_encoder_hidden)
+        self.attribute_decoder = decoder("attribute", config.attribute_decoder_hidden, attributes)
 
     @property
     def layers(self) -> list[Linear]:

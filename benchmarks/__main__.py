@@ -1,0 +1,173 @@
+"""``python -m benchmarks``: measure, print, and save ``benchmark.json`` and ``benchmark.png``."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from tabulate import tabulate
+
+from benchmarks import measure, plot, processes
+from benchmarks.measure import SHAPES, Bench
+from benchmarks.plugin_runs import random_task
+from gzsl_bench.engine.environment import hardware, versions
+
+PARTS = ("step", "classifier", "precision", "processes", "growth")
+
+
+@click.command()
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--threads", default=1, show_default=True, help="CPU threads.")
+@click.option("--dataset", default="CUB", type=click.Choice(list(SHAPES)), show_default=True)
+@click.option("--features", default=0, help="Feature dimensions [default: 2048].")
+@click.option("--rounds", default=5, show_default=True, help="Repetitions; medians are shown.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="[default: all]")
+@click.option("--out", default="benchmark-results", type=click.Path(path_type=Path))
+def main(
+    device: str,
+    threads: int,
+    dataset: str,
+    features: int,
+    rounds: int,
+    parts: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Time a training step of ACMR and CADA-VAE beside the roofline and a plain loop."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(threads)
+    width, *rest = SHAPES[dataset]
+    bench = Bench(dataset, random_task(features or width, *rest, device), rounds)
+    gpu = bench.device.type == "cuda"
+    stacks = (1, 2, 5, 10, 20)
+    result: dict[str, Any] = {
+        "versions": versions(),
+        "hardware": hardware(bench.device, threads),
+        "host": platform.platform(),
+        "dataset": dataset,
+        "shape": bench.shape(),
+        "rounds": rounds,
+    }
+    todo: dict[str, Callable[[], Any]] = {
+        "step": lambda: [measure.vae_step(bench, m, stacks) for m in ("acmr", "cada_vae")],
+        "classifier": lambda: [
+            measure.classifier_step(bench, m, (1, 10) if gpu else (1,))
+            for m in ("acmr", "cada_vae")
+        ],
+        "precision": lambda: measure.precisions(
+            bench,
+            "acmr",
+            ("float32", "tf32", "bf16") if gpu else ("float32", "bf16"),
+            10 if gpu else 1,
+        ),
+        "processes": lambda: None if gpu else processes.side_by_side(bench, "acmr", 2),
+        "growth": lambda: measure.growth(bench, 10 if gpu else 1),
+    }
+    for name in parts or PARTS:
+        click.echo(f"measuring: {name}", err=True)
+        result[name] = todo[name]()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "benchmark.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    click.echo(summary(result))
+    if "step" in result:
+        plot.draw(result, out / "benchmark.png")
+    click.echo(f"saved in {out}", err=True)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The measurements as tables."""
+    blocks = []
+    for step in result.get("step", ()):
+        rate = step["rates"]
+        blocks.append(
+            f"VAE step, {step['method']} in the shape of {step['dataset']}: plain loop"
+            f" {1e3 * step['plain']:.2f} ms, roofline {1e3 * step['roofline_per_run']:.2f} ms a run"
+            f" ({rate['flops'] / 1e9:.0f} GFLOP/s, {rate['bytes'] / 1e9:.1f} GB/s)\n"
+            + _table(
+                ["runs", "ms a step", "ms a run", "of roofline", "plain / stacked"],
+                [
+                    [
+                        s["runs"],
+                        f"{1e3 * s['step']:.2f}",
+                        f"{1e3 * s['per_run']:.3f}",
+                        f"{100 * s['fraction_of_roofline']:.0f} %",
+                        f"{s['times_faster_than_plain']:.2f}",
+                    ]
+                    for s in step["stacks"]
+                ],
+            )
+        )
+    for step in result.get("classifier", ()):
+        blocks.append(
+            f"Classifier step, {step['method']}: plain loop {1e6 * step['plain']:.0f} µs\n"
+            + _table(
+                ["runs", "µs a step", "µs a run", "plain / stacked"],
+                [
+                    [
+                        s["runs"],
+                        f"{1e6 * s['step']:.1f}",
+                        f"{1e6 * s['per_run']:.1f}",
+                        f"{s['times_faster_than_plain']:.1f}",
+                    ]
+                    for s in step["stacks"]
+                ],
+            )
+        )
+    if precision := result.get("precision"):
+        blocks.append(
+            f"VAE step of {precision['method']} by precision, {precision['runs']} runs\n"
+            + _table(
+                ["precision", "ms a step", "times faster"],
+                [
+                    [s["precision"], f"{1e3 * s['step']:.2f}", f"{s['times_faster']:.2f}"]
+                    for s in precision["steps"]
+                ],
+            )
+        )
+    if side := result.get("processes"):
+        count = side["processes"]
+        blocks.append(
+            f"{count} processes of one thread: {1e3 * side['step_together']:.2f} ms a step each"
+            f" ({1e3 * side['step_alone']:.2f} alone), {100 * side['kept']:.0f} % of what the"
+            f" roofline's kernels keep; throughput {side['throughput_over_plain']:.2f} times that"
+            f" of the plain loop with {count} threads ({1e3 * side['plain_all_threads']:.2f} ms a"
+            f" step); one process of {count} threads:"
+            f" {1e3 * side['one_process_all_threads']:.2f} ms"
+        )
+    if growth := result.get("growth"):
+        blocks.append(
+            f"Growth, ACMR, {growth['runs']} runs\n"
+            + _table(
+                ["rows", "ms an epoch", "ms a step"],
+                [
+                    [r["rows"], f"{1e3 * r['epoch']:.0f}", f"{1e3 * r['step']:.2f}"]
+                    for r in growth["rows"]
+                ],
+            )
+            + "\n"
+            + _table(
+                ["classes", "ms a VAE step", "µs a classifier step"],
+                [
+                    [
+                        c["classes"],
+                        f"{1e3 * c['vae_step']:.2f}",
+                        f"{1e6 * c['classifier_step']:.1f}",
+                    ]
+                    for c in growth["classes"]
+                ],
+            )
+        )
+    return "\n\n".join(blocks)
+
+
+def _table(headings: list[str], rows: list[list[Any]]) -> str:
+    return tabulate(rows, headings, tablefmt="github", disable_numparse=True)
+
+
+if __name__ == "__main__":
+    main()

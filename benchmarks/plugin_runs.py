@@ -1,0 +1,138 @@
+"""Timed trainings with the plugins themselves: what an epoch takes, read off their own reports."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from gzsl_bench_acmr.method import ACMR
+from gzsl_bench_cada_vae.method import CADAVAE
+
+from gzsl_bench import Config, DatasetInfo, Run, Task
+from gzsl_bench.hooks.method import BatchedMethod
+from gzsl_bench.hooks.run import ScoreFunction
+
+METHODS: dict[str, type[BatchedMethod]] = {"acmr": ACMR, "cada_vae": CADAVAE}
+
+
+class Clock:
+    """A run's sink that notes when each report comes; it scores nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.times: list[float] = []
+        self.losses: list[float] = []
+        self.scorer: ScoreFunction | None = None
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Keep the losses of the VAE epochs."""
+        if "loss" in values:
+            self.losses.append(values["loss"])
+
+    def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
+        """Keep the last scorer."""
+        self.scorer = scorer
+
+    def progress(self, done: int, total: int) -> None:
+        """An epoch has ended; wait for the device, which makes epochs a little longer."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.times.append(time.perf_counter())
+
+
+@dataclass
+class Timed:
+    """Seconds of each epoch of a stack of runs, and what it learnt.
+
+    Attributes:
+        vae: seconds of every VAE epoch, the first (which warms up) included.
+        classifier: seconds of every classifier epoch.
+        losses: for every run, the mean loss of every VAE epoch.
+        scorers: for every run, its last scorer.
+    """
+
+    vae: list[float]
+    classifier: list[float]
+    losses: list[list[float]] = field(default_factory=list)
+    scorers: list[ScoreFunction | None] = field(default_factory=list)
+
+
+def configure(method: str, dataset: str, **changes: Any) -> Config:
+    """The released configuration of ``method`` on ``dataset``, with ``changes``."""
+    factory = METHODS[method]
+    defaults = dict(factory.defaults(DatasetInfo(dataset, "res101", "att")))
+    return factory.Config.model_validate({**defaults, **changes})
+
+
+def train_timed(
+    method: str,
+    task: Task,
+    config: Config,
+    seeds: Sequence[int],
+    *,
+    precision: str = "float32",
+) -> Timed:
+    """Train ``seeds`` as one stack (on a CPU: one after the other) and time the epochs."""
+    full: Any = config
+    sinks = [Clock(task.device) for _ in seeds]
+    runs = [
+        Run(seed, task.device, config, sink, precision=precision)
+        for seed, sink in zip(seeds, sinks, strict=True)
+    ]
+    begun = time.perf_counter()
+    METHODS[method](config).fit_batch(task, runs)
+    # On a CPU the runs come one after the other, each with reports of its own.
+    alone = task.device.type == "cpu"
+    vae = [0.0] * full.epochs
+    classifier = [0.0] * full.classifier_epochs
+    for sink in sinks if alone else sinks[:1]:
+        stamps = [begun, *sink.times]
+        spans = [b - a for a, b in itertools.pairwise(stamps)]
+        begun = sink.times[-1]
+        for index, span in enumerate(spans[: full.epochs]):
+            vae[index] += span
+        for index, span in enumerate(spans[full.epochs :]):
+            classifier[index] += span
+    return Timed(vae, classifier, [s.losses for s in sinks], [s.scorer for s in sinks])
+
+
+@cache
+def random_task(
+    features: int, attributes: int, seen: int, unseen: int, rows: int, device: str
+) -> Task:
+    """A task of the given shape: uniform features, unit-norm embeddings, even classes."""
+    source = torch.Generator().manual_seed(0)
+    classes = seen + unseen
+    embeddings = torch.rand(classes, attributes, generator=source)
+    embeddings /= embeddings.norm(dim=1, keepdim=True)
+    return Task(
+        features=torch.rand(rows, features, generator=source).to(device),
+        labels=(torch.arange(rows) % seen).to(device),
+        attributes=embeddings.to(device),
+        seen=torch.arange(seen, device=device),
+        unseen=torch.arange(seen, classes, device=device),
+    )
+
+
+def only(task: Task, rows: int) -> Task:
+    """The first ``rows`` training rows of ``task``."""
+    return Task(task.features[:rows], task.labels[:rows], task.attributes, task.seen, task.unseen)
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value; of an even number, the upper one."""
+    return sorted(values)[len(values) // 2]
+
+
+def alternate(measures: Sequence[Callable[[], float]], rounds: int) -> list[list[float]]:
+    """Every measure once a round, ``rounds`` times: what disturbs the machine disturbs them all."""
+    found: list[list[float]] = [[] for _ in measures]
+    for _ in range(rounds):
+        for values, measure in zip(found, measures, strict=True):
+            values.append(measure())
+    return found
