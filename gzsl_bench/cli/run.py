@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,13 @@ MOST_JOBS = 8
     metavar="URI|none",
     help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
 )
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="Afterwards train one seed per data set and method twice more, once with scorers that are"
+    " shown noise: a method that learns from what it is shown gives other scores and fails"
+    " (docs/audit.md).",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option(
     "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
@@ -74,6 +82,7 @@ def run_command(
     only: tuple[str, ...],
     jobs: int | None,
     tracking_uri: str | None,
+    audit: bool,
     dry_run: bool,
     inline: bool,
     debug: bool,
@@ -81,8 +90,8 @@ def run_command(
     """Run SUITE and print its table.
 
     What has a complete record is left alone, failed cells are tried again, so an interrupted suite
-    goes on where it was.  Exit code: 0 all cells done, 1 some failed, 2 bad input or missing data,
-    130 interrupted.
+    goes on where it was.  Exit code: 0 all cells done, 1 some failed (or an audit did), 2 bad input
+    or missing data, 130 interrupted.
     """
     from gzsl_bench.cli.validate import checked_suite, report_broken
     from gzsl_bench.engine import environment
@@ -139,8 +148,14 @@ def run_command(
             settings,
             uri,
             None if inline else jobs,
+            audit,
         )
         _conclude(resolved, store, outcome)
+        if audit and not outcome.interrupted:
+            from gzsl_bench.cli.audit import conclude
+
+            passed = conclude(resolved.cells, store)
+            return outcome.exit_code if passed else 1
         return outcome.exit_code
 
 
@@ -153,8 +168,10 @@ def _train(
     settings: WorkerSettings,
     uri: str | None,
     jobs: int | None,
+    audit: bool,
 ) -> Outcome:
-    """Train what is left, showing progress and mirroring each record as it comes."""
+    """Train what is left, showing progress and mirroring each record as it comes; then audit."""
+    from gzsl_bench.cli.audit import audit_cells
     from gzsl_bench.cli.progress import open_view
     from gzsl_bench.engine.events import CellEnded
     from gzsl_bench.engine.executors import Executor
@@ -177,6 +194,10 @@ def _train(
                     mirror.cell(record)
 
         outcome = run_units(store, resolved.cells, units, executor, settings, listen)
+    if audit and not outcome.interrupted:
+        # An executor's processes end with its work: audits begin in fresh ones.
+        finished = audit_cells(store, resolved.cells, executor, settings)
+        outcome = replace(outcome, interrupted=not finished)
     if mirror is not None:
         table = rows(remembered, store)
         status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")

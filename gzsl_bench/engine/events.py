@@ -41,7 +41,15 @@ class UnitEnded:
     interrupted: bool = False
 
 
-Event: TypeAlias = "UnitStarted | Progress | CellEnded | UnitEnded"
+@dataclass(frozen=True)
+class AuditEnded:
+    """The outcome of a cell's audit was written."""
+
+    unit: str
+    key: str
+
+
+Event: TypeAlias = "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded"
 Listener: TypeAlias = "Callable[[Event], None]"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from gzsl_bench.data.folds import Split, real_split, validation_folds
 from gzsl_bench.data.tasks import prepare_rows
 from gzsl_bench.engine import environment, stacks
+from gzsl_bench.engine.auditing import AuditUnit, audit_unit
 from gzsl_bench.engine.events import (
     CellEnded,
     Interrupted,
@@ -82,6 +83,9 @@ class Worker:
 
     def run(self, unit: Unit) -> None:
         """Train a unit and commit a record, complete or failed, for each of its cells."""
+        if isinstance(unit, AuditUnit):
+            audit_unit(self, unit)
+            return
         self.tell(UnitStarted(unit.name))
         interrupted = False
         try:

@@ -2,6 +2,7 @@
 
 <out>/cells/<key>/{record.json, predictions.npz, log.txt}    finished and failed cells
 <out>/failed/<key>-<n>/                                      earlier failures of a retried cell
+<out>/audits/<key>.json                                      outcomes of audits
 <out>/units/<name>.json                                      how units were divided to fit
 <out>/suites/<name>.json                                     suites as they were resolved
 <out>/journal.jsonl                                          what happened, append-only
@@ -29,6 +30,11 @@ class Layout:
     def failed(self) -> Path:
         """Failures of cells that were tried again."""
         return self.out / "failed"
+
+    @property
+    def audits(self) -> Path:
+        """Outcomes of audits, one file per audited cell."""
+        return self.out / "audits"
 
     @property
     def scratch(self) -> Path:

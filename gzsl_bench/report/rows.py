@@ -8,6 +8,7 @@ from typing import Any
 
 from gzsl_bench.engine.selection import Unchosen
 from gzsl_bench.engine.validation import Choice, Validation, rules
+from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.suite.cells import Cell
@@ -56,7 +57,8 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
 
     Keys: ``dataset, features, attributes, fingerprint, method, label, selection, seeds``, a summary
     ``{mean, sd, n}`` for every metric (None where it was not recorded), ``keys``, what marks a row:
-    ``preprocessing, setting, precision, fidelity, version``, and what was chosen: ``checkpoints``
+    ``preprocessing, setting, precision, fidelity, version, audit`` (``ok``, ``FAILED`` with the
+    reason, or empty), and what was chosen: ``checkpoints``
     (a number per seed), ``gamma`` (per seed; None where nothing is calibrated), ``selection_gap``
     (H of ``best_test`` minus H of ``val``, paired over seeds; None but at ``best_test``) and
     ``unavailable`` (why the rule gives no numbers, else None).
@@ -71,6 +73,9 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
             gaps = [b.metrics[_H] - v.metrics[_H] for b, v in zip(best, val, strict=True)]
             row = next(r for r in reversed(found) if r["selection"] == "best_test")
             row["selection_gap"] = summarize(gaps)
+    audits = AuditStore(store.layout.out)
+    for row in found:
+        row["audit"] = in_words(audits.verdict(row["keys"]))
     return found
 
 

@@ -55,6 +55,20 @@ def notes(table: Sequence[Row]) -> list[str]:
     methods = dict.fromkeys((r["label"], r["version"], r["fidelity"]) for r in table)
     lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
     lines += _marks(table)
+    lines += _audits(table)
+    return lines
+
+
+def _audits(table: Sequence[Row]) -> list[str]:
+    """What audits found; nothing where there was none."""
+    found = dict.fromkeys((r["dataset"], r["label"], r.get("audit", "")) for r in table)
+    passed = [f"{label} on {name}" for name, label, outcome in found if outcome == "ok"]
+    lines = [f"audited, all equal to their blind twins: {', '.join(passed)}."] if passed else []
+    lines += [
+        f"{label} on {name} FAILED the audit: {outcome.removeprefix('FAILED: ')}."
+        for name, label, outcome in found
+        if outcome.startswith("FAILED")
+    ]
     return lines
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from gzsl_bench.engine.selection import Unchosen
 from gzsl_bench.engine.validation import Choice, Validation, rules
+from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -30,7 +31,7 @@ MIRROR_VERSION = 1
 TAGS = (
     "key", "suite", "dataset", "fingerprint", "features", "attributes", "preprocessing", "setting",
     "method", "label", "seed", "plugin_version", "git_commit", "fidelity", "precision", "task",
-    "status", "version", "cause", "out", "role", "content",
+    "status", "version", "cause", "audit", "out", "role", "content",
 )  # fmt: skip
 PREFIX = "gzsl_bench."
 #: What ``gzsl_bench.role`` says.  Folds are no results: the page that ``ui`` opens has none.
@@ -199,6 +200,7 @@ def _tags(
         "status": content["status"],
         "version": content.get("versions", {}).get("gzsl-bench"),
         "cause": None if record.complete else str(content.get("cause") or "unknown")[:500],
+        "audit": in_words(AuditStore(out).read(record.key)),
         "out": str(out),
         "role": FOLD if cell.fold else CELL,
     }

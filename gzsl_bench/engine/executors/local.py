@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.synchronize import Event as EventFlag
 
+from gzsl_bench.engine.auditing import AuditUnit, bury_audits
 from gzsl_bench.engine.events import CellEnded, Event, Listener, UnitEnded, WorkerSettings
 from gzsl_bench.engine.executors.child import main
 from gzsl_bench.engine.units import Unit
@@ -164,6 +165,11 @@ class LocalExecutor:
         how = (
             f"was killed by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
         )
+        if isinstance(unit, AuditUnit):
+            bury_audits(unit, settings, f"the worker process {how} while it audited", listen)
+            child.unit = None
+            listen(UnitEnded(unit.name))
+            return
         store = RecordStore(settings.out)
         for cell in unit.cells:
             if cell.key in child.ended or store.finished(cell.key):

@@ -1,0 +1,73 @@
+"""``gzsl-bench run --audit``: what is shown while methods are audited, and the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from gzsl_bench.engine.auditing import AuditUnit, Verdict, plan_audits, run_audits, verdicts
+from gzsl_bench.engine.events import AuditEnded, Event, UnitStarted
+from gzsl_bench.records.audits import FAILED, OK, AuditStore
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.events import WorkerSettings
+    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.suite.cells import Cell
+
+
+def audit_cells(
+    store: RecordStore, cells: Sequence[Cell], executor: Executor, settings: WorkerSettings
+) -> bool:
+    """Audit one cell per data set and method, a line for each; False if the user interrupted."""
+    units: dict[str, AuditUnit] = {unit.name: unit for unit in plan_audits(cells, store)}
+    titles = {cell.key: cell.title for cell in cells}
+    audits = AuditStore(store.layout.out)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, UnitStarted) and event.unit in units:
+            for key in units[event.unit].targets:
+                click.echo(f"auditing {titles[key]}", err=True)
+        elif isinstance(event, AuditEnded):
+            found = audits.read(event.key)
+            if found is not None:
+                click.echo(
+                    f"audited {titles[event.key]}: {found['outcome']} ({found['seconds']:.0f} s)",
+                    err=True,
+                )
+
+    return run_audits(store, cells, executor, settings, listen)
+
+
+def conclude(cells: Sequence[Cell], store: RecordStore) -> bool:
+    """Print the table of audits on standard error; whether every method passed."""
+    found = list(verdicts(cells, store))
+    click.echo("\n" + table(found), err=True)
+    if any(verdict.outcome == FAILED for verdict in found):
+        click.echo(
+            f"an audit failed: what it measured is in {store.layout.audits}/KEY.json, what it means"
+            " in docs/audit.md",
+            err=True,
+        )
+    return all(verdict.outcome == OK for verdict in found)
+
+
+def table(found: Sequence[Verdict]) -> str:
+    """One line per data set and method: ``ok``, ``FAILED`` with the reason, or ``not audited``."""
+    from tabulate import tabulate
+
+    lines = [
+        [
+            verdict.cell.dataset,
+            verdict.cell.label,
+            verdict.cell.seed,
+            verdict.outcome.upper() if verdict.outcome == FAILED else verdict.outcome,
+            verdict.reason or "; ".join(verdict.notes),
+        ]
+        for verdict in found
+    ]
+    safe = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    headings = ["Audit on", "Method", "Seed", "Outcome", "Reason"]
+    return tabulate(safe, headings, tablefmt="github", disable_numparse=True)

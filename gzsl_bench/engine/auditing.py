@@ -1,0 +1,278 @@
+"""Audits of a suite: one cell per data set and method configuration, in worker processes.
+
+An audit trains a cell anew, in the company it was trained in, and writes its outcome beside the
+records.  Nothing that is recorded changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gzsl_bench.engine import environment
+from gzsl_bench.engine.audit import AuditReport, audit_runs
+from gzsl_bench.engine.events import (
+    AuditEnded,
+    Interrupted,
+    Listener,
+    Progress,
+    UnitEnded,
+    UnitStarted,
+    WorkerSettings,
+)
+from gzsl_bench.engine.twin import Entrant, Exam, one_line
+from gzsl_bench.engine.units import Unit
+from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
+from gzsl_bench.records import journal
+from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
+from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.suite.cells import Cell, digest
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.worker import Bench, Worker
+
+#: Files that data were loaded from in this process; data stay loaded from one audit to the next.
+_data_files: set[str] = set()
+
+
+@dataclass(frozen=True)
+class AuditUnit(Unit):
+    """Cells to train together once more.
+
+    Attributes:
+        targets: keys of those whose audit is wanted; the others are their company.
+    """
+
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Cells that differ in nothing but the seed: one of them is audited for all.
+
+    Attributes:
+        cells: in the suite's order.
+    """
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """The cells' keys."""
+        return [cell.key for cell in self.cells]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of a subject.
+
+    Attributes:
+        cell: the audited cell; the first one where none was audited.
+        outcome: ``ok``, ``failed`` or ``not audited``.
+        reason: why it is not ``ok``.
+        notes: worth knowing.
+    """
+
+    cell: Cell
+    outcome: str
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def subjects(cells: Sequence[Cell]) -> list[Subject]:
+    """What a suite has to audit, validation folds aside."""
+    together: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        if cell.identity.get("task") == "real":
+            together.setdefault(cell.group, {}).setdefault(cell.key, cell)
+    return [Subject(tuple(found.values())) for found in together.values()]
+
+
+def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
+    """One finished cell of every subject that has no audit yet, with those it was trained with."""
+    audits = AuditStore(store.layout.out)
+    by_key = {cell.key: cell for cell in reversed(cells)}
+    companies: dict[tuple[str, ...], list[str]] = {}
+    for subject in subjects(cells):
+        known = audits.verdict(subject.keys)
+        cell = next((c for c in subject.cells if store.finished(c.key)), None)
+        if cell is None or (known is not None and known["outcome"] != NOT_AUDITED):
+            continue
+        record = store.read(cell.key)
+        assert record is not None
+        trained = record.content.get("unit", {}).get("trained", ())
+        company = tuple(key for key in trained if key in by_key)
+        companies.setdefault(company if cell.key in company else (cell.key,), []).append(cell.key)
+    return [
+        AuditUnit(
+            digest({"audit": targets, "company": list(company)})[:12],
+            tuple(by_key[key] for key in company),
+            tuple(targets),
+        )
+        for company, targets in companies.items()
+    ]
+
+
+def run_audits(
+    store: RecordStore,
+    cells: Sequence[Cell],
+    executor: Executor,
+    settings: WorkerSettings,
+    listen: Listener,
+) -> bool:
+    """Audit what has not been audited yet; False if the user interrupted.
+
+    Args:
+        store: the results folder, held by the caller.
+        cells: the suite's cells.
+        executor: runs the trainings, in processes that have trained nothing before.
+        settings: for the workers.
+        listen: hears every event.
+    """
+    units = plan_audits(cells, store)
+    return executor.run(units, settings, listen) if units else True
+
+
+def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
+    """What the results folder knows of every subject of a suite."""
+    audits = AuditStore(store.layout.out)
+    for subject in subjects(cells):
+        found = audits.verdict(subject.keys)
+        if found is not None:
+            cell = next(cell for cell in subject.cells if cell.key == found["key"])
+            notes = tuple(found.get("notes", ()))
+            yield Verdict(cell, found["outcome"], found["reason"], notes)
+        elif any(store.finished(key) for key in subject.keys):
+            yield Verdict(subject.cells[0], NOT_AUDITED, "the audit was interrupted")
+        else:
+            yield Verdict(subject.cells[0], NOT_AUDITED, "no cell of it is complete")
+
+
+# In the worker -----------------------------------------------------------------------------------
+
+
+def audit_unit(worker: Worker, unit: AuditUnit) -> None:
+    """Audit a unit's targets and write the outcomes; nothing is written after Ctrl-C."""
+    worker.tell(UnitStarted(unit.name))
+    interrupted = False
+    try:
+        reports = _reports(worker, unit)
+    except Interrupted:
+        interrupted = True
+    # Whatever breaks outside the method's own training says nothing about the method.
+    except (Exception, SystemExit) as error:
+        failed = AuditReport(not_audited=one_line(error))
+        reports = dict.fromkeys(unit.targets, failed)
+    if not interrupted:
+        for key, report in reports.items():
+            if report.outcome != OK:
+                worker.forget()  # nor must what follows use data that a method has changed
+            _write(unit, key, report, worker.settings, worker.tell)
+    worker.tell(UnitEnded(unit.name, interrupted))
+
+
+def bury_audits(
+    unit: AuditUnit, settings: WorkerSettings, cause: str, listen: Callable[[Any], None]
+) -> None:
+    """Write down what became of a unit whose worker died."""
+    for key in unit.targets:
+        _write(unit, key, AuditReport(not_audited=cause), settings, listen)
+
+
+def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
+    import torch
+
+    settings = worker.settings
+    torch.set_num_threads(settings.threads)
+    first = unit.cells[0]
+    with opened_files() as opened:
+        bench = worker.bench(first)
+    _data_files.update(data_files(opened))
+    layout = Layout(settings.out)
+    folders = [*data_folders(settings.root), layout.cells, layout.failed]
+    if settings.cache is not None:
+        folders.append(settings.cache)
+    spec = worker.registry.methods[first.method]
+    entrants = [
+        Entrant(
+            cell.seed,
+            spec.factory.Config.model_validate(cell.identity["method"]["config"]),
+            cell.identity["precision"],
+        )
+        for cell in unit.cells
+    ]
+
+    def stop_if_asked() -> None:
+        if worker.should_stop():
+            raise Interrupted
+
+    reports = audit_runs(
+        spec,
+        Exam.of(bench.task, bench.test_features, first.seed),
+        entrants,
+        guard=Guard.of(folders, _data_files),
+        on_progress=lambda run, done, total: worker.tell(
+            Progress(unit.name, unit.cells[run].key, done, total)
+        ),
+        should_stop=stop_if_asked,
+    )
+    store = RecordStore(settings.out)
+    return {
+        cell.key: _beside_the_record(report, bench, store.read(cell.key))
+        for cell, report in zip(unit.cells, reports, strict=True)
+        if cell.key in unit.targets
+    }
+
+
+def _beside_the_record(report: AuditReport, bench: Bench, record: Record | None) -> AuditReport:
+    """Say so if the new training does not give the recorded scores.
+
+    No finding: the record may come from another machine, and libraries may round by where in memory
+    an array happens to lie.
+    """
+    import torch
+
+    if report.scores is None or report.not_audited or record is None or not record.complete:
+        return report
+    arrays = record.predictions()
+    position = np.flatnonzero(arrays["scored"] == arrays["checkpoints"][-1])[0]
+    scores = report.scores.double()
+    best = [scores[:, ids].amax(1).cpu().numpy() for ids in (bench.task.seen, bench.task.unseen)]
+    kept = [arrays[name][position].astype(np.float64) for name in ("best_seen", "best_unseen")]
+    predicted = torch.argmax(report.scores, 1).cpu().numpy()
+    changed = int((predicted != arrays["predicted"][-1]).sum())
+    if not changed and all(map(np.array_equal, best, kept)):
+        return report
+    note = (
+        "trained once more, it does not give the recorded scores bit for bit"
+        f" ({changed} of {len(predicted)} predictions differ)"
+    )
+    return replace(report, notes=(*report.notes, note))
+
+
+def _write(
+    unit: AuditUnit,
+    key: str,
+    report: AuditReport,
+    settings: WorkerSettings,
+    listen: Callable[[Any], None],
+) -> None:
+    cell = next(cell for cell in unit.cells if cell.key == key)
+    content = report.to_json() | {
+        "dataset": cell.dataset,
+        "label": cell.label,
+        "method": cell.method,
+        "seed": cell.seed,
+        "company": [c.key for c in unit.cells],
+        "versions": environment.versions(),
+        "device": settings.device,
+        "threads": settings.threads,
+    }
+    AuditStore(settings.out).write(key, content)
+    journal.append(Layout(settings.out).journal, "audited", key=key, outcome=report.outcome)
+    listen(AuditEnded(unit.name, key))
