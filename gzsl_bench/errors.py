@@ -40,6 +40,14 @@ class NotApplicable(GzslBenchError):
     """Raised by a method that cannot run on a data set at all, with the reason."""
 
 
+def in_one_line(error: BaseException) -> str:
+    """A failure in one line: our own sentences as they are, others with their kind before them."""
+    text = " ".join(str(error).split())
+    if isinstance(error, GzslBenchError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:
     """``unknown method 'acmrr'; did you mean 'acmr'? available: acmr, eszsl``."""
     names = sorted(available)

@@ -23,9 +23,10 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
-from gzsl_bench.engine.twin import Entrant, Exam, one_line
+from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
+from gzsl_bench.errors import in_one_line
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
 from gzsl_bench.records.layout import Layout
@@ -166,7 +167,7 @@ def audit_unit(worker: Worker, unit: AuditUnit) -> None:
         interrupted = True
     # Whatever breaks outside the method's own training says nothing about the method.
     except (Exception, SystemExit) as error:
-        failed = AuditReport(not_audited=one_line(error))
+        failed = AuditReport(not_audited=in_one_line(error))
         reports = dict.fromkeys(unit.targets, failed)
     if not interrupted:
         for key, report in reports.items():

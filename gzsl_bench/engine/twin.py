@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gzsl_bench.errors import GzslBenchError, PluginError
-from gzsl_bench.hooks.method import BatchedMethod, Method
+from gzsl_bench.engine.fit import fit_runs
+from gzsl_bench.errors import in_one_line
+from gzsl_bench.hooks.method import Method
 from gzsl_bench.hooks.run import Run, ScoreFunction, Scorer
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
@@ -295,49 +296,13 @@ def observe(
     ]
     failures: list[str | None] = [None] * len(runs)
     try:
-        failures = _fit(factory, exam.task, runs)
+        errors = fit_runs(factory, exam.task, runs)
+        failures = [None if error is None else in_one_line(error) for error in errors]
     except (Exception, SystemExit) as error:
-        failures = [one_line(error)] * len(runs)
+        failures = [in_one_line(error)] * len(runs)
     for sink, run, failure in zip(sinks, runs, failures, strict=True):
         sink.trace.failure = run.failure or failure
     return [sink.trace for sink in sinks]
-
-
-def _fit(factory: type[Method], task: Task, runs: list[Run]) -> list[str | None]:
-    """Call the method and take its last scorers, by the rules of the engine's worker."""
-    from gzsl_bench.stacked.precision import arithmetic
-
-    tensors = (task.features, task.labels, task.attributes, task.seen, task.unseen)
-    before = [tensor._version for tensor in tensors]
-    method = factory(runs[0].config)
-    with arithmetic(runs[0].precision):
-        if isinstance(method, BatchedMethod):
-            scorers = list(method.fit_batch(task, runs) or [None] * len(runs))
-        else:
-            scorers = [method.fit(task, runs[0])]
-    if [tensor._version for tensor in tensors] != before:
-        raise PluginError("the method changed the task's tensors in place; copy them first")
-    if len(scorers) != len(runs):
-        raise PluginError(f"fit_batch gave {len(scorers)} scorers for {len(runs)} runs")
-    failures: list[str | None] = []
-    for run, scorer in zip(runs, scorers, strict=True):
-        failures.append(None)
-        try:
-            if scorer is not None:
-                run.checkpoint((run.checkpoints_offered or 0) + 1, scorer)
-            elif run.failure is None and run.checkpoints_offered is None:
-                raise PluginError("fit returned no scorer and offered no checkpoint")
-        except Exception as error:
-            failures[-1] = one_line(error)
-    return failures
-
-
-def one_line(error: BaseException) -> str:
-    """A failure in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, GzslBenchError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _raw(tensor: torch.Tensor) -> bytes:

@@ -24,9 +24,10 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
+from gzsl_bench.engine.fit import TaskChanged, fit_runs
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.errors import DataError, GzslBenchError, PluginError
+from gzsl_bench.errors import DataError, in_one_line
 from gzsl_bench.hooks.dataset import DatasetRequest
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.hooks.run import Run
@@ -54,12 +55,6 @@ class Bench:
     task: Task
     test_features: torch.Tensor
     test_labels: np.ndarray
-
-    def touched(self) -> tuple[int, ...]:
-        """How often each tensor a method can reach was changed in place."""
-        task = self.task
-        tensors = (task.features, task.labels, task.attributes, task.seen, task.unseen)
-        return tuple(tensor._version for tensor in tensors)
 
 
 @dataclass
@@ -243,10 +238,8 @@ class _Training:
         self.started_at = datetime.now(UTC)
 
     def train(self) -> None:
-        """Call the method and take its last scorers."""
+        """Make the runs and call the method."""
         import torch
-
-        from gzsl_bench.stacked.precision import arithmetic
 
         worker = self.worker
         device = torch.device(worker.settings.device)
@@ -276,26 +269,15 @@ class _Training:
             alone = len(self.cells) == 1
             precision = cell.identity["precision"]
             self.runs.append(Run(cell.seed, device, config, sink, alone=alone, precision=precision))
-        method = factory(self.runs[0].config)
-        before = bench.touched()
-        with arithmetic(self.runs[0].precision):
-            if isinstance(method, BatchedMethod):
-                scorers = list(method.fit_batch(bench.task, self.runs) or [None] * len(self.runs))
-            else:
-                scorers = [method.fit(bench.task, self.runs[0])]
-        if bench.touched() != before:
+        try:
+            errors = fit_runs(factory, bench.task, self.runs)
+        except TaskChanged:
             worker.forget()  # what follows must not train on what this method left
-            raise PluginError("the method changed the task's tensors in place; copy them first")
-        if len(scorers) != len(self.runs):
-            raise PluginError(f"fit_batch gave {len(scorers)} scorers for {len(self.runs)} runs")
-        for cell, run, scorer in zip(self.cells, self.runs, scorers, strict=True):
-            try:
-                if scorer is not None:
-                    run.checkpoint((run.checkpoints_offered or 0) + 1, scorer)
-                elif run.failure is None and run.checkpoints_offered is None:
-                    raise PluginError("fit returned no scorer and offered no checkpoint")
-            except Exception as error:
-                self.failures[cell.key] = (_cause(error), traceback.format_exc())
+            raise
+        for cell, error in zip(self.cells, errors, strict=True):
+            if error is not None:
+                text = "".join(traceback.format_exception(error))
+                self.failures[cell.key] = (in_one_line(error), text)
         self._note_failures()
 
     def _note_failures(self) -> None:
@@ -313,7 +295,7 @@ class _Training:
         self._note_failures()
         text = "".join(traceback.format_exception(error))
         for cell in self.cells:
-            self.failures.setdefault(cell.key, (_cause(error), text))
+            self.failures.setdefault(cell.key, (in_one_line(error), text))
 
     def records(self) -> list[tuple[Cell, dict[str, Any], dict[str, np.ndarray] | None]]:
         """What to commit for each cell."""
@@ -364,11 +346,3 @@ def _directions(registry: Registry) -> Mapping[str, Mapping[str, bool]]:
         name: {"percent": spec.percent, "higher_is_better": spec.higher_is_better}
         for name, spec in registry.metrics.items()
     }
-
-
-def _cause(error: BaseException) -> str:
-    """The failure in one line."""
-    text = " ".join(str(error).split())
-    if isinstance(error, GzslBenchError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

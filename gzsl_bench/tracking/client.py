@@ -95,6 +95,8 @@ def connect(uri: str, layout: Layout, *, create: bool = True) -> Store:
     if not is_server(uri) and sqlite_file(uri) is None:
         _probe_database(uri)
     own = uri == layout.tracking_store
+    if own:
+        _commit_without_waiting()
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
@@ -106,6 +108,25 @@ def connect(uri: str, layout: Layout, *, create: bool = True) -> Store:
         utils._upgrade_db(utils.create_sqlalchemy_engine(uri))
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     return Store(uri, client, artifact_root(uri, layout), own)
+
+
+def _commit_without_waiting() -> None:
+    """Let SQLite leave flushing to the system in this process: a mirror can be made again.
+
+    A killed process loses nothing by it; after a power failure the store may have to be removed and
+    written anew by ``gzsl-bench sync``.  MLflow commits eight times for a cell, and each flush
+    takes longer than all else.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    if not event.contains(Engine, "connect", _no_flush):
+        event.listen(Engine, "connect", _no_flush)
+
+
+def _no_flush(connection: Any, record: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 def _probe_database(uri: str) -> None:
