@@ -21,6 +21,11 @@ _COMMANDS = {
         "Check suite files, train nothing.",
     ),
     "table": ("gzsl_bench.cli.table", "table_command", "Print the table of a suite's results."),
+    "published": (
+        "gzsl_bench.cli.published",
+        "published_group",
+        "List and audit published numbers.",
+    ),
     "plugins": ("gzsl_bench.cli.plugins", "plugins_command", "List what is installed."),
     "data": ("gzsl_bench.cli.data", "data_group", "List, check and download data sets."),
     "sync": ("gzsl_bench.cli.sync", "sync_command", "Make MLflow equal to the records."),

@@ -20,8 +20,9 @@ from gzsl_bench.cli.options import debug_option, out_option
     show_default=True,
     help="How to print it.",
 )
+@click.option("--published", is_flag=True, help="Set published numbers beside ours.")
 @debug_option
-def table_command(suite: str, out: Path, fmt: str, debug: bool) -> None:
+def table_command(suite: str, out: Path, fmt: str, published: bool, debug: bool) -> None:
     """Print the table of SUITE (a suite file, or a suite's name) on standard output.
 
     Needs neither the data nor the plugins that made the records.
@@ -37,7 +38,13 @@ def table_command(suite: str, out: Path, fmt: str, debug: bool) -> None:
         click.echo(
             f"warning: {suite} was edited since it ran; this is the table of what ran", err=True
         )
-    click.echo(render(rows(resolved, store), fmt))
+    table = rows(resolved, store)
+    if published:
+        from gzsl_bench.report.published.show import render_beside
+
+        click.echo(render_beside(table, resolved, fmt))
+    else:
+        click.echo(render(table, fmt))
     waiting, failed = missing(resolved, store)
     if waiting or failed:
         click.echo(

@@ -138,18 +138,19 @@ def _latex(table: Sequence[Row]) -> str:
 
     lines = [
         [
-            _escape(str(cell)) if i < 3 else cell
+            escape_latex(str(cell)) if i < 3 else cell
             for i, cell in enumerate(_cells(row, table, "$\\pm$"))
         ]
         for row in table
     ]
-    headings = [_escape(text) for text in _headings(table)]
+    headings = [escape_latex(text) for text in _headings(table)]
     body = tabulate(lines, headings, tablefmt="latex_raw", disable_numparse=True)
     comments = [f"% {line}" for line in notes(table)]
     return "\n".join([*comments, body])
 
 
-def _escape(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """Plain text as LaTeX prints it."""
     for plain, safe in (
         ("\\", "\\textbackslash{}"),
         ("&", "\\&"),
