@@ -20,16 +20,19 @@ from gzsl_bench.cli.options import debug_option, out_option
     show_default=True,
     help="How to print it.",
 )
+@click.option("--metrics", metavar="NAMES", help="Columns, as harmonic_mean,unseen_as_seen.")
 @click.option("--published", is_flag=True, help="Set published numbers beside ours.")
 @debug_option
-def table_command(suite: str, out: Path, fmt: str, published: bool, debug: bool) -> None:
+def table_command(
+    suite: str, out: Path, fmt: str, metrics: str | None, published: bool, debug: bool
+) -> None:
     """Print the table of SUITE (a suite file, or a suite's name) on standard output.
 
     Needs neither the data nor the plugins that made the records.
     """
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.report.rows import missing, rows
+    from gzsl_bench.report.rows import chosen_metrics, missing, rows
     from gzsl_bench.report.table import render
 
     store = RecordStore(out)
@@ -39,12 +42,14 @@ def table_command(suite: str, out: Path, fmt: str, published: bool, debug: bool)
             f"warning: {suite} was edited since it ran; this is the table of what ran", err=True
         )
     table = rows(resolved, store)
+    wanted = [name.strip() for name in (metrics or "").split(",") if name.strip()]
+    names = chosen_metrics(table, wanted)
     if published:
         from gzsl_bench.report.published.show import render_beside
 
         click.echo(render_beside(table, resolved, fmt))
     else:
-        click.echo(render(table, fmt))
+        click.echo(render(table, fmt, names))
     waiting, failed = missing(resolved, store)
     if waiting or failed:
         click.echo(

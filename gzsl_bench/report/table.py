@@ -15,24 +15,32 @@ from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
 FORMATS = ("github", "latex", "csv", "json")
 
 
-def render(table: Sequence[Row], fmt: str = "github") -> str:
-    """A table in one of ``FORMATS``; github and latex end with the protocol of the numbers."""
+def render(table: Sequence[Row], fmt: str = "github", metrics: Sequence[str] | None = None) -> str:
+    """A table in one of ``FORMATS``; github and latex end with the protocol of the numbers.
+
+    Args:
+        table: rows.
+        fmt: json and csv hold every metric.
+        metrics: the columns of github and latex; by default the usual ones and those of plugins.
+    """
+    names = list(metrics) if metrics else [*HEADINGS, *extra_metrics(table)]
     if fmt == "json":
         return json.dumps(list(table), indent=1)
     if fmt == "csv":
         return _csv(table)
     if fmt == "latex":
-        return _latex(table)
-    body = _tabulate(_headings(table), [_cells(row, table) for row in table], "github")
-    return "\n".join([body, "", *notes(table)])
+        return _latex(table, names)
+    body = _tabulate(_headings(names), [_cells(row, table, names) for row in table], "github")
+    return "\n".join([body, "", *notes(table, names)])
 
 
-def notes(table: Sequence[Row]) -> list[str]:
+def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     """What must stand under a table for its numbers to mean something."""
     lines = [
         "Per-class accuracies in percent, mean ± sd over n seeds: U unseen, S seen, H their mean",
         "(harmonic), T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
     ]
+    lines += _explained(table, metrics)
     rules = {row["selection"] for row in table}
     if "best_test" in rules:
         lines.append(
@@ -48,6 +56,19 @@ def notes(table: Sequence[Row]) -> list[str]:
     methods = dict.fromkeys((r["label"], r["version"], r["fidelity"]) for r in table)
     lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
     lines += _marks(table)
+    return lines
+
+
+def _explained(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
+    """Unit, direction and summary of metrics that the two lines above do not explain."""
+    lines = []
+    for name in metrics:
+        about = next((r["extra"][name] for r in table if name in r.get("extra", {})), None)
+        if about is not None:
+            better = "higher" if about["higher_is_better"] else "lower"
+            unit = f"{about['unit']}, " if about["unit"] else ""
+            text = f" {about['summary']}" if about["summary"] else ""
+            lines.append(f"{name} ({unit}{better} is better):{text}".rstrip(":"))
     return lines
 
 
@@ -103,26 +124,32 @@ def _who(row: Row, table: Sequence[Row]) -> str:
     return text
 
 
-def _headings(table: Sequence[Row]) -> list[str]:
-    return ["Data set", "Method", "Selection", "n", *HEADINGS.values(), *extra_metrics(table)]
+def _headings(names: Sequence[str]) -> list[str]:
+    return ["Data set", "Method", "Selection", "n", *(HEADINGS.get(n, n) for n in names)]
 
 
-def _cells(row: Row, table: Sequence[Row], plus_minus: str = " ± ") -> list[Any]:
-    names = [*HEADINGS, *extra_metrics(table)]
+def _cells(
+    row: Row, table: Sequence[Row], names: Sequence[str], plus_minus: str = " ± "
+) -> list[Any]:
     return [
         _where(row, table),
         _who(row, table),
         row["selection"],
         len(row["seeds"]),
-        *(_number(row.get(name), plus_minus) for name in names),
+        *(_number(row.get(name), plus_minus, _digits(row, name)) for name in names),
     ]
 
 
-def _number(summary: Any, plus_minus: str) -> str:
+def _digits(row: Row, name: str) -> str:
+    """A decimal of a percentage; of anything else three digits, whatever its size."""
+    return ".1f" if row.get("extra", {}).get(name, {}).get("percent", True) else ".3g"
+
+
+def _number(summary: Any, plus_minus: str, digits: str = ".1f") -> str:
     if summary is None:
         return "-"
-    mean = f"{summary['mean']:.1f}"
-    return mean if summary["sd"] is None else f"{mean}{plus_minus}{summary['sd']:.1f}"
+    mean = f"{summary['mean']:{digits}}"
+    return mean if summary["sd"] is None else f"{mean}{plus_minus}{summary['sd']:{digits}}"
 
 
 def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str) -> str:
@@ -133,19 +160,19 @@ def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str)
     return tabulate(safe, headers=headings, tablefmt=fmt, disable_numparse=True)
 
 
-def _latex(table: Sequence[Row]) -> str:
+def _latex(table: Sequence[Row], names: Sequence[str]) -> str:
     from tabulate import tabulate
 
     lines = [
         [
             escape_latex(str(cell)) if i < 3 else cell
-            for i, cell in enumerate(_cells(row, table, "$\\pm$"))
+            for i, cell in enumerate(_cells(row, table, names, "$\\pm$"))
         ]
         for row in table
     ]
-    headings = [escape_latex(text) for text in _headings(table)]
+    headings = [escape_latex(text) for text in _headings(names)]
     body = tabulate(lines, headings, tablefmt="latex_raw", disable_numparse=True)
-    comments = [f"% {line}" for line in notes(table)]
+    comments = [f"% {line}" for line in notes(table, names)]
     return "\n".join([*comments, body])
 
 
@@ -172,6 +199,8 @@ def _csv(table: Sequence[Row]) -> str:
     for row in table:
         line: dict[str, Any] = {}
         for name, value in row.items():
+            if name == "extra":
+                continue  # how to read the numbers, not numbers
             if isinstance(value, dict):
                 line |= {f"{name}_{part}": value[part] for part in ("mean", "sd", "n")}
             elif value is None and name in HEADINGS:
