@@ -21,6 +21,11 @@ _COMMANDS = {
         "Check suite files, train nothing.",
     ),
     "table": ("gzsl_bench.cli.table", "table_command", "Print the table of a suite's results."),
+    "rescore": (
+        "gzsl_bench.cli.rescore",
+        "rescore_command",
+        "Compute metrics again from kept predictions.",
+    ),
     "published": (
         "gzsl_bench.cli.published",
         "published_group",
