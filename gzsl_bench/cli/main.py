@@ -21,6 +21,11 @@ _COMMANDS = {
         "Check suite files, train nothing.",
     ),
     "table": ("gzsl_bench.cli.table", "table_command", "Print the table of a suite's results."),
+    "compare": (
+        "gzsl_bench.cli.compare",
+        "compare_command",
+        "Test two methods of a suite against one another.",
+    ),
     "rescore": (
         "gzsl_bench.cli.rescore",
         "rescore_command",

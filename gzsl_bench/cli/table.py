@@ -21,10 +21,17 @@ from gzsl_bench.cli.options import debug_option, out_option
     help="How to print it.",
 )
 @click.option("--metrics", metavar="NAMES", help="Columns, as harmonic_mean,unseen_as_seen.")
+@click.option("--intervals", is_flag=True, help="Add 95 % bootstrap intervals (seeds, classes).")
 @click.option("--published", is_flag=True, help="Set published numbers beside ours.")
 @debug_option
 def table_command(
-    suite: str, out: Path, fmt: str, metrics: str | None, published: bool, debug: bool
+    suite: str,
+    out: Path,
+    fmt: str,
+    metrics: str | None,
+    intervals: bool,
+    published: bool,
+    debug: bool,
 ) -> None:
     """Print the table of SUITE (a suite file, or a suite's name) on standard output.
 
@@ -44,12 +51,21 @@ def table_command(
     table = rows(resolved, store)
     wanted = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     names = chosen_metrics(table, wanted)
+    fragile: list[str] = []
+    if intervals:
+        from gzsl_bench.report.compare import fragile_pairs
+        from gzsl_bench.report.samples import with_intervals
+
+        table = with_intervals(table, store)
+        fragile = fragile_pairs(table, store)
     if published:
         from gzsl_bench.report.published.show import render_beside
 
         click.echo(render_beside(table, resolved, fmt))
     else:
         click.echo(render(table, fmt, names))
+    for sentence in fragile:
+        click.echo(f"warning: {sentence}", err=True)
     waiting, failed = missing(resolved, store)
     if waiting or failed:
         click.echo(

@@ -40,6 +40,10 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
         "Per-class accuracies in percent, mean ± sd over n seeds: U unseen, S seen, H their mean",
         "(harmonic), T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
     ]
+    if any("low" in (row.get("harmonic_mean") or {}) for row in table):
+        lines.append(
+            "[low, high]: 95 % bootstrap interval; seeds and classes resampled, not images."
+        )
     lines += _explained(table, metrics)
     rules = {row["selection"] for row in table}
     if "best_test" in rules:
@@ -148,8 +152,12 @@ def _digits(row: Row, name: str) -> str:
 def _number(summary: Any, plus_minus: str, digits: str = ".1f") -> str:
     if summary is None:
         return "-"
-    mean = f"{summary['mean']:{digits}}"
-    return mean if summary["sd"] is None else f"{mean}{plus_minus}{summary['sd']:{digits}}"
+    text = f"{summary['mean']:{digits}}"
+    if summary["sd"] is not None:
+        text += f"{plus_minus}{summary['sd']:{digits}}"
+    if "low" in summary:
+        text += f" [{summary['low']:{digits}}, {summary['high']:{digits}}]"
+    return text
 
 
 def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str) -> str:
@@ -202,7 +210,7 @@ def _csv(table: Sequence[Row]) -> str:
             if name == "extra":
                 continue  # how to read the numbers, not numbers
             if isinstance(value, dict):
-                line |= {f"{name}_{part}": value[part] for part in ("mean", "sd", "n")}
+                line |= {f"{name}_{part}": value[part] for part in value}
             elif value is None and name in HEADINGS:
                 line |= dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "n"))
             else:
