@@ -22,6 +22,7 @@ from gzsl_bench.cli.options import debug_option, out_option
 )
 @click.option("--metrics", metavar="NAMES", help="Columns, as harmonic_mean,unseen_as_seen.")
 @click.option("--intervals", is_flag=True, help="Add 95 % bootstrap intervals (seeds, classes).")
+@click.option("--strict", is_flag=True, help="Refuse rows that are not comparable.")
 @click.option("--published", is_flag=True, help="Set published numbers beside ours.")
 @debug_option
 def table_command(
@@ -30,6 +31,7 @@ def table_command(
     fmt: str,
     metrics: str | None,
     intervals: bool,
+    strict: bool,
     published: bool,
     debug: bool,
 ) -> None:
@@ -49,6 +51,10 @@ def table_command(
             f"warning: {suite} was edited since it ran; this is the table of what ran", err=True
         )
     table = rows(resolved, store)
+    if strict:
+        from gzsl_bench.report.identity import refuse_differences
+
+        refuse_differences(table)
     wanted = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     names = chosen_metrics(table, wanted)
     fragile: list[str] = []

@@ -10,6 +10,7 @@ from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.records.store import Record
+from gzsl_bench.report.identity import differences
 from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
 
 FORMATS = ("github", "latex", "csv", "json")
@@ -60,6 +61,7 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     methods = dict.fromkeys((r["label"], r["version"], r["fidelity"]) for r in table)
     lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
     lines += _marks(table)
+    lines += [f"{found}: not comparable with one another." for found in differences(table)]
     return lines
 
 
@@ -111,6 +113,8 @@ def _where(row: Row, table: Sequence[Row]) -> str:
     text = str(row["dataset"])
     if _variant_counts(table)[row["dataset"]] > 1:
         text += f" ({row['features']}, {row['attributes']}, {row['fingerprint'][:6]})"
+    if len({r["precision"] for r in table if r["dataset"] == row["dataset"]}) > 1:
+        text += f" ({row['precision']})"
     if row["preprocessing"] in PREPROCESSING and PREPROCESSING[row["preprocessing"]].leaks:
         text += f" [{row['preprocessing']}]"
     if row["setting"] == "transductive":
@@ -122,8 +126,9 @@ def _who(row: Row, table: Sequence[Row]) -> str:
     """The method's label; where a label covers several preprocessings or versions, those too."""
     text = str(row["label"])
     same = [r for r in table if r["label"] == row["label"] and r["dataset"] == row["dataset"]]
-    for field in ("preprocessing", "version", "precision"):
-        if len({r[field] for r in same}) > 1:
+    here = [r for r in table if r["method"] == row["method"] and r["dataset"] == row["dataset"]]
+    for field, rivals in (("preprocessing", here), ("version", same)):
+        if len({r[field] for r in rivals}) > 1:
             text += f" ({row[field]})"
     return text
 

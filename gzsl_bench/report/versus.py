@@ -103,6 +103,7 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
     ]
     for comparison in comparisons:
         lines += _seed_note(comparison)
+        lines += _trade_note(comparison)
     if len(comparisons) > 1:
         lines.append(
             "p (classes) of H corrected for "
@@ -132,6 +133,16 @@ def _seed_note(comparison: Comparison) -> list[str]:
             f" {tested.p_seeds.smallest:.2g}, whatever the difference."
         ]
     return []
+
+
+def _trade_note(comparison: Comparison) -> list[str]:
+    by = {result.metric: result.difference for result in comparison.results}
+    if by["acc_unseen"] * by["acc_seen"] >= 0:
+        return []
+    return [
+        f"{comparison.dataset}: one method is better on unseen, the other on seen classes; swapping"
+        " classes then says little about H: read U and S."
+    ]
 
 
 def _p(value: PValue) -> str:
