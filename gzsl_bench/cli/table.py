@@ -67,7 +67,7 @@ def table_command(
     if published:
         from gzsl_bench.report.published.show import render_beside
 
-        click.echo(render_beside(table, resolved, fmt))
+        click.echo(render_beside(table, resolved, fmt, names))
     else:
         click.echo(render(table, fmt, names))
     for sentence in fragile:

@@ -13,11 +13,16 @@ from gzsl_bench.report.table import escape_latex, render
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 
-def render_beside(table: Sequence[Row], suite: ResolvedSuite, fmt: str = "github") -> str:
+def render_beside(
+    table: Sequence[Row],
+    suite: ResolvedSuite,
+    fmt: str = "github",
+    metrics: Sequence[str] | None = None,
+) -> str:
     """The usual table, then ours beside theirs.
 
     github and latex: a second table; json: each row gets ``published``, a list; csv: one line per
-    comparison, since a row may have several.
+    comparison, since a row may have several.  ``metrics`` are the columns of the usual table.
     """
     lines = beside(table, suite)
     if fmt == "json":
@@ -48,6 +53,10 @@ def render_beside(table: Sequence[Row], suite: ResolvedSuite, fmt: str = "github
             tablefmt="latex_raw",
             disable_numparse=True,
         )
-        return "\n".join([render(table, fmt), "", *(f"% {note}" for note in notes(lines)), body])
+        return "\n".join(
+            [render(table, fmt, metrics), "", *(f"% {note}" for note in notes(lines)), body]
+        )
     body = tabulate(text, headings(), tablefmt="github", disable_numparse=True)
-    return "\n".join([render(table, fmt), "", *([body, ""] if text else []), *notes(lines)])
+    return "\n".join(
+        [render(table, fmt, metrics), "", *([body, ""] if text else []), *notes(lines)]
+    )
