@@ -116,9 +116,30 @@ def ausuc(predictions: Predictions) -> float:
     return float(np.trapezoid(seen_accuracy, unseen_accuracy))
 
 
+def unseen_as_seen(predictions: Predictions) -> float:
+    """Share of an unseen class's images called some seen class, averaged over unseen classes."""
+    return _called(predictions, predictions.unseen, predictions.seen)
+
+
+def seen_as_unseen(predictions: Predictions) -> float:
+    """Share of a seen class's images called some unseen class, averaged over seen classes."""
+    return _called(predictions, predictions.seen, predictions.unseen)
+
+
+def _called(predictions: Predictions, classes: IntArray, others: IntArray) -> float:
+    """Mean over ``classes`` of the share of rows predicted to be any of ``others``.
+
+    Averaged per class like every other metric here, so that acc_unseen + unseen_as_seen + the share
+    confused within the unseen classes is 1.
+    """
+    wrong = np.isin(predictions.predicted, others)
+    # A row called one of the others counts as "right" of its own class.
+    return mean_class_accuracy(predictions.labels, np.where(wrong, predictions.labels, -1), classes)
+
+
 @hookimpl
 def gzsl_bench_metrics() -> Iterator[MetricSpec]:
-    """U, S, H, T1 and AUSUC."""
+    """U, S, H, T1, AUSUC, and how often the two parts are taken for one another."""
     yield MetricSpec("acc_unseen", acc_unseen, summary="U: accuracy on unseen classes, per class.")
     yield MetricSpec("acc_seen", acc_seen, summary="S: accuracy on seen classes, per class.")
     yield MetricSpec("harmonic_mean", harmonic_mean, summary="H = 2US / (U + S).")
@@ -128,4 +149,18 @@ def gzsl_bench_metrics() -> Iterator[MetricSpec]:
         ausuc,
         needs_scores=True,
         summary="Area under the seen-unseen accuracy curve (Chao et al., ECCV 2016).",
+    )
+    yield MetricSpec(
+        "unseen_as_seen",
+        unseen_as_seen,
+        higher_is_better=False,
+        in_table=False,
+        summary="Share of unseen classes' images called a seen class, per class.",
+    )
+    yield MetricSpec(
+        "seen_as_unseen",
+        seen_as_unseen,
+        higher_is_better=False,
+        in_table=False,
+        summary="Share of seen classes' images called an unseen class, per class.",
     )

@@ -21,6 +21,21 @@ _COMMANDS = {
         "Check suite files, train nothing.",
     ),
     "table": ("gzsl_bench.cli.table", "table_command", "Print the table of a suite's results."),
+    "compare": (
+        "gzsl_bench.cli.compare",
+        "compare_command",
+        "Test two methods of a suite against one another.",
+    ),
+    "rescore": (
+        "gzsl_bench.cli.rescore",
+        "rescore_command",
+        "Compute metrics again from kept predictions.",
+    ),
+    "published": (
+        "gzsl_bench.cli.published",
+        "published_group",
+        "List and audit published numbers.",
+    ),
     "plugins": ("gzsl_bench.cli.plugins", "plugins_command", "List what is installed."),
     "data": ("gzsl_bench.cli.data", "data_group", "List, check and download data sets."),
     "sync": ("gzsl_bench.cli.sync", "sync_command", "Make MLflow equal to the records."),

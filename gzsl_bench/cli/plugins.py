@@ -44,7 +44,7 @@ def _mark(registry: Registry, kind: str, name: str) -> str:
 
 
 def _plain(registry: Registry) -> dict[str, Any]:
-    """One entry per plugin, one per method, and the broken ones."""
+    """One entry per plugin, one per method and metric, and the broken ones."""
     return {
         "plugins": [asdict(info) for info in registry.plugins],
         "methods": [
@@ -61,6 +61,15 @@ def _plain(registry: Registry) -> dict[str, Any]:
                 "summary": spec.summary,
             }
             for spec in registry.methods.values()
+        ],
+        "metrics": [
+            {
+                "name": spec.name,
+                "plugin": registry.owner("metrics", spec.name).name,
+                **spec.about(),
+                "needs_scores": spec.needs_scores,
+            }
+            for spec in registry.metrics.values()
         ],
         "broken": [asdict(broken) for broken in registry.broken],
     }

@@ -20,15 +20,28 @@ from gzsl_bench.cli.options import debug_option, out_option
     show_default=True,
     help="How to print it.",
 )
+@click.option("--metrics", metavar="NAMES", help="Columns, as harmonic_mean,unseen_as_seen.")
+@click.option("--intervals", is_flag=True, help="Add 95 % bootstrap intervals (seeds, classes).")
+@click.option("--strict", is_flag=True, help="Refuse rows that are not comparable.")
+@click.option("--published", is_flag=True, help="Set published numbers beside ours.")
 @debug_option
-def table_command(suite: str, out: Path, fmt: str, debug: bool) -> None:
+def table_command(
+    suite: str,
+    out: Path,
+    fmt: str,
+    metrics: str | None,
+    intervals: bool,
+    strict: bool,
+    published: bool,
+    debug: bool,
+) -> None:
     """Print the table of SUITE (a suite file, or a suite's name) on standard output.
 
     Needs neither the data nor the plugins that made the records.
     """
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.report.rows import missing, rows
+    from gzsl_bench.report.rows import chosen_metrics, missing, rows
     from gzsl_bench.report.table import render
 
     store = RecordStore(out)
@@ -37,7 +50,28 @@ def table_command(suite: str, out: Path, fmt: str, debug: bool) -> None:
         click.echo(
             f"warning: {suite} was edited since it ran; this is the table of what ran", err=True
         )
-    click.echo(render(rows(resolved, store), fmt))
+    table = rows(resolved, store)
+    if strict:
+        from gzsl_bench.report.identity import refuse_differences
+
+        refuse_differences(table)
+    wanted = [name.strip() for name in (metrics or "").split(",") if name.strip()]
+    names = chosen_metrics(table, wanted)
+    fragile: list[str] = []
+    if intervals:
+        from gzsl_bench.report.compare import fragile_pairs
+        from gzsl_bench.report.samples import with_intervals
+
+        table = with_intervals(table, store)
+        fragile = fragile_pairs(table, store)
+    if published:
+        from gzsl_bench.report.published.show import render_beside
+
+        click.echo(render_beside(table, resolved, fmt, names))
+    else:
+        click.echo(render(table, fmt, names))
+    for sentence in fragile:
+        click.echo(f"warning: {sentence}", err=True)
     waiting, failed = missing(resolved, store)
     if waiting or failed:
         click.echo(

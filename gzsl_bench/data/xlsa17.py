@@ -72,6 +72,7 @@ def load(request: DatasetRequest) -> GZSLData:
     seen = np.unique(labels[parts["trainval"]])
     unseen = np.setdiff1d(np.arange(num_classes), seen)
     folds, notes = read_folds(folder, names, seen, unseen)
+    version = lists_version(content, parts)
     embedding_file = embedding_source(folder, request.attributes)[0]
     data = GZSLData(
         name=request.name,
@@ -87,10 +88,16 @@ def load(request: DatasetRequest) -> GZSLData:
         attribute_set=request.attributes,
         provenance={
             "layout": "xlsa17",
-            "lists": lists_version(content, parts),
+            "lists": version,
             "files": _files(path, splits, embedding_file),
         },
-        warnings=(*loaded.warnings, *twins, *notes, *_unused(labels, parts, splits)),
+        warnings=(
+            *loaded.warnings,
+            *twins,
+            *notes,
+            *_unused(labels, parts, splits),
+            *_leak(version, content, parts, splits),
+        ),
     )
     return identify(_compare(data, folder), loaded.digest)
 
@@ -174,6 +181,26 @@ def _unused(labels: NDArray[np.int64], parts: Mapping[str, Any], path: Path) -> 
         return ()
     return (
         f"{len(labels) - used} of {len(labels)} images are in no list of {path} and are unused",
+    )
+
+
+def _leak(
+    version: str, content: Mapping[str, NDArray[Any]], parts: Mapping[str, Any], path: Path
+) -> tuple[str, ...]:
+    """A warning where the shipped training lists hold test images; whoever uses them leaks."""
+    if version not in ("v1", "leaky"):
+        return ()
+    lists = [content[key].reshape(-1) for key in ("train_loc", "val_loc") if key in content]
+    rows = np.unique(np.concatenate(lists).astype(np.int64) - 1)
+    held = [
+        f"{int(np.isin(parts[part], rows).sum())} of the {len(parts[part])} test images of {what}"
+        for part, what in (("test_seen", "seen classes"), ("test_unseen", "unseen classes"))
+        if np.isin(parts[part], rows).any()
+    ]
+    name = "the first version's (v1)" if version == "v1" else "a leaky version's"
+    return (
+        f"train_loc and val_loc in {path} are {name}: they hold {' and '.join(held)};"
+        " gzsl-bench never uses these lists, but numbers of programs that do are too good",
     )
 
 

@@ -15,8 +15,9 @@ from gzsl_bench.engine.selection import GAMMA, Rows, Unchosen, best_validation, 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.store import Record, RecordStore
-from gzsl_bench.scoring.calibration import best_gamma, calibrate, kept
+from gzsl_bench.scoring.calibration import best_gamma, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
+from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -143,11 +144,9 @@ class Validation:
 def _scored(record: Record, number: int, title: str) -> Predictions:
     """Predictions with scores of one checkpoint."""
     try:
-        found = kept(record.predictions(), number)
+        found = kept_predictions(record.predictions(), number)
     except RecordError as error:
-        raise Unchosen(str(error)) from None
-    if found is None:
-        raise Unchosen(f"{title} has no checkpoint {number} to calibrate on")
+        raise Unchosen(f"{title} cannot be calibrated: {error}") from None
     if found.best_seen is None:
         raise Unchosen(
             f"{title} cannot be calibrated: an earlier version made its record and kept no scores"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -34,6 +34,7 @@ from gzsl_bench.hooks.run import Run
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.hooks.task import Task
 from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.scoring.evaluate import about_metrics
 from gzsl_bench.scoring.predict import TestSet
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import dataset_spec, load_data
@@ -330,7 +331,7 @@ class _Training:
                 "cells": [c.key for c in self.unit.cells],
                 "trained": [c.key for c in self.cells],
             },
-            "metrics": _directions(self.worker.registry),
+            "metrics": about_metrics(self.worker.registry),
             "started": self.started_at.isoformat(timespec="seconds"),
             "seconds": round(seconds, 3),
             "versions": environment.versions(),
@@ -338,11 +339,3 @@ class _Training:
             "command": settings.command,
             "git_commit": settings.git_commit,
         }
-
-
-def _directions(registry: Registry) -> Mapping[str, Mapping[str, bool]]:
-    """How to read each recorded metric once its plugin may be gone."""
-    return {
-        name: {"percent": spec.percent, "higher_is_better": spec.higher_is_better}
-        for name, spec in registry.metrics.items()
-    }

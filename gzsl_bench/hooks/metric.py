@@ -53,6 +53,8 @@ class MetricSpec:
         higher_is_better: the direction selection and ranking go by.
         needs_scores: uses ``best_seen`` and ``best_unseen``, not only the predicted classes.
         summary: one sentence with the formula or its source.
+        unit: what a number that is no share is counted in; a share is shown in percent.
+        in_table: stands in every table; otherwise only where ``table --metrics`` asks for it.
     """
 
     name: str
@@ -61,3 +63,15 @@ class MetricSpec:
     higher_is_better: bool = True
     needs_scores: bool = False
     summary: str = ""
+    unit: str = ""
+    in_table: bool = True
+
+    def about(self) -> dict[str, bool | str]:
+        """How to read the recorded values once the plugin may be gone."""
+        return {
+            "percent": self.percent,
+            "higher_is_better": self.higher_is_better,
+            "unit": "%" if self.percent else self.unit,
+            "summary": self.summary,
+            "in_table": self.in_table,
+        }

@@ -1,6 +1,7 @@
 """Names of files in a results folder.
 
 <out>/cells/<key>/{record.json, predictions.npz, log.txt}    finished and failed cells
+<out>/rescored/<key>.json                                    metrics computed again, beside them
 <out>/failed/<key>-<n>/                                      earlier failures of a retried cell
 <out>/audits/<key>.json                                      outcomes of audits
 <out>/units/<name>.json                                      how units were divided to fit
@@ -25,6 +26,10 @@ class Layout:
     def cells(self) -> Path:
         """One folder per cell that finished or failed."""
         return self.out / "cells"
+
+    def rescoring(self, key: str) -> Path:
+        """Metrics of a cell that were computed again."""
+        return self.out / "rescored" / f"{key}.json"
 
     @property
     def failed(self) -> Path:

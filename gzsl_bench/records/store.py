@@ -24,6 +24,7 @@ from filelock import FileLock
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.rescored import overlaid
 
 RECORD_VERSION = 1
 COMPLETE = "complete"
@@ -37,7 +38,7 @@ class Record:
 
     Attributes:
         path: its folder.
-        content: the parsed ``record.json``.
+        content: the parsed ``record.json``, with the metrics of a later rescoring.
     """
 
     path: Path
@@ -76,12 +77,15 @@ class RecordStore:
     def read(self, key: str) -> Record | None:
         """The record of a key, or None; one that cannot be trusted counts as absent.
 
+        Metrics that were computed again (``gzsl-bench rescore``) take the place of recorded ones.
+
         Raises:
             RecordError: a record of a newer version of the program.
         """
         path = self.layout.cell(key)
         try:
-            content = json.loads((path / "record.json").read_text(encoding="utf-8"))
+            raw = (path / "record.json").read_bytes()
+            content = json.loads(raw)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError):
@@ -96,6 +100,8 @@ class RecordStore:
                 f"{path} was written by a newer gzsl-bench (record version"
                 f" {version}, this one reads up to {RECORD_VERSION}); upgrade"
             )
+        if content["status"] == COMPLETE:
+            content = overlaid(self.layout, content, raw)
         return Record(path, content)
 
     def finished(self, key: str) -> bool:

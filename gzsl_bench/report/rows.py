@@ -8,6 +8,7 @@ from typing import Any
 
 from gzsl_bench.engine.selection import Unchosen
 from gzsl_bench.engine.validation import Choice, Validation, rules
+from gzsl_bench.errors import SuiteError, unknown_name
 from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.scoring.summary import summarize
@@ -56,12 +57,12 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     """One row per group and selection rule, means and spreads in percent.
 
     Keys: ``dataset, features, attributes, fingerprint, method, label, selection, seeds``, a summary
-    ``{mean, sd, n}`` for every metric (None where it was not recorded), ``keys``, what marks a row:
-    ``preprocessing, setting, precision, fidelity, version, audit`` (``ok``, ``FAILED`` with the
-    reason, or empty), and what was chosen: ``checkpoints``
-    (a number per seed), ``gamma`` (per seed; None where nothing is calibrated), ``selection_gap``
-    (H of ``best_test`` minus H of ``val``, paired over seeds; None but at ``best_test``) and
-    ``unavailable`` (why the rule gives no numbers, else None).
+    ``{mean, sd, n}`` for every metric (None where it was not recorded), ``extra`` (how to read the
+    metrics beyond the usual ones), ``keys``, what marks a row: ``preprocessing, setting, precision,
+    fidelity, version, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was chosen:
+    ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is calibrated),
+    ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None but at
+    ``best_test``) and ``unavailable`` (why the rule gives no numbers, else None).
     """
     validation = Validation(suite, store)
     found = []
@@ -119,6 +120,7 @@ def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
     for name in names:
         values = [metrics[name] for metrics in chosen if name in metrics]
         row[name] = summarize(values) if values and len(values) == len(chosen) else None
+    row["extra"] = _about_extra(group, names)
     row["keys"] = [c.key for c in group.cells]
     row["preprocessing"] = identity["preprocessing"]
     row["setting"] = identity["setting"]
@@ -133,12 +135,45 @@ def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
     return row
 
 
-def extra_metrics(table: Sequence[Row]) -> list[str]:
-    """Names of metrics beyond the usual ones, from metric plugins."""
+def _about_extra(group: Group, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the records say of metrics beyond the usual ones; early records say less."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name not in HEADINGS:
+            said = [record.content.get("metrics", {}).get(name, {}) for record in group.records]
+            about = {"percent": True, "higher_is_better": True, "summary": "", "in_table": True}
+            about |= {k: v for content in said for k, v in content.items() if k in about}
+            unit = next((content["unit"] for content in said if "unit" in content), "")
+            found[name] = about | {"unit": "%" if about["percent"] else unit}
+    return found
+
+
+def extra_metrics(table: Sequence[Row], quiet: bool = False) -> list[str]:
+    """Names of metrics beyond the usual ones.
+
+    Args:
+        table: rows.
+        quiet: with those that do not ask to stand in every table.
+    """
     names: dict[str, None] = {}
     known = {*HEADINGS, "selection_gap"}
     for row in table:
         for name, value in row.items():
             if name not in known and isinstance(value, dict) and "mean" in value:
-                names[name] = None
+                about = row.get("extra", {}).get(name, {})
+                if quiet or about.get("in_table", True):
+                    names[name] = None
     return list(names)
+
+
+def chosen_metrics(table: Sequence[Row], wanted: Sequence[str]) -> list[str]:
+    """The metrics a table is asked to show, checked against those it has.
+
+    Raises:
+        SuiteError: no row has a metric of this name.
+    """
+    known = [*HEADINGS, *extra_metrics(table, quiet=True)]
+    for name in wanted:
+        if name not in known:
+            raise SuiteError(unknown_name("metric", name, known))
+    return list(dict.fromkeys(wanted))

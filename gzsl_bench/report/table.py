@@ -11,6 +11,7 @@ from typing import Any
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.engine.selection import GAMMA
 from gzsl_bench.records.store import Record
+from gzsl_bench.report.identity import differences
 from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
 from gzsl_bench.suite.cells import fold_number
 
@@ -21,24 +22,38 @@ SIGN, MINUS = "\N{GREEK SMALL LETTER GAMMA}", "\N{MINUS SIGN}"
 GAP = f"best_test {MINUS} val"
 
 
-def render(table: Sequence[Row], fmt: str = "github") -> str:
-    """A table in one of ``FORMATS``; github and latex end with the protocol of the numbers."""
+def render(table: Sequence[Row], fmt: str = "github", metrics: Sequence[str] | None = None) -> str:
+    """A table in one of ``FORMATS``; github and latex end with the protocol of the numbers.
+
+    Args:
+        table: rows.
+        fmt: json and csv hold every metric.
+        metrics: the columns of github and latex; by default the usual ones and those of plugins.
+    """
+    names = list(metrics) if metrics else [*HEADINGS, *extra_metrics(table)]
     if fmt == "json":
         return json.dumps(list(table), indent=1)
     if fmt == "csv":
         return _csv(table)
     if fmt == "latex":
-        return _latex(table)
-    body = _tabulate(_headings(table), [_cells(row, table) for row in table], "github")
-    return "\n".join([body, "", *notes(table)])
+        return _latex(table, names)
+    body = _tabulate(
+        _headings(table, names), [_cells(row, table, names) for row in table], "github"
+    )
+    return "\n".join([body, "", *notes(table, names)])
 
 
-def notes(table: Sequence[Row]) -> list[str]:
+def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     """What must stand under a table for its numbers to mean something."""
     lines = [
         "Per-class accuracies in percent, mean ± sd over n seeds: U unseen, S seen, H their mean",
         "(harmonic), T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
     ]
+    if any("low" in (row.get("harmonic_mean") or {}) for row in table):
+        lines.append(
+            "[low, high]: 95 % bootstrap interval; seeds and classes resampled, not images."
+        )
+    lines += _explained(table, metrics)
     rules = {row["selection"] for row in table}
     if "best_test" in rules:
         lines.append(
@@ -56,6 +71,20 @@ def notes(table: Sequence[Row]) -> list[str]:
     lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
     lines += _marks(table)
     lines += _audits(table)
+    lines += [f"{found}: not comparable with one another." for found in differences(table)]
+    return lines
+
+
+def _explained(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
+    """Unit, direction and summary of metrics that the two lines above do not explain."""
+    lines = []
+    for name in metrics:
+        about = next((r["extra"][name] for r in table if name in r.get("extra", {})), None)
+        if about is not None:
+            better = "higher" if about["higher_is_better"] else "lower"
+            unit = f"{about['unit']}, " if about["unit"] else ""
+            text = f" {about['summary']}" if about["summary"] else ""
+            lines.append(f"{name} ({unit}{better} is better):{text}".rstrip(":"))
     return lines
 
 
@@ -138,6 +167,8 @@ def _where(row: Row, table: Sequence[Row]) -> str:
     text = str(row["dataset"])
     if _variant_counts(table)[row["dataset"]] > 1:
         text += f" ({row['features']}, {row['attributes']}, {row['fingerprint'][:6]})"
+    if len({r["precision"] for r in table if r["dataset"] == row["dataset"]}) > 1:
+        text += f" ({row['precision']})"
     if row["preprocessing"] in PREPROCESSING and PREPROCESSING[row["preprocessing"]].leaks:
         text += f" [{row['preprocessing']}]"
     if row["setting"] == "transductive":
@@ -149,8 +180,9 @@ def _who(row: Row, table: Sequence[Row]) -> str:
     """The method's label; where a label covers several preprocessings or versions, those too."""
     text = str(row["label"])
     same = [r for r in table if r["label"] == row["label"] and r["dataset"] == row["dataset"]]
-    for field in ("preprocessing", "version", "precision"):
-        if len({r[field] for r in same}) > 1:
+    here = [r for r in table if r["method"] == row["method"] and r["dataset"] == row["dataset"]]
+    for field, rivals in (("preprocessing", here), ("version", same)):
+        if len({r[field] for r in rivals}) > 1:
             text += f" ({row[field]})"
     return text
 
@@ -169,26 +201,26 @@ def _biased(table: Sequence[Row]) -> bool:
     return any(row.get("gamma") for row in table)
 
 
-def _headings(table: Sequence[Row]) -> list[str]:
+def _headings(table: Sequence[Row], names: Sequence[str]) -> list[str]:
     return [
         *("Data set", "Method", "Selection", "n"),
-        *(HEADINGS.values()),
+        *(HEADINGS.get(name, name) for name in names),
         *([GAP] if _gap(table) else []),
         *([SIGN] if _biased(table) else []),
-        *extra_metrics(table),
     ]
 
 
-def _cells(row: Row, table: Sequence[Row], plus_minus: str = " ± ") -> list[Any]:
-    names = [*HEADINGS, *(["selection_gap"] if _gap(table) else [])]
+def _cells(
+    row: Row, table: Sequence[Row], names: Sequence[str], plus_minus: str = " ± "
+) -> list[Any]:
     return [
         _where(row, table),
         _who(row, table),
         _rule(row),
         len(row["seeds"]),
-        *(_number(row.get(name), plus_minus) for name in names),
+        *(_number(row.get(name), plus_minus, _digits(row, name)) for name in names),
+        *([_number(row.get("selection_gap"), plus_minus)] if _gap(table) else []),
         *([_bias(row)] if _biased(table) else []),
-        *(_number(row.get(name), plus_minus) for name in extra_metrics(table)),
     ]
 
 
@@ -197,11 +229,20 @@ def _bias(row: Row) -> str:
     return ", ".join(dict.fromkeys(f"{gamma:.3g}" for gamma in row.get("gamma") or ())) or "-"
 
 
-def _number(summary: Any, plus_minus: str) -> str:
+def _digits(row: Row, name: str) -> str:
+    """A decimal of a percentage; of anything else three digits, whatever its size."""
+    return ".1f" if row.get("extra", {}).get(name, {}).get("percent", True) else ".3g"
+
+
+def _number(summary: Any, plus_minus: str, digits: str = ".1f") -> str:
     if summary is None:
         return "-"
-    mean = f"{summary['mean']:.1f}"
-    return mean if summary["sd"] is None else f"{mean}{plus_minus}{summary['sd']:.1f}"
+    text = f"{summary['mean']:{digits}}"
+    if summary["sd"] is not None:
+        text += f"{plus_minus}{summary['sd']:{digits}}"
+    if "low" in summary:
+        text += f" [{summary['low']:{digits}}, {summary['high']:{digits}}]"
+    return text
 
 
 def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str) -> str:
@@ -212,25 +253,26 @@ def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str)
     return tabulate(safe, headers=headings, tablefmt=fmt, disable_numparse=True)
 
 
-def _latex(table: Sequence[Row]) -> str:
+def _latex(table: Sequence[Row], names: Sequence[str]) -> str:
     from tabulate import tabulate
 
     lines = [
         [
-            _escape(str(cell)) if i < 3 else cell
-            for i, cell in enumerate(_cells(row, table, "$\\pm$"))
+            escape_latex(str(cell)) if i < 3 else cell
+            for i, cell in enumerate(_cells(row, table, names, "$\\pm$"))
         ]
         for row in table
     ]
-    headings = [_escape(text) for text in _headings(table)]
+    headings = [escape_latex(text) for text in _headings(table, names)]
     body = tabulate(lines, headings, tablefmt="latex_raw", disable_numparse=True)
     # Outside of comments LaTeX knows these only as formulas.
     body = body.replace(SIGN, "$\\gamma$").replace(MINUS, "$-$")
-    comments = [f"% {line}" for line in notes(table)]
+    comments = [f"% {line}" for line in notes(table, names)]
     return "\n".join([*comments, body])
 
 
-def _escape(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """Plain text as LaTeX prints it."""
     for plain, safe in (
         ("\\", "\\textbackslash{}"),
         ("&", "\\&"),
@@ -252,8 +294,10 @@ def _csv(table: Sequence[Row]) -> str:
     for row in table:
         line: dict[str, Any] = {}
         for name, value in row.items():
+            if name == "extra":
+                continue  # how to read the numbers, not numbers
             if isinstance(value, dict):
-                line |= {f"{name}_{part}": value[part] for part in ("mean", "sd", "n")}
+                line |= {f"{name}_{part}": value[part] for part in value}
             elif value is None and name in (*HEADINGS, "selection_gap"):
                 line |= dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "n"))
             else:

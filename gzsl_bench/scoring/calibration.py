@@ -7,7 +7,7 @@ sweep behind AUSUC gives H for every gamma at once, and the best one exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -67,23 +67,3 @@ def calibrate(predictions: Predictions, gamma: float) -> Predictions:
     first = np.minimum(seen, unseen)
     predicted = np.where(difference == gamma, first, np.where(difference > gamma, seen, unseen))
     return replace(predictions, predicted=predicted, best_seen=predictions.best_seen - gamma)
-
-
-def kept(arrays: Mapping[str, np.ndarray], number: int) -> Predictions | None:
-    """Predictions of a checkpoint as ``predictions.npz`` holds them, None if it has no such one.
-
-    Scores are None where a record of an earlier version kept none of this checkpoint.
-    """
-    (places,) = np.nonzero(arrays["checkpoints"] == number)
-    if not places.size:
-        return None
-    classes = ("predicted", "predicted_seen", "predicted_unseen")
-    found = Predictions(
-        *(arrays[name] for name in ("labels", "seen", "unseen")),
-        *(arrays[name][places[0]].astype(np.int64) for name in classes),
-    )
-    (scored,) = np.nonzero(arrays["scored"] == number)
-    if not scored.size:
-        return found
-    seen, unseen = (arrays[name][scored[0]] for name in ("best_seen", "best_unseen"))
-    return replace(found, best_seen=seen.astype(np.float64), best_unseen=unseen.astype(np.float64))

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
+
+if TYPE_CHECKING:
+    from gzsl_bench.hooks.manager import Registry
+
+
+def about_metrics(registry: Registry) -> dict[str, dict[str, Any]]:
+    """How to read each metric once its plugin may be gone, and whose version computed it."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, spec in registry.metrics.items():
+        found[name] = dict(spec.about())
+        owner = registry.owners.get(("metrics", name))
+        if owner is not None:
+            found[name] |= {"distribution": owner.distribution, "version": owner.version}
+    return found
 
 
 def evaluate(predictions: Predictions, metrics: Mapping[str, MetricSpec]) -> dict[str, float]:

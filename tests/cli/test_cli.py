@@ -439,7 +439,16 @@ HEAVY = ("torch", "mlflow", "scipy", "sklearn", "matplotlib", "pandas", "ray")
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["table", "-h"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["table", "-h"],
+        ["--version"],
+        ["compare", "-h"],
+        ["rescore", "-h"],
+        ["published", "list", "--format", "csv"],
+    ],
 )
 def test_help_loads_nothing_heavy(tmp_path, arguments):
     code = (
@@ -458,5 +467,17 @@ def test_help_loads_nothing_heavy(tmp_path, arguments):
 def test_help_lists_every_command(call):
     code, out, _ = call("--help")
     assert code == 0
-    for command in ("run", "validate", "table", "plugins", "data", "sync", "ui", "schema"):
+    for command in (
+        "run",
+        "validate",
+        "table",
+        "plugins",
+        "data",
+        "sync",
+        "ui",
+        "schema",
+        "published",
+        "compare",
+        "rescore",
+    ):
         assert f"  {command} " in out

@@ -348,6 +348,25 @@ def test_the_version_of_the_lists_is_told_by_content_and_is_no_identity(
     assert data.fingerprint == load(ask(tmp_path, "PLAIN")).fingerprint
 
 
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [
+        ("v1", "are the first version's (v1): they hold 4 of the 4 test images of seen classes;"),
+        ("leaky", "are a leaky version's: they hold 1 of the 4 test images of seen classes;"),
+        ("v2", None),
+        ("none", None),
+        ("clean", None),
+    ],
+)
+def test_a_leak_is_named(version: str, sentence: str | None, tmp_path: Path) -> None:
+    content = tiny_content()
+    content[S].update(VERSIONS[version](*lists(content)))
+    write_xlsa17(tmp_path / "TINY", content)
+    warnings = load(ask(tmp_path)).warnings
+    assert len(warnings) == (sentence is not None)
+    assert all(str(sentence) in text for text in warnings)
+
+
 def test_a_known_name_must_have_the_published_counts(tmp_path: Path) -> None:
     write_xlsa17(tmp_path / "CUB")
     with pytest.raises(DataError, match="has 30 images, but 11788 are published for CUB; these"):

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
-from gzsl_bench.report.rows import extra_metrics, groups, missing, rows
+from gzsl_bench.report.rows import chosen_metrics, extra_metrics, groups, missing, rows
 from gzsl_bench.report.table import failures, notes, render
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -248,3 +249,58 @@ def test_the_table_of_failures(store):
     assert "| CUB" in text
     assert "x" * 120 in text
     assert "x" * 121 not in text
+
+
+ABOUT = {
+    "loss": {"percent": False, "higher_is_better": False, "unit": "nats", "summary": "Of what?",
+             "in_table": True},
+    "quiet": {"percent": True, "higher_is_better": True, "unit": "%", "summary": "",
+              "in_table": False},
+}  # fmt: skip
+
+
+def with_extras(store, cell):
+    metrics = dict.fromkeys(NAMES, 50.0) | {"loss": 0.01234, "quiet": 12.0}
+    checkpoints = [{"number": 1, "metrics": metrics}]
+    store.commit(cell.key, {"status": COMPLETE, "checkpoints": checkpoints, "metrics": ABOUT})
+
+
+def test_quiet_metrics_stand_in_no_table_unless_asked_for(store):
+    cell = make_cell()
+    with_extras(store, cell)
+    table = rows(make_suite(cell, selection=["last"]), store)
+    assert extra_metrics(table) == ["loss"]
+    assert extra_metrics(table, quiet=True) == ["loss", "quiet"]
+    head, *_, note = [line for line in render(table).splitlines() if "loss" in line]
+    assert "quiet" not in head
+    assert note == "loss (nats, lower is better): Of what?"
+    assert "0.0123" in render(table)  # no percentage: three digits, not one decimal
+    (line,) = csv.DictReader(io.StringIO(render(table, "csv")))
+    assert line["quiet_mean"] == "12.0"  # programs get everything
+    (row,) = json.loads(render(table, "json"))
+    assert row["quiet"]["mean"] == 12.0
+    assert row["extra"]["loss"]["unit"] == "nats"
+
+
+def test_the_columns_asked_for(store):
+    cell = make_cell()
+    with_extras(store, cell)
+    table = rows(make_suite(cell, selection=["last"]), store)
+    names = chosen_metrics(table, ["quiet", "harmonic_mean"])
+    latex = render(table, "latex", names).split("\\hline")[1]
+    assert "quiet" in latex
+    assert "AUSUC" not in latex
+    heads = [cell.strip() for cell in render(table, metrics=names).splitlines()[0].split("|")]
+    assert heads[5:7] == ["quiet", "H"]
+    with pytest.raises(SuiteError, match="unknown metric 'harmonic'; did you mean 'harmonic_mean'"):
+        chosen_metrics(table, ["harmonic"])
+
+
+def test_records_of_before_say_less_and_still_make_a_table(store):
+    cells = [make_cell(seed=0), make_cell(seed=1)]
+    finish(store, cells[0], 40)
+    with_extras(store, cells[1])
+    (row,) = rows(make_suite(*cells, selection=["last"]), store)
+    assert row["quiet"] is None
+    assert row["checkpoints"] == [10, 1]
+    assert "| CUB" in render([row])

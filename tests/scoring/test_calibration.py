@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gzsl_bench.builtin.metrics import ausuc, harmonic_mean, zsl_acc
+from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
-from gzsl_bench.scoring.calibration import best_gamma, calibrate, kept
+from gzsl_bench.scoring.calibration import best_gamma, calibrate
+from gzsl_bench.scoring.kept import kept_predictions
 
 
 def predictions(scores, labels, seen, unseen) -> Predictions:
@@ -174,17 +176,21 @@ def arrays(scored) -> dict[str, np.ndarray]:
 
 
 def test_predictions_come_back_as_they_were_kept():
-    found = kept(arrays([5, 9]), 9)
+    found = kept_predictions(arrays([5, 9]), 9)
     assert found.predicted.tolist() == [0, 1]
     assert found.predicted.dtype == np.int64
     assert found.best_seen.dtype == np.float64
     assert found.best_seen.tolist() == np.array([0.3, 0.4], np.float32).tolist()
     assert found.best_unseen.tolist() == np.array([0.7, 0.8], np.float32).tolist()
     # An earlier version kept scores of the last and the best checkpoint, in that order.
-    assert kept(arrays([9]), 9).best_seen.tolist() == np.array([0.1, 0.2], np.float32).tolist()
-    assert kept(arrays([9]), 5).best_seen is None
-    assert kept(arrays([9]), 5).predicted.tolist() == [0, 0]
-    assert kept(arrays([5, 9]), 7) is None
+    assert (
+        kept_predictions(arrays([9]), 9).best_seen.tolist()
+        == np.array([0.1, 0.2], np.float32).tolist()
+    )
+    assert kept_predictions(arrays([9]), 5).best_seen is None
+    assert kept_predictions(arrays([9]), 5).predicted.tolist() == [0, 0]
+    with pytest.raises(RecordError, match="hold no checkpoint 7"):
+        kept_predictions(arrays([5, 9]), 7)
 
 
 def test_scores_kept_as_float32_give_the_curve_they_gave_when_scored():

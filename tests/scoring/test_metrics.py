@@ -18,7 +18,9 @@ from gzsl_bench.builtin.metrics import (
     harmonic_mean,
     mean_class_accuracy,
     per_class_accuracy,
+    seen_as_unseen,
     seen_unseen_curve,
+    unseen_as_seen,
     zsl_acc,
 )
 from gzsl_bench.errors import PluginError
@@ -108,7 +110,10 @@ def test_u_s_h_t1_by_hand():
     assert harmonic_mean(found) == pytest.approx(2 * (1 / 3) * (1 / 4) / (1 / 3 + 1 / 4))
     values = evaluate(found, {m.name: m for m in gzsl_bench_metrics()})
     assert values["acc_seen"] == pytest.approx(100 / 3)
-    assert list(values) == ["acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc", "ausuc"]
+    assert list(values) == [
+        "acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc", "ausuc",
+        "unseen_as_seen", "seen_as_unseen",
+    ]  # fmt: skip
 
 
 def test_no_row_right_gives_zero_not_nan():
@@ -232,3 +237,33 @@ def test_summarize():
     # Mean 4, squared deviations 4 + 0 + 4, divided by n - 1 = 2.
     assert summarize([2.0, 4.0, 6.0]) == {"mean": 4.0, "sd": 2.0, "n": 3}
     assert summarize([5.5]) == {"mean": 5.5, "sd": None, "n": 1}
+
+
+def test_confusion_of_the_parts_by_hand():
+    # Classes 0, 1 seen and 2, 3 unseen.  Of class 2 (4 rows) one is called 0 and one 3; of class 3
+    # (1 row) the row is called 1; of class 0 (2 rows) one is called 2; class 1 is right.
+    labels = [2, 2, 2, 2, 3, 0, 0, 1]
+    called = [0, 3, 2, 2, 1, 2, 0, 1]
+    found = predictions(np.eye(4)[called], labels, [0, 1], [2, 3])
+    assert unseen_as_seen(found) == pytest.approx((1 / 4 + 1) / 2)
+    assert seen_as_unseen(found) == pytest.approx((1 / 2 + 0) / 2)
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None)
+def test_confusion_accuracy_and_the_rest_make_one(case):
+    found = predictions(*case)
+    within = np.isin(found.predicted, found.unseen) & (found.predicted != found.labels)
+    rest = np.mean(
+        [within[found.labels == c].mean() for c in found.unseen if (found.labels == c).any()]
+    )
+    assert acc_unseen(found) + unseen_as_seen(found) + rest == pytest.approx(1)
+
+
+def test_every_built_in_metric_says_what_it_is():
+    for spec in gzsl_bench_metrics():
+        about = spec.about()
+        assert about["summary"].endswith(".")
+        assert about["unit"] == "%"
+        assert about["higher_is_better"] is (spec.name not in ("unseen_as_seen", "seen_as_unseen"))
+    assert MetricSpec("x", len, percent=False, unit="nats").about()["unit"] == "nats"

@@ -1,0 +1,70 @@
+"""``gzsl-bench compare``: two methods of a suite tested against one another, all of them ranked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from gzsl_bench.cli.options import debug_option, out_option
+
+
+@click.command("compare")
+@click.argument("suite")
+@click.argument("methods", nargs=-1, metavar="[A B]")
+@out_option
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set.")
+@click.option("--rule", metavar="RULE", help="Selection rule [default: the suite's first].")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["github", "json", "csv"]),
+    default="github",
+    show_default=True,
+    help="How to print it.",
+)
+@debug_option
+def compare_command(
+    suite: str,
+    methods: tuple[str, ...],
+    out: Path,
+    datasets: tuple[str, ...],
+    rule: str | None,
+    fmt: str,
+    debug: bool,
+) -> None:
+    """Compare methods A and B (labels) of SUITE on the seeds and classes they share.
+
+    Without A and B, only rank all methods of the suite over its data sets.  Needs neither the data
+    nor the plugins that made the records.
+    """
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.report.compare import compare, rank, table_of
+    from gzsl_bench.report.versus import as_csv, as_text, plain
+
+    if len(methods) not in (0, 2):
+        raise click.UsageError(f"name two methods to compare, not {len(methods)}")
+    if not methods and fmt == "csv":
+        raise click.UsageError("csv holds comparisons; name two methods, or use json")
+    store = RecordStore(out)
+    resolved = recall(store.layout, suite)
+    chosen = rule or resolved.selection[0]
+    found, reasons = (
+        compare(resolved, store, methods[0], methods[1], chosen, datasets) if methods else ([], [])
+    )
+    table = [
+        row
+        for row in table_of(resolved, store, chosen)
+        if not datasets or row["dataset"] in datasets
+    ]
+    ranks, why = rank(table)
+    if fmt == "json":
+        click.echo(json.dumps(plain(found, ranks, why, chosen), indent=1))
+    elif fmt == "csv":
+        click.echo(as_csv(found))
+    else:
+        click.echo(as_text(found, ranks, why))
+    for reason in reasons:
+        click.echo(f"left out: {reason}", err=True)

@@ -1,0 +1,129 @@
+"""``gzsl-bench published``: numbers from the literature, and what is wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gzsl_bench.cli.options import debug_option
+
+if TYPE_CHECKING:
+    from gzsl_bench.report.published.entries import Entry
+
+_FORMAT = click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["github", "json", "csv"]),
+    default="github",
+    show_default=True,
+    help="How to print it.",
+)
+_DATASET = click.option("--dataset", metavar="NAME", help="Only this data set.")
+_METHOD = click.option("--method", metavar="NAME", help="Only this method, as printed.")
+
+
+@click.group("published")
+def published_group() -> None:
+    """Published numbers: list them, audit them."""
+
+
+@published_group.command("list")
+@_FORMAT
+@_DATASET
+@_METHOD
+@debug_option
+def list_command(fmt: str, dataset: str | None, method: str | None, debug: bool) -> None:
+    """Print every entry with its conditions, where known, and its status."""
+    from gzsl_bench.report.published.audit import status
+    from gzsl_bench.report.published.entries import entries
+
+    chosen = _chosen(entries(), dataset, method)
+    lines = [
+        {
+            "table": entry.table,
+            "method": entry.method,
+            "dataset": entry.dataset,
+            **{name: entry.printed.get(name, "") for name in ("U", "S", "H", "T1")},
+            "split": entry.split,
+            "features": entry.features,
+            "embedding": entry.embedding,
+            "selection": entry.selection,
+            "status": status(entry),
+            "kind": entry.kind,
+            "source": entry.source,
+            "note": entry.note,
+        }
+        for entry in chosen
+    ]
+    hidden = ("source", "note", "kind") if fmt == "github" else ()
+    _print([{k: v for k, v in line.items() if k not in hidden} for line in lines], fmt)
+
+
+@published_group.command("audit")
+@_FORMAT
+@_DATASET
+@_METHOD
+@debug_option
+def audit_command(fmt: str, dataset: str | None, method: str | None, debug: bool) -> None:
+    """Print everything that is wrong with published numbers, with the evidence.
+
+    Findings marked "recomputed" follow from the printed numbers by arithmetic; the others rest on
+    the source named.
+    """
+    from gzsl_bench.report.published.audit import findings
+
+    lines = [asdict(finding) for finding in _chosen(findings(), dataset, method)]
+    if fmt == "github":
+        for line in lines:
+            line["recomputed"] = "yes" if line["recomputed"] else "no"
+    _print(lines, fmt)
+    arithmetic = sum(line["recomputed"] in (True, "yes") for line in lines)
+    click.echo(
+        f"{len(lines)} findings: {arithmetic} recomputed from printed numbers,"
+        f" {len(lines) - arithmetic} from the sources named",
+        err=True,
+    )
+
+
+def _chosen(items: Sequence[Any], dataset: str | None, method: str | None) -> list[Any]:
+    """Those of one data set or method; a name that nothing has is refused."""
+    from gzsl_bench.errors import GzslBenchError, unknown_name
+
+    for kind, wanted in (("dataset", dataset), ("method", method)):
+        names = {getattr(item, kind) for item in _everything()}
+        if wanted is not None and wanted not in names:
+            what = "data set" if kind == "dataset" else kind
+            raise GzslBenchError(unknown_name(f"published {what}", wanted, names))
+    return [
+        item for item in items if dataset in (None, item.dataset) and method in (None, item.method)
+    ]
+
+
+def _everything() -> Sequence[Entry]:
+    from gzsl_bench.report.published.entries import entries
+
+    return entries()
+
+
+def _print(lines: Sequence[Mapping[str, Any]], fmt: str) -> None:
+    if fmt == "json":
+        click.echo(json.dumps(list(lines), indent=1))
+        return
+    plain = [{k: "" if v is None else v for k, v in line.items()} for line in lines]
+    if fmt == "csv":
+        text = io.StringIO()
+        if plain:
+            writer = csv.DictWriter(text, list(plain[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(plain)
+        click.echo(text.getvalue().rstrip("\n"))
+        return
+    from tabulate import tabulate
+
+    click.echo(tabulate(plain, headers="keys", tablefmt="github", disable_numparse=True))

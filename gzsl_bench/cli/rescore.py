@@ -1,0 +1,111 @@
+"""``gzsl-bench rescore``: metrics computed again from kept predictions, without training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gzsl_bench.cli.options import debug_option, out_option
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.rescore import RescoreReport
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.suite.resolve import ResolvedSuite
+
+
+@click.command("rescore")
+@click.argument("suite")
+@out_option
+@click.option(
+    "--tracking-uri",
+    metavar="URI",
+    help="MLflow store to update, or none [default: MLFLOW_TRACKING_URI, or DIR/mlflow.db].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@debug_option
+def rescore_command(
+    suite: str, out: Path, tracking_uri: str | None, as_json: bool, debug: bool
+) -> int:
+    """Compute every installed metric of SUITE's finished cells again, from their predictions.
+
+    Needs neither the data nor the methods, only the metrics' plugins.  Records stay untouched: the
+    new values lie beside them in DIR/rescored and count from now on, in tables and in MLflow.
+    """
+    from gzsl_bench.cli.validate import report_broken
+    from gzsl_bench.engine.rescore import rescore
+    from gzsl_bench.hooks.manager import load_plugins
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.tracking import resolve_uri
+
+    store = RecordStore(out)
+    uri = resolve_uri(tracking_uri, store.layout)
+    resolved = recall(store.layout, suite)
+    registry = load_plugins()
+    report_broken(registry)
+    report = rescore((cell.key for cell in resolved.cells), store, registry)
+    _show(report, as_json)
+    if uri is not None:
+        _mirror(uri, resolved, store)
+    return 1 if report.unreadable or any(m.failed for m in report.metrics.values()) else 0
+
+
+def _show(report: RescoreReport, as_json: bool) -> None:
+    from tabulate import tabulate
+
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=1))
+    else:
+        lines = [
+            [name, found.same, found.added, found.changed, found.without_scores]
+            for name, found in report.metrics.items()
+        ]
+        titles = ["metric", "same", "added", "changed", "needs scores not kept"]
+        click.echo(tabulate(lines, titles, "github"))
+    click.echo(
+        f"{report.records} finished records, {report.written} with other metrics than before"
+        " (counts above are checkpoints)",
+        err=True,
+    )
+    for name, found in report.metrics.items():
+        if found.without_scores:
+            click.echo(
+                f"{name} needs scores, which are kept for the last and the best checkpoint only:"
+                f" {found.without_scores} checkpoints {_fate(found.added, found.dropped)}",
+                err=True,
+            )
+        for cause in found.failed:
+            click.echo(f"error: {cause}", err=True)
+    for key, cause in report.unreadable.items():
+        click.echo(f"error: the record of cell {key} cannot be rescored: {cause}", err=True)
+
+
+def _fate(added: int, dropped: int) -> str:
+    """What stands at the checkpoints whose scores are gone."""
+    if dropped:
+        return f"go without ({dropped} values of an earlier definition were dropped)"
+    return "go without" if added else "keep what was recorded"
+
+
+def _mirror(uri: str, resolved: ResolvedSuite, store: RecordStore) -> None:
+    """Bring MLflow up to date, where there is an MLflow store."""
+    from gzsl_bench.tracking import sync
+    from gzsl_bench.tracking.address import masked, sqlite_file
+
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
+        click.echo(
+            f"there is no MLflow store at {masked(uri)} to update (gzsl-bench sync makes one)",
+            err=True,
+        )
+        return
+    done = sync(uri, resolved, store)
+    click.echo(
+        f"MLflow at {masked(uri)}: {done.repaired + done.created} runs updated,"
+        f" {done.unchanged} unchanged",
+        err=True,
+    )

@@ -1,0 +1,174 @@
+"""Every metric of finished cells, computed again from the predictions their records keep."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gzsl_bench.errors import PluginError, RecordError
+from gzsl_bench.hooks.metric import MetricSpec, Predictions
+from gzsl_bench.records import journal, rescored
+from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.scoring.evaluate import about_metrics, evaluate
+from gzsl_bench.scoring.kept import kept_predictions
+
+if TYPE_CHECKING:
+    from gzsl_bench.hooks.manager import Registry
+
+
+@dataclass
+class MetricReport:
+    """What became of one metric, counted over the checkpoints of all records.
+
+    Attributes:
+        same: the value was there and came out again.
+        added: there was none.
+        changed: the value that was there differs: the metric's definition changed.
+        without_scores: it needs scores, which are kept for the last and the best checkpoint only;
+            a value that was recorded while they existed stays, unless the definition changed.
+        dropped: of those, recorded by another definition and therefore gone.
+        failed: why it could not be computed, once per cause.
+    """
+
+    same: int = 0
+    added: int = 0
+    changed: int = 0
+    without_scores: int = 0
+    dropped: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RescoreReport:
+    """What a rescoring did.
+
+    Attributes:
+        records: complete records looked at.
+        written: of those, records whose metrics are others now.
+        unreadable: why a record could not be rescored, by key.
+        metrics: by name.
+    """
+
+    records: int = 0
+    written: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, MetricReport] = field(default_factory=dict)
+
+
+@dataclass
+class _Draft:
+    """A record's metrics as they are to be.
+
+    Attributes:
+        record: as it is read now, an earlier rescoring included.
+        numbers: of its checkpoints.
+        before: metrics of each checkpoint as they count now.
+        after: as they will.
+        bare: by metric, positions of the checkpoints whose scores it would need.
+    """
+
+    record: Record
+    numbers: list[int]
+    before: list[dict[str, float]]
+    after: list[dict[str, float]]
+    bare: dict[str, list[int]] = field(default_factory=dict)
+
+
+def rescore(keys: Iterable[str], store: RecordStore, registry: Registry) -> RescoreReport:
+    """Recompute all metrics of the complete records among ``keys``; no data, no training.
+
+    Metrics that are recorded but not installed stay as they are.
+    """
+    report = RescoreReport(metrics={name: MetricReport() for name in registry.metrics})
+    drafts = []
+    for key in dict.fromkeys(keys):
+        record = store.read(key)
+        if record is None or not record.complete:
+            continue
+        report.records += 1
+        try:
+            drafts.append(_draft(record, registry, report))
+        except RecordError as error:
+            report.unreadable[key] = str(error)
+    for name, found in report.metrics.items():
+        if found.changed:  # in one record is enough: two definitions must not share a name
+            found.dropped = sum(_drop(draft, name) for draft in drafts)
+    for draft in drafts:
+        report.written += _write(draft, store, registry)
+    return report
+
+
+def _draft(record: Record, registry: Registry, report: RescoreReport) -> _Draft:
+    arrays = record.predictions()
+    rows = record.content["checkpoints"]
+    numbers = [row["number"] for row in rows]
+    predictions = [kept_predictions(arrays, number) for number in numbers]
+    draft = _Draft(
+        record, numbers, [dict(row["metrics"]) for row in rows], [dict(r["metrics"]) for r in rows]
+    )
+    for name, spec in registry.metrics.items():
+        _one_metric(name, spec, predictions, draft, report.metrics[name])
+    return draft
+
+
+def _one_metric(
+    name: str,
+    spec: MetricSpec,
+    predictions: list[Predictions],
+    draft: _Draft,
+    report: MetricReport,
+) -> None:
+    """Compute one metric at every checkpoint of a record."""
+    for index, found in enumerate(predictions):
+        if spec.needs_scores and found.best_seen is None:
+            draft.bare.setdefault(name, []).append(index)
+            report.without_scores += 1
+            continue
+        try:
+            value = evaluate(found, {name: spec})[name]
+        except PluginError as error:
+            if str(error) not in report.failed:
+                report.failed.append(str(error))
+            continue
+        old = draft.before[index].get(name)
+        if old is not None and math.isclose(old, value, rel_tol=1e-9, abs_tol=1e-9):
+            report.same += 1  # the recorded digits stay
+            continue
+        report.added += old is None
+        report.changed += old is not None
+        draft.after[index][name] = value
+
+
+def _drop(draft: _Draft, name: str) -> int:
+    """Remove what an earlier definition gave where the present one cannot be computed."""
+    gone = [draft.after[index].pop(name, None) for index in draft.bare.get(name, ())]
+    return sum(value is not None for value in gone)
+
+
+def _write(draft: _Draft, store: RecordStore, registry: Registry) -> bool:
+    """Put the metrics beside their record; returns whether anything is different now."""
+    record = draft.record
+    now = about_metrics(registry)
+    said: Mapping[str, Any] = record.content.get("metrics", {})
+    present = {name for metrics in draft.after for name in metrics}
+    about = {**said, **{name: now[name] for name in now if name in present}}
+    if draft.after == draft.before and _same_meaning(about, said):
+        return False
+    raw = (record.path / "record.json").read_bytes()
+    rows = [{"number": n, "metrics": m} for n, m in zip(draft.numbers, draft.after, strict=True)]
+    rescored.write(store.layout, record.key, raw, rows, about)
+    with contextlib.suppress(OSError):  # it is in place; a full journal loses nothing
+        journal.append(store.layout.journal, "rescored", key=record.key)
+    return True
+
+
+def _same_meaning(about: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
+    """Whether a table shows the same; a plugin's version alone is no reason to write."""
+    fields = ("percent", "higher_is_better", "unit", "summary", "in_table")
+    return all(
+        name in said and all(entry.get(f) == said[name].get(f) for f in fields)
+        for name, entry in about.items()
+    )

@@ -1,0 +1,296 @@
+"""Two methods of a suite side by side, data set by data set; and all of them ranked over data sets.
+
+Everything is read from the records: the same seeds are paired, and classes come from the kept
+predictions.  What cannot be tested honestly is refused with the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gzsl_bench.engine.validation import rules
+from gzsl_bench.errors import RecordError, SuiteError, unknown_name
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.rows import Row, rows
+from gzsl_bench.report.samples import sample
+from gzsl_bench.scoring.bootstrap import Sample
+from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
+from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+#: What must agree before two rows may be subtracted from one another.
+_SAME = ("features", "attributes", "fingerprint", "precision", "setting")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A and B on one data set.
+
+    Attributes:
+        dataset: the data set's label.
+        a: A's label.
+        b: B's.
+        seeds: the seeds both have; empty where both are deterministic.
+        results: U, S, H and T1.
+        p_holm: the class p-value of H, corrected for the number of data sets.
+        fragile: classes that decide which of the two is ahead: (id, part, ``without``/``twice``).
+        unseen: number of unseen classes.
+        seen: number of seen classes.
+        remarks: sentences that belong under the numbers.
+    """
+
+    dataset: str
+    a: str
+    b: str
+    seeds: tuple[int, ...]
+    results: tuple[PairedResult, ...]
+    p_holm: float
+    fragile: tuple[tuple[int, str, str], ...]
+    unseen: int
+    seen: int
+    remarks: tuple[str, ...] = ()
+
+
+def compare(
+    suite: ResolvedSuite,
+    store: RecordStore,
+    a: str,
+    b: str,
+    rule: str,
+    datasets: Sequence[str] = (),
+) -> tuple[list[Comparison], list[str]]:
+    """Compare two methods on every data set that both have.
+
+    Args:
+        suite: the suite.
+        store: its records.
+        a: label (or name) of the first method.
+        b: of the second.
+        rule: the selection rule whose checkpoints count.
+        datasets: labels to limit the comparison to.
+
+    Returns:
+        The comparisons, and why data sets were left out.
+
+    Raises:
+        SuiteError: unknown names, or nothing that can be compared.
+    """
+    table = table_of(suite, store, rule)
+    label_a, label_b = (method_label(name, suite) for name in (a, b))
+    if label_a == label_b:
+        raise SuiteError(f"{label_a!r} cannot be compared with itself; name two methods")
+    names = list(dict.fromkeys(cell.dataset for cell in suite.cells))
+    for name in datasets:
+        if name not in names:
+            raise SuiteError(unknown_name("data set of this suite", name, names))
+    deterministic = {c.key: bool(c.about.get("deterministic")) for c in suite.cells}
+    pairs, reasons = [], []
+    for name in datasets or names:
+        try:
+            found = [_only(table, name, label) for label in (label_a, label_b)]
+            seeds = _common_seeds(name, found, deterministic)
+        except SuiteError as error:
+            reasons.append(str(error))
+            continue
+        pairs.append((name, found[0], found[1], seeds))
+    if not pairs:
+        raise SuiteError(reasons[0] if reasons else "nothing can be compared")
+    compared = [_compare(name, one, two, seeds, store) for name, one, two, seeds in pairs]
+    corrected = holm([_h(c).p_classes.p for c in compared])
+    return [
+        Comparison(**{**vars(c), "p_holm": p}) for c, p in zip(compared, corrected, strict=True)
+    ], reasons
+
+
+def table_of(suite: ResolvedSuite, store: RecordStore, rule: str) -> list[Row]:
+    """The suite's rows by one rule.
+
+    Raises:
+        SuiteError: the suite does not select by this rule, or it gives a row no numbers yet.
+    """
+    known = rules(suite)
+    if rule not in known:
+        raise SuiteError(unknown_name("selection rule of this suite", rule, known))
+    found = [row for row in rows(suite, store) if row["selection"] == rule]
+    for row in found:
+        if row["unavailable"]:
+            raise SuiteError(f"{rule} of {row['label']} on {row['dataset']}: {row['unavailable']}")
+    return found
+
+
+def method_label(name: str, suite: ResolvedSuite) -> str:
+    """The label that a label or an unambiguous method name stands for.
+
+    Raises:
+        SuiteError: nothing, or several labels, are called so.
+    """
+    labels = dict.fromkeys(cell.label for cell in suite.cells)
+    if name in labels:
+        return name
+    of_method = dict.fromkeys(cell.label for cell in suite.cells if cell.method == name)
+    if len(of_method) == 1:
+        return next(iter(of_method))
+    if of_method:
+        raise SuiteError(f"{name!r} stands for several rows: say {' or '.join(of_method)}")
+    raise SuiteError(unknown_name("method of this suite", name, labels))
+
+
+def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
+    """Rank all methods over the data sets that all of them have, by H.
+
+    Returns:
+        The ranking, or None and the reason there is none.
+    """
+    scores: dict[tuple[str, ...], dict[str, float]] = {}
+    for row in table:
+        place = (row["dataset"], *(str(row[name]) for name in _SAME))
+        here = scores.setdefault(place, {})
+        if row["label"] in here:
+            return None, (
+                f"no ranking over data sets: {row['label']} has several rows on {row['dataset']}"
+            )
+        here[row["label"]] = row["harmonic_mean"]["mean"]
+    labels = list(dict.fromkeys(row["label"] for row in table))
+    complete = [here for here in scores.values() if len(here) == len(labels)]
+    if len(labels) < 2:
+        return None, "no ranking over data sets: it needs at least two methods"
+    if len(complete) < FEWEST:
+        return None, (
+            f"no ranking over data sets: it needs at least {FEWEST} data sets that all"
+            f" {len(labels)} methods ran on, and there {_count(len(complete))}"
+        )
+    return ranking(labels, np.array([[here[n] for n in labels] for here in complete])), ""
+
+
+def fragile_pairs(table: Sequence[Row], store: RecordStore) -> list[str]:
+    """Neighbours in the order by H whose order hangs on a single class, one sentence each."""
+    places: dict[tuple[str, ...], list[Row]] = {}
+    for row in table:
+        place = (row["dataset"], row["selection"], *(str(row[name]) for name in _SAME))
+        places.setdefault(place, []).append(row)
+    found = []
+    for rivals in places.values():
+        ordered = sorted(rivals, key=lambda r: -r["harmonic_mean"]["mean"])
+        for first, second in itertools.pairwise(ordered):
+            classes = fragile_classes(sample(first, store), sample(second, store))
+            if classes:
+                found.append(
+                    f"{first['dataset']}, {first['selection']}: {first['label']} before"
+                    f" {second['label']} hangs on single classes: {describe_fragile(classes)}."
+                )
+    return found
+
+
+def describe_fragile(classes: Sequence[tuple[int, str, str]]) -> str:
+    """``without unseen 23, 30 or with one more like unseen 7 the order turns``."""
+    parts = []
+    for how, words in (("without", "without"), ("twice", "with one more like")):
+        here: dict[str, list[str]] = {}
+        for number, part, what in classes:
+            if what == how:
+                here.setdefault(part, []).append(str(number))
+        for part, ids in here.items():
+            shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+            parts.append(f"{words} {part} class {shown}")
+    return " or ".join(parts) + " the order turns"
+
+
+def _only(table: Sequence[Row], dataset: str, label: str) -> Row:
+    found = [row for row in table if row["dataset"] == dataset and row["label"] == label]
+    if not found:
+        raise SuiteError(f"{label} has no finished cell on {dataset}")
+    if len(found) > 1:
+        raise SuiteError(
+            f"{label} has {len(found)} rows on {dataset} (table shows how they differ), so it is"
+            " not clear which one to compare"
+        )
+    return found[0]
+
+
+def _common_seeds(
+    dataset: str, found: Sequence[Row], deterministic: Mapping[str, bool]
+) -> tuple[int, ...]:
+    """Seeds of both; a deterministic method's single result stands for any seed.
+
+    Raises:
+        SuiteError: different data, or too few seeds for a stochastic method.
+    """
+    one, two = found
+    for name in _SAME:
+        if one[name] != two[name]:
+            raise SuiteError(
+                f"{one['label']} and {two['label']} differ in {name} on {dataset}"
+                f" ({one[name]}, {two[name]}), so their numbers are not comparable"
+            )
+    drawn = [row for row in found if not deterministic[row["keys"][0]]]
+    if not drawn:
+        return ()
+    seeds = tuple(s for s in drawn[0]["seeds"] if all(s in row["seeds"] for row in drawn))
+    if len(seeds) < 2:
+        names = " and ".join(row["label"] for row in drawn)
+        raise SuiteError(
+            f"{names} on {dataset} {'is' if len(drawn) == 1 else 'are'} stochastic with"
+            f" {len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
+            f"{'' if len(drawn) == 1 else ' in common'}, which tells nothing from luck; run at"
+            " least 2 seeds (--seeds 5)"
+        )
+    return seeds
+
+
+def _compare(
+    dataset: str, one: Row, two: Row, seeds: Sequence[int], store: RecordStore
+) -> Comparison:
+    first, second = (
+        _repeated(sample(row, store, _of(row, seeds)), max(1, len(seeds))) for row in (one, two)
+    )
+    if not np.array_equal(first.unseen_ids, second.unseen_ids) or not np.array_equal(
+        first.seen_ids, second.seen_ids
+    ):
+        raise RecordError(f"the predictions on {dataset} are of different classes")
+    remarks = []
+    if one["preprocessing"] != two["preprocessing"]:
+        remarks.append(
+            f"{dataset}: preprocessing differs ({one['label']} {one['preprocessing']},"
+            f" {two['label']} {two['preprocessing']}): the comparison is of whole recipes."
+        )
+    if one["selection"] == "best_test":
+        remarks.append(f"{dataset}: checkpoints were chosen on the test set; both are optimistic.")
+    return Comparison(
+        dataset=dataset,
+        a=one["label"],
+        b=two["label"],
+        seeds=tuple(seeds),
+        results=tuple(paired(first, second)),
+        p_holm=1.0,
+        fragile=tuple(fragile_classes(first, second)),
+        unseen=first.unseen.shape[1],
+        seen=first.seen.shape[1],
+        remarks=tuple(remarks),
+    )
+
+
+def _of(row: Row, seeds: Sequence[int]) -> Sequence[int] | None:
+    """The common seeds, or all of a deterministic method, which has one that stands for any."""
+    return seeds if seeds and set(seeds) <= set(row["seeds"]) else None
+
+
+def _repeated(given: Sample, count: int) -> Sample:
+    """A deterministic method's one seed, as often as the other method has seeds."""
+    if given.seeds == count:
+        return given
+    pick = np.zeros(count, dtype=np.int64)
+    return Sample(
+        given.unseen[pick], given.seen[pick], given.zsl[pick], given.unseen_ids, given.seen_ids
+    )
+
+
+def _h(comparison: Comparison) -> PairedResult:
+    return next(r for r in comparison.results if r.metric == "harmonic_mean")
+
+
+def _count(number: int) -> str:
+    return "is 1" if number == 1 else f"are {number}"

@@ -1,0 +1,277 @@
+"""What is wrong with the printed numbers: recomputed from them where that is possible.
+
+Four checks need nothing but the numbers: H against the interval that rounding of U and S allows,
+cells that repeat, tables that contradict each other, and U and S that another table prints the
+other way round.  What arithmetic cannot show (a fine-tuned backbone, say) is typed in
+``facts.json`` with the source of the evidence.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from gzsl_bench.data.known import KNOWN
+from gzsl_bench.report.published.entries import (
+    COUNTS_SOURCE,
+    TABLES,
+    Entry,
+    canonical,
+    counts,
+    entries,
+    facts,
+    matches,
+)
+
+#: Two tables that print one number may round it differently, or misprint a last digit.
+_SAME = 0.25
+_SLACK = 1e-9
+#: Entries whose conditions differ by intention: disagreeing is no contradiction.
+_RERUN = "reproduction"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with an entry, or between two.
+
+    Attributes:
+        status: ``inconsistent``, ``duplicate``, ``swapped?``, ``contradiction`` or
+            ``not comparable: why``; a question mark where the evidence is no proof.
+        table: where the entry stands.
+        method: whose row it is; ``-`` for a table of counts.
+        dataset: the data set.
+        detail: what was found, with the numbers.
+        source: the evidence.
+        recomputed: whether the finding follows from printed numbers by arithmetic.
+    """
+
+    status: str
+    table: str
+    method: str
+    dataset: str
+    detail: str
+    source: str
+    recomputed: bool
+
+
+def harmonic_interval(entry: Entry) -> tuple[float, float] | None:
+    """The values of H, in percent, that the printed U and S leave possible.
+
+    H grows with both, so the smallest and the largest U and S that round to what is printed give
+    the ends.  None where U or S is not printed.
+    """
+    unseen, seen = entry.value("U"), entry.value("S")
+    if unseen is None or seen is None:
+        return None
+    step_unseen, step_seen = entry.half_step("U"), entry.half_step("S")
+    low = _harmonic(max(unseen - step_unseen, 0.0), max(seen - step_seen, 0.0))
+    return low, _harmonic(unseen + step_unseen, seen + step_seen)
+
+
+@cache
+def findings() -> tuple[Finding, ...]:
+    """Every finding: recomputed ones first, then those that rest on a source."""
+    rows = entries()
+    found = [
+        *_inconsistent(rows),
+        *_duplicates(rows),
+        *_contradictions(rows),
+        *_same_elsewhere(rows),
+        *_counts(),
+        *_swapped(rows),
+        *_typed(rows),
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def status(entry: Entry) -> str:
+    """``ok`` where nothing was found against an entry, else what was, separated by semicolons."""
+    own = dict.fromkeys(
+        finding.status
+        for finding in findings()
+        if (finding.table, finding.method, finding.dataset)
+        == (entry.table, entry.method, entry.dataset)
+        and _concerns(finding, entry)
+    )
+    return "; ".join(own) or "ok"
+
+
+def _concerns(finding: Finding, entry: Entry) -> bool:
+    """A method may have several rows on a data set: typed findings name theirs by conditions."""
+    if finding.recomputed:
+        return entry.setting == "gzsl"
+    return any(
+        item["status"] == finding.status and matches(entry, item["match"])
+        for item in facts()["findings"]
+    )
+
+
+def _harmonic(unseen: float, seen: float) -> float:
+    return 2 * unseen * seen / (unseen + seen) if unseen + seen > 0 else 0.0
+
+
+def _inconsistent(rows: Sequence[Entry]) -> Iterator[Finding]:
+    for entry in rows:
+        allowed, printed = harmonic_interval(entry), entry.value("H")
+        if allowed is None or printed is None:
+            continue
+        step = entry.half_step("H")
+        if allowed[0] - step - _SLACK <= printed <= allowed[1] + step + _SLACK:
+            continue
+        # H is concave in U and S: a mean of H over runs lies below the H of their means.
+        direction = (
+            "above, which no averaging over runs explains"
+            if printed > allowed[1]
+            else "below; a mean of H over several runs would lie below, too"
+        )
+        yield _finding(
+            "inconsistent",
+            entry,
+            f"H is printed {entry.printed['H']}; U {entry.printed['U']} and S {entry.printed['S']}"
+            f" allow {allowed[0]:.2f} to {allowed[1]:.2f}, so the printed H lies {direction}",
+        )
+
+
+def _duplicates(rows: Sequence[Entry]) -> Iterator[Finding]:
+    for first, second in itertools.combinations(rows, 2):
+        if (first.table, first.source) != (second.table, second.source):
+            continue
+        if (first.method, first.dataset) == (second.method, second.dataset):
+            continue
+        if "U" not in first.printed or "S" not in first.printed:
+            continue
+        same = [n for n in ("U", "S", "H") if first.value(n) == second.value(n)]
+        if same[:2] != ["U", "S"]:
+            continue
+        what = "U, S and H" if "H" in same else "U and S"
+        for one, other in ((first, second), (second, first)):
+            yield _finding(
+                "duplicate",
+                one,
+                f"{what} ({one.printed['U']}/{one.printed['S']}) repeat the cells of"
+                f" {other.method} on {other.dataset}",
+            )
+
+
+def _contradictions(rows: Sequence[Entry]) -> Iterator[Finding]:
+    """The same method, data set and conditions with another H in another place."""
+    for first, second in _pairs(rows):
+        comparable = (
+            first.dataset == second.dataset
+            and first.split == second.split
+            and (first.embedding == second.embedding or None in (first.embedding, second.embedding))
+        )
+        one, two = first.value("H"), second.value("H")
+        if not comparable or one is None or two is None or one == two:
+            continue
+        # A paper that contradicts itself is wrong in one of two places, and H cannot say which.
+        both = first.table.startswith("acmr") and second.table.startswith("acmr")
+        for here, there in ((first, second), (second, first))[: 1 + both]:
+            yield _finding(
+                "contradiction",
+                here,
+                f"H is {here.printed['H']} here and {there.printed['H']} in {_place(there)}",
+            )
+
+
+def _same_elsewhere(rows: Sequence[Entry]) -> Iterator[Finding]:
+    """The same three numbers under the names of two data sets."""
+    for first, second in _pairs(rows):
+        if first.dataset == second.dataset or not {"U", "S", "H"} <= first.printed.keys():
+            continue
+        same_h = first.value("H") == second.value("H")
+        if same_h and {first.value("U"), first.value("S")} == {
+            second.value("U"),
+            second.value("S"),
+        }:
+            yield _finding(
+                "contradiction",
+                first,
+                f"these numbers ({first.printed['U']}/{first.printed['S']}/{first.printed['H']})"
+                f" stand under {second.dataset} in {_place(second)}",
+            )
+
+
+def _pairs(rows: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
+    """Entries of one method in two places, neither of them a re-run by others."""
+    for first, second in itertools.combinations(rows, 2):
+        apart = (first.table, first.source) != (second.table, second.source)
+        if apart and _RERUN not in (first.kind, second.kind):
+            same = canonical(first.method) == canonical(second.method)
+            if same and first.setting == second.setting == "gzsl":
+                yield first, second
+
+
+def _counts() -> Iterator[Finding]:
+    """Table 1 against the sizes measured on the files."""
+    columns = (
+        ("feature_dim", "dimensions"),
+        ("attribute_dim", "attributes"),
+        ("images", "rows"),
+        ("seen_classes", "seen"),
+        ("unseen_classes", "unseen"),
+    )
+    for row in counts():
+        known = KNOWN[row["dataset"]]
+        wrong = [
+            f"{name.replace('_', ' ')} {row[name]} (right: {getattr(known, field)})"
+            for name, field in columns
+            if int(row[name]) != getattr(known, field)
+        ]
+        if wrong:
+            yield Finding(
+                "contradiction",
+                "acmr-1",
+                "-",
+                row["dataset"],
+                f"printed {', '.join(wrong)}",
+                f"{COUNTS_SOURCE}, against the split's own index lists",
+                True,
+            )
+
+
+def _swapped(rows: Sequence[Entry]) -> Iterator[Finding]:
+    """Another place prints the same two numbers for U and S the other way round."""
+    for entry, witness in _pairs(rows):
+        if entry.dataset != witness.dataset or not {"U", "S"} <= entry.printed.keys():
+            continue
+        unseen, seen = entry.value("U"), entry.value("S")
+        other_unseen, other_seen = witness.value("U"), witness.value("S")
+        if unseen is None or seen is None or other_unseen is None or other_seen is None:
+            continue
+        crossed = max(abs(unseen - other_seen), abs(seen - other_unseen))
+        if crossed <= _SAME < abs(unseen - seen):
+            yield _finding(
+                "swapped?",
+                entry,
+                f"U/S are {entry.printed['U']}/{entry.printed['S']} here and"
+                f" {witness.printed['U']}/{witness.printed['S']} in {_place(witness)}",
+            )
+
+
+def _typed(rows: Sequence[Entry]) -> Iterator[Finding]:
+    for item in facts()["findings"]:
+        for entry in rows:
+            if matches(entry, item["match"]):
+                yield Finding(
+                    item["status"],
+                    entry.table,
+                    entry.method,
+                    entry.dataset,
+                    item["detail"],
+                    f"{item['source']} ({item['evidence']})",
+                    False,
+                )
+
+
+def _finding(what: str, entry: Entry, detail: str) -> Finding:
+    return Finding(what, entry.table, entry.method, entry.dataset, detail, entry.source, True)
+
+
+def _place(entry: Entry) -> str:
+    """Another row, named well enough to look it up."""
+    if entry.table == "elsewhere" or entry.table == "gbu":
+        return f"{entry.source} (as {entry.method})"
+    return TABLES[entry.table]

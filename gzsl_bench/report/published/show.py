@@ -1,0 +1,62 @@
+"""A suite's table with published numbers beside it, in every format tables have."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from gzsl_bench.report.published.beside import beside, cells, headings, notes
+from gzsl_bench.report.rows import Row
+from gzsl_bench.report.table import escape_latex, render
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+
+def render_beside(
+    table: Sequence[Row],
+    suite: ResolvedSuite,
+    fmt: str = "github",
+    metrics: Sequence[str] | None = None,
+) -> str:
+    """The usual table, then ours beside theirs.
+
+    github and latex: a second table; json: each row gets ``published``, a list; csv: one line per
+    comparison, since a row may have several.  ``metrics`` are the columns of the usual table.
+    """
+    lines = beside(table, suite)
+    if fmt == "json":
+        own = [
+            {
+                **row,
+                "published": [
+                    {k: v for k, v in line.items() if k not in ("ours", "seeds", "keys")}
+                    for line in lines
+                    if all(line[k] == row[k] for k in ("dataset", "label", "selection", "keys"))
+                ],
+            }
+            for row in table
+        ]
+        return json.dumps(own, indent=1)
+    from tabulate import tabulate
+
+    text = cells(lines)
+    if fmt == "csv":
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerows([headings(), *text])
+        return out.getvalue().rstrip("\n")
+    if fmt == "latex":
+        body = tabulate(
+            [[escape_latex(cell) for cell in line] for line in text],
+            [escape_latex(heading) for heading in headings()],
+            tablefmt="latex_raw",
+            disable_numparse=True,
+        )
+        return "\n".join(
+            [render(table, fmt, metrics), "", *(f"% {note}" for note in notes(lines)), body]
+        )
+    body = tabulate(text, headings(), tablefmt="github", disable_numparse=True)
+    return "\n".join(
+        [render(table, fmt, metrics), "", *([body, ""] if text else []), *notes(lines)]
+    )

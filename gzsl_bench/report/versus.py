@@ -1,0 +1,174 @@
+"""Comparisons and rankings as text for people and data for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gzsl_bench.report.compare import Comparison, describe_fragile
+from gzsl_bench.report.rows import HEADINGS
+from gzsl_bench.scoring.paired import PairedResult, PValue
+from gzsl_bench.scoring.ranks import Ranking
+
+
+def plain(
+    comparisons: Sequence[Comparison], ranks: Ranking | None, why: str, rule: str
+) -> dict[str, Any]:
+    """All of it as plain data."""
+    return {
+        "selection": rule,
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "ranking": None if ranks is None else asdict(ranks),
+        "no_ranking": why or None,
+    }
+
+
+def as_csv(comparisons: Sequence[Comparison]) -> str:
+    """One line per data set and metric."""
+    lines = []
+    for comparison in comparisons:
+        for result in comparison.results:
+            flat = asdict(result)
+            for name in ("p_classes", "p_seeds"):
+                value = flat.pop(name)
+                flat[name] = "" if value is None else value["p"]
+            lines.append(
+                {
+                    "dataset": comparison.dataset,
+                    "method_a": comparison.a,
+                    "method_b": comparison.b,
+                    "seeds": " ".join(map(str, comparison.seeds)),
+                    **{k: "" if v is None else v for k, v in flat.items()},
+                }
+            )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue().rstrip("\n")
+
+
+def as_text(comparisons: Sequence[Comparison], ranks: Ranking | None, why: str) -> str:
+    """Tables with what must stand under them."""
+    parts = []
+    if comparisons:
+        parts += [_table(comparisons), "", *_notes(comparisons)]
+    if ranks is not None:
+        parts += ["", *_ranking(ranks)] if parts else _ranking(ranks)
+    elif why:
+        parts += ["", why + "."] if parts else [why + "."]
+    return "\n".join(parts)
+
+
+def _table(comparisons: Sequence[Comparison]) -> str:
+    from tabulate import tabulate
+
+    first = comparisons[0]
+    headings = ["Data set", "Metric", first.a, first.b, "Difference", "95 % interval",
+                "p (classes)", "p (seeds)", "dz", "Classes won/lost/tied", "n"]  # fmt: skip
+    lines = [
+        [
+            comparison.dataset,
+            HEADINGS[result.metric],
+            f"{result.a:.1f}",
+            f"{result.b:.1f}",
+            f"{result.difference:+.1f}",
+            f"[{result.low:+.1f}, {result.high:+.1f}]",
+            _p(result.p_classes),
+            "-" if result.p_seeds is None else _p(result.p_seeds),
+            "-" if result.dz is None else f"{result.dz:.2f}",
+            "-" if result.won is None else f"{result.won}/{result.lost}/{result.tied}",
+            str(max(1, len(comparison.seeds))),
+        ]
+        for comparison in comparisons
+        for result in comparison.results
+    ]
+    safe = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return tabulate(safe, headers=headings, tablefmt="github", disable_numparse=True)
+
+
+def _notes(comparisons: Sequence[Comparison]) -> list[str]:
+    lines = [
+        "Differences in points of percent, means over the seeds both have. Interval: percentile"
+        " bootstrap, seeds",
+        "and classes resampled, the same ones for both. p (classes): results of the two swapped"
+        " class by class and the",
+        "metric computed again: speaks of other classes, not of other seeds. p (seeds): signs of"
+        " the seeds' differences",
+        "flipped. dz: mean over standard deviation of the differences between classes (of H:"
+        " between seeds).",
+    ]
+    for comparison in comparisons:
+        lines += _seed_note(comparison)
+        lines += _trade_note(comparison)
+    if len(comparisons) > 1:
+        lines.append(
+            "p (classes) of H corrected for "
+            f"{len(comparisons)} data sets (Holm): "
+            + ", ".join(f"{c.dataset} {c.p_holm:.2g}" for c in comparisons)
+            + "."
+        )
+    for comparison in comparisons:
+        if comparison.fragile:
+            lines.append(
+                f"warning: {comparison.dataset} ({comparison.unseen} unseen, {comparison.seen}"
+                f" seen classes): {describe_fragile(comparison.fragile)}."
+            )
+        lines += comparison.remarks
+    return lines
+
+
+def _seed_note(comparison: Comparison) -> list[str]:
+    tested: PairedResult = comparison.results[0]
+    if tested.p_seeds is None:
+        return [
+            f"{comparison.dataset}: both methods are deterministic; there are no seeds to test."
+        ]
+    if tested.p_seeds.smallest > 0.05:
+        return [
+            f"{comparison.dataset}: with {tested.p_seeds.units} seeds p (seeds) cannot be below"
+            f" {tested.p_seeds.smallest:.2g}, whatever the difference."
+        ]
+    return []
+
+
+def _trade_note(comparison: Comparison) -> list[str]:
+    by = {result.metric: result.difference for result in comparison.results}
+    if by["acc_unseen"] * by["acc_seen"] >= 0:
+        return []
+    return [
+        f"{comparison.dataset}: one method is better on unseen, the other on seen classes; swapping"
+        " classes then says little about H: read U and S."
+    ]
+
+
+def _p(value: PValue) -> str:
+    if not value.exact and value.p <= value.smallest:
+        return f"<{1.5 * value.smallest:.1g}"
+    return f"{value.p:.2g}" if value.p >= 0.001 else f"{value.p:.1g}"
+
+
+def _ranking(ranks: Ranking) -> list[str]:
+    from tabulate import tabulate
+
+    lines = [[n, f"{r:.2f}"] for n, r in zip(ranks.methods, ranks.ranks, strict=True)]
+    body = tabulate(lines, ["Method", "Average rank"], "github", disable_numparse=True)
+    how = "all" if ranks.exact else "20000 drawn"
+    found = [
+        body,
+        "",
+        f"Ranks by H over {ranks.datasets} data sets (1 is best). Friedman {ranks.statistic:.2f},"
+        f" p {ranks.p:.2g} ({how} permutations).",
+        f"Nemenyi, 5 %: ranks closer than {ranks.critical_difference:.2f} are not told apart"
+        + (": " + "; ".join(", ".join(group) for group in ranks.groups) if ranks.groups else "")
+        + ".",
+    ]
+    if ranks.powerless:
+        found.append(
+            f"warning: {ranks.datasets} data sets have no power: even a method that is always"
+            f" first differs from one that is always last by {len(ranks.methods) - 1}."
+        )
+    return found

@@ -1,0 +1,193 @@
+"""Rescoring: the numbers come out again, new ones are added, and no record's byte changes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gzsl_bench import Config, Method, MethodSpec
+from gzsl_bench.engine.rescore import rescore
+from gzsl_bench.errors import RecordError
+from gzsl_bench.hooks.metric import MetricSpec
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.rows import rows
+
+SUITE = "name: s\ndatasets: [tiny]\nmethods: [walk]\nseeds: 2\nselection: [last, best_test]\n"
+
+
+class Walk(Method):
+    """Offers four random scorers."""
+
+    Config = Config
+
+    def fit(self, task, run):
+        generator = run.generator("walk")
+        for number in range(1, 5):
+            shape = (task.features.shape[1], len(task.attributes))
+            weights = torch.randn(shape, generator=generator)
+            run.checkpoint(number, lambda x, w=weights: x @ w)
+
+
+@pytest.fixture
+def ran(make_registry, resolve_text, run_inline):
+    registry = make_registry(MethodSpec("walk", Walk, "none", "paper"))
+    suite = resolve_text(SUITE, registry)
+    _, store, _ = run_inline(suite.cells, registry)
+    return registry, suite, store
+
+
+def snapshot(store: RecordStore):
+    return {
+        p: (p.read_bytes(), p.stat().st_mtime_ns)
+        for p in store.layout.cells.rglob("*")
+        if p.is_file()
+    }
+
+
+def keys(suite):
+    return [cell.key for cell in suite.cells]
+
+
+def add(registry, *specs: MetricSpec, version="1.0"):
+    for spec in specs:
+        registry.metrics[spec.name] = spec
+        registry.owners["metrics", spec.name] = registry.plugins[0]
+    return registry
+
+
+def fixed(name="fixed", value=0.25, **options):
+    return MetricSpec(name, lambda p: value, **options)
+
+
+def margin(scale=1.0, name="margin"):
+    return MetricSpec(
+        name,
+        lambda p: scale * float(np.abs(p.best_seen - p.best_unseen).mean()),
+        percent=False, unit="score", needs_scores=True, summary="Mean gap.",
+    )  # fmt: skip
+
+
+def test_nothing_new_writes_nothing(ran):
+    registry, suite, store = ran
+    before = snapshot(store)
+    report = rescore(keys(suite), store, registry)
+    assert (report.records, report.written) == (2, 0)
+    for name, found in report.metrics.items():
+        assert (found.added, found.changed, found.failed) == (0, 0, [])
+        # Four checkpoints of two cells; scores are kept of the last and the best of each.
+        bare = found.without_scores
+        assert found.same + bare == 8
+        assert (bare > 0) == (name == "ausuc")
+    assert snapshot(store) == before
+    assert not (store.layout.out / "rescored").exists()
+
+
+def test_a_new_metric_reaches_rows_and_no_record_changes(ran):
+    registry, suite, store = ran
+    before, table = snapshot(store), rows(suite, store)
+    report = rescore(keys(suite), store, add(registry, fixed(summary="A quarter.")))
+    assert (report.written, report.metrics["fixed"].added) == (2, 8)
+    assert snapshot(store) == before
+    after = rows(suite, store)
+    for old, new in zip(table, after, strict=True):
+        assert new["fixed"] == {"mean": 25.0, "sd": 0.0, "n": 2}
+        assert new["extra"]["fixed"]["summary"] == "A quarter."
+        same = [name for name in old if name != "extra"]
+        assert {name: new[name] for name in same} == {name: old[name] for name in same}
+    # Again: nothing is left to do.
+    assert rescore(keys(suite), store, registry).written == 0
+
+
+def test_an_uninstalled_metric_keeps_its_values(ran, make_registry):
+    registry, suite, store = ran
+    rescore(keys(suite), store, add(registry, fixed("first")))
+    del registry.metrics["first"]
+    rescore(keys(suite), store, add(registry, fixed("second", 0.5)))
+    for row in rows(suite, store):
+        assert (row["first"]["mean"], row["second"]["mean"]) == (25.0, 50.0)
+
+
+def test_a_metric_that_needs_scores_is_computed_where_they_are(ran):
+    registry, suite, store = ran
+    report = rescore(keys(suite), store, add(registry, margin()))
+    found = report.metrics["margin"]
+    assert found.added + found.without_scores == 8
+    assert found.without_scores > 0
+    for cell in suite.cells:
+        record = store.read(cell.key)
+        scored = set(record.predictions()["scored"].tolist())
+        for row in record.content["checkpoints"]:
+            assert ("margin" in row["metrics"]) == (row["number"] in scored)
+            assert "ausuc" in row["metrics"]  # recorded while the scores were there
+    for row in rows(suite, store):  # both rules choose checkpoints with scores
+        assert row["margin"]["n"] == 2
+
+
+def test_two_definitions_of_a_metric_never_mix(ran):
+    registry, suite, store = ran
+    honest = registry.metrics["ausuc"]
+    half = MetricSpec("ausuc", lambda p: honest.compute(p) / 2, needs_scores=True)
+    report = rescore(keys(suite), store, add(registry, half))
+    found = report.metrics["ausuc"]
+    assert found.changed > 0
+    # A half of nothing is nothing: such values are "the same", yet go with the rest.
+    assert found.changed + found.same + found.without_scores == 8
+    assert found.dropped == found.without_scores > 0
+    for cell in suite.cells:
+        scored = set(store.read(cell.key).predictions()["scored"].tolist())
+        for row in store.read(cell.key).content["checkpoints"]:
+            assert ("ausuc" in row["metrics"]) == (row["number"] in scored)
+
+
+def test_a_metric_that_fails_is_named_and_the_rest_goes_on(ran):
+    registry, suite, store = ran
+    broken = MetricSpec("broken", lambda p: 1 / 0)
+    report = rescore(keys(suite), store, add(registry, broken, fixed()))
+    assert report.metrics["broken"].failed == [
+        "metric 'broken' fails: ZeroDivisionError: division by zero"
+    ]
+    assert report.metrics["fixed"].added == 8
+
+
+def test_a_record_without_predictions_is_named(ran):
+    registry, suite, store = ran
+    first, second = keys(suite)
+    (store.layout.cell(first) / "predictions.npz").unlink()
+    report = rescore(keys(suite), store, add(registry, fixed()))
+    assert list(report.unreadable) == [first]
+    assert "predictions.npz" in report.unreadable[first]
+    assert report.written == 1
+    assert "fixed" in store.read(second).content["checkpoints"][0]["metrics"]
+
+
+def test_a_rescoring_speaks_for_its_own_record_only(ran):
+    registry, suite, store = ran
+    key = keys(suite)[0]
+    rescore([key], store, add(registry, fixed()))
+    place = store.layout.cell(key) / "record.json"
+    content = json.loads(place.read_text())
+    place.write_text(json.dumps(content | {"seconds": 0.5}))  # somebody retrained by hand
+    assert "fixed" not in store.read(key).content["checkpoints"][0]["metrics"]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"rescored_version": "x"}'])
+def test_a_damaged_rescoring_is_as_none(ran, damage):
+    registry, suite, store = ran
+    key = keys(suite)[0]
+    before = store.read(key).content
+    rescore([key], store, add(registry, fixed()))
+    store.layout.rescoring(key).write_text(damage)
+    assert store.read(key).content == before
+
+
+def test_a_newer_rescoring_is_refused(ran):
+    registry, suite, store = ran
+    key = keys(suite)[0]
+    rescore([key], store, add(registry, fixed()))
+    place = store.layout.rescoring(key)
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"rescored_version": 99}))
+    with pytest.raises(RecordError, match="newer gzsl-bench"):
+        store.read(key)

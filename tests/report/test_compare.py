@@ -1,0 +1,322 @@
+"""Comparisons and intervals from records with made predictions: who is paired, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from gzsl_bench.cli.main import run
+from gzsl_bench.errors import SuiteError
+from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.records.suites import remember
+from gzsl_bench.report.compare import compare, fragile_pairs, method_label, rank, table_of
+from gzsl_bench.report.rows import rows
+from gzsl_bench.report.samples import sample, with_intervals
+from gzsl_bench.report.table import render
+from gzsl_bench.scoring.bootstrap import intervals
+from gzsl_bench.suite.cells import Cell, digest, identity
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+#: Rows of each class: classes 0 to 2 are seen, 3 and 4 unseen.
+PER_CLASS = 10
+SEEN, UNSEEN = np.arange(3), np.arange(3, 5)
+
+
+def make_cell(label="A", dataset="CUB", seed=0, deterministic=False, **changed) -> Cell:
+    described = identity(
+        dataset={
+            "fingerprint": changed.pop("fingerprint", f"fp-{dataset}"),
+            "trainval_order": "",
+            "features": changed.pop("features", "res101"),
+            "attributes": "att",
+        },
+        preprocessing=changed.pop("preprocessing", "minmax"),
+        setting="inductive",
+        method={"name": label.lower()[0], "version": "1", "source": None, "config": changed},
+        seed=seed,
+        precision="float32",
+    )
+    return Cell(
+        key=digest(described | {"who": label}), identity=described, dataset=dataset,
+        method=label.lower()[0], label=label, seed=seed,
+        request={"use": dataset, "features": "res101", "attributes": "att"},
+        about={"fidelity": "paper", "citation": "", "deterministic": deterministic},
+    )  # fmt: skip
+
+
+def arrays(*checkpoints):
+    """Predictions of which, of class c, ``right[c]`` of the ten rows are right; the rest go to 0.
+
+    Rows of class 0 that are wrong are called 1.
+    """
+    labels = np.repeat(np.arange(5), PER_CLASS)
+    place = np.tile(np.arange(PER_CLASS), 5)
+    predicted, among_seen, among_unseen = [], [], []
+    for right in checkpoints:
+        wrong = place >= np.asarray(right)[labels]
+        predicted.append(np.where(wrong, np.where(labels == 0, 1, 0), labels))
+        among_seen.append(np.where(np.isin(labels, SEEN), predicted[-1], 0))
+        other = np.where(labels == 3, 4, 3)
+        among_unseen.append(np.where(wrong | np.isin(labels, SEEN), other, labels))
+    return {
+        "labels": labels, "seen": SEEN, "unseen": UNSEEN,
+        "checkpoints": np.arange(1, len(checkpoints) + 1),
+        "predicted": np.stack(predicted), "predicted_seen": np.stack(among_seen),
+        "predicted_unseen": np.stack(among_unseen), "scored": np.array([], np.int64),
+        "best_seen": np.zeros((0, labels.size)), "best_unseen": np.zeros((0, labels.size)),
+    }  # fmt: skip
+
+
+def finish(store, cell, *checkpoints):
+    """Commit a record with the metrics that belong to the predictions."""
+    lines = []
+    for number, right in enumerate(checkpoints, start=1):
+        share = 100 * np.asarray(right) / PER_CLASS
+        u, s = share[UNSEEN].mean(), share[SEEN].mean()
+        lines.append(
+            {
+                "number": number,
+                "metrics": {
+                    "acc_unseen": u, "acc_seen": s,
+                    "harmonic_mean": 2 * u * s / (u + s) if u + s else 0.0, "zsl_acc": u,
+                },
+            }
+        )  # fmt: skip
+    store.commit(cell.key, {"status": COMPLETE, "checkpoints": lines}, arrays(*checkpoints))
+
+
+def make_suite(*cells, selection=("last", "best_test")):
+    return ResolvedSuite("s", "", tuple(selection), tuple(cells), (), "name: s\n")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RecordStore(tmp_path / "out")
+
+
+A = [[8, 8, 8, 6, 2], [9, 7, 8, 6, 3]]
+B = [[7, 8, 8, 4, 3], [9, 7, 7, 5, 3]]
+
+
+def two(store, **options):
+    cells = [make_cell("A", seed=s, **options) for s in (0, 1)]
+    cells += [make_cell("B", seed=s) for s in (0, 1)]
+    for cell, right in zip(cells, [*A, *B], strict=True):
+        finish(store, cell, [5, 5, 5, 5, 5], right)
+    return make_suite(*cells)
+
+
+def test_samples_are_the_chosen_checkpoints(store):
+    suite = two(store)
+    last, best = rows(suite, store)[:2]
+    np.testing.assert_allclose(sample(last, store).unseen, [[60, 20], [60, 30]])
+    np.testing.assert_allclose(sample(last, store).seen, [[80, 80, 80], [90, 70, 80]])
+    # best_test: 8 8 8 6 2 has H 53.3, 5 5 5 5 5 has 50; seed 1: 57.6.
+    np.testing.assert_allclose(sample(best, store).unseen, [[60, 20], [60, 30]])
+    (row, *_) = rows(make_suite(*suite.cells[2:]), store)
+    np.testing.assert_allclose(sample(row, store, [1]).unseen, [[50, 30]])
+    assert sample(row, store, [1, 0]).unseen.tolist() == [[50, 30], [40, 30]]
+
+
+def test_the_comparison_by_hand(store):
+    (found,), reasons = compare(two(store), store, "A", "B", "last")
+    assert reasons == []
+    assert found.seeds == (0, 1)
+    by = {r.metric: r for r in found.results}
+    assert by["acc_unseen"].difference == pytest.approx(42.5 - 37.5)
+    assert by["acc_seen"].difference == pytest.approx(80 - (230 / 3 + 230 / 3) / 2)
+    assert by["acc_unseen"].won == 1
+    assert by["acc_unseen"].lost == 1
+    assert by["harmonic_mean"].p_classes.units == 5
+    assert by["harmonic_mean"].p_seeds.smallest == 0.5
+    assert found.p_holm == by["harmonic_mean"].p_classes.p
+
+
+def test_seeds_are_paired_by_number(store):
+    cells = [make_cell("A", seed=s) for s in (0, 1)] + [make_cell("B", seed=s) for s in (1, 0, 7)]
+    for cell, right in zip(cells, [*A, B[1], B[0], [0, 0, 0, 0, 0]], strict=True):
+        finish(store, cell, right)
+    (found,), _ = compare(make_suite(*cells), store, "A", "B", "last")
+    assert found.seeds == (0, 1)
+    by = {r.metric: r for r in found.results}
+    assert by["acc_unseen"].difference == pytest.approx(42.5 - 37.5)
+
+
+def test_one_stochastic_seed_is_refused(store):
+    cells = [make_cell("A"), make_cell("B"), make_cell("B", seed=1)]
+    for cell in cells:
+        finish(store, cell, A[0])
+    with pytest.raises(SuiteError, match="A and B on CUB are stochastic with 1 seed in common"):
+        compare(make_suite(*cells), store, "A", "B", "last")
+    both = [cells[0], make_cell("C", deterministic=True)]
+    finish(store, both[1], B[0])
+    with pytest.raises(SuiteError, match="A on CUB is stochastic with 1 seed, which tells nothing"):
+        compare(make_suite(*both), store, "A", "C", "last")
+
+
+def test_a_deterministic_method_stands_for_any_seed(store):
+    cells = [make_cell("A", seed=s) for s in (3, 4)]
+    cells.append(make_cell("Exact", deterministic=True))
+    for cell, right in zip(cells, [*A, B[0]], strict=True):
+        finish(store, cell, right)
+    (found,), _ = compare(make_suite(*cells), store, "A", "Exact", "last")
+    assert found.seeds == (3, 4)
+    by = {r.metric: r for r in found.results}
+    assert by["acc_unseen"].difference == pytest.approx(42.5 - 35)
+    assert by["acc_unseen"].p_seeds is not None
+
+
+def test_two_deterministic_methods_are_tested_on_classes_alone(store):
+    cells = [make_cell(n, deterministic=True) for n in ("X", "Y")]
+    finish(store, cells[0], A[0])
+    finish(store, cells[1], B[0])
+    (found,), _ = compare(make_suite(*cells), store, "X", "Y", "last")
+    assert found.seeds == ()
+    assert all(r.p_seeds is None for r in found.results)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"fingerprint": "ffff"}, "A and B differ in fingerprint on CUB"),
+        ({"features": "phog"}, r"differ in features on CUB \(phog, res101\)"),
+    ],
+)
+def test_different_data_are_not_subtracted(store, changed, sentence):
+    suite = two(store, **changed)
+    with pytest.raises(SuiteError, match=sentence):
+        compare(suite, store, "A", "B", "last")
+
+
+def test_recipes_with_other_preprocessing_are_compared_and_said(store):
+    (found,), _ = compare(two(store, preprocessing="l2"), store, "A", "B", "last")
+    assert "preprocessing differs (A l2, B minmax)" in found.remarks[0]
+
+
+def test_names(store):
+    suite = two(store)
+    assert method_label("A", suite) == "A"
+    assert method_label("a", suite) == "A"
+    for arguments, sentence in (
+        (("A", "C", "last"), "unknown method of this suite 'C'"),
+        (("A", "A", "last"), "with itself"),
+        (("A", "B", "val"), "unknown selection rule of this suite 'val'"),
+        (("A", "B", "last", ["SUN"]), "unknown data set of this suite 'SUN'"),
+    ):
+        with pytest.raises(SuiteError, match=sentence):
+            compare(suite, store, *arguments)
+    more = [make_cell("A1"), make_cell("A2")]
+    with pytest.raises(SuiteError, match="'a' stands for several rows: say A1 or A2"):
+        method_label("a", make_suite(*more))
+
+
+def test_one_data_set_that_cannot_be_compared_is_left_out(store):
+    suite = two(store)
+    lone = [make_cell("A", "SUN"), make_cell("B", "SUN")]
+    for cell in lone:
+        finish(store, cell, A[0])
+    found, reasons = compare(make_suite(*suite.cells, *lone), store, "A", "B", "last")
+    assert [c.dataset for c in found] == ["CUB"]
+    assert len(reasons) == 1
+    assert "SUN are stochastic with 1 seed" in reasons[0]
+
+
+def test_fragile_order_is_found(store):
+    # U: A 40 by 60/20, B 35 by 40/30, S level: without class 3 B leads, 30 against 20.
+    cells = [make_cell(n, deterministic=True) for n in ("X", "Y")]
+    finish(store, cells[0], [8, 8, 8, 6, 2])
+    finish(store, cells[1], [8, 8, 8, 4, 3])
+    suite = make_suite(*cells, selection=["last"])
+    (found,), _ = compare(suite, store, "X", "Y", "last")
+    assert found.fragile == ((3, "unseen", "without"),)
+    (sentence,) = fragile_pairs(rows(suite, store), store)
+    assert "CUB, last: X before Y hangs on single classes: without unseen class 3" in sentence
+
+
+def ranked(store, *datasets, methods=("A", "B")):
+    cells = []
+    for dataset in datasets:
+        for index, label in enumerate(methods):
+            cells.append(make_cell(label, dataset, deterministic=True))
+            finish(store, cells[-1], [8, 8, 8, 6 - index, 5 - index])
+    return make_suite(*cells)
+
+
+def test_ranks_need_three_data_sets(store):
+    found, why = rank(table_of(ranked(store, "CUB", "SUN"), store, "last"))
+    assert found is None
+    assert "at least 3 data sets that all 2 methods ran on, and there are 2" in why
+    found, why = rank(table_of(ranked(store, "CUB", "SUN", "AWA1"), store, "last"))
+    assert why == ""
+    assert found.methods == ("A", "B")
+    assert found.powerless
+
+
+def test_a_data_set_that_one_method_lacks_does_not_count(store):
+    suite = ranked(store, "CUB", "SUN", "AWA1")
+    found, _ = rank(table_of(make_suite(*suite.cells[:-1]), store, "last"))
+    assert found is None
+
+
+# Intervals in tables -----------------------------------------------------------------------------
+
+
+def test_intervals_in_every_format(store):
+    suite = two(store)
+    table = rows(make_suite(*suite.cells, selection=["last"]), store)
+    more = with_intervals(table, store)
+    low, high = intervals(sample(table[0], store))["harmonic_mean"]
+    assert (more[0]["harmonic_mean"]["low"], more[0]["harmonic_mean"]["high"]) == (low, high)
+    assert low < more[0]["harmonic_mean"]["mean"] < high
+    assert table[0]["harmonic_mean"].keys() == {"mean", "sd", "n"}
+    text = render(more)
+    assert f"[{low:.1f}, {high:.1f}]" in text
+    assert "95 % bootstrap interval; seeds and classes resampled" in text
+    assert "bootstrap" not in render(table)
+    line = next(csv.DictReader(io.StringIO(render(more, "csv"))))
+    assert float(line["harmonic_mean_low"]) == low
+    assert json.loads(render(more, "json"))[0]["acc_seen"]["high"] <= 100
+
+
+# The command -------------------------------------------------------------------------------------
+
+
+def test_the_command(store, capsys):
+    suite = remember(store.layout, two(store))
+    out = str(store.layout.out)
+    assert run(["compare", suite.name, "A", "B", "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert "| CUB" in said
+    assert "with 2 seeds p (seeds) cannot be below 0.5" in said
+    assert "no ranking over data sets" in said
+    assert run(["compare", suite.name, "A", "B", "--out", out, "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["comparisons"][0]["results"][0]["metric"] == "acc_unseen"
+    assert run(["compare", suite.name, "A", "B", "--out", out, "--format", "csv"]) == 0
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [line["metric"] for line in lines][2] == "harmonic_mean"
+    assert run(["compare", suite.name, "--out", out]) == 0
+    assert "no ranking" in capsys.readouterr().out
+    assert run(["table", suite.name, "--intervals", "--out", out]) == 0
+    assert "[" in capsys.readouterr().out
+    for arguments in (["A"], ["A", "C"], ["A", "B", "--rule", "val"], ["A", "B", "C"]):
+        assert run(["compare", suite.name, *arguments, "--out", out]) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "Traceback" not in said.err
+
+
+def test_refusing_gives_exit_code_2_and_one_sentence(store, capsys):
+    cells = [make_cell("A"), make_cell("B")]
+    for cell in cells:
+        finish(store, cell, A[0])
+    suite = remember(store.layout, make_suite(*cells))
+    assert run(["compare", suite.name, "A", "B", "--out", str(store.layout.out)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("gzsl-bench: A and B on CUB are stochastic with 1 seed")

@@ -1,0 +1,356 @@
+"""The registry against its sheets; its checks against hand-made rows and arithmetic."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gzsl_bench.cli.main import run
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.published import audit
+from gzsl_bench.report.published.beside import beside, changed, published_names
+from gzsl_bench.report.published.entries import Entry, counts, entries, facts
+from gzsl_bench.report.published.show import render_beside
+from gzsl_bench.report.rows import rows
+from gzsl_bench.suite.cells import Cell, digest, identity
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+
+def row(method="M", dataset="CUB", table="gbu", source="s", setting="gzsl", **printed) -> Entry:
+    return Entry(table, method, dataset, printed, setting, "published (own)", source)
+
+
+def found(status: str, table: str | None = None):
+    return {
+        (f.method, f.dataset)
+        for f in audit.findings()
+        if f.status == status and f.recomputed and table in (None, f.table)
+    }
+
+
+# What is registered ------------------------------------------------------------------------------
+
+
+def test_every_row_is_there():
+    per_table = Counter(entry.table for entry in entries())
+    # 60 cells of Table 2 (56 with U, S and H; CVAE's four with H alone), 4 x 4 of Table 3.
+    assert per_table["acmr-2"] == 60
+    assert per_table["acmr-3"] == 16
+    # 245 rows of the sheet less the nine that quote ACMR's Table 2, which is here itself.
+    assert per_table["gbu"] == 236
+    assert len(counts()) == 4
+    triples = [e for e in entries() if e.table == "acmr-2" and len(e.printed) == 3]
+    assert len(triples) == 56
+    assert {e.dataset for e in entries()} == {"CUB", "SUN", "AWA1", "AWA2", "APY", "FLO"}
+    assert all(e.source and e.kind and e.printed for e in entries())
+
+
+def test_conditions_override_one_another_and_have_a_basis():
+    by = {(e.table, e.method, e.dataset): e for e in entries()}
+    assert by["acmr-2", "ACMR", "CUB"].selection == "best_test"
+    assert by["acmr-2", "CADA-VAE", "CUB"].selection == "last"
+    assert by["acmr-2", "cycle-CLSWGAN", "CUB"].embedding == "sentences"
+    assert by["acmr-2", "cycle-CLSWGAN", "SUN"].embedding == "att"
+    assert by["acmr-2", "AREN", "CUB"].features == "ResNet-101 fine-tuned"
+    assert by["acmr-2", "OCD", "CUB"].features is None
+    assert all(item["basis"] for item in facts()["about"])
+    for item in [*facts()["about"], *facts()["findings"]]:
+        assert any(_applies(e, item["match"]) for e in entries()), item
+
+
+def _applies(entry, match):
+    from gzsl_bench.report.published.entries import matches
+
+    return matches(entry, match)
+
+
+def test_typed_findings_name_their_evidence():
+    typed = [f for f in audit.findings() if not f.recomputed]
+    assert typed
+    for finding in typed:
+        assert finding.status == "swapped?" or finding.status.startswith("not comparable")
+        assert finding.source.endswith(")")
+        evidence = finding.source.rsplit("(", 1)[1].rstrip(")")
+        assert evidence in ("recalled", "third-party", "inferred", "code", "table", "derived")
+        if evidence in ("recalled", "inferred"):
+            assert "?" in finding.status.split(":")[0]  # no proof, so no certainty
+
+
+# Recomputed findings -----------------------------------------------------------------------------
+
+
+def test_four_rows_of_table_2_are_inconsistent_and_nothing_else():
+    assert found("inconsistent") == found("inconsistent", "acmr-2")
+    assert found("inconsistent") == {
+        ("DAZLE", "SUN"),
+        ("cycle-CLSWGAN", "AWA1"),
+        ("CADA-VAE", "CUB"),
+        ("ACMR", "AWA1"),
+    }
+
+
+def test_repeated_cells():
+    assert found("duplicate") == {
+        ("LsrGAN", "AWA1"),
+        ("LsrGAN", "AWA2"),
+        ("DAZLE", "SUN"),
+        ("DAZLE", "AWA2"),
+    }
+
+
+def test_contradictions_between_tables():
+    wrong = found("contradiction")
+    assert {("ACMR", "AWA1"), ("ACMR", "CUB"), ("-", "SUN")} <= wrong
+    assert ("ACMR", "SUN") not in wrong
+    (sun,) = [f for f in audit.findings() if f.table == "acmr-1"]
+    assert "707 (right: 645)" in sun.detail
+    assert "10 (right: 72)" in sun.detail
+    details = [f.detail for f in audit.findings() if f.method == "ACMR"]
+    assert any("67.5 here and 67.3" in text for text in details)
+    assert any("55.3 here and 55.2" in text for text in details)
+
+
+def test_swaps_with_a_witness_are_recomputed():
+    assert {("f-CLSWGAN", "CUB"), ("f-CLSWGAN", "SUN"), ("SE", "AWA2")} <= found("swapped?")
+    assert not {m for m, _ in found("swapped?")} & {"ACMR", "CADA-VAE", "AREN", "DE-VAE", "LiGAN"}
+
+
+def test_statuses():
+    by = {}
+    for entry in entries():
+        by.setdefault((entry.table, entry.method, entry.dataset, entry.setting), entry)
+    assert audit.status(by["acmr-2", "ACMR", "AWA2", "gzsl"]) == "ok"
+    assert audit.status(by["acmr-2", "ACMR", "AWA1", "gzsl"]) == "inconsistent; contradiction"
+    assert audit.status(by["acmr-3", "ACMR", "AWA1", "gzsl"]) == "contradiction"
+    lsr = audit.status(by["acmr-2", "LsrGAN", "AWA2", "gzsl"])
+    assert lsr == "duplicate; swapped?; not comparable: no such published result"
+    assert audit.status(by["acmr-2", "AREN", "CUB", "gzsl"]).startswith("not comparable: fine-")
+
+
+def test_a_finding_on_one_row_is_none_on_the_others():
+    standard = [e for e in entries() if e.method == "ESZSL" and e.dataset == "SUN"]
+    statuses = {e.split: set() for e in standard}
+    for entry in standard:
+        statuses[entry.split].add(audit.status(entry))
+    assert statuses["standard split"] == {"not comparable: standard split"}
+    assert "not comparable: standard split" not in statuses["PS"]
+
+
+def exact_h(unseen: Fraction, seen: Fraction) -> Fraction:
+    return 2 * unseen * seen / (unseen + seen) if unseen + seen else Fraction(0)
+
+
+@given(
+    st.integers(0, 100_000),
+    st.integers(0, 100_000),
+)
+@settings(max_examples=300, deadline=None)
+def test_what_was_rounded_from_true_values_is_never_called_inconsistent(unseen, seen):
+    """True U and S in thousandths of a percent, H of them, all rounded to a decimal."""
+    u, s = Fraction(unseen, 1000), Fraction(seen, 1000)
+    entry = row(**{k: f"{float(v):.1f}" for k, v in {"U": u, "S": s, "H": exact_h(u, s)}.items()})
+    assert list(audit._inconsistent([entry])) == []
+
+
+def test_the_interval_by_hand():
+    # U in [59.35, 59.45], S in [77.55, 77.65]: 2 * 59.35 * 77.55 / 136.9 and so on.
+    low, high = audit.harmonic_interval(row(U="59.4", S="77.6"))
+    assert low == pytest.approx(2 * 59.35 * 77.55 / 136.90)
+    assert high == pytest.approx(2 * 59.45 * 77.65 / 137.10)
+    assert audit.harmonic_interval(row(H="30.0")) is None
+    # A whole number stands for one decimal, two decimals for two.
+    assert row(U="42").half_step("U") == pytest.approx(0.05)
+    assert row(U="31.68").half_step("U") == pytest.approx(0.005)
+    (above,) = audit._inconsistent([row(U="59.4", S="77.6", H="67.5")])
+    assert "above, which no averaging over runs explains" in above.detail
+    (below,) = audit._inconsistent([row(U="59.4", S="77.6", H="67.1")])
+    assert "below" in below.detail
+    assert list(audit._inconsistent([row(U="59.4", S="77.6", H="67.3")])) == []
+
+
+def test_planted_duplicates_contradictions_and_swaps():
+    one = row("A", "CUB", U="10.0", S="50.0", H="16.7")
+    copy = replace(one, dataset="SUN")
+    assert [f.dataset for f in audit._duplicates([one, copy])] == ["CUB", "SUN"]
+    assert list(audit._duplicates([one, replace(copy, source="other")])) == []
+    there = replace(one, source="other", printed={"U": "50.0", "S": "10.0", "H": "16.7"})
+    assert [f.status for f in audit._swapped([one, there])] == ["swapped?"]
+    assert list(audit._contradictions([one, there])) == []
+    other = replace(one, source="other", printed={"H": "17.0"})
+    assert [f.status for f in audit._contradictions([one, other])] == ["contradiction"]
+    assert list(audit._contradictions([one, replace(other, embedding="x", kind="k")])) != []
+    two_kinds = [replace(one, embedding="att"), replace(other, embedding="sentences")]
+    assert list(audit._contradictions(two_kinds)) == []
+    assert list(audit._contradictions([one, replace(other, kind="reproduction")])) == []
+
+
+# Ours beside theirs ------------------------------------------------------------------------------
+
+CONFIG = {
+    "acmr": {"iem": True, "vsa": True, "attention": "softmax"},
+    "cada_vae": {},
+    "eszsl": {},
+}
+
+
+def our_cell(
+    method="acmr", dataset="CUB", features="res101", attributes="att", preprocessing="minmax",
+    setting="inductive", **config,
+) -> Cell:  # fmt: skip
+    released = facts()["released"].get(method, {})
+    full = released.get("all", {}) | released.get(dataset, {}) | CONFIG[method] | config
+    described = identity(
+        dataset={
+            "fingerprint": "0123456789abcdef", "trainval_order": "",
+            "features": features, "attributes": attributes,
+        },
+        preprocessing=preprocessing,
+        setting=setting,
+        method={"name": method, "version": "1", "source": None, "config": full},
+        seed=0,
+        precision="float32",
+    )  # fmt: skip
+    return Cell(
+        key=digest(described | {"where": dataset}), identity=described, dataset=dataset,
+        method=method, label=method.upper(), seed=0,
+        request={"use": dataset, "features": features, "attributes": attributes},
+        about={"fidelity": "paper", "citation": "", "deterministic": False, "distribution": "x"},
+    )  # fmt: skip
+
+
+def compare(tmp_path, *cells: Cell, selection=("best_test",), h=50.0):
+    store = RecordStore(tmp_path / "out")
+    names = ("acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc", "ausuc")
+    metrics = dict(zip(names, (h - 1, h + 1, h, h + 2, 30.0), strict=True))
+    for cell in cells:
+        rows_ = [{"number": 1, "metrics": metrics}]
+        store.commit(cell.key, {"status": "complete", "checkpoints": rows_})
+    suite = ResolvedSuite("s", "", tuple(selection), tuple(cells), (), "name: s\n")
+    table = rows(suite, store)
+    return table, suite, beside(table, suite)
+
+
+def test_the_difference_where_everything_agrees(tmp_path):
+    _, _, lines = compare(tmp_path, our_cell())
+    second, third = lines
+    assert (second["published"], second["source"][-7:]) == ("ACMR", "Table 2")
+    # 50 - 55.3, 49 - 53.1, 51 - 57.7.
+    assert second["difference"] == {"acc_unseen": -4.1, "acc_seen": -6.7, "harmonic_mean": -5.3}
+    assert third["difference"] == {"harmonic_mean": -5.2}
+    assert second["status"] == "contradiction"
+    assert second["their_selection"] == "best_test"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"features": "resnet_fc1000"}, "not comparable: features resnet_fc1000, theirs res101"),
+        ({"attributes": "sent.npy"}, "not comparable: class embedding sent.npy, theirs att"),
+        ({"setting": "transductive"}, "not comparable: transductive"),
+        (
+            {"preprocessing": "minmax_refit_on_test"},
+            "not comparable: preprocessing minmax_refit_on_test",
+        ),
+        ({"epochs": 5}, "not comparable: configuration: epochs 5 instead of 100"),
+    ],
+)
+def test_no_difference_where_something_differs(tmp_path, options, why):
+    table, suite, lines = compare(tmp_path, our_cell(**options))
+    assert lines
+    assert all(line["difference"] is None for line in lines)
+    assert {line["comparable"] for line in lines} == {why}
+    assert why in render_beside(table, suite)
+
+
+def test_what_the_audit_calls_not_comparable_gets_no_difference(tmp_path):
+    _, _, lines = compare(tmp_path, our_cell("eszsl", "SUN"))
+    by_split = [(line["comparable"], line["status"]) for line in lines]
+    assert ("not comparable: standard split", "not comparable: standard split") in by_split
+    gbu = next(line for line in lines if line["theirs"].get("harmonic_mean") == 15.8)
+    assert gbu["difference"]["harmonic_mean"] == pytest.approx(34.2)
+    zsl = next(line for line in lines if line["theirs"] == {"zsl_acc": 54.5})
+    assert zsl["difference"] == {"zsl_acc": -2.5}
+
+
+def test_ablations_go_to_the_rows_of_table_3(tmp_path):
+    for flags, name in (
+        ((True, True), "ACMR"),
+        ((False, False), "Dual-VAE"),
+        ((True, False), "IE-VAE"),
+        ((False, True), "VSA-VAE"),
+    ):
+        assert published_names(our_cell(iem=flags[0], vsa=flags[1])) == [name]
+    assert published_names(our_cell(attention="identity")) == []
+    assert published_names(our_cell("cada_vae")) == ["CADA-VAE"]
+
+
+def test_a_difference_across_rules_is_marked(tmp_path):
+    table, suite, _ = compare(tmp_path, our_cell(), selection=("last", "best_test"))
+    text = render_beside(table, suite)
+    lines = [line for line in text.splitlines() if "Table 2" in line]
+    assert ["-5.3*" in line for line in lines] == [True, False]
+    assert "not a fair difference" in text
+    assert render_beside(table, suite).startswith("| Data set")
+
+
+def test_every_format(tmp_path):
+    table, suite, lines = compare(tmp_path, our_cell())
+    (own,) = json.loads(render_beside(table, suite, "json"))
+    assert [p["published"] for p in own["published"]] == ["ACMR", "ACMR"]
+    assert own["harmonic_mean"]["mean"] == 50.0
+    read = list(csv.DictReader(io.StringIO(render_beside(table, suite, "csv"))))
+    assert [line["H - theirs"] for line in read] == ["-5.3", "-5.2"]
+    assert r"best\_test" in render_beside(table, suite, "latex")
+
+
+def test_a_method_nobody_printed(tmp_path):
+    cell = replace(our_cell(), method="mine")
+    table, suite, lines = compare(tmp_path, cell)
+    assert lines == []
+    assert "holds no printed number" in render_beside(table, suite)
+    assert changed(cell) == {}
+
+
+@pytest.mark.parametrize("name", ["acmr", "cada_vae"])
+def test_released_values_are_those_of_the_plugins(name):
+    from gzsl_bench import DatasetInfo
+    from gzsl_bench.hooks.manager import load_plugins
+
+    methods = load_plugins().methods
+    if name not in methods:
+        pytest.skip(f"the plugin of {name} is not installed")
+    factory = methods[name].factory
+    for dataset in ("CUB", "SUN", "AWA1", "AWA2"):
+        given_ = dict(factory.defaults(DatasetInfo(dataset, "res101", "att")))
+        config = factory.Config.model_validate(given_).model_dump(mode="json")
+        released = facts()["released"][name]
+        wanted = released["all"] | released[dataset]
+        assert {k: config[k] for k in wanted} == wanted
+        assert set(config) - set(wanted) <= {"iem", "vsa", "attention"}
+
+
+# The command -------------------------------------------------------------------------------------
+
+
+def test_the_command(capsys):
+    assert run(["published", "audit", "--format", "json"]) == 0
+    said = capsys.readouterr()
+    lines = json.loads(said.out)
+    assert len(lines) == len(audit.findings())
+    assert f"{len(lines)} findings" in said.err
+    assert run(["published", "list", "--format", "csv", "--dataset", "FLO"]) == 0
+    read = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {line["dataset"] for line in read} == {"FLO"}
+    assert all(line["status"] and line["source"] for line in read)
+    assert run(["published", "list"]) == 0
+    assert capsys.readouterr().out.startswith("| table")
+    assert run(["published", "audit", "--method", "AMCR"]) == 2
+    assert "did you mean 'ACMR'?" in capsys.readouterr().err
