@@ -18,7 +18,8 @@ from gzsl_bench.engine.validation import Validation, rules
 from gzsl_bench.records.store import COMPLETE, RecordStore
 from gzsl_bench.report.rows import rows
 from gzsl_bench.report.table import GAP, failures, render
-from gzsl_bench.scoring.calibration import calibrate, kept
+from gzsl_bench.scoring.calibration import calibrate
+from gzsl_bench.scoring.kept import kept_predictions
 
 SEEN_BIAS = 0.5
 
@@ -336,12 +337,18 @@ def test_gamma_is_chosen_on_folds_and_applied_to_the_real_task(
         (gamma,) = set(biased["gamma"])
         assert plain["gamma"] is None
         number = plain["checkpoints"][0]
-        folds = [kept(store.read(c.key).predictions(), number) for c in suite.cells if c.fold]
+        folds = [
+            kept_predictions(store.read(c.key).predictions(), number) for c in suite.cells if c.fold
+        ]
         mean = np.mean([h_of(calibrate(f, gamma)) for f in folds])
         every = np.concatenate([f.best_seen - f.best_unseen for f in folds])
         tried = [np.mean([h_of(calibrate(f, g)) for f in folds]) for g in every + 1e-9]
         assert mean == pytest.approx(max(tried), abs=1e-9)
-        real = [kept(store.read(c.key).predictions(), number) for c in suite.cells if not c.fold]
+        real = [
+            kept_predictions(store.read(c.key).predictions(), number)
+            for c in suite.cells
+            if not c.fold
+        ]
         expected = np.mean([h_of(calibrate(p, gamma)) for p in real])
         assert biased["harmonic_mean"]["mean"] == pytest.approx(expected)
         # What a bias cannot change is what was recorded.
