@@ -43,6 +43,7 @@ class Repeat:
         self._graphs = device.type == "cuda" if graphs is None else graphs
         self._at_once = at_once
         self._warm = False
+        self._pool: Any = None
         self._captured: dict[int, tuple[Any, list[torch.Tensor]]] = {}
 
     def __call__(self, blocks: Sequence[torch.Tensor]) -> None:
@@ -79,7 +80,9 @@ class Repeat:
                 torch.empty_like(part, memory_format=torch.contiguous_format) for part in parts
             ]
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # Graphs are replayed one after the other, so they may share their scratch memory.
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            with torch.cuda.graph(graph, pool=self._pool):
                 self._eagerly(inputs)
             self._captured[steps] = graph, inputs
         return self._captured[steps]

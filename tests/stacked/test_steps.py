@@ -46,7 +46,7 @@ class FakeGraph:
 
 
 @contextlib.contextmanager
-def capture(graph):
+def capture(graph, pool):
     FakeGraph.capturing = graph
     yield
     FakeGraph.capturing = None
@@ -72,6 +72,7 @@ def fake_cuda(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", new)
     monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     # The first call runs beside the default stream; here there is but one.
     monkeypatch.setattr(Repeat, "_aside", Repeat._eagerly)
     return made
