@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 _H = "harmonic_mean"
 
+#: Candidates by number: their values on every data set that can use them.
+_Usable = dict[int, dict[str, dict[str, Any]]]
+#: A method, what can be tried, and how many candidates there were.
+_Plan = tuple[MethodEntry, _Usable, int]
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -135,7 +140,7 @@ def prepare(
     only = only or Filter()
     datasets, methods = wanted(loaded, only)
     _refuse_twins(loaded, datasets)
-    plans: list[tuple[MethodEntry, dict[int, dict[str, dict[str, Any]]], int]] = []
+    plans: list[_Plan] = []
     expanded: list[MethodEntry] = []
     for entry in methods:
         if entry.tune is None:
@@ -175,12 +180,24 @@ def prepare(
         only=only,
         suite=replace(
             whole,
+            warnings=(*whole.warnings, *_fewer(loaded, plans)),
             # With a blank, which no suite's name has: an experiment of its own in MLflow.
             name=f"{loaded.suite.name} tuning",
             cells=tuple(c for s in searches for t in s.trials for c in t.cells),
         ),
         searches=tuple(searches),
     )
+
+
+def _fewer(loaded: LoadedSuite, plans: Sequence[_Plan]) -> list[str]:
+    """Sentences about random searches whose space has fewer candidates than asked for."""
+    return [
+        f"{entry.label or entry.use}: the search space has {count} different candidates, fewer than"
+        f" the {asked} trials asked for"
+        for entry, _, count in plans
+        if loaded.suite.kind_of_search(entry) == "random"
+        and count < (asked := entry.trials or loaded.suite.trials or 0)
+    ]
 
 
 def score(search: Search, store: RecordStore) -> list[Score]:
@@ -237,8 +254,8 @@ def _usable(
     place: Place,
     entry: MethodEntry,
     datasets: Sequence[DatasetEntry],
-) -> tuple[dict[int, dict[str, dict[str, Any]]], int]:
-    """Candidates by number: their values on every data set where the configuration takes them.
+) -> tuple[_Usable, int]:
+    """The candidates, on every data set where the method's configuration takes them.
 
     A combination may be refused though each of its values is right.
 
@@ -253,7 +270,7 @@ def _usable(
         loaded.suite.kind_of_search(entry),
         entry.trials or loaded.suite.trials,
     )
-    found: dict[int, dict[str, dict[str, Any]]] = {n: {} for n in range(1, len(drawn) + 1)}
+    found: _Usable = {n: {} for n in range(1, len(drawn) + 1)}
     for dataset in datasets:
         label = dataset.label or dataset.use
         if entry.datasets is not None and label not in entry.datasets:

@@ -55,8 +55,8 @@ def render_trials(table: Sequence[Mapping[str, Any]], fmt: str = "github", top: 
         searches.setdefault((row["dataset"], row["label"]), []).append(row)
     parts = [_search(rows, top) for rows in searches.values()]
     parts.append(
-        "Validation H, U and S in percent, mean ± sd over folds, at the checkpoint with the best mean"
-        " H.\nThe best mean H is chosen. No test row was used, and none of these is a result."
+        "Validation H, U and S in percent, mean ± sd over folds, at the checkpoint with the best"
+        " mean H.\nThe best mean H is chosen. No test row was used, and none of these is a result."
     )
     return "\n\n".join(parts)
 
