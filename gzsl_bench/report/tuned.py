@@ -99,12 +99,13 @@ def tuned_suite(
     suite = tuning.loaded.suite
     content: dict[str, Any] = dict(tuning.loaded.file.content)
     only = tuning.only
+    pairs = zip(suite.datasets, content["datasets"], strict=True)
     kept = {
-        (d.label or d.use): raw for d, raw in zip(suite.datasets, content["datasets"], strict=True)
+        label: raw
+        for label, raw in ((entry.label or entry.use, raw) for entry, raw in pairs)
+        if not only.datasets or label in only.datasets
     }
-    content["datasets"] = [
-        raw for name, raw in kept.items() if not only.datasets or name in only.datasets
-    ]
+    content["datasets"] = list(kept.values())
     lines = [
         f"{MARK} (gzsl-bench {__version__}) from {_line(tuning.loaded.file.path.name)}:",
         "# values with the best mean H over validation folds, made of training rows alone.",

@@ -1,4 +1,4 @@
-"""Candidates from Optuna: complete grids, draws that repeat, stay within limits and are different."""
+"""Candidates from Optuna: complete grids; draws that repeat, differ and stay within limits."""
 
 from __future__ import annotations
 

@@ -99,7 +99,10 @@ RANDOM = "    search: random\n    trials: 3\n"
         (TUNE + "kind: {low: 1, high: 3}\n" + RANDOM, "6: 'kind' cannot be 1.0: input should be a"),
         (TUNE + "rate: {low: 1, high: 3}\n", "6: 'rate' is a range, and a grid is made of lists"),
         (TUNE + "rate: [1, 2]\n    search: random\n", "5: a random search needs a number of `tri"),
-        (TUNE + "rate: [1, 2]\n    trials: 2\n", "7: a grid tries all combinations, so `trials` be"),
+        (
+            TUNE + "rate: [1, 2]\n    trials: 2\n",
+            "7: a grid tries all combinations, so `trials`",
+        ),
         (TUNE + "rate: [1, 2]\ntrials: 2\n", "7: `trials` belongs to `search: random`, and no"),
         (TUNE + "rate: [1]\n    search: gird\n", "7: 'search' is 'gird', but 'grid' or 'random'"),
         (TUNE + "rate: [1]\n    search: random\n    trials: 0\n", "8: 'trials' is 0: input should"),
