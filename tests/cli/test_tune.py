@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from gzsl_bench.cli.main import run
+from gzsl_bench.suite.load import load_suite
 
 SUITE = """\
 name: mine
@@ -149,3 +150,12 @@ def test_help_names_what_it_needs(call):
     assert code == 0
     for word in ("SUITE", "--write", "--format", "--dry-run", "--tracking-uri", "Optuna"):
         assert word in out
+
+
+def test_the_suite_in_the_documentation_is_right(call):
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    text = re.findall(r"```yaml\n(.*?)```", page, re.S)[0]
+    Path("page.yaml").write_text(text, encoding="utf-8")
+    assert run(["validate", "page.yaml"]) == 0
+    suite = load_suite(Path("page.yaml")).suite
+    assert [suite.kind_of_search(method) for method in suite.methods] == ["grid", "random"]
