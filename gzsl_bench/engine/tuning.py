@@ -17,7 +17,7 @@ from gzsl_bench.errors import SuiteError
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.load import LoadedSuite
+from gzsl_bench.suite.load import LoadedSuite, refuse_leaks
 from gzsl_bench.suite.resolve import (
     Filter,
     Place,
@@ -95,12 +95,14 @@ class Tuning:
         only: the part of it that is tuned.
         suite: the fold cells of all trials, as an engine runs them and a mirror shows them.
         searches: by method as the suite lists them, then by data set.
+        val_fits: whether the suite may have the rule ``val``, or has a scaler that sees test rows.
     """
 
     loaded: LoadedSuite
     only: Filter
     suite: ResolvedSuite
     searches: tuple[Search, ...]
+    val_fits: bool
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ def prepare(
             cells=tuple(c for s in searches for t in s.trials for c in t.cells),
         ),
         searches=tuple(searches),
+        val_fits=_val_fits(loaded, registry),
     )
 
 
@@ -198,6 +201,15 @@ def _fewer(loaded: LoadedSuite, plans: Sequence[_Plan]) -> list[str]:
         if loaded.suite.kind_of_search(entry) == "random"
         and count < (asked := entry.trials or loaded.suite.trials or 0)
     ]
+
+
+def _val_fits(loaded: LoadedSuite, registry: Registry) -> bool:
+    suite = loaded.suite.model_copy(update={"selection": ["val"]})
+    try:
+        refuse_leaks(replace(loaded, suite=suite), registry)
+    except SuiteError:
+        return False
+    return True
 
 
 def score(search: Search, store: RecordStore) -> list[Score]:

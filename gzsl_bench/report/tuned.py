@@ -94,7 +94,8 @@ def tuned_suite(
 ) -> str:
     """The text of a suite with the chosen values: one entry per tuned method and data set.
 
-    Everything else stands as in the original; ``val`` joins the rules, since the folds are trained.
+    Everything else stands as in the original; ``val`` joins the rules, since the folds are trained,
+    unless another method's scaler sees test rows and forbids it.
     """
     suite = tuning.loaded.suite
     content: dict[str, Any] = dict(tuning.loaded.file.content)
@@ -113,14 +114,14 @@ def tuned_suite(
     for key, value in content.items():
         if key == "name":
             value = f"{value[: _LONGEST_NAME - len('-tuned')]}-tuned"
-        if key == "selection" and "val" not in value:
+        if key == "selection" and "val" not in value and tuning.val_fits:
             value = [*value, "val"]
         if key == "methods":
             lines.append("methods:")
             lines += _methods(tuning, found, store, set(kept))
         elif key not in _SEARCH_KEYS:
             lines.append(_dump({key: value}))
-    if "selection" not in content:
+    if "selection" not in content and tuning.val_fits:
         lines.append("selection: [last, val]")
     return "\n".join(lines) + "\n"
 

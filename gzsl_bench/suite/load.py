@@ -103,11 +103,15 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
                 f"method {spec.name!r} cannot train in {precision}; give this entry a `precision`"
                 f" of its own: {', '.join(spec.precisions)}",
             )
-    _refuse_leaks(loaded, registry)
+    refuse_leaks(loaded, registry)
 
 
-def _refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
-    """A scaler that sees the test set would undo what honest selection is for."""
+def refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
+    """A scaler that sees the test set would undo what honest selection is for.
+
+    Raises:
+        SuiteError: where something is chosen on folds beside such a scaler.
+    """
     suite = loaded.suite
     for place, method in enumerate(suite.methods):
         if not suite.needs_folds and method.tune is None:

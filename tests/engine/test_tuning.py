@@ -294,6 +294,40 @@ def test_the_written_suite_says_where_its_values_come_from(
         assert cell.key in comments
 
 
+def test_texts_of_any_kind_survive_writing(make_registry, prepared, run_inline, resolve_text):
+    label = 'E: "x" | #1'
+    text = f"""\
+name: s
+description: "one: #1\\n  - two"
+datasets: [{{use: tiny, label: a.b}}]
+methods:
+  - use: eszsl
+    label: '{label}'
+    preprocessing: l2
+    precision: float32
+    tune: {{targets: ["01", pm1], feature_penalty: [1.0e-5, 1e-3]}}
+"""
+    registry = make_registry(ESZSL)
+    tuning = prepared(text, registry)
+    _, store, _ = run_inline(tuning.suite.cells, registry)
+    written = resolve_text(tuned_suite(tuning, chosen(tuning, store), store), registry)
+    assert written.description == "one: #1\n  - two"
+    assert {(c.dataset, c.label) for c in written.cells} == {("a.b", label)}
+    assert {c.identity["preprocessing"] for c in written.cells} == {"l2"}
+    best = score(tuning.searches[0], store)[0].trial
+    assert {c.key for c in written.cells if c.fold} == {c.key for c in best.cells}
+
+
+def test_a_leak_beside_it_keeps_val_out(make_registry, prepared, run_inline, resolve_text):
+    leak = "  - {use: curves, preprocessing: minmax_refit_on_test}\n"
+    registry = make_registry(ESZSL, CURVES)
+    tuning = prepared(SMALL + leak, registry)
+    _, store, _ = run_inline(tuning.suite.cells, registry)
+    written = resolve_text(tuned_suite(tuning, chosen(tuning, store), store), registry)
+    assert written.selection == ("last",)
+    assert {c.label for c in written.cells} == {"eszsl", "curves"}
+
+
 def test_the_best_checkpoint_of_all_folds_counts(make_registry, prepared, run_inline):
     text = "name: s\ndatasets: [tiny]\nmethods: [{use: curves, tune: {rate: [2, 3]}}]\n"
     registry = make_registry(CURVES)
