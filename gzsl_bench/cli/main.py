@@ -15,6 +15,11 @@ from gzsl_bench.errors import GzslBenchError
 #: command -> (module, attribute, help): listing commands must not import them.
 _COMMANDS = {
     "run": ("gzsl_bench.cli.run", "run_command", "Run a suite; finished cells are left alone."),
+    "tune": (
+        "gzsl_bench.cli.tune",
+        "tune_command",
+        "Search hyper-parameters on validation folds, write a suite with the best.",
+    ),
     "validate": (
         "gzsl_bench.cli.validate",
         "validate_command",

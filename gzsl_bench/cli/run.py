@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.store import RecordStore
-    from gzsl_bench.suite.resolve import ResolvedSuite
+    from gzsl_bench.suite.resolve import Place, ResolvedSuite
 
 
 #: Most runs of one unit on a GPU; how many of them its memory holds is measured there.
@@ -94,8 +94,6 @@ def run_command(
     or missing data, 130 interrupted.
     """
     from gzsl_bench.cli.validate import checked_suite, report_broken
-    from gzsl_bench.engine import environment
-    from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.run import hold
     from gzsl_bench.engine.units import plan
     from gzsl_bench.errors import SuiteError
@@ -105,7 +103,7 @@ def run_command(
     from gzsl_bench.suite.resolve import resolve
     from gzsl_bench.tracking import resolve_uri
 
-    chosen_seeds, part, chosen = parse_seeds(seeds), parse_only(only), _device(device)
+    chosen_seeds, part, chosen = parse_seeds(seeds), parse_only(only), choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     registry = load_plugins()
     report_broken(registry)
@@ -121,23 +119,13 @@ def run_command(
             " the CPU; use float32 or bf16 there"
         )
     stack = MOST_RUNS if gpu else 1
-    # Small products gain little from threads: processes side by side do more.  The number follows
-    # from the machine alone, so that a resumed suite computes with as many threads as before.
-    jobs = jobs or (1 if gpu else min(environment.usable_cores(), MOST_JOBS))
+    jobs = jobs or usual_jobs(chosen)
     units = plan(resolved.cells, registry, stack)
     if dry_run:
         _describe(resolved, units, out)
         return 0
-    settings = WorkerSettings(
-        out=out.resolve(),
-        root=where.root.resolve() if where.root else None,
-        cache=where.cache,
-        device=chosen,
-        threads=max(1, environment.usable_cores() // jobs),
-        command="gzsl-bench " + shlex.join(sys.argv[1:]),
-        git_commit=environment.git_commit(Path.cwd()),
-    )
-    _stop_on_terminate()
+    settings = worker_settings(out, where, chosen, jobs)
+    stop_on_terminate()
     with hold(out) as store:
         outcome = _train(
             store,
@@ -243,7 +231,7 @@ def _describe(resolved: ResolvedSuite, units: list[Unit], out: Path) -> None:
     click.echo(f"{len(cells)} cells in {len(units)} units, {done} finished", err=True)
 
 
-def _device(asked: str) -> str:
+def choose_device(asked: str) -> str:
     """The device to train on; ``auto`` takes a GPU where there is one."""
     import torch
 
@@ -264,7 +252,34 @@ def _device(asked: str) -> str:
     return asked
 
 
-def _stop_on_terminate() -> None:
+def usual_jobs(device: str) -> int:
+    """How many worker processes, where nobody says.
+
+    Small products gain little from threads: processes side by side do more.  The number follows
+    from the machine alone, so that a resumed suite computes with as many threads as before.
+    """
+    from gzsl_bench.engine import environment
+
+    return 1 if device.startswith("cuda") else min(environment.usable_cores(), MOST_JOBS)
+
+
+def worker_settings(out: Path, where: Place, device: str, jobs: int) -> WorkerSettings:
+    """What workers need to know of this machine and command."""
+    from gzsl_bench.engine import environment
+    from gzsl_bench.engine.events import WorkerSettings
+
+    return WorkerSettings(
+        out=out.resolve(),
+        root=where.root.resolve() if where.root else None,
+        cache=where.cache,
+        device=device,
+        threads=max(1, environment.usable_cores() // jobs),
+        command="gzsl-bench " + shlex.join(sys.argv[1:]),
+        git_commit=environment.git_commit(Path.cwd()),
+    )
+
+
+def stop_on_terminate() -> None:
     """A batch system's SIGTERM stops a run as Ctrl-C does: records stay whole, resume works."""
 
     def stop(number: int, frame: object) -> None:

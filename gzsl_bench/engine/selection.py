@@ -59,10 +59,16 @@ def best_validation(folds: Sequence[Rows]) -> int:
     Raises:
         Unchosen: the folds have no checkpoint number in common.
     """
+    means = validation_means(folds)
+    if not means:
+        raise Unchosen("the validation folds have no checkpoint number in common")
+    return max(means, key=lambda n: (means[n], -n))
+
+
+def validation_means(folds: Sequence[Rows], metric: str = "harmonic_mean") -> dict[int, float]:
+    """Mean of a metric over ``folds`` for every checkpoint number that all of them have."""
     found: list[dict[int, float]] = [
-        {row["number"]: row["metrics"]["harmonic_mean"] for row in rows} for rows in folds
+        {row["number"]: row["metrics"][metric] for row in rows} for rows in folds
     ]
     common = sorted(set.intersection(*(set(values) for values in found))) if found else []
-    if not common:
-        raise Unchosen("the validation folds have no checkpoint number in common")
-    return max(common, key=lambda n: (statistics.fmean(values[n] for values in found), -n))
+    return {n: statistics.fmean(values[n] for values in found) for n in common}

@@ -6,6 +6,7 @@
 <out>/audits/<key>.json                                      outcomes of audits
 <out>/units/<name>.json                                      how units were divided to fit
 <out>/suites/<name>.json                                     suites as they were resolved
+<out>/suites/<name>-tuned.yaml                               what `tune` chose, as a suite to run
 <out>/journal.jsonl                                          what happened, append-only
 <out>/mlflow.db, <out>/mlartifacts/                          the default MLflow store
 """
@@ -69,6 +70,10 @@ class Layout:
     def suite(self, name: str) -> Path:
         """The resolved suite ``name``."""
         return self.out / "suites" / f"{name}.json"
+
+    def tuned(self, name: str) -> Path:
+        """The suite with the values that were chosen for the suite ``name``."""
+        return self.out / "suites" / f"{name}-tuned.yaml"
 
     def unit(self, name: str) -> Path:
         """How the unit ``name`` was divided into stacks."""

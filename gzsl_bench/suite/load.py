@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.errors import PluginError, SuiteError, unknown_name
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
+from gzsl_bench.suite.space import TAGS, Range, check_space
 from gzsl_bench.suite.yamlfile import KeyPath, YamlFile, read_yaml
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
             config.model_validate(method.config)
         except ValidationError as error:
             raise _explain(loaded.file, error, ("methods", index, "config"), config) from None
+        if method.tune is not None:
+            check_space(loaded.file, ("methods", index, "tune"), method.tune, config, method.config)
         _check_preprocessing(loaded.file, ("methods", index), method)
         precision = method.precision or loaded.suite.precision
         if precision not in spec.precisions:
@@ -100,15 +103,21 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
                 f"method {spec.name!r} cannot train in {precision}; give this entry a `precision`"
                 f" of its own: {', '.join(spec.precisions)}",
             )
-    if loaded.suite.needs_folds:
-        _refuse_leaks(loaded, registry)
+    refuse_leaks(loaded, registry)
 
 
-def _refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
-    """A scaler that sees the test set would undo what honest selection is for."""
+def refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
+    """A scaler that sees the test set would undo what honest selection is for.
+
+    Raises:
+        SuiteError: where something is chosen on folds beside such a scaler.
+    """
     suite = loaded.suite
-    asked = "the selection rule 'val'" if "val" in suite.selection else "calibration"
     for place, method in enumerate(suite.methods):
+        if not suite.needs_folds and method.tune is None:
+            continue
+        asked = "the selection rule 'val'" if "val" in suite.selection else "calibration"
+        asked = asked if suite.needs_folds else "a search space, `tune`"
         for index, dataset in enumerate(suite.datasets):
             if method.datasets and (dataset.label or dataset.use) not in method.datasets:
                 continue
@@ -143,7 +152,7 @@ def _explain(
     errors = error.errors()
     # An unknown key explains a missing one (`metods:`), so it is named first.
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    path = (*prefix, *first["loc"])
+    path = (*prefix, *(part for part in first["loc"] if part not in TAGS))
     return file.error(path, _sentence(first, path, model))
 
 
@@ -169,6 +178,8 @@ def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str
 
 def _known_keys(location: tuple[int | str, ...], model: type[BaseModel]) -> Iterable[str]:
     """Keys that may stand where an unknown one was found."""
+    if TAGS[1] in location:
+        return Range.model_fields
     if model is Suite and location[0] == "datasets" and len(location) > 1:
         return DatasetEntry.model_fields
     if model is Suite and location[0] == "methods" and len(location) > 1:

@@ -50,7 +50,7 @@ class ResolvedSuite:
         cells: in the suite's order; those of validation folds follow those of the real task.
         datasets: what is known of each data set variant: label, sizes, fingerprint, provenance.
         text: the suite file as written.
-        warnings: sentences about data that the user should read.
+        warnings: sentences that the user should read, most of them about data.
         calibration: whether calibrated stacking is shown, too.
     """
 
@@ -112,12 +112,17 @@ def resolve(
         DataError: data are missing (all missing files are listed) or damaged.
         SuiteError: the filter names nothing in the suite.
     """
-    datasets, methods = _wanted(loaded, only or Filter())
+    datasets, methods = wanted(loaded, only or Filter())
     requests = [request(entry, _spec(registry, entry), place) for entry in datasets]
     _refuse_missing(registry, datasets, requests)
     cells: list[Cell] = []
     shown: list[dict[str, Any]] = []
-    warnings: list[str] = []
+    warnings = [
+        f"the search space of {method.label or method.use} is left aside: `gzsl-bench tune` follows"
+        " it and writes a suite to run"
+        for method in methods
+        if method.tune is not None
+    ]
     for entry, asked in zip(datasets, requests, strict=True):
         data = load_data(_spec(registry, entry), asked)
         warnings += [f"{entry.label or entry.use}: {text}" for text in data.warnings]
@@ -168,7 +173,12 @@ def _spec(registry: Registry, entry: DatasetEntry) -> DatasetSpec:
     return dataset_spec(registry, entry.use)
 
 
-def _wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[MethodEntry]]:
+def wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[MethodEntry]]:
+    """The entries that a command is limited to.
+
+    Raises:
+        SuiteError: the filter names nothing in the suite.
+    """
     suite = loaded.suite
     labels = {entry.label or entry.use for entry in suite.datasets}
     names = {entry.label or entry.use for entry in suite.methods}

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from gzsl_bench.suite.space import SearchKind, Space, Trials
+from gzsl_bench.suite.space import contradiction as space_contradiction
+
 Selection = Literal["last", "val", "best_test"]
 Precision = Literal["float32", "tf32", "bf16"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
@@ -82,6 +85,17 @@ class MethodEntry(_Strict):
     datasets: list[str] | None = Field(
         None, min_length=1, description="labels of the data sets it runs on; all by default"
     )
+    tune: Space | None = Field(
+        None,
+        description="what `gzsl-bench tune` tries: for each hyper-parameter a list of values, or a"
+        " range with low, high and log",
+    )
+    search: SearchKind | None = Field(
+        None, description="overrides the suite's kind of search for this method"
+    )
+    trials: Trials | None = Field(
+        None, description="overrides the suite's number of trials for this method"
+    )
 
 
 def _entry(value: Any) -> Any:
@@ -124,6 +138,13 @@ class Suite(_Strict):
         description="show `last` and `val` with calibrated stacking, too; the bias between seen and"
         " unseen scores is chosen on the validation folds",
     )
+    search: SearchKind = Field(
+        "grid",
+        description="what `gzsl-bench tune` tries: all combinations of lists, or random draws",
+    )
+    trials: Trials | None = Field(
+        None, description="how many draws a random search of `gzsl-bench tune` tries"
+    )
 
     @property
     def needs_folds(self) -> bool:
@@ -144,13 +165,16 @@ class Suite(_Strict):
                 "calibration is chosen on validation folds, so it needs 'last' or 'val' as a rule"
             )
             return ("calibration",), text
-        labels: set[str] = set()
+        labels: dict[str, list[MethodEntry]] = {}
         for index, method in enumerate(self.methods):
             label = method.label or method.use
-            if label in labels:
-                text = f"two methods are called {label!r}; give each entry a `label` of its own"
+            if not all(_apart(method, other) for other in labels.get(label, ())):
+                text = (
+                    f"two methods are called {label!r}; give each entry a `label` of its own, or"
+                    " `datasets` that no other has"
+                )
                 return ("methods", index), text
-            labels.add(label)
+            labels.setdefault(label, []).append(method)
         shown: set[tuple[str | None, ...]] = set()
         for index, entry in enumerate(self.datasets):
             form = (entry.label or entry.use, entry.features, entry.attributes, entry.preprocessing)
@@ -167,7 +191,39 @@ class Suite(_Strict):
                         f" this suite does not list; it lists {', '.join(sorted(known))}"
                     )
                     return ("methods", index, "datasets", place), text
+        return self._search_contradiction()
+
+    def kind_of_search(self, method: MethodEntry) -> SearchKind:
+        """How candidates of ``method`` are found."""
+        return method.search or self.search
+
+    def _search_contradiction(self) -> tuple[tuple[str | int, ...], str] | None:
+        """The first thing that is wrong about what ``gzsl-bench tune`` is to do."""
+        counted = False
+        for index, method in enumerate(self.methods):
+            kind, trials = self.kind_of_search(method), method.trials or self.trials
+            if method.tune is None:
+                if method.search or method.trials:
+                    text = "`search` and `trials` are of no use without a search space, `tune`"
+                    return ("methods", index, "search" if method.search else "trials"), text
+                continue
+            if method.trials and kind == "grid":
+                text = "a grid tries all combinations, so `trials` belongs to `search: random`"
+                return ("methods", index, "trials"), text
+            counted = counted or kind == "random"
+            if found := space_contradiction(method.tune, method.config, kind, trials):
+                return ("methods", index, *found[0]), found[1]
+        if self.trials and not counted:
+            text = "`trials` belongs to `search: random`, and no method here is searched that way"
+            return ("trials",), text
         return None
+
+
+def _apart(one: MethodEntry, other: MethodEntry) -> bool:
+    """Whether two entries may share a label: one method with a configuration for each data set."""
+    if one.use != other.use or one.datasets is None or other.datasets is None:
+        return False
+    return not set(one.datasets) & set(other.datasets)
 
 
 def json_schema() -> dict[str, Any]:

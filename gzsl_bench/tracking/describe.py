@@ -35,7 +35,7 @@ TAGS = (
 )  # fmt: skip
 PREFIX = "gzsl_bench."
 #: What ``gzsl_bench.role`` says.  Folds are no results: the page that ``ui`` opens has none.
-CELL, FOLD, SUITE = "cell", "fold", "suite"
+CELL, FOLD, SUITE, TRIAL = "cell", "fold", "suite", "trial"
 
 _log = logging.getLogger("gzsl_bench.tracking")
 
@@ -149,7 +149,7 @@ def describe(
         tags=_tags(suite, cell, record, dataset, label, out, _note(cell, record, chosen)),
         params=_params(cell, dataset, label),
         points=_points(cell, record, chosen),
-        dataset=_dataset(suite, cell, dataset),
+        dataset=dataset_input(suite, cell, dataset),
         texts={name: content for name, content in texts.items() if content},
     )
 
@@ -279,7 +279,8 @@ def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _dataset(suite: ResolvedSuite, cell: Cell, label: str) -> DatasetInput:
+def dataset_input(suite: ResolvedSuite, cell: Cell, label: str) -> DatasetInput:
+    """The data a cell was trained on."""
     data = cell.identity["dataset"]
     known = next(_matching(suite, cell), {})
     source = json.dumps(known.get("provenance", {}), sort_keys=True, default=str)

@@ -10,7 +10,7 @@ from typing import Any
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import Store
-from gzsl_bench.tracking.describe import CELL, FOLD, PREFIX, SUITE, Image, absent
+from gzsl_bench.tracking.describe import CELL, FOLD, PREFIX, SUITE, TRIAL, Image, absent
 from gzsl_bench.tracking.names import text
 
 #: Limits of one call to ``log_batch``.
@@ -36,13 +36,13 @@ class Experiment:
     out: str
 
     def runs(self) -> tuple[list[Any], list[Any]]:
-        """Our runs: those of the suite itself, and those of cells and folds; the oldest first."""
+        """Our runs: the suite's own, and those of cells, folds and trials; the oldest first."""
         found = [run for run in self._search() if run.data.tags.get(f"{PREFIX}out") == self.out]
         found.sort(key=lambda run: (run.info.start_time or 0, run.info.run_id))
         role = f"{PREFIX}role"
         return (
             [run for run in found if run.data.tags.get(role) == SUITE],
-            [run for run in found if run.data.tags.get(role) in (CELL, FOLD)],
+            [run for run in found if run.data.tags.get(role) in (CELL, FOLD, TRIAL)],
         )
 
     def _search(self) -> Iterator[Any]:

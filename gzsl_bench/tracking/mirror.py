@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.errors import TrackingError
@@ -12,9 +11,9 @@ from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.address import checked, masked
 from gzsl_bench.tracking.client import connect, explain, require, writing
-from gzsl_bench.tracking.describe import cells_by_key, describe
+from gzsl_bench.tracking.describe import Image, cells_by_key, describe
 from gzsl_bench.tracking.experiment import Experiment, open_experiment
-from gzsl_bench.tracking.sync import publish, reconcile, span
+from gzsl_bench.tracking.sync import cell_images, publish, reconcile, span
 
 #: Seconds without an attempt after a fault; doubled by every further one.
 _PAUSE = 30.0
@@ -45,13 +44,20 @@ class Mirror:
 
     def cell(self, record: Record) -> None:
         """Show a committed record, complete or failed."""
-        cells = self._cells.get(record.key)
-        if cells is None:
-            return
         if self.behind is None:
-            self._guarded(lambda: self._show(cells, record))
+            self._guarded(lambda: self._show(self.image(record)))
         elif time.monotonic() >= self._rest_until:
             self._guarded(self.catch_up)
+
+    def image(self, record: Record) -> Image | None:
+        """What there is to show now that ``record`` was committed."""
+        cells = self._cells.get(record.key)
+        out = self._records.layout.out.resolve()
+        return None if cells is None else describe(self._suite, cells, record, out)
+
+    def images(self) -> Iterator[Image]:
+        """What there is to show of all records."""
+        return cell_images(self._suite, self._records)
 
     def finish(self, table_markdown: str, rows: Sequence[Mapping[str, Any]], status: str) -> None:
         """Publish the table and close the suite's own run.
@@ -82,20 +88,21 @@ class Mirror:
         if self._parent.info.status != "RUNNING":
             experiment.status(self._parent, "RUNNING")
             self._parent = experiment.store.client.get_run(self._parent.info.run_id)
-        _, self._index = reconcile(experiment, self._parent.info.run_id, children, self._records)
+        _, self._index = reconcile(experiment, self._parent.info.run_id, children, self.images())
 
-    def _show(self, cells: Sequence[Any], record: Record) -> None:
+    def _show(self, image: Image | None) -> None:
+        if image is None:
+            return
         assert self._experiment is not None
         experiment = self._experiment
-        image = describe(self._suite, cells, record, Path(experiment.out))
-        known = self._index.get(record.key)
+        known = self._index.get(image.key)
         if known is not None and known[1] == image.digest:
             return
         if known is not None:
             experiment.store.client.delete_run(known[0])
-            del self._index[record.key]
+            del self._index[image.key]
         run_id = experiment.create(image, self._parent.info.run_id)
-        self._index[record.key] = (run_id, image.digest)
+        self._index[image.key] = (run_id, image.digest)
 
     def _guarded(self, work: Callable[[], None], *, opening: bool = False) -> None:
         """Do it as the only writer; a fault is remembered, not raised."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -24,6 +23,7 @@ from gzsl_bench.tracking.client import connect, explain, require, writing
 from gzsl_bench.tracking.describe import (
     MIRROR_VERSION,
     PREFIX,
+    Image,
     cells_by_key,
     describe,
     period,
@@ -76,7 +76,8 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
             experiment = open_experiment(connect(uri, layout), suite, layout)
             parents, children = experiment.runs()
             parent = experiment.parent(parents, lambda: span(suite, store)[0])
-            report, _ = reconcile(experiment, parent.info.run_id, children, store)
+            images = cell_images(suite, store)
+            report, _ = reconcile(experiment, parent.info.run_id, children, images)
             table = table_rows(suite, store)
             publish(experiment, parent, render(table, "github"), table)
             if not (parents and parent.info.status != "RUNNING") and not _live(layout):
@@ -91,32 +92,36 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
         ) from error
 
 
+def cell_images(suite: ResolvedSuite, store: RecordStore) -> Iterator[Image]:
+    """What MLflow is to show of the records of a suite's cells."""
+    validation = Validation(suite, store)
+    for key, cells in cells_by_key(suite).items():
+        record = store.read(key)
+        if record is not None:
+            yield describe(suite, cells, record, store.layout.out.resolve(), validation)
+
+
 def reconcile(
-    experiment: Experiment, parent: str, children: Sequence[Any], store: RecordStore
+    experiment: Experiment, parent: str, children: Sequence[Any], images: Iterable[Image]
 ) -> tuple[SyncReport, dict[str, tuple[str, str]]]:
     """Keep what is right, replace what is not, add what is missing, remove the rest.
 
     Args:
         experiment: where.
         parent: id of the suite's own run.
-        children: the runs of cells found there.
-        store: the records.
+        children: the other runs found there.
+        images: what they should be.
 
     Returns:
-        What was done; and the id and digest of every run by its cell's key.
+        What was done; and the id and digest of every run by its key.
     """
-    suite = experiment.suite
-    validation = Validation(suite, store)
     found: dict[str, list[Any]] = {}
     for run in children:
         found.setdefault(run.data.tags.get(f"{PREFIX}key", ""), []).append(run)
     created = repaired = removed = unchanged = 0
     index: dict[str, tuple[str, str]] = {}
-    for key, cells in cells_by_key(suite).items():
-        record = store.read(key)
-        if record is None:
-            continue
-        image = describe(suite, cells, record, Path(experiment.out), validation)
+    for image in images:
+        key = image.key
         there = found.pop(key, [])
         right = next((run for run in there if matches(run, image, parent)), None)
         for run in there:

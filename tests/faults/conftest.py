@@ -75,16 +75,18 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 class Bench:
     """Runs ``gzsl-bench`` on one suite in a process group of its own."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], suite: str, *options: str):
+    def __init__(self, folder: Path, environment: dict[str, str], suite: str, *options: str,
+                 command: str = "run"):  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.environment, self.options = folder, environment, options
+        self.command = command
         self.out = folder / "out"
         self.suite = folder / "suite.yaml"
         self.suite.write_text(suite, encoding="utf-8")
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*self._program("run"), "--device", "cpu", *self.options],
+            [*self._program(self.command), "--device", "cpu", *self.options],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -141,7 +143,9 @@ def bench(tmp_path: Path, faulty: dict[str, str]):
             made.append(process)
             return process
 
-    yield lambda suite, *options, name="one": Watched(tmp_path / name, faulty, suite, *options)
+    yield lambda suite, *options, name="one", **more: Watched(
+        tmp_path / name, faulty, suite, *options, **more
+    )
     for process in made:
         try:
             os.killpg(process.pid, signal.SIGKILL)

@@ -211,3 +211,40 @@ def mirrored(bench) -> dict[str, float]:
     keys = [run.data.tags["gzsl_bench.key"] for run in children]
     assert len(set(keys)) == len(keys)
     return {key: run.data.metrics["harmonic_mean"] for key, run in zip(keys, children, strict=True)}
+
+
+TUNED = """\
+name: tuned
+datasets: [digits]
+methods:
+  - {use: slow, label: a, config: {sleep: 0.12}, tune: {steps: [2, 3, 4]}}
+"""
+
+
+def test_a_tuning_that_is_stopped_goes_on(bench):
+    """Ctrl-C writes no suite; a kill loses nothing; the end is that of an undisturbed search."""
+    one = bench(TUNED, "--tracking-uri", "none", "--jobs", "2", command="tune")
+    process = one.start()
+    one.wait_for(lambda: len(one.finished()) >= 1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
+    assert "interrupted, so no suite was written; the same command goes on" in stderr
+    written = one.out / "suites" / "tuned-tuned.yaml"
+    assert not written.exists()
+    stopped = one.finished()
+    assert 1 <= len(stopped) < 9
+    process = one.start()
+    one.wait_for(lambda: len(one.finished()) > len(stopped))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    killed = one.finished()
+    assert {key: killed[key] for key in stopped} == stopped
+    done = one.run()
+    assert done.returncode == 0, done.stderr
+    assert {key: one.finished()[key] for key in killed} == killed
+    assert len(one.finished()) == 9
+    other = bench(TUNED, "--tracking-uri", "none", "--jobs", "2", command="tune", name="two")
+    undisturbed = other.run()
+    assert undisturbed.stdout == done.stdout
+    assert (other.out / "suites" / "tuned-tuned.yaml").read_text() == written.read_text()

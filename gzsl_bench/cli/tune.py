@@ -1,0 +1,227 @@
+"""``gzsl-bench tune``: hyper-parameters chosen on validation folds, written as a suite to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gzsl_bench.cli.options import (
+    data_option,
+    debug_option,
+    only_option,
+    out_option,
+    parse_only,
+    place,
+)
+from gzsl_bench.cli.run import (
+    MOST_RUNS,
+    choose_device,
+    stop_on_terminate,
+    usual_jobs,
+    worker_settings,
+)
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.events import Event, WorkerSettings
+    from gzsl_bench.engine.run import Outcome
+    from gzsl_bench.engine.tuning import Tuning
+    from gzsl_bench.engine.units import Unit
+    from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.records.store import RecordStore
+
+
+@click.command("tune")
+@click.argument("suite", type=click.Path(path_type=Path))
+@data_option
+@out_option
+@click.option(
+    "--write", type=click.Path(dir_okay=True, path_type=Path), metavar="PATH",
+    help="Where the tuned suite goes [default: OUT/suites/NAME-tuned.yaml].",
+)  # fmt: skip
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]",
+    help="Where to train.",
+)
+@only_option
+@click.option(
+    "--jobs", type=click.IntRange(1, 256),
+    help="Worker processes side by side, which share the CPU cores out among them"
+    " [default: 1 on a GPU; on a CPU one per core, at most 8].",
+)  # fmt: skip
+@click.option(
+    "--tracking-uri",
+    metavar="URI|none",
+    help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
+)
+@click.option(
+    "--format", "fmt", type=click.Choice(["github", "json"]), default="github", show_default=True,
+    help="How to print the trials: the 20 best of each search, or all of them as JSON.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
+@click.option(
+    "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
+)
+@debug_option
+def tune_command(
+    suite: Path,
+    data: Path | None,
+    out: Path,
+    write: Path | None,
+    device: str,
+    only: tuple[str, ...],
+    jobs: int | None,
+    tracking_uri: str | None,
+    fmt: str,
+    dry_run: bool,
+    inline: bool,
+    debug: bool,
+) -> int:
+    """Try what SUITE lists under `tune`, on validation folds alone, and write the best as a suite.
+
+    Every method with a search space is tuned on each of its data sets.  No test row is used, none
+    is given to a worker.  What has a complete record is left alone, so an interrupted search goes
+    on where it was.  Needs Optuna: pip install 'gzsl-bench[tune]'.  Exit code: 0 all trials done,
+    1 some failed, 2 bad input or missing data, 130 interrupted.
+    """
+    from gzsl_bench.cli.validate import checked_suite, report_broken
+    from gzsl_bench.engine import search
+    from gzsl_bench.engine.run import hold
+    from gzsl_bench.engine.tuning import prepare
+    from gzsl_bench.engine.units import plan
+    from gzsl_bench.hooks.manager import load_plugins
+    from gzsl_bench.records.layout import Layout
+    from gzsl_bench.report.trials import render_trials, trial_rows
+    from gzsl_bench.report.tuned import check_writable
+    from gzsl_bench.tracking import resolve_uri
+
+    part, chosen = parse_only(only), choose_device(device)
+    uri = resolve_uri(tracking_uri, Layout(out))
+    search.require()
+    registry = load_plugins()
+    report_broken(registry)
+    where = place(data)
+    loaded = checked_suite(suite, registry, where.root)
+    path = write or Layout(out).tuned(loaded.suite.name)
+    check_writable(path, suite)
+    tuning = prepare(loaded, registry, where, part)
+    for warning in tuning.suite.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    _refuse_tf32(tuning, suite, chosen)
+    units = plan(tuning.suite.cells, registry, MOST_RUNS if chosen.startswith("cuda") else 1)
+    if dry_run:
+        _describe(tuning, units, out)
+        return 0
+    jobs = jobs or usual_jobs(chosen)
+    settings = worker_settings(out, where, chosen, jobs)
+    stop_on_terminate()
+    with hold(out) as store:
+        outcome = _train(store, tuning, units, registry, settings, uri, None if inline else jobs)
+        click.echo(render_trials(trial_rows(tuning, store), fmt))
+        _conclude(tuning, store, outcome, path, out)
+        return outcome.exit_code
+
+
+def _train(
+    store: RecordStore,
+    tuning: Tuning,
+    units: list[Unit],
+    registry: Registry,
+    settings: WorkerSettings,
+    uri: str | None,
+    jobs: int | None,
+) -> Outcome:
+    """Train what is left, showing progress and mirroring each trial as it becomes whole."""
+    from gzsl_bench.cli.progress import open_view
+    from gzsl_bench.engine.events import CellEnded
+    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.inline import InlineExecutor
+    from gzsl_bench.engine.executors.local import LocalExecutor
+    from gzsl_bench.engine.run import run_units
+    from gzsl_bench.report.trials import render_trials, trial_rows
+    from gzsl_bench.tracking.trials import open_trial_mirror
+
+    executor: Executor = InlineExecutor(registry) if jobs is None else LocalExecutor(jobs)
+    mirror = open_trial_mirror(uri, tuning, store) if uri else None
+    cells = tuning.suite.cells
+    with open_view(cells, units, store) as view:
+
+        def listen(event: Event) -> None:
+            view.hear(event)
+            if isinstance(event, CellEnded) and mirror is not None:
+                record = store.read(event.key)
+                if record is not None:
+                    mirror.cell(record)
+
+        outcome = run_units(store, cells, units, executor, settings, listen)
+    if mirror is not None:
+        table = trial_rows(tuning, store)
+        status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")
+        mirror.finish(render_trials(table), table, status)
+        if mirror.behind:
+            click.echo(
+                f"warning: MLflow is behind the records: {mirror.behind};"
+                " the same command brings it up to date",
+                err=True,
+            )
+    return outcome
+
+
+def _conclude(tuning: Tuning, store: RecordStore, outcome: Outcome, path: Path, out: Path) -> None:
+    """Write the suite if every search has come to a choice, and say what went wrong."""
+    from gzsl_bench.report.table import failures
+    from gzsl_bench.report.tuned import chosen, edges, tuned_suite, write_suite
+
+    click.echo(f"records: {store.layout.out} ({outcome.done} of {outcome.total} cells)", err=True)
+    if outcome.interrupted:
+        click.echo(
+            "interrupted, so no suite was written; the same command goes on where it stopped",
+            err=True,
+        )
+    if outcome.failed:
+        click.echo("\n" + failures(outcome.failed), err=True)
+        click.echo(
+            f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
+            f" {store.layout.cells}/KEY; the same command tries again",
+            err=True,
+        )
+    if outcome.interrupted:
+        return
+    found = chosen(tuning, store)
+    if found is None:
+        click.echo("no suite was written: a search has no trial that is complete", err=True)
+        return
+    for line in edges(found):
+        click.echo(f"note: {line}", err=True)
+    write_suite(path, tuned_suite(tuning, found, store))
+    click.echo(f"chosen values: {path}; next: gzsl-bench run {path} --out {out}", err=True)
+
+
+def _describe(tuning: Tuning, units: list[Unit], out: Path) -> None:
+    from gzsl_bench.records.store import RecordStore
+
+    store = RecordStore(out)
+    for unit in units:
+        left = [cell for cell in unit.cells if not store.finished(cell.key)]
+        click.echo(f"{'to train' if left else 'done':>8}  {unit.title}  {unit.cells[0].key}")
+    cells = {cell.key for cell in tuning.suite.cells}
+    done = sum(store.finished(key) for key in cells)
+    trials = sum(len(search.trials) for search in tuning.searches)
+    click.echo(
+        f"{trials} trials: {len(cells)} fold cells in {len(units)} units, {done} finished", err=True
+    )
+
+
+def _refuse_tf32(tuning: Tuning, suite: Path, device: str) -> None:
+    from gzsl_bench.errors import SuiteError
+
+    asked = any(cell.identity["precision"] == "tf32" for cell in tuning.suite.cells)
+    if asked and not device.startswith("cuda"):
+        raise SuiteError(
+            f"{suite} asks for the precision tf32, which needs a CUDA device, but this run is on"
+            " the CPU; use float32 or bf16 there"
+        )

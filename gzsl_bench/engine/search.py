@@ -1,0 +1,122 @@
+"""The candidates of a search, asked of Optuna before anything is trained.
+
+Grid and random search look at no result, so all candidates are known at once: they are trained side
+by side or as one, and a search that is begun again asks for the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gzsl_bench.errors import GzslBenchError
+from gzsl_bench.suite.space import Choices, Interval, SearchKind, size
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Candidate = dict[str, Any]
+
+#: Fixed, so that the same suite has the same candidates, and more trials only add some.
+_SEED = 0
+#: Draws in vain, one after the other, before a space counts as used up.
+_PATIENCE = 10_000
+#: Digits of a drawn number: what is written and shown is then what was trained.
+_DIGITS = 4
+
+
+def require() -> None:
+    """Make sure that Optuna is there and silent.
+
+    Raises:
+        GzslBenchError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise GzslBenchError(
+            "tune needs Optuna, which is not installed: pip install 'gzsl-bench[tune]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def candidates(
+    parts: Mapping[str, Choices | Interval], kind: SearchKind, trials: int | None
+) -> list[Candidate]:
+    """What is tried: a grid's combinations as they are listed, or different random draws.
+
+    Args:
+        parts: the space; lists only, for a grid.
+        kind: of search.
+        trials: how many draws; no part of a grid.
+
+    Returns:
+        Values by field; fewer than ``trials`` if there are no more.
+    """
+    require()
+    if kind == "grid":
+        orders = sorted(_grid(parts))
+        return [
+            {name: parts[name].values[i] for name, i in zip(parts, order, strict=True)}  # type: ignore[union-attr]
+            for order in orders
+        ]
+    wanted = min(trials or 0, size(parts))
+    found: dict[str, Candidate] = {}
+    vain = 0
+    for drawn in _draws(parts):
+        if len(found) >= wanted or vain >= _PATIENCE:
+            break
+        mark = json.dumps(drawn, sort_keys=True, default=str)
+        vain = vain + 1 if mark in found else 0
+        found.setdefault(mark, drawn)
+    return list(found.values())
+
+
+def _grid(parts: Mapping[str, Choices | Interval]) -> Iterator[tuple[int, ...]]:
+    """Places in the lists, every combination once, in Optuna's order."""
+    import optuna
+
+    # Optuna knows plain values only: it is told places rather than values.
+    space = {name: list(range(int(size({name: part})))) for name, part in parts.items()}
+    study = optuna.create_study(sampler=optuna.samplers.GridSampler(space, seed=_SEED))
+    forms = _distributions(parts)
+    for _ in range(int(size(parts))):
+        asked = study.ask(forms).params
+        yield tuple(int(asked[name]) for name in parts)
+
+
+def _draws(parts: Mapping[str, Choices | Interval]) -> Iterator[Candidate]:
+    import optuna
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=_SEED))
+    forms = _distributions(parts)
+    while True:
+        asked = study.ask(forms).params
+        yield {name: _value(part, asked[name]) for name, part in parts.items()}
+
+
+def _distributions(parts: Mapping[str, Choices | Interval]) -> dict[str, BaseDistribution]:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    found: dict[str, BaseDistribution] = {}
+    for name, part in parts.items():
+        if isinstance(part, Choices):
+            found[name] = CategoricalDistribution(list(range(len(part.values))))
+        elif part.whole:
+            found[name] = IntDistribution(int(part.low), int(part.high), log=part.log)
+        else:
+            found[name] = FloatDistribution(part.low, part.high, log=part.log)
+    return found
+
+
+def _value(part: Choices | Interval, asked: Any) -> Any:
+    if isinstance(part, Choices):
+        return part.values[asked]
+    if part.whole:
+        return int(asked)
+    return min(max(float(f"{asked:.{_DIGITS}g}"), part.low), part.high)

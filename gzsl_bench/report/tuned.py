@@ -1,0 +1,241 @@
+"""The suite that a tuning writes: the chosen values, and in comments where they come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gzsl_bench import __version__
+from gzsl_bench.engine.tuning import Score, Search, Tuning, score
+from gzsl_bench.errors import SuiteError
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.trials import plain, shown
+from gzsl_bench.scoring.summary import summarize
+
+#: Begins every written suite: a file that does not begin so is somebody's own.
+MARK = "# Written by `gzsl-bench tune`"
+_LONGEST_NAME = 80
+_SEARCH_KEYS = ("tune", "search", "trials")
+
+
+class _Plain(yaml.SafeDumper):
+    """YAML without anchors: what is shared in the original stands twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def check_writable(path: Path, suite: Path) -> None:
+    """Refuse to replace a file that no tuning wrote, before anything is trained.
+
+    Args:
+        path: where the suite shall be written.
+        suite: the suite that is tuned.
+
+    Raises:
+        SuiteError: the file is somebody's own, or the place is none for a file.
+    """
+    if path.is_dir():
+        raise SuiteError(f"--write {path} is a folder where a suite file is expected")
+    if not path.exists():
+        return
+    if path.samefile(suite):
+        raise SuiteError(f"--write {path} is the suite that is tuned; name another file")
+    try:
+        begins = path.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+    except OSError as error:
+        raise SuiteError(f"--write {path} cannot be replaced: {error}") from None
+    if not begins:
+        raise SuiteError(
+            f"--write {path} is there and was not written by tune; remove it, or name another file"
+        )
+
+
+def chosen(tuning: Tuning, store: RecordStore) -> list[tuple[Search, list[Score]]] | None:
+    """Every search with its scores, the chosen one first; None while one has no number."""
+    found = [(search, score(search, store)) for search in tuning.searches]
+    if not found or any(scores[0].checkpoint is None for _, scores in found):
+        return None
+    return found
+
+
+def edges(found: Sequence[tuple[Search, list[Score]]]) -> list[str]:
+    """Sentences about chosen numbers at an end of their list, beyond which better ones may lie."""
+    lines = []
+    for search, scores in found:
+        for name, value in scores[0].trial.values.items():
+            tried = {trial.values[name] for trial in search.trials if _number(trial.values[name])}
+            if not _number(value) or len(tried) < 3 or not isinstance(_listed(search, name), list):
+                continue
+            for end, word in ((min(tried), "smallest"), (max(tried), "largest")):
+                if value == end:
+                    lines.append(
+                        f"{search.title}: {name} {plain(value)} is the {word} value of its list;"
+                        " better ones may lie beyond"
+                    )
+    return lines
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _listed(search: Search, name: str) -> Any:
+    return (search.entry.tune or {})[name]
+
+
+def tuned_suite(
+    tuning: Tuning, found: Sequence[tuple[Search, list[Score]]], store: RecordStore
+) -> str:
+    """The text of a suite with the chosen values: one entry per tuned method and data set.
+
+    Everything else stands as in the original; ``val`` joins the rules, since the folds are trained,
+    unless another method's scaler sees test rows and forbids it.
+    """
+    suite = tuning.loaded.suite
+    content: dict[str, Any] = dict(tuning.loaded.file.content)
+    only = tuning.only
+    pairs = zip(suite.datasets, content["datasets"], strict=True)
+    kept = {
+        label: raw
+        for label, raw in ((entry.label or entry.use, raw) for entry, raw in pairs)
+        if not only.datasets or label in only.datasets
+    }
+    content["datasets"] = list(kept.values())
+    lines = [
+        f"{MARK} (gzsl-bench {__version__}) from {_line(tuning.loaded.file.path.name)}:",
+        "# values with the best mean H over validation folds, made of training rows alone.",
+    ]
+    for key, value in content.items():
+        if key == "name":
+            value = f"{value[: _LONGEST_NAME - len('-tuned')]}-tuned"
+        if key == "selection" and "val" not in value and tuning.val_fits:
+            value = [*value, "val"]
+        if key == "methods":
+            lines.append("methods:")
+            lines += _methods(tuning, found, store, set(kept))
+        elif key not in _SEARCH_KEYS:
+            lines.append(_dump({key: value}))
+    if "selection" not in content and tuning.val_fits:
+        lines.append("selection: [last, val]")
+    return "\n".join(lines) + "\n"
+
+
+def write_suite(path: Path, text: str) -> None:
+    """Put the text in its place by one rename.
+
+    Raises:
+        SuiteError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise SuiteError(f"the tuned suite {path} cannot be written: {error}") from None
+
+
+def _methods(
+    tuning: Tuning,
+    found: Sequence[tuple[Search, list[Score]]],
+    store: RecordStore,
+    datasets: set[str],
+) -> list[str]:
+    lines = []
+    suite, only = tuning.loaded.suite, tuning.only
+    for entry, raw in zip(suite.methods, tuning.loaded.file.content["methods"], strict=True):
+        label = entry.label or entry.use
+        if only.methods and label not in only.methods:
+            continue
+        if entry.tune is None:
+            rest = [name for name in entry.datasets or () if name in datasets]
+            if entry.datasets is None:
+                lines.append(_item(raw))
+            elif rest:
+                lines.append(_item({**raw, "datasets": rest}))
+            continue
+        for search, scores in found:
+            if search.entry is entry:
+                lines += _provenance(tuning, search, scores, store)
+                lines.append(_item(_chosen_entry(raw, search, scores[0])))
+    return lines
+
+
+def _chosen_entry(raw: Mapping[str, Any], search: Search, best: Score) -> dict[str, Any]:
+    entry = {key: value for key, value in raw.items() if key not in (*_SEARCH_KEYS, "config")}
+    return {
+        **entry,
+        "datasets": [search.dataset],
+        "config": {**search.entry.config, **best.trial.values},
+    }
+
+
+def _provenance(
+    tuning: Tuning, search: Search, scores: Sequence[Score], store: RecordStore
+) -> list[str]:
+    """Comments: what was chosen of what, on which folds of which data, when."""
+    best = scores[0]
+    h = summarize([metrics["harmonic_mean"] for metrics in best.folds])
+    spread = "" if h["sd"] is None else f" ± {h['sd']:.2f}"
+    cells = best.trial.cells
+    tried = sum(s.checkpoint is not None for s in scores)
+    notes = [f"{len(scores) - tried} without a number"] if tried < len(scores) else []
+    notes += [f"{search.refused} combinations refused"] if search.refused else []
+    of = f"{len(scores)} ({', '.join([search.kind, *notes])})"
+    data = cells[0].identity["dataset"]
+    seeds = sorted({cell.seed for cell in cells})
+    described = next(d for d in tuning.suite.datasets if d["label"] == search.dataset)
+    folds = ", ".join(f"{f['fold']} {f['source']} {f['content']}" for f in described["folds"])
+    method = cells[0].identity["method"]
+    lines = [
+        f"{search.dataset}: {shown(best.trial.values)}",
+        f"  trial {best.trial.number} of {of}, decided {_decided(search, store)}",
+        f"  validation H {h['mean']:.2f}{spread} at checkpoint {best.checkpoint}"
+        f" over {len({c.fold for c in cells})} folds, seeds {', '.join(map(str, seeds))}",
+        f"  data {data['fingerprint']}, features {data['features']},"
+        f" class embedding {data['attributes']}",
+        f"  folds {folds}",
+        f"  {method['name']} {method['version']}, keys {' '.join(c.key for c in cells)}",
+    ]
+    return [f"  # {_line(line)}" for line in lines]
+
+
+def _decided(search: Search, store: RecordStore) -> str:
+    """The day the last trial ended: writing the suite again changes nothing."""
+    ends = []
+    for record in (store.read(cell.key) for trial in search.trials for cell in trial.cells):
+        if record is not None and record.complete:
+            moment = datetime.fromisoformat(record.content["started"])
+            ends.append(moment.timestamp() + record.content["seconds"])
+    return datetime.fromtimestamp(max(ends), UTC).strftime("%Y-%m-%d")
+
+
+def _line(text: str) -> str:
+    """Text that stays within its comment."""
+    return text[: len(text) - len(text.lstrip())] + " ".join(text.split())
+
+
+def _item(entry: Any) -> str:
+    """An entry of a list, indented by two."""
+    text = _dump([entry])
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _dump(value: Any) -> str:
+    """YAML with the innermost lists and mappings on one line, but nothing else."""
+    flat = isinstance(value, dict) and not any(isinstance(v, dict | list) for v in value.values())
+    text: str = yaml.dump(
+        value,
+        Dumper=_Plain,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False if flat else None,
+        width=100,
+    )
+    return text.rstrip("\n")

@@ -1,0 +1,165 @@
+"""A tuning in MLflow: one run per trial, in an experiment beside that of the suite's results.
+
+A trial's params are the values that were tried and nothing else, so MLflow's parallel coordinates
+show at once which of them matter.  Its metrics are means over the validation folds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from gzsl_bench.engine.selection import validation_means
+from gzsl_bench.engine.tuning import Score, Search, Trial, Tuning, score_trial
+from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.suite.cells import digest
+from gzsl_bench.tracking.address import checked
+from gzsl_bench.tracking.client import require
+from gzsl_bench.tracking.describe import (
+    PREFIX,
+    TRIAL,
+    Image,
+    Point,
+    dataset_input,
+    period,
+)
+from gzsl_bench.tracking.mirror import Mirror
+from gzsl_bench.tracking.names import PARAM_LENGTH, flatten, safe_names, text
+
+#: The chosen checkpoint's means; ``validation/...`` are those of every checkpoint.
+_BEST = "best_validation"
+
+
+class TrialMirror(Mirror):
+    """Shows each trial once all its fold cells have a record."""
+
+    def __init__(self, uri: str, tuning: Tuning, store: RecordStore) -> None:
+        super().__init__(uri, tuning.suite, store)
+        self._tuning = tuning
+        self._trials: dict[str, list[tuple[Search, Trial]]] = {}
+        for search in tuning.searches:
+            for trial in search.trials:
+                for cell in trial.cells:
+                    self._trials.setdefault(cell.key, []).append((search, trial))
+
+    def image(self, record: Record) -> Image | None:
+        """The trial that ``record`` made whole; of twins the first, the end adds the others."""
+        for search, trial in self._trials.get(record.key, ()):
+            if (image := trial_image(self._tuning, search, trial, self._records)) is not None:
+                return image
+        return None
+
+    def images(self) -> Iterator[Image]:
+        """All trials that are whole."""
+        for search in self._tuning.searches:
+            for trial in search.trials:
+                image = trial_image(self._tuning, search, trial, self._records)
+                if image is not None:
+                    yield image
+
+
+def open_trial_mirror(uri: str, tuning: Tuning, store: RecordStore) -> TrialMirror:
+    """The mirror of a tuning; one that cannot reach its store is behind from the start.
+
+    Raises:
+        TrackingError: the URI makes no sense, or mlflow or a driver is not installed.
+    """
+    uri = checked(uri)
+    require()
+    mirror = TrialMirror(uri, tuning, store)
+    mirror.open()
+    return mirror
+
+
+def trial_image(tuning: Tuning, search: Search, trial: Trial, store: RecordStore) -> Image | None:
+    """The run of a trial; None while a fold cell has no record.
+
+    Args:
+        tuning: gives the suite and its data sets.
+        search: what the trial is part of.
+        trial: which one.
+        store: the records.
+    """
+    records = [store.read(cell.key) for cell in trial.cells]
+    whole = [record for record in records if record is not None]
+    if len(whole) < len(records):
+        return None
+    found = score_trial(trial, store)
+    cell = trial.cells[0]
+    periods = [period(record) for record in whole]
+    raw = {"dataset": search.dataset, "method": cell.method, "label": search.label}
+    flat = flatten(trial.values)
+    params = raw | {f"config.{name}" if name in raw else name: flat[name] for name in flat}
+    config = json.dumps(cell.identity["method"]["config"], indent=1)
+    return Image(
+        key=digest({"trial": [c.key for c in trial.cells], "label": cell.label}),
+        name=f"{search.dataset} {search.label} trial {trial.number}",
+        status="FAILED" if found.checkpoint is None else "FINISHED",
+        started=min(start for start, _ in periods),
+        ended=max(end for _, end in periods),
+        tags=_tags(tuning, search, found, whole, store),
+        params={safe: text(params[n], PARAM_LENGTH) for n, safe in safe_names(params).items()},
+        points=_points(found, whole),
+        dataset=dataset_input(tuning.suite, cell, search.dataset),
+        texts={"config.json": config},
+    )
+
+
+def _tags(
+    tuning: Tuning, search: Search, found: Score, records: list[Record], store: RecordStore
+) -> dict[str, str]:
+    trial, cell, content = found.trial, found.trial.cells[0], records[0].content
+    identity = cell.identity
+    commit = content.get("git_commit")
+    values: dict[str, Any] = {
+        "key": digest({"trial": [c.key for c in trial.cells], "label": cell.label}),
+        "suite": tuning.loaded.suite.name,
+        "dataset": search.dataset,
+        "fingerprint": identity["dataset"]["fingerprint"],
+        "features": identity["dataset"]["features"],
+        "attributes": identity["dataset"]["attributes"],
+        "preprocessing": identity["preprocessing"],
+        "setting": identity["setting"],
+        "method": cell.method,
+        "label": search.label,
+        "plugin_version": identity["method"]["version"],
+        "git_commit": commit,
+        "fidelity": cell.about.get("fidelity"),
+        "precision": identity["precision"],
+        "task": f"{len(trial.cells)} validation folds",
+        "status": "complete" if found.checkpoint is not None else "failed",
+        "version": content.get("versions", {}).get("gzsl-bench"),
+        "cause": None if found.reason is None else found.reason[:500],
+        "out": str(store.layout.out.resolve()),
+        "role": TRIAL,
+    }
+    tags = {PREFIX + name: text(value) for name, value in values.items()}
+    tags["mlflow.source.name"] = "gzsl-bench"
+    tags["mlflow.source.type"] = "LOCAL"
+    if commit:
+        tags["mlflow.source.git.commit"] = str(commit).rstrip("+")
+    number = (
+        f"Without a number: {found.reason}"
+        if found.reason
+        else f"Validation H {found.mean['harmonic_mean']:.1f} at checkpoint {found.checkpoint}."
+    )
+    cells = ", ".join(c.key for c in trial.cells)
+    tags["mlflow.note.content"] = text(f"{number} No result by itself. Fold cells: {cells}")
+    return tags
+
+
+def _points(found: Score, records: list[Record]) -> list[Point]:
+    if found.checkpoint is None:
+        return []
+    raw: list[tuple[str, float, int]] = [
+        (f"{_BEST}/{name}", value, 0) for name, value in found.mean.items()
+    ]
+    raw.append((f"{_BEST}/checkpoint", found.checkpoint, 0))
+    rows = [record.content["checkpoints"] for record in records]
+    for name in found.mean:
+        means = validation_means(rows, name)
+        raw += [(f"validation/{name}", value, number) for number, value in means.items()]
+    raw.append(("seconds", sum(record.content["seconds"] for record in records), 0))
+    names = safe_names(dict.fromkeys(name for name, _, _ in raw))
+    return [Point(names[name], float(value), step) for name, value, step in raw]
