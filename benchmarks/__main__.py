@@ -68,12 +68,12 @@ def main(
         "processes": lambda: None if gpu else processes.side_by_side(bench, "acmr", 2),
         "growth": lambda: measure.growth(bench, 10 if gpu else 1),
     }
+    out.mkdir(parents=True, exist_ok=True)
     for name in parts or PARTS:
         click.echo(f"measuring: {name}", err=True)
         result[name] = todo[name]()
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "benchmark.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    click.echo(summary(result))
+        click.echo(summary({name: result[name]}) + "\n")
+        (out / "benchmark.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     if "step" in result:
         plot.draw(result, out / "benchmark.png")
     click.echo(f"saved in {out}", err=True)

@@ -52,7 +52,7 @@ class Bench:
 
 
 def step_seconds(
-    bench: Bench, method: str, runs: int, *, precision: str = "float32", epochs: int = 3
+    bench: Bench, method: str, runs: int, *, precision: str = "float32", epochs: int = 2
 ) -> float:
     """Seconds of one VAE step of ``runs`` runs: the median epoch after the first."""
     task = only(bench.task, ROWS)
@@ -74,15 +74,20 @@ def plain_step_seconds(bench: Bench, method: str, epochs: int = 2) -> float:
 def classifier_seconds(bench: Bench, method: str, runs: int) -> float:
     """Seconds of one step of the latent classifier of ``runs`` runs, at the released size."""
     config: Any = configure(method, bench.dataset, epochs=1, classifier_epochs=3)
-    timed = train_timed(method, only(bench.task, 50), config, range(runs))
+    timed = train_timed(method, one_each(bench.task), config, range(runs))
     return median(timed.classifier[1:]) / classifier_steps(bench, config)
 
 
 def plain_classifier_seconds(bench: Bench, method: str) -> float:
     """Seconds of one classifier step of the plain loop."""
     config: Any = configure(method, bench.dataset)
-    plain = train_plain(only(bench.task, 50), config, 0, epochs=0, classifier_epochs=1)
+    plain = train_plain(one_each(bench.task), config, 0, epochs=0, classifier_epochs=1)
     return plain.classifier[0] / classifier_steps(bench, config)
+
+
+def one_each(task: Task) -> Task:
+    """The fewest rows that hold every seen class; they are tiled to the released numbers."""
+    return only(task, task.seen.numel())
 
 
 def classifier_steps(bench: Bench, config: Any) -> int:

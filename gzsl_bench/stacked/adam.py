@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from gzsl_bench.stacked.layers import Linear
+
+#: The kernel behind ``torch.optim.Adam(fused=True)``, one pass over the parameters; None in a
+#: version of torch without it.
+FUSED_ADAM: Callable[..., None] | None = getattr(torch, "_fused_adam_", None)
 
 
 class StackedAdam:
@@ -44,15 +48,7 @@ class StackedAdam:
                     row = layer.flat[run]
                     row.grad = layer.grad[run]
                     rows.setdefault(float(rate), []).append(row)
-        self._adam = torch.optim.Adam(
-            [{"params": params, "lr": rate} for rate, params in rows.items()],
-            betas=betas,
-            eps=eps,
-            amsgrad=amsgrad,
-            fused=True,
-            # Captured graphs need the step count on the device.
-            capturable=self.layers[0].flat.is_cuda,
-        )
+        self._groups = [_Group(params, rate, betas, eps, amsgrad) for rate, params in rows.items()]
 
     def step(self) -> None:
         """Update every run from the gradients of the last backward pass, then forget those."""
@@ -60,4 +56,61 @@ class StackedAdam:
             if layer.fresh and layer.grad is not None:
                 layer.grad.zero_()
             layer.fresh = layer.stale = True
-        self._adam.step()
+        for group in self._groups:
+            group.step()
+
+
+class _Group:
+    """Rows with one learning rate.
+
+    On a CPU the kernel behind ``torch.optim.Adam(fused=True)`` is called as it is: finding its
+    arguments anew in every step takes the optimiser a millisecond.  Elsewhere, and with a torch
+    that has no such kernel, the optimiser itself does the work.
+    """
+
+    def __init__(
+        self,
+        params: list[torch.Tensor],
+        rate: float,
+        betas: tuple[float, float],
+        eps: float,
+        amsgrad: bool,
+    ) -> None:
+        self._direct = FUSED_ADAM is not None and not params[0].is_cuda
+        if not self._direct:
+            self._adam = torch.optim.Adam(
+                params,
+                lr=rate,
+                betas=betas,
+                eps=eps,
+                amsgrad=amsgrad,
+                fused=True,
+                # Captured graphs need the step count on the device.
+                capturable=params[0].is_cuda,
+            )
+            return
+        self._params = params
+        self._grads = [param.grad for param in params]
+        self._first, self._second, largest = (
+            [torch.zeros_like(param) for param in params] for _ in range(3)
+        )
+        self._largest = largest if amsgrad else []
+        self._steps = [torch.zeros(()) for _ in params]
+        self._how = {"lr": rate, "beta1": betas[0], "beta2": betas[1], "eps": eps}
+        self._how |= {"weight_decay": 0.0, "amsgrad": amsgrad, "maximize": False}
+
+    def step(self) -> None:
+        if not self._direct:
+            self._adam.step()
+            return
+        assert FUSED_ADAM is not None
+        torch._foreach_add_(self._steps, 1)
+        FUSED_ADAM(
+            self._params,
+            self._grads,
+            self._first,
+            self._second,
+            self._largest,
+            self._steps,
+            **self._how,
+        )

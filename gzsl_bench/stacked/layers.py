@@ -4,6 +4,10 @@ A layer keeps the weights and biases of all runs in one [R, P] matrix whose rows
 boundaries, and their gradients in a second one of the same shape.  The backward pass writes
 straight into the latter, so a step allocates no gradient and the optimiser walks over contiguous
 memory.  In ``bf16`` a third matrix holds the parameters rounded for the products of a step.
+
+The rows of a weight begin at cache lines, too: with 1665 inputs, 1000 outputs and 50 rows the
+gradient's product then took 2.2 ms instead of 4.4 (one thread).  The numbers in between are zero
+and stay zero, since their gradient is.
 """
 
 from __future__ import annotations
@@ -69,17 +73,15 @@ class Linear:
             precision: arithmetic of the products in training; see :mod:`.precision`.
         """
         self.inputs, self.outputs, self.relu = inputs, outputs, relu
-        self.flat = torch.zeros(
-            len(runs), padded(inputs * outputs) + padded(outputs), device=device, dtype=dtype
-        )
+        size = outputs * padded(inputs) + padded(outputs)
+        self.flat = torch.zeros(len(runs), size, device=device, dtype=dtype)
         self.grad: torch.Tensor | None = torch.zeros_like(self.flat)
         self.low = self.flat.bfloat16() if precision == "bf16" else None
         bound = gain * math.sqrt(6.0 / (inputs + outputs // heads))
-        with torch.no_grad():
-            for row, run in zip(self.flat, runs, strict=True):
-                draw = torch.rand(outputs * inputs, generator=run.generator(f"init/{name}"))
-                row[: draw.numel()] = (draw * 2 - 1) * bound
         self._make_views()
+        for weight, run in zip(self.weight, runs, strict=True):
+            draw = torch.rand(outputs * inputs, generator=run.generator(f"init/{name}"))
+            weight.copy_((draw * 2 - 1).view(outputs, inputs) * bound)
         self.weight.requires_grad_()
         self.bias.requires_grad_()
         #: No gradient has been written since the last step.
@@ -102,9 +104,10 @@ class Linear:
         return self._split(self.low)[0]
 
     def _split(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        size = self.outputs * self.inputs
-        weight = flat.detach()[:, :size].view(-1, self.outputs, self.inputs)
-        bias = flat.detach()[:, padded(size) : padded(size) + self.outputs]
+        width = padded(self.inputs)
+        size = self.outputs * width
+        weight = flat.detach()[:, :size].view(-1, self.outputs, width)[:, :, : self.inputs]
+        bias = flat.detach()[:, size : size + self.outputs]
         return weight, bias
 
     def of(self, run: int) -> Linear:
@@ -189,7 +192,7 @@ class _Linear(torch.autograd.Function):
         x, weight, out = ctx.saved_tensors
         layer: Linear = ctx.layer
         if out is not None:
-            grad = grad.masked_fill(out <= 0, 0)
+            grad = torch.ops.aten.threshold_backward(grad, out, 0)
         if layer.fresh:
             torch.sum(grad, 1, out=layer.bias_grad)
         else:

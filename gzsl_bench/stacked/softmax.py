@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from gzsl_bench.stacked.adam import FUSED_ADAM
 from gzsl_bench.stacked.draws import Generators
 from gzsl_bench.stacked.layers import padded
 from gzsl_bench.stacked.runs import HasStreams
@@ -243,6 +244,9 @@ class _Stack:
         logits, weights, gradients = self.probabilities[0], self.weights[0].t(), self.gradients[0]
         errors, scale, rate = logits.t(), 1.0 / self.batch, self.rates[0]
         flat, first, denominator = self.flat, self.first, self.denominator
+        rows = [[tensor[0]] for tensor in (flat, self.grad, first, self.second)]
+        step = torch.tensor(float(self.done - len(sizes)))
+        steps = [step]
         for batch, target, size, guard in zip(
             batches.unbind(0), targets.unbind(0), sizes, guards, strict=True
         ):
@@ -251,9 +255,26 @@ class _Stack:
             torch.softmax(logits, -1, out=logits)
             self.flat_probabilities.index_add_(0, target, self.minus_ones)
             torch.addmm(gradients, errors, batch, beta=0, alpha=scale, out=gradients)
-            self._moments()
-            denominator.add_(guard)
-            flat.addcdiv_(first, denominator, value=-size * rate)
+            if FUSED_ADAM is not None:
+                # Where plain operations take six passes; the optimiser around it would cost more
+                # than the step.
+                step.add_(1)
+                FUSED_ADAM(
+                    *rows,
+                    [],
+                    steps,
+                    lr=rate,
+                    beta1=self.beta1,
+                    beta2=self.beta2,
+                    weight_decay=0.0,
+                    eps=self.eps,
+                    amsgrad=False,
+                    maximize=False,
+                )
+            else:
+                self._moments()
+                denominator.add_(guard)
+                flat.addcdiv_(first, denominator, value=-size * rate)
 
     def _batched(
         self, batch: torch.Tensor, target: torch.Tensor, size: torch.Tensor, guard: torch.Tensor
