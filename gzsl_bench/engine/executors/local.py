@@ -70,14 +70,18 @@ class LocalExecutor:
         settings: WorkerSettings,
         listen: Listener,
     ) -> bool:
+        told: deque[Event] = deque()
         while True:
             try:
                 self._assign(waiting, children, stop, settings)
+                # Only now: the listener (MLflow, say) may take longer than a worker's next unit.
+                while told:
+                    listen(told.popleft())
                 busy = [child for child in children if child.unit is not None]
                 if not busy:
                     return not stop.is_set()
                 for child in self._ready(busy):
-                    self._hear(child, children, settings, listen)
+                    self._hear(child, children, settings, told.append)
             except KeyboardInterrupt:
                 if stop.is_set():  # the second time: at once
                     for child in children:
