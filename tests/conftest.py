@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,12 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs that tests start must hear Ctrl-C, though a job in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

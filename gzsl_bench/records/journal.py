@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ def append(path: Path, event: str, **details: Any) -> None:
     # O_APPEND: whole lines of several processes never mix.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
+        # Without the lock another process's line may be seen half written and taken for cut short.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = os.fstat(descriptor).st_size
         # A crash may have cut the last line short; it must not swallow this one.
         cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

@@ -79,7 +79,7 @@ class Program:
 def program(tmp_path, site, cheats, monkeypatch, capsys):
     for name in ("GZSL_BENCH_DATA", "GZSL_BENCH_STRICT_PLUGINS", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GZSL_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(site))
     return Program(tmp_path, capsys)

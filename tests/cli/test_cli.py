@@ -311,6 +311,8 @@ def matches(schema: dict, value: object, root: dict) -> bool:
         return all(matches(known[k], v, root) for k, v in value.items() if k in known)
     if kind == "array":
         return isinstance(value, list) and all(matches(schema["items"], v, root) for v in value)
+    if kind == "boolean":
+        return isinstance(value, bool)
     types = {"string": str, "integer": int, "number": (int, float), "null": type(None)}
     return kind is None or (isinstance(value, types[kind]) and not isinstance(value, bool))
 

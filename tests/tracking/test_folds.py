@@ -69,5 +69,6 @@ def test_what_cannot_be_calibrated_is_a_note(store: RecordStore, uri: str) -> No
         commit(store, each)  # without predictions
     sync(uri, suite, store)
     run = by_key(uri, "small")[cell.key]
-    assert "* last+gamma: the predictions" in run.data.tags["mlflow.note.content"]
+    note = run.data.tags["mlflow.note.content"]
+    assert f"* last+gamma: {fold.title} cannot be calibrated: the predictions" in note
     assert not any("gamma" in name for name in run.data.metrics)
