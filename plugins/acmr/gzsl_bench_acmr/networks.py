@@ -80,7 +80,7 @@ def attend(z_visual: torch.Tensor, z_attribute: torch.Tensor) -> tuple[torch.Ten
         The attended latents, [R, B, L] each.
     """
     # Kept transposed, Q[b, j, i] = P[b, i, j], so that the softmax runs along contiguous memory.
-    outer = z_attribute.unsqueeze(-1) @ z_visual.unsqueeze(-2)
+    outer = z_attribute.unsqueeze(-1) * z_visual.unsqueeze(-2)
     transposed = outer.softmax(dim=-1)
     both = torch.stack([z_visual, z_attribute], dim=-2)
     visual, attribute = (both @ transposed).unbind(-2)
