@@ -36,6 +36,27 @@ only_option = click.option(
     help="Part of the suite: dataset=CUB,method=acmr; may be repeated.",
 )
 
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]",
+    help="Where to train.",
+)
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(1, 256),
+    help="Worker processes side by side, which share the CPU cores out among them"
+    " [default: 1 on a GPU; on a CPU one per core, at most 8].",
+)  # fmt: skip
+tracking_option = click.option(
+    "--tracking-uri",
+    metavar="URI|none",
+    help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
+)
+inline_option = click.option(
+    "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
+)
+
 
 def parse_seeds(text: str | None) -> list[int] | None:
     """``5`` means 0 to 4; ``0,3,7`` (or ``7,``) is a list."""

@@ -14,12 +14,16 @@ import click
 from gzsl_bench.cli.options import (
     data_option,
     debug_option,
+    device_option,
+    inline_option,
+    jobs_option,
     only_option,
     out_option,
     parse_only,
     parse_seeds,
     place,
     seeds_option,
+    tracking_option,
 )
 
 if TYPE_CHECKING:
@@ -42,25 +46,11 @@ MOST_JOBS = 8
 @click.argument("suite", type=click.Path(path_type=Path))
 @data_option
 @out_option
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where to train.",
-)
+@device_option
 @seeds_option
 @only_option
-@click.option(
-    "--jobs", type=click.IntRange(1, 256),
-    help="Worker processes side by side, which share the CPU cores out among them"
-    " [default: 1 on a GPU; on a CPU one per core, at most 8].",
-)  # fmt: skip
-@click.option(
-    "--tracking-uri",
-    metavar="URI|none",
-    help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
-)
+@jobs_option
+@tracking_option
 @click.option(
     "--audit",
     is_flag=True,
@@ -69,9 +59,7 @@ MOST_JOBS = 8
     " (docs/audit.md).",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
-@click.option(
-    "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
-)
+@inline_option
 @debug_option
 def run_command(
     suite: Path,

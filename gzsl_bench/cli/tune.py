@@ -10,10 +10,14 @@ import click
 from gzsl_bench.cli.options import (
     data_option,
     debug_option,
+    device_option,
+    inline_option,
+    jobs_option,
     only_option,
     out_option,
     parse_only,
     place,
+    tracking_option,
 )
 from gzsl_bench.cli.run import (
     MOST_RUNS,
@@ -40,32 +44,16 @@ if TYPE_CHECKING:
     "--write", type=click.Path(dir_okay=True, path_type=Path), metavar="PATH",
     help="Where the tuned suite goes [default: OUT/suites/NAME-tuned.yaml].",
 )  # fmt: skip
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]",
-    help="Where to train.",
-)
+@device_option
 @only_option
-@click.option(
-    "--jobs", type=click.IntRange(1, 256),
-    help="Worker processes side by side, which share the CPU cores out among them"
-    " [default: 1 on a GPU; on a CPU one per core, at most 8].",
-)  # fmt: skip
-@click.option(
-    "--tracking-uri",
-    metavar="URI|none",
-    help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
-)
+@jobs_option
+@tracking_option
 @click.option(
     "--format", "fmt", type=click.Choice(["github", "json"]), default="github", show_default=True,
     help="How to print the trials: the 20 best of each search, or all of them as JSON.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
-@click.option(
-    "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
-)
+@inline_option
 @debug_option
 def tune_command(
     suite: Path,
