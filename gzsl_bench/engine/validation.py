@@ -86,7 +86,9 @@ class Validation:
         gamma = self.gamma(cell, number)
         scored = _scored(record, number, cell.title)
         builtin = {metric.name: metric for metric in gzsl_bench_metrics()}
-        metrics = evaluate(calibrate(scored, gamma), builtin)
+        # What the record knows nothing of is not added: only it can say how to read a metric.
+        known = {name: spec for name, spec in builtin.items() if name in row["metrics"]}
+        metrics = evaluate(calibrate(scored, gamma), known)
         same = {name: row["metrics"][name] for name in _UNBIASED if name in row["metrics"]}
         return Choice(number, metrics | same, gamma)
 

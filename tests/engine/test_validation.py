@@ -376,6 +376,11 @@ def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, 
     np.savez(record.path / "predictions.npz", **arrays)
     validation = Validation(suite, RecordStore(store.layout.out))
     assert validation.choose("last+gamma", cell, record).gamma is not None
+    # A metric newer than the record, which says neither its unit nor its direction, stays out.
+    for row in record.content["checkpoints"]:
+        del row["metrics"]["unseen_as_seen"]
+    assert "seen_as_unseen" in validation.choose("last+gamma", cell, record).metrics
+    assert "unseen_as_seen" not in validation.choose("last+gamma", cell, record).metrics
     number = validation.choose("val", cell, record).number
     assert number != 30
     with pytest.raises(Unchosen, match=f"kept no scores of checkpoint {number}"):
