@@ -27,13 +27,13 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.fit import TaskChanged, fit_runs
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.errors import DataError, in_one_line
+from gzsl_bench.errors import DataError, NotApplicable, in_one_line
 from gzsl_bench.hooks.dataset import DatasetRequest
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.hooks.task import Task
-from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.records.store import COMPLETE, FAILED, NOT_APPLICABLE, RecordStore
 from gzsl_bench.scoring.evaluate import about_metrics
 from gzsl_bench.scoring.predict import TestSet
 from gzsl_bench.suite.cells import Cell
@@ -235,6 +235,7 @@ class _Training:
         self.runs: list[Run] = []
         self.sinks: list[CellSink] = []
         self.failures: dict[str, tuple[str, str]] = {}
+        self.inapplicable: str | None = None
         self.started = time.monotonic()
         self.started_at = datetime.now(UTC)
 
@@ -294,6 +295,9 @@ class _Training:
     def fail_rest(self, error: BaseException) -> None:
         """The whole unit broke: every cell without a fate of its own failed of that."""
         self._note_failures()
+        if isinstance(error, NotApplicable) and not any(sink.rows for sink in self.sinks):
+            self.inapplicable = in_one_line(error)
+            return
         text = "".join(traceback.format_exception(error))
         for cell in self.cells:
             self.failures.setdefault(cell.key, (in_one_line(error), text))
@@ -306,6 +310,10 @@ class _Training:
             if cell.key in self.failures:
                 cause, text = self.failures[cell.key]
                 content |= {"status": FAILED, "cause": cause, "traceback": text}
+                ended.append((cell, content, None))
+                continue
+            if self.inapplicable is not None:
+                content |= {"status": NOT_APPLICABLE, "cause": self.inapplicable}
                 ended.append((cell, content, None))
                 continue
             sink = self.sinks[index]

@@ -26,14 +26,23 @@ HEADINGS: Mapping[str, str] = {
 
 Row = dict[str, Any]
 _H = "harmonic_mean"
+#: In place of a rule, where the method does not apply and there is nothing to choose.
+NO_RULE = "-"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that differ in nothing but the seed, with their complete records."""
+    """Cells that differ in nothing but the seed, with their complete records.
+
+    Attributes:
+        cells: those with a record that counts.
+        records: theirs, in the same order.
+        inapplicable: why the method cannot work on these data; ``records`` is empty then.
+    """
 
     cells: tuple[Cell, ...]
     records: tuple[Record, ...]
+    inapplicable: str | None = None
 
 
 def groups(suite: ResolvedSuite, store: RecordStore) -> list[Group]:
@@ -50,6 +59,10 @@ def groups(suite: ResolvedSuite, store: RecordStore) -> list[Group]:
         complete = [(cell, record) for cell, record in read if record and record.complete]
         if complete:
             found.append(Group(tuple(c for c, _ in complete), tuple(r for _, r in complete)))
+            continue
+        refused = [(cell, r.content["cause"]) for cell, r in read if r and r.not_applicable]
+        if refused:
+            found.append(Group(tuple(c for c, _ in refused), (), str(refused[0][1])))
     return found
 
 
@@ -67,6 +80,9 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     validation = Validation(suite, store)
     found = []
     for group in groups(suite, store):
+        if group.inapplicable is not None:
+            found.append(_row(group, NO_RULE, f"not applicable: {group.inapplicable}"))
+            continue
         chosen = {rule: _choose(group, rule, validation) for rule in rules(suite)}
         found += [_row(group, rule, choice) for rule, choice in chosen.items()]
         best, val = chosen.get("best_test"), chosen.get("val")
@@ -87,7 +103,7 @@ def missing(suite: ResolvedSuite, store: RecordStore) -> tuple[list[Cell], list[
         record = store.read(cell.key)
         if record is None:
             waiting.append(cell)
-        elif not record.complete:
+        elif not record.final:
             failed.append(record)
     return waiting, failed
 
@@ -115,7 +131,7 @@ def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
         "method": cell.method,
         "label": cell.label,
         "selection": rule,
-        "seeds": [c.seed for c in group.cells],
+        "seeds": [c.seed for c in group.cells if group.inapplicable is None],
     }
     for name in names:
         values = [metrics[name] for metrics in chosen if name in metrics]

@@ -12,7 +12,7 @@ from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.engine.selection import GAMMA
 from gzsl_bench.records.store import Record
 from gzsl_bench.report.identity import differences
-from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
+from gzsl_bench.report.rows import HEADINGS, NO_RULE, Row, extra_metrics
 from gzsl_bench.suite.cells import fold_number
 
 FORMATS = ("github", "latex", "csv", "json")
@@ -117,7 +117,9 @@ def _choices(table: Sequence[Row]) -> list[str]:
             " seen scores."
         )
     for row in table:
-        if row.get("unavailable"):
+        if row["selection"] == NO_RULE:
+            lines.append(f"{row['label']} on {row['dataset']}: {row['unavailable'].rstrip('.')}.")
+        elif row.get("unavailable"):
             lines.append(f"No numbers for {_rule(row)}: {row['unavailable']}.")
     return list(dict.fromkeys(lines))
 
