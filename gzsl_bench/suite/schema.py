@@ -107,6 +107,10 @@ class Suite(_Strict):
 
     name: Name = Field(description="name of the suite and of its MLflow experiment")
     description: str = Field("", description="what the suite is for")
+    plugins: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list,
+        description="plugin files or package folders that are not installed, relative to the suite",
+    )
     datasets: list[Annotated[DatasetEntry, BeforeValidator(_entry)]] = Field(
         min_length=1, description="data sets: names, or mappings with `use`"
     )
