@@ -74,7 +74,8 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     metrics beyond the usual ones), ``keys``, what marks a row: ``preprocessing, setting, precision,
     fidelity, version, source, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was
     chosen: ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is
-    calibrated), ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None but at
+    calibrated), ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None
+    but at
     ``best_test``) and ``unavailable`` (why the rule gives no numbers, else None).
     """
     validation = Validation(suite, store)
