@@ -101,7 +101,7 @@ def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
     companies: dict[tuple[str, ...], list[str]] = {}
     for subject in subjects(cells):
         known = audits.verdict(subject.keys)
-        cell = next((c for c in subject.cells if store.finished(c.key)), None)
+        cell = next((c for c in subject.cells if _has_numbers(store, c.key)), None)
         if cell is None or (known is not None and known["outcome"] != NOT_AUDITED):
             continue
         record = store.read(cell.key)
@@ -117,6 +117,11 @@ def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
         )
         for company, targets in companies.items()
     ]
+
+
+def _has_numbers(store: RecordStore, key: str) -> bool:
+    record = store.read(key)
+    return record is not None and record.complete
 
 
 def run_audits(
@@ -148,7 +153,7 @@ def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
             cell = next(cell for cell in subject.cells if cell.key == found["key"])
             notes = tuple(found.get("notes", ()))
             yield Verdict(cell, found["outcome"], found["reason"], notes)
-        elif any(store.finished(key) for key in subject.keys):
+        elif any(_has_numbers(store, key) for key in subject.keys):
             yield Verdict(subject.cells[0], NOT_AUDITED, "the audit was interrupted")
         else:
             yield Verdict(subject.cells[0], NOT_AUDITED, "no cell of it is complete")

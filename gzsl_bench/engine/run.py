@@ -97,8 +97,8 @@ def run_units(
     records = [store.read(key) for key in keys]
     outcome = Outcome(
         total=len(keys),
-        done=sum(1 for record in records if record is not None and record.complete),
-        failed=tuple(r for r in records if r is not None and not r.complete),
+        done=sum(1 for record in records if record is not None and record.final),
+        failed=tuple(r for r in records if r is not None and not r.final),
         interrupted=not completed,
     )
     journal.append(

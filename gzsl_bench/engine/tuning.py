@@ -229,7 +229,8 @@ def score_trial(trial: Trial, store: RecordStore) -> Score:
         if record is None:
             return Score(trial, None, (), {}, "not complete yet")
         if not record.complete:
-            return Score(trial, None, (), {}, f"fold {cell.fold} failed: {record.content['cause']}")
+            fate = "does not apply" if record.not_applicable else "failed"
+            return Score(trial, None, (), {}, f"fold {cell.fold} {fate}: {record.content['cause']}")
         records.append(record)
     rows = [record.content["checkpoints"] for record in records]
     try:

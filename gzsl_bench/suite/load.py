@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, read_yaml
 from gzsl_bench.errors import GzslBenchError, PluginError, unknown_name
+from gzsl_bench.hooks.inline import find_inline
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
 from gzsl_bench.suite.space import TAGS, Range, check_space
 
@@ -22,10 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedSuite:
-    """A suite whose structure is right, and the file it came from."""
+    """A suite whose structure is right, and the file it came from.
+
+    Attributes:
+        suite: what it says.
+        file: where it says so.
+        plugins: absolute paths of its plugin files.
+    """
 
     suite: Suite
     file: YamlFile
+    plugins: tuple[Path, ...] = ()
 
 
 def load_suite(path: Path) -> LoadedSuite:
@@ -41,7 +49,13 @@ def load_suite(path: Path) -> LoadedSuite:
         raise _explain(file, error, (), Suite) from None
     if found := suite.contradiction():
         raise file.error(*found)
-    return LoadedSuite(suite, file)
+    plugins = []
+    for index, text in enumerate(suite.plugins):
+        try:
+            plugins.append(find_inline(Path(text), path.parent))
+        except PluginError as error:
+            raise file.error(("plugins", index), str(error)) from None
+    return LoadedSuite(suite, file, tuple(plugins))
 
 
 def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str]) -> None:
