@@ -73,8 +73,9 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     ``{mean, sd, n}`` for every metric (None where it was not recorded), ``extra`` (how to read the
     metrics beyond the usual ones), ``keys``, what marks a row: ``preprocessing, setting, precision,
     fidelity, version, source, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was
-    chosen: ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is calibrated),
-    ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None but at
+    chosen: ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is
+    calibrated), ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None
+    but at
     ``best_test``) and ``unavailable`` (why the rule gives no numbers, else None).
     """
     validation = Validation(suite, store)
