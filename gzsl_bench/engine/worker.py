@@ -27,9 +27,9 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.fit import TaskChanged, fit_runs
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.errors import DataError, NotApplicable, in_one_line
+from gzsl_bench.errors import DataError, NotApplicable, PluginError, in_one_line
 from gzsl_bench.hooks.dataset import DatasetRequest
-from gzsl_bench.hooks.method import BatchedMethod
+from gzsl_bench.hooks.method import BatchedMethod, Method
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.hooks.task import Task
@@ -135,10 +135,10 @@ class Worker:
         if known is not None:
             return known.stacks
         first = unit.cells[0]
-        factory = self.registry.methods[first.method].factory
-        config = factory.Config.model_validate(first.identity["method"]["config"])
         device, precision = torch.device(self.settings.device), first.identity["precision"]
         try:
+            factory = self.factory(first)
+            config = factory.Config.model_validate(first.identity["method"]["config"])
             with arithmetic(precision):
                 composition = stacks.compose(
                     unit,
@@ -151,6 +151,25 @@ class Worker:
             return (unit.cells,)
         stacks.remember(store.layout, unit, composition)
         return composition.stacks
+
+    def factory(self, cell: Cell) -> type[Method]:
+        """The method of a cell, as the cell's key has it.
+
+        Raises:
+            PluginError: it is not there, or its source changed since the key was made.
+        """
+        registry, described = self.registry, cell.identity["method"]
+        if cell.method not in registry.methods:
+            causes = "".join(f"; {broken}" for broken in registry.broken)
+            raise PluginError(f"the worker process finds no method {cell.method!r}{causes}")
+        owner = registry.owner("methods", cell.method)
+        if (owner.version, owner.source) != (described["version"], described["source"]):
+            raise PluginError(
+                f"the plugin {owner.name!r} changed while the suite was running: its version is"
+                f" {_pinned(owner.version, owner.source)} instead of"
+                f" {_pinned(described['version'], described['source'])}; start the run again"
+            )
+        return registry.methods[cell.method].factory
 
     def forget(self) -> None:
         """Drop the data, to be loaded afresh by the next unit."""
@@ -212,6 +231,10 @@ class Worker:
         return self._benches[name]
 
 
+def _pinned(version: str, source: str | None) -> str:
+    return version if source is None else f"{version}, source {source}"
+
+
 def _split(cell: Cell, data: GZSLData) -> Split:
     """The rows of a cell's task; of a fold's, no test row is ever looked at."""
     if not cell.fold:
@@ -248,7 +271,7 @@ class _Training:
         torch.set_num_threads(worker.settings.threads)
         first = self.cells[0]
         bench = worker.bench(first)
-        factory = worker.registry.methods[first.method].factory
+        factory = worker.factory(first)
         for cell in self.cells:
             config = factory.Config.model_validate(cell.identity["method"]["config"])
             sink = CellSink(

@@ -72,9 +72,10 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     Keys: ``dataset, features, attributes, fingerprint, method, label, selection, seeds``, a summary
     ``{mean, sd, n}`` for every metric (None where it was not recorded), ``extra`` (how to read the
     metrics beyond the usual ones), ``keys``, what marks a row: ``preprocessing, setting, precision,
-    fidelity, version, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was chosen:
-    ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is calibrated),
-    ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None but at
+    fidelity, version, source, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was
+    chosen: ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is
+    calibrated), ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None
+    but at
     ``best_test``) and ``unavailable`` (why the rule gives no numbers, else None).
     """
     validation = Validation(suite, store)
@@ -143,6 +144,7 @@ def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
     row["precision"] = identity["precision"]
     row["fidelity"] = cell.about["fidelity"]
     row["version"] = identity["method"]["version"]
+    row["source"] = identity["method"].get("source")
     row["checkpoints"] = [choice.number for choice in picked]
     gammas = [choice.gamma for choice in picked if choice.gamma is not None]
     row["gamma"] = gammas or None

@@ -67,12 +67,18 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
         f"{name}: features {features}, class embedding {attributes}, data {fingerprint[:12]}."
         for name, features, attributes, fingerprint in variants
     ]
-    methods = dict.fromkeys((r["label"], r["version"], r["fidelity"]) for r in table)
+    methods = dict.fromkeys((r["label"], _version(r), r["fidelity"]) for r in table)
     lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
     lines += _marks(table)
     lines += _audits(table)
     lines += [f"{found}: not comparable with one another." for found in differences(table)]
     return lines
+
+
+def _version(row: Row) -> str:
+    """The plugin's version, and its source where that pins it: files and editable installs."""
+    source = row.get("source")
+    return f"{row['version']}, source {source[:8]}" if source else str(row["version"])
 
 
 def _explained(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
