@@ -15,7 +15,7 @@ class ConSEConfig(Config):
 
     top: int = Field(10, ge=1, description="T, how many seen classes are combined (at most S)")
     cost: float = Field(
-        100.0, gt=0, description="C, weight of the summed log-loss beside ||W||^2 / 2"
+        10.0, gt=0, description="C, weight of the summed log-loss beside ||W||^2 / 2"
     )
     temperature: float = Field(1.0, gt=0, description="logits are divided by it before the softmax")
 

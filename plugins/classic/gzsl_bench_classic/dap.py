@@ -17,7 +17,7 @@ class DAPConfig(Config):
     """Hyper-parameters of DAP."""
 
     cost: float = Field(
-        100.0, gt=0, description="C, weight of an attribute's summed log-loss beside ||w||^2 / 2"
+        10.0, gt=0, description="C, weight of an attribute's summed log-loss beside ||w||^2 / 2"
     )
     binarize: Binarize = Field(
         "none",

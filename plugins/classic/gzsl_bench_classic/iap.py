@@ -16,7 +16,7 @@ class IAPConfig(Config):
     """Hyper-parameters of IAP."""
 
     cost: float = Field(
-        100.0, gt=0, description="C, weight of the summed log-loss beside ||W||^2 / 2"
+        10.0, gt=0, description="C, weight of the summed log-loss beside ||W||^2 / 2"
     )
     temperature: float = Field(1.0, gt=0, description="logits are divided by it before the softmax")
     binarize: Binarize = Field(
