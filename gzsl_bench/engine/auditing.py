@@ -26,6 +26,7 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
+from gzsl_bench.engine.work import Work
 from gzsl_bench.errors import in_one_line
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
@@ -141,7 +142,7 @@ def run_audits(
         listen: hears every event.
     """
     units = plan_audits(cells, store)
-    return executor.run(units, settings, listen) if units else True
+    return executor.run(Work(units), settings, listen) if units else True
 
 
 def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
