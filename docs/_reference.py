@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 import gzsl_bench
 import gzsl_bench.stacked
+import gzsl_bench.testing
 from gzsl_bench.cli.main import _COMMANDS, cli
 from gzsl_bench.data import description
 from gzsl_bench.hooks import specs
@@ -54,6 +55,7 @@ def pages() -> dict[str, str]:
         "reference/hooks.md": hooks_page(),
         "reference/api.md": api_page(),
         "reference/stacked.md": stacked_page(),
+        "reference/testing.md": testing_page(),
         "reference/cli.md": cli_page(),
         "reference/suite.md": models_page(
             "Suite files",
@@ -84,7 +86,8 @@ def where(module: Any, name: str) -> str:
     if inspect.isclass(value) or inspect.isfunction(value):
         return f"{value.__module__}.{value.__qualname__}"
     places: Mapping[str, str] = getattr(module, "_WHERE", {})
-    return f"gzsl_bench.{places[name]}.{name}" if name in places else f"{module.__name__}.{name}"
+    inside = f"{places[name]}." if name in places else ""
+    return f"{module.__name__}.{inside}{name}"
 
 
 def comment(path: str) -> str:
@@ -131,6 +134,16 @@ def stacked_page() -> str:
     intro = (
         "# gzsl_bench.stacked\n\nThe toolkit that trains many runs as one;"
         " [fast methods](../fast-methods.md) shows it at work.\n"
+    )
+    return "\n".join([intro, *(_entry(module, name) for name in module.__all__)])
+
+
+def testing_page() -> str:
+    """Every name of ``gzsl_bench.testing.__all__``."""
+    module = gzsl_bench.testing
+    intro = (
+        "# gzsl_bench.testing\n\nWhat a plugin must do, as tests: subclass one of these in a test"
+        " module. `gzsl-bench check-plugin` runs the same checks.\n"
     )
     return "\n".join([intro, *(_entry(module, name) for name in module.__all__)])
 

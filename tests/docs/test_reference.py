@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 import gzsl_bench
 import gzsl_bench.stacked
+import gzsl_bench.testing
 from gzsl_bench.hooks import specs
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,11 @@ finally:
     sys.path.pop(0)
 
 PAGES = reference.pages()
-MODULES = {"reference/api.md": gzsl_bench, "reference/stacked.md": gzsl_bench.stacked}
+MODULES = {
+    "reference/api.md": gzsl_bench,
+    "reference/stacked.md": gzsl_bench.stacked,
+    "reference/testing.md": gzsl_bench.testing,
+}
 NAMES = [(page, name) for page, module in MODULES.items() for name in module.__all__]
 COMMANDS = dict(reference.commands())
 MODELS = {**reference.SUITE_MODELS, **reference.DESCRIPTION_MODELS}
