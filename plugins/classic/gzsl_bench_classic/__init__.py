@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gzsl_bench import MethodSpec, hookimpl
+from gzsl_bench_classic import ale, cmt, dem, devise, latem, sje
 
 #: In the order of the README's table.
-SPECS: tuple[MethodSpec, ...] = ()
+SPECS: tuple[MethodSpec, ...] = (
+    devise.SPEC,
+    sje.SPEC,
+    ale.SPEC,
+    latem.SPEC,
+    cmt.SPEC,
+    cmt.STAR_SPEC,
+    dem.SPEC,
+)
 
 
 @hookimpl
