@@ -98,8 +98,8 @@ class Trial:
     @property
     def why(self) -> str:
         """What went wrong, in words."""
-        if self.not_applicable:
-            return self.not_applicable
+        if self.not_applicable or isinstance(self.trace.error, OverBudget):
+            return str(self.trace.error)
         return self.trace.failure or self.task_changed or "its scorer changes the rows it is shown"
 
     def accuracy(self, labels: np.ndarray, among: np.ndarray) -> float:
@@ -219,8 +219,11 @@ class Trials:
             found.restore()
 
     def _stop(self, began: float) -> None:
-        if time.monotonic() - began > self.budget.seconds:
-            raise OverBudget(f"stopped after {self.budget.seconds:g} s")
+        taken = time.monotonic() - began
+        if taken > self.budget.seconds:
+            raise OverBudget(
+                f"it is stopped after {taken:.2g} s, and the budget is {self.budget.seconds:g} s"
+            )
 
     # What checks start from ----------------------------------------------------------------------
 
