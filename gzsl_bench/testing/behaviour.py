@@ -226,9 +226,9 @@ def task_unchanged(t: Trials) -> str | None:
 
 
 @check
-def test_rows_unchanged(t: Trials) -> str | None:
+def shown_rows_unchanged(t: Trials) -> str | None:
     """Its scorers leave the rows they are shown as they are."""
-    blamed(t, "test_rows_unchanged")
+    blamed(t, "shown_rows_unchanged")
     return None
 
 

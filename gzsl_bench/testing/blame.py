@@ -14,7 +14,7 @@ REMEDIES = {
     "scores_finite": "{seen.values}; scale or clamp what is exponentiated or divided, or mask with"
     " a large negative number instead of -inf",
     "task_unchanged": "{changed}, which other runs train on; clone before changing",
-    "test_rows_unchanged": "its scorer changes the rows it is shown, which the next checkpoint is"
+    "shown_rows_unchanged": "its scorer changes the rows it is shown, which the next checkpoint is"
     " scored on; clone before changing",
     "device": "it asks for a GPU though run.device is the CPU ({why}); use run.device",
     "time_budget": "{why}, for a training on a tiny task; offer a"

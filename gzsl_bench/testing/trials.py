@@ -86,7 +86,7 @@ class Trial:
             return None
         found = (
             ("task_unchanged", self.task_changed),
-            ("test_rows_unchanged", self.seen.rows_changed),
+            ("shown_rows_unchanged", self.seen.rows_changed),
             ("score_shape", self.seen.shape),
             ("score_dtype", self.seen.kind),
             ("scores_finite", self.seen.values),

@@ -84,8 +84,8 @@ PLANTED = {
     # Tensors of others.
     "CentresTask": ("task_unchanged", "changes the task's features in place.*clone before"),
     "CentresTaskInNumpy": ("task_unchanged", "changes the task's attributes in place"),
-    "ClampsRows": ("test_rows_unchanged", "changes the rows it is shown"),
-    "ClampsRowsInNumpy": ("test_rows_unchanged", "changes the rows it is shown"),
+    "ClampsRows": ("shown_rows_unchanged", "changes the rows it is shown"),
+    "ClampsRowsInNumpy": ("shown_rows_unchanged", "changes the rows it is shown"),
     # Devices.
     "NoDevice": ("device", r"add gets tensors of run\.device and of the CPU \(faults\.py, line"),
     "LayerOnCpu": ("device", r"linear gets tensors of run\.device and of the CPU"),
