@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from gzsl_bench.hooks.method import BatchedMethod, Method, MethodSpec
     from gzsl_bench.hooks.metric import MetricSpec, Predictions
     from gzsl_bench.hooks.run import Run, Scorer
-    from gzsl_bench.hooks.specs import hookimpl
+    from gzsl_bench.hooks.specs import HOOKS_VERSION, hookimpl
     from gzsl_bench.hooks.task import Task
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "HOOKS_VERSION": "hooks.specs",
     "BatchedMethod": "hooks.method",
     "Config": "hooks.config",
     "DataError": "errors",
@@ -44,6 +45,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "HOOKS_VERSION",
     "BatchedMethod",
     "Config",
     "DataError",

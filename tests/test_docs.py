@@ -72,6 +72,80 @@ def test_the_worked_example_of_a_fast_method(tiny, make_registry, resolve_text, 
     assert not torch.equal(together[0], together[1])
 
 
+def module_of(page: str) -> types.ModuleType:
+    """The only Python block of a page, run as a module."""
+    (code,) = python_blocks(page)
+    module = types.ModuleType(page.removesuffix(".md").replace("-", "_"))
+    exec(compile(code, page, "exec"), module.__dict__)
+    return module
+
+
+def test_the_worked_data_set_plugin(make_registry, resolve_text, run_inline):
+    from gzsl_bench import DataError, DatasetRequest
+    from gzsl_bench.data.checks import check_data
+
+    (spec,) = module_of("dataset-plugins.md").gzsl_bench_datasets()
+    data = check_data(spec.load(DatasetRequest("blobs", None, "points", "corners")))
+    # Sixty images of seen classes, every fourth a test image; forty of unseen ones.
+    assert (len(data.trainval), len(data.test_seen), len(data.test_unseen)) == (45, 15, 40)
+    assert (data.seen.tolist(), data.unseen.tolist()) == ([0, 1, 2], [3, 4])
+    with pytest.raises(DataError, match="has no feature set 'pixels'"):
+        spec.load(DatasetRequest("blobs", None, "pixels", "corners"))
+
+    (method,) = readme_methods()
+    registry = make_registry(method)
+    registry.datasets[spec.name] = spec
+    text = "name: s\ndatasets: [blobs]\nmethods: [prototypes]\n"
+    cells = resolve_text(text, registry).cells
+    outcome, store, _ = run_inline(cells, registry)
+    assert outcome.exit_code == 0
+    (final,) = store.read(cells[0].key).content["checkpoints"]
+    assert final["metrics"]["acc_seen"] > 2 * 100 / 5  # chance is one in five
+
+
+def readme_methods():
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.S)
+    module = types.ModuleType("readme_example")
+    exec(compile(code, "README.md", "exec"), module.__dict__)
+    return module.gzsl_bench_methods()
+
+
+def test_the_description_on_the_page_is_one(tmp_path):
+    """Both YAML examples, the second in place of the first one's split, written out and read."""
+    import numpy as np
+    from scipy.io import savemat
+
+    from gzsl_bench import DatasetRequest
+    from gzsl_bench.data.described import load
+
+    text = (ROOT / "docs" / "dataset-plugins.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    folder = tmp_path / "MINE"
+    folder.mkdir()
+    rng, labels = np.random.default_rng(0), np.arange(12) % 3
+    points = rng.normal(size=(12, 4)).astype(np.float32)
+    np.save(folder / "labels.npy", labels)
+    np.savez(folder / "clip.npz", features=points)
+    savemat(folder / "res101.mat", {"features": points.T})
+    (folder / "words.csv").write_text("1,0\n0,1\n1,1\n")
+    for stem, names in (("classes", "abc"), ("seen", "ab"), ("unseen", "c")):
+        (folder / f"{stem}.txt").write_text("\n".join(names))
+    rows = np.arange(12)
+    parts = {
+        "trainval": rows[(labels < 2) & (rows > 2)],
+        "test_seen": rows[(labels < 2) & (rows <= 2)],
+        "test_unseen": rows[labels == 2],
+    }
+    np.savez(folder / "split.npz", **parts)
+    np.save(folder / "test_seen.npy", parts["test_seen"])
+    found = set()
+    for content in (first, first.split("split:")[0] + second):
+        (folder / "dataset.yaml").write_text(content, encoding="utf-8")
+        for features in ("clip", "res101"):
+            found.add(load(DatasetRequest("MINE", tmp_path, features, "words")).fingerprint)
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_within_the_project_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")

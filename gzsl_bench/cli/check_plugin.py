@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gzsl_bench.cli.options import data_option, debug_option
+from gzsl_bench.cli.options import data_option, debug_option, plugin_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ _KINDS = ("method", "dataset", "metric")
     help="Where to train; from the CPU a GPU is tried as well, where there is one.",
 )
 @data_option
+@plugin_option
 @debug_option
 def check_plugin_command(
     name: str,
@@ -56,6 +57,7 @@ def check_plugin_command(
     kind: str | None,
     device: str,
     data: Path | None,
+    plugin: tuple[Path, ...],
     debug: bool,
 ) -> int:
     """Check the method, data set or metric NAME on tiny generated tasks.
@@ -66,10 +68,10 @@ def check_plugin_command(
     import contextlib
     import sys
 
-    from gzsl_bench.hooks.manager import load_plugins
+    from gzsl_bench.cli.validate import open_plugins
 
     values, limits = _values(settings), _budget(budget)
-    registry = load_plugins()
+    registry = open_plugins(plugin)
     kind = kind or _kind(name, registry)
     if kind != "method" and (settings or budget):
         raise click.UsageError(f"--config and --budget are for methods, and {name!r} is a {kind}")
@@ -124,8 +126,6 @@ def _kind(name: str, registry: Registry) -> str:
         raise click.UsageError(f"{name!r} is a {' and a '.join(found)}; say which with --kind")
     if not found:
         everything = {*registry.methods, *registry.datasets, *registry.metrics}
-        for broken in registry.broken:
-            click.echo(f"broken: {broken}", err=True)
         raise PluginError(unknown_name("method, data set or metric", name, everything))
     return found[0]
 

@@ -41,6 +41,11 @@ _COMMANDS = {
         "published_group",
         "List and audit published numbers.",
     ),
+    "new-plugin": (
+        "gzsl_bench.cli.new_plugin",
+        "new_plugin_command",
+        "Write a package to begin a plugin with.",
+    ),
     "plugins": ("gzsl_bench.cli.plugins", "plugins_command", "List what is installed."),
     "check-plugin": (
         "gzsl_bench.cli.check_plugin",

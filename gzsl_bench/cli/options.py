@@ -36,6 +36,13 @@ only_option = click.option(
     help="Part of the suite: dataset=CUB,method=acmr; may be repeated.",
 )
 
+plugin_option = click.option(
+    "--plugin",
+    type=click.Path(path_type=Path),
+    metavar="FILE.py",
+    multiple=True,
+    help="Plugin that is not installed: a Python file or a package folder; may be repeated.",
+)
 device_option = click.option(
     "--device",
     default="auto",

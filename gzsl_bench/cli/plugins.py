@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gzsl_bench.cli.options import debug_option
+from gzsl_bench.cli.options import debug_option, plugin_option
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 @click.command("plugins")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@plugin_option
 @debug_option
-def plugins_command(as_json: bool, debug: bool) -> None:
+def plugins_command(as_json: bool, plugin: tuple[Path, ...], debug: bool) -> None:
     """List installed plugins with what they provide; broken ones are named with their cause."""
+    from gzsl_bench.cli.validate import found_files
     from gzsl_bench.hooks.manager import load_plugins
 
-    registry = load_plugins()
+    registry = load_plugins(files=found_files(plugin))
     if as_json:
         click.echo(json.dumps(_plain(registry), indent=2))
         return

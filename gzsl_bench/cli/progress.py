@@ -56,6 +56,8 @@ class View:
         title = self.cells[key].title
         if record is None:
             return f"{title}: no record"
+        if record.not_applicable:
+            return f"{title}: not applicable: {record.content['cause']}"
         if not record.complete:
             return f"{title}: FAILED: {record.content['cause']}"
         metrics = select("last", record.content["checkpoints"])["metrics"]

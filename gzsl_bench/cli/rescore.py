@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gzsl_bench.cli.options import debug_option, out_option
+from gzsl_bench.cli.options import debug_option, out_option, plugin_option
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.rescore import RescoreReport
@@ -26,18 +26,23 @@ if TYPE_CHECKING:
     help="MLflow store to update, or none [default: MLFLOW_TRACKING_URI, or DIR/mlflow.db].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@plugin_option
 @debug_option
 def rescore_command(
-    suite: str, out: Path, tracking_uri: str | None, as_json: bool, debug: bool
+    suite: str,
+    out: Path,
+    tracking_uri: str | None,
+    as_json: bool,
+    plugin: tuple[Path, ...],
+    debug: bool,
 ) -> int:
     """Compute every installed metric of SUITE's finished cells again, from their predictions.
 
     Needs neither the data nor the methods, only the metrics' plugins.  Records stay untouched: the
     new values lie beside them in DIR/rescored and count from now on, in tables and in MLflow.
     """
-    from gzsl_bench.cli.validate import report_broken
+    from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.engine.rescore import rescore
-    from gzsl_bench.hooks.manager import load_plugins
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.tracking import resolve_uri
@@ -45,8 +50,7 @@ def rescore_command(
     store = RecordStore(out)
     uri = resolve_uri(tracking_uri, store.layout)
     resolved = recall(store.layout, suite)
-    registry = load_plugins()
-    report_broken(registry)
+    registry = open_plugins(plugin)
     report = rescore((cell.key for cell in resolved.cells), store, registry)
     _show(report, as_json)
     if uri is not None:

@@ -22,6 +22,7 @@ from gzsl_bench.cli.options import (
     parse_only,
     parse_seeds,
     place,
+    plugin_option,
     seeds_option,
     tracking_option,
 )
@@ -45,6 +46,7 @@ MOST_JOBS = 8
 @click.command("run")
 @click.argument("suite", type=click.Path(path_type=Path))
 @data_option
+@plugin_option
 @out_option
 @device_option
 @seeds_option
@@ -64,6 +66,7 @@ MOST_JOBS = 8
 def run_command(
     suite: Path,
     data: Path | None,
+    plugin: tuple[Path, ...],
     out: Path,
     device: str,
     seeds: str | None,
@@ -81,11 +84,10 @@ def run_command(
     goes on where it was.  Exit code: 0 all cells done, 1 some failed (or an audit did), 2 bad input
     or missing data, 130 interrupted.
     """
-    from gzsl_bench.cli.validate import checked_suite, report_broken
+    from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine.run import hold
     from gzsl_bench.engine.units import plan
     from gzsl_bench.errors import SuiteError
-    from gzsl_bench.hooks.manager import load_plugins
     from gzsl_bench.records.layout import Layout
     from gzsl_bench.records.suites import remember
     from gzsl_bench.suite.resolve import resolve
@@ -93,10 +95,8 @@ def run_command(
 
     chosen_seeds, part, chosen = parse_seeds(seeds), parse_only(only), choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
-    registry = load_plugins()
-    report_broken(registry)
     where = place(data)
-    loaded = checked_suite(suite, registry, where.root)
+    loaded, registry = open_suite(suite, where.root, plugin)
     resolved = resolve(loaded, registry, where, seeds=chosen_seeds, only=part)
     for warning in resolved.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -112,7 +112,7 @@ def run_command(
     if dry_run:
         _describe(resolved, units, out)
         return 0
-    settings = worker_settings(out, where, chosen, jobs)
+    settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
     stop_on_terminate()
     with hold(out) as store:
         outcome = _train(
@@ -251,7 +251,9 @@ def usual_jobs(device: str) -> int:
     return 1 if device.startswith("cuda") else min(environment.usable_cores(), MOST_JOBS)
 
 
-def worker_settings(out: Path, where: Place, device: str, jobs: int) -> WorkerSettings:
+def worker_settings(
+    out: Path, where: Place, device: str, jobs: int, plugins: tuple[Path, ...]
+) -> WorkerSettings:
     """What workers need to know of this machine and command."""
     from gzsl_bench.engine import environment
     from gzsl_bench.engine.events import WorkerSettings
@@ -264,6 +266,7 @@ def worker_settings(out: Path, where: Place, device: str, jobs: int) -> WorkerSe
         threads=max(1, environment.usable_cores() // jobs),
         command="gzsl-bench " + shlex.join(sys.argv[1:]),
         git_commit=environment.git_commit(Path.cwd()),
+        plugins=plugins,
     )
 
 

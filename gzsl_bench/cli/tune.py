@@ -17,6 +17,7 @@ from gzsl_bench.cli.options import (
     out_option,
     parse_only,
     place,
+    plugin_option,
     tracking_option,
 )
 from gzsl_bench.cli.run import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.command("tune")
 @click.argument("suite", type=click.Path(path_type=Path))
 @data_option
+@plugin_option
 @out_option
 @click.option(
     "--write", type=click.Path(dir_okay=True, path_type=Path), metavar="PATH",
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 def tune_command(
     suite: Path,
     data: Path | None,
+    plugin: tuple[Path, ...],
     out: Path,
     write: Path | None,
     device: str,
@@ -76,12 +79,11 @@ def tune_command(
     on where it was.  Needs Optuna: pip install 'gzsl-bench[tune]'.  Exit code: 0 all trials done,
     1 some failed, 2 bad input or missing data, 130 interrupted.
     """
-    from gzsl_bench.cli.validate import checked_suite, report_broken
+    from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine import search
     from gzsl_bench.engine.run import hold
     from gzsl_bench.engine.tuning import prepare
     from gzsl_bench.engine.units import plan
-    from gzsl_bench.hooks.manager import load_plugins
     from gzsl_bench.records.layout import Layout
     from gzsl_bench.report.trials import render_trials, trial_rows
     from gzsl_bench.report.tuned import check_writable
@@ -90,10 +92,8 @@ def tune_command(
     part, chosen = parse_only(only), choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     search.require()
-    registry = load_plugins()
-    report_broken(registry)
     where = place(data)
-    loaded = checked_suite(suite, registry, where.root)
+    loaded, registry = open_suite(suite, where.root, plugin)
     path = write or Layout(out).tuned(loaded.suite.name)
     check_writable(path, suite)
     tuning = prepare(loaded, registry, where, part)
@@ -105,7 +105,7 @@ def tune_command(
         _describe(tuning, units, out)
         return 0
     jobs = jobs or usual_jobs(chosen)
-    settings = worker_settings(out, where, chosen, jobs)
+    settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
     stop_on_terminate()
     with hold(out) as store:
         outcome = _train(store, tuning, units, registry, settings, uri, None if inline else jobs)

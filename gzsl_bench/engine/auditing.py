@@ -26,6 +26,7 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
+from gzsl_bench.engine.work import Work
 from gzsl_bench.errors import in_one_line
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
@@ -101,7 +102,7 @@ def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
     companies: dict[tuple[str, ...], list[str]] = {}
     for subject in subjects(cells):
         known = audits.verdict(subject.keys)
-        cell = next((c for c in subject.cells if store.finished(c.key)), None)
+        cell = next((c for c in subject.cells if _has_numbers(store, c.key)), None)
         if cell is None or (known is not None and known["outcome"] != NOT_AUDITED):
             continue
         record = store.read(cell.key)
@@ -117,6 +118,11 @@ def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
         )
         for company, targets in companies.items()
     ]
+
+
+def _has_numbers(store: RecordStore, key: str) -> bool:
+    record = store.read(key)
+    return record is not None and record.complete
 
 
 def run_audits(
@@ -136,7 +142,7 @@ def run_audits(
         listen: hears every event.
     """
     units = plan_audits(cells, store)
-    return executor.run(units, settings, listen) if units else True
+    return executor.run(Work(units), settings, listen) if units else True
 
 
 def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
@@ -148,7 +154,7 @@ def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
             cell = next(cell for cell in subject.cells if cell.key == found["key"])
             notes = tuple(found.get("notes", ()))
             yield Verdict(cell, found["outcome"], found["reason"], notes)
-        elif any(store.finished(key) for key in subject.keys):
+        elif any(_has_numbers(store, key) for key in subject.keys):
             yield Verdict(subject.cells[0], NOT_AUDITED, "the audit was interrupted")
         else:
             yield Verdict(subject.cells[0], NOT_AUDITED, "no cell of it is complete")

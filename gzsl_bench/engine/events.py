@@ -65,6 +65,7 @@ class WorkerSettings:
         threads: CPU threads of one worker.
         command: the command line, for the record.
         git_commit: commit of the folder the command was started in, or None.
+        plugins: plugin files, which every worker loads for itself.
     """
 
     out: Path
@@ -74,6 +75,7 @@ class WorkerSettings:
     threads: int
     command: str = ""
     git_commit: str | None = None
+    plugins: tuple[Path, ...] = ()
 
 
 class Interrupted(BaseException):

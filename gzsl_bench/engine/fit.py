@@ -45,6 +45,11 @@ def fit_runs(factory: type[Method], task: Task, runs: Sequence[Run]) -> list[Exc
             scorers = [method.fit(task, runs[0])]
     if _versions(task) != before:
         raise TaskChanged("the method changed the task's tensors in place; copy them first")
+    if (shared := task.shared_changed()) is not None:
+        raise TaskChanged(
+            f"the method changed what task.shared({shared}) gave, which others use too; copy it"
+            " first"
+        )
     if len(scorers) != len(runs):
         raise PluginError(f"fit_batch gave {len(scorers)} scorers for {len(runs)} runs")
     failures: list[Exception | None] = []

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from gzsl_bench.engine.events import Listener, WorkerSettings
 from gzsl_bench.engine.executors import Executor
 from gzsl_bench.engine.units import Unit, unfinished
+from gzsl_bench.engine.work import Work
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
@@ -93,12 +94,12 @@ def run_units(
     todo = unfinished(units, finished)
     log = store.layout.journal
     journal.append(log, "started", cells=len(keys), finished=len(finished), units=len(todo))
-    completed = executor.run(todo, settings, listen) if todo else True
+    completed = executor.run(Work(todo), settings, listen) if todo else True
     records = [store.read(key) for key in keys]
     outcome = Outcome(
         total=len(keys),
-        done=sum(1 for record in records if record is not None and record.complete),
-        failed=tuple(r for r in records if r is not None and not r.complete),
+        done=sum(1 for record in records if record is not None and record.final),
+        failed=tuple(r for r in records if r is not None and not r.final),
         interrupted=not completed,
     )
     journal.append(

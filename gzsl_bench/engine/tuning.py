@@ -229,7 +229,8 @@ def score_trial(trial: Trial, store: RecordStore) -> Score:
         if record is None:
             return Score(trial, None, (), {}, "not complete yet")
         if not record.complete:
-            return Score(trial, None, (), {}, f"fold {cell.fold} failed: {record.content['cause']}")
+            fate = "does not apply" if record.not_applicable else "failed"
+            return Score(trial, None, (), {}, f"fold {cell.fold} {fate}: {record.content['cause']}")
         records.append(record)
     rows = [record.content["checkpoints"] for record in records]
     try:
@@ -287,7 +288,7 @@ def _usable(
         label = dataset.label or dataset.use
         if entry.datasets is not None and label not in entry.datasets:
             continue
-        asked = request(dataset, dataset_spec(registry, dataset.use), place)
+        asked = request(dataset, dataset_spec(registry, dataset.use, place.root), place)
         info = DatasetInfo(dataset.use, asked.features, asked.attributes)
         complaints = []
         for number, values in enumerate(drawn, start=1):

@@ -134,6 +134,11 @@ class Validation:
                 found.append((fold.title, record))
             else:
                 fate = "has not run" if record is None else "failed"
+                if record is not None and record.not_applicable:
+                    raise Unchosen(
+                        f"the method does not apply to fold {fold.fold} of {where}:"
+                        f" {record.content['cause']}"
+                    )
                 lacking.append(f"fold {fold.fold} with seed {fold.seed} {fate}")
         if lacking:
             raise Unchosen(

@@ -27,13 +27,13 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.fit import TaskChanged, fit_runs
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.errors import DataError, in_one_line
+from gzsl_bench.errors import DataError, NotApplicable, PluginError, in_one_line
 from gzsl_bench.hooks.dataset import DatasetRequest
-from gzsl_bench.hooks.method import BatchedMethod
+from gzsl_bench.hooks.method import BatchedMethod, Method
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.hooks.task import Task
-from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.records.store import COMPLETE, FAILED, NOT_APPLICABLE, RecordStore
 from gzsl_bench.scoring.evaluate import about_metrics
 from gzsl_bench.scoring.predict import TestSet
 from gzsl_bench.suite.cells import Cell
@@ -135,10 +135,10 @@ class Worker:
         if known is not None:
             return known.stacks
         first = unit.cells[0]
-        factory = self.registry.methods[first.method].factory
-        config = factory.Config.model_validate(first.identity["method"]["config"])
         device, precision = torch.device(self.settings.device), first.identity["precision"]
         try:
+            factory = self.factory(first)
+            config = factory.Config.model_validate(first.identity["method"]["config"])
             with arithmetic(precision):
                 composition = stacks.compose(
                     unit,
@@ -151,6 +151,25 @@ class Worker:
             return (unit.cells,)
         stacks.remember(store.layout, unit, composition)
         return composition.stacks
+
+    def factory(self, cell: Cell) -> type[Method]:
+        """The method of a cell, as the cell's key has it.
+
+        Raises:
+            PluginError: it is not there, or its source changed since the key was made.
+        """
+        registry, described = self.registry, cell.identity["method"]
+        if cell.method not in registry.methods:
+            causes = "".join(f"; {broken}" for broken in registry.broken)
+            raise PluginError(f"the worker process finds no method {cell.method!r}{causes}")
+        owner = registry.owner("methods", cell.method)
+        if (owner.version, owner.source) != (described["version"], described["source"]):
+            raise PluginError(
+                f"the plugin {owner.name!r} changed while the suite was running: its version is"
+                f" {_pinned(owner.version, owner.source)} instead of"
+                f" {_pinned(described['version'], described['source'])}; start the run again"
+            )
+        return registry.methods[cell.method].factory
 
     def forget(self) -> None:
         """Drop the data, to be loaded afresh by the next unit."""
@@ -212,6 +231,10 @@ class Worker:
         return self._benches[name]
 
 
+def _pinned(version: str, source: str | None) -> str:
+    return version if source is None else f"{version}, source {source}"
+
+
 def _split(cell: Cell, data: GZSLData) -> Split:
     """The rows of a cell's task; of a fold's, no test row is ever looked at."""
     if not cell.fold:
@@ -235,6 +258,7 @@ class _Training:
         self.runs: list[Run] = []
         self.sinks: list[CellSink] = []
         self.failures: dict[str, tuple[str, str]] = {}
+        self.inapplicable: str | None = None
         self.started = time.monotonic()
         self.started_at = datetime.now(UTC)
 
@@ -247,7 +271,7 @@ class _Training:
         torch.set_num_threads(worker.settings.threads)
         first = self.cells[0]
         bench = worker.bench(first)
-        factory = worker.registry.methods[first.method].factory
+        factory = worker.factory(first)
         for cell in self.cells:
             config = factory.Config.model_validate(cell.identity["method"]["config"])
             sink = CellSink(
@@ -294,6 +318,9 @@ class _Training:
     def fail_rest(self, error: BaseException) -> None:
         """The whole unit broke: every cell without a fate of its own failed of that."""
         self._note_failures()
+        if isinstance(error, NotApplicable) and not any(sink.rows for sink in self.sinks):
+            self.inapplicable = in_one_line(error)
+            return
         text = "".join(traceback.format_exception(error))
         for cell in self.cells:
             self.failures.setdefault(cell.key, (in_one_line(error), text))
@@ -306,6 +333,10 @@ class _Training:
             if cell.key in self.failures:
                 cause, text = self.failures[cell.key]
                 content |= {"status": FAILED, "cause": cause, "traceback": text}
+                ended.append((cell, content, None))
+                continue
+            if self.inapplicable is not None:
+                content |= {"status": NOT_APPLICABLE, "cause": self.inapplicable}
                 ended.append((cell, content, None))
                 continue
             sink = self.sinks[index]

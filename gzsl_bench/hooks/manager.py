@@ -1,24 +1,30 @@
 """Finding plugins and asking them what they offer; one broken plugin never takes the program down.
 
-Every entry point of the group ``gzsl_bench`` is loaded by itself.  What goes wrong is kept as a
-:class:`BrokenPlugin` and the rest works on; ``GZSL_BENCH_STRICT_PLUGINS=1`` makes it fatal.
+Every entry point of the group ``gzsl_bench`` is loaded by itself, then the plugin files asked for.
+What goes wrong is kept as a :class:`BrokenPlugin` and the rest works on;
+``GZSL_BENCH_STRICT_PLUGINS=1`` makes it fatal.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from gzsl_bench.errors import PluginError
+from gzsl_bench import __version__
+from gzsl_bench.errors import PluginError, in_one_line
 from gzsl_bench.hooks import specs
 from gzsl_bench.hooks.checks import check_spec
+from gzsl_bench.hooks.compatible import obstacle, unmet_requirement
 from gzsl_bench.hooks.dataset import DatasetSpec
+from gzsl_bench.hooks.inline import inline_name, load_inline
 from gzsl_bench.hooks.method import MethodSpec
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.source import installed_editable, source_digest
@@ -48,7 +54,7 @@ class PluginInfo:
         name: the entry point's name.
         distribution: the installed package it came with.
         version: that package's version.
-        source: digest of its source where the version does not pin it (editable installs).
+        source: digest of its source where the version does not pin it (editable installs, files).
         hooks: the hooks it implements.
         provides: names it provides, by hook.
     """
@@ -77,12 +83,13 @@ class Registry:
         return self.owners[kind, name]
 
 
-def load_plugins(strict: bool | None = None) -> Registry:
-    """Load every installed plugin and collect what it offers.
+def load_plugins(strict: bool | None = None, files: Sequence[Path] = ()) -> Registry:
+    """Load every installed plugin, then plugin files, and collect what they offer.
 
     Args:
         strict: raise at the first broken plugin; by default where the environment variable
             ``GZSL_BENCH_STRICT_PLUGINS`` is set to 1.
+        files: absolute paths of plugin files or package folders.
 
     Raises:
         PluginError: a plugin is broken and ``strict`` holds.
@@ -94,7 +101,12 @@ def load_plugins(strict: bool | None = None) -> Registry:
     registry = Registry()
     for entry in _entry_points():
         info = _info(entry)
-        problems = list(_load(manager, registry, entry, info))
+        pinned = not installed_editable(entry.dist)
+        problems = list(_load(manager, registry, info, _loader(entry), pinned))
+        registry.broken += [BrokenPlugin(info.name, info.distribution, text) for text in problems]
+    for file in files:
+        info = PluginInfo(inline_name(file), f"file {file.name}", "0")
+        problems = list(_load(manager, registry, info, partial(load_inline, file), pinned=False))
         registry.broken += [BrokenPlugin(info.name, info.distribution, text) for text in problems]
     if strict and registry.broken:
         raise PluginError(str(registry.broken[0]))
@@ -114,22 +126,36 @@ def _info(entry: metadata.EntryPoint) -> PluginInfo:
     return PluginInfo(entry.name, dist.name, dist.version)
 
 
+def _loader(entry: metadata.EntryPoint) -> Callable[[], Any]:
+    """Loads an entry point unless its distribution says that it needs another gzsl-bench."""
+
+    def load() -> Any:
+        if unmet := unmet_requirement(entry.dist):
+            raise PluginError(unmet)
+        return entry.load()
+
+    return load
+
+
 def _load(
     manager: pluggy.PluginManager,
     registry: Registry,
-    entry: metadata.EntryPoint,
     info: PluginInfo,
+    load: Callable[[], Any],
+    pinned: bool,
 ) -> Iterator[str]:
-    """Load one entry point into the registry; yields what is wrong with it."""
+    """Load one plugin into the registry; yields what is wrong with it."""
     try:
-        plugin = entry.load()
+        plugin = load()
+        if problem := obstacle(plugin):
+            raise PluginError(problem)
         # Third parties usually point at a module; an instance of a class is as good.
         manager.register(plugin, name=f"{info.distribution}:{info.name}")
     # A plugin may fail in any way at import, `sys.exit` included, and must not take us along.
     except (Exception, SystemExit) as error:
-        yield f"cannot be loaded: {_one_line(error)}"
+        yield f"cannot be loaded: {in_one_line(error)}{_other_version(error)}"
         return
-    if installed_editable(entry.dist):
+    if not pinned:
         info.source = source_digest(plugin)
     registry.plugins.append(info)
     yield from _misspelt(manager, plugin)
@@ -143,7 +169,7 @@ def _load(
         try:
             offered = [spec for answer in caller() for spec in _listed(answer)]
         except (Exception, SystemExit) as error:
-            yield f"its hook {hook} fails: {_one_line(error)}"
+            yield f"its hook {hook} fails: {in_one_line(error)}"
             continue
         for spec in offered:
             problem = check_spec(spec, spec_type, hook)
@@ -187,6 +213,8 @@ def _misspelt(manager: pluggy.PluginManager, plugin: Any) -> Iterator[str]:
             yield f"its function {name!r} is not marked with @hookimpl, so it is never called"
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _other_version(error: BaseException) -> str:
+    """A hint where a plugin asks for names that gzsl-bench does not have."""
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == specs.PROJECT:
+        return f"; it seems to be written for another gzsl-bench than this {__version__}"
+    return ""

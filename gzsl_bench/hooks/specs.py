@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 #: Name of the pluggy project and of the entry-point group.
 PROJECT = "gzsl_bench"
 
-#: Version of these specifications; it grows when a plugin would have to change.
-SPEC_VERSION = 1
+#: Version of these specifications; it grows when a plugin would have to change.  A plugin's module
+#: may say which one it was written for: ``gzsl_bench_hooks = 1``.
+HOOKS_VERSION = 1
+#: The oldest version whose plugins still work.
+OLDEST_HOOKS_VERSION = 1
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from gzsl_bench.errors import PluginError
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,40 @@ class Task:
     seen: torch.Tensor
     unseen: torch.Tensor
     unlabelled: torch.Tensor | None = None
+    _shared: dict[Callable[..., Any], tuple[Any, list[int]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def shared(self, make: Callable[[Task], T]) -> T:
+        """What ``make(task)`` gives, computed once per task and worker and then handed to everyone.
+
+        For work that many runs and methods repeat on the same data: the eigenvectors of X'X, say.
+        Whoever asks must leave the result as it is; a run that changes its tensors fails.
+
+        Args:
+            make: a function at the top of a module, so that it depends on the task alone; it must
+                draw no random numbers.
+
+        Raises:
+            PluginError: ``make`` is a lambda, a method or a function within another one.
+        """
+        name = getattr(make, "__qualname__", None)
+        if name is None or not name.isidentifier():
+            raise PluginError(
+                f"task.shared takes a function at the top of a module, not {name or make!r}: what"
+                " it gives must depend on the task alone"
+            )
+        if make not in self._shared:
+            value = make(self)
+            self._shared[make] = value, _versions(value)
+        return cast("T", self._shared[make][0])
+
+    def shared_changed(self) -> str | None:
+        """The name of a shared result whose tensors somebody changed in place, or None."""
+        for make, (value, versions) in self._shared.items():
+            if _versions(value) != versions:
+                return make.__qualname__
+        return None
 
     @property
     def num_classes(self) -> int:
@@ -42,3 +81,18 @@ class Task:
     def device(self) -> torch.device:
         """Where all tensors of the task live."""
         return self.features.device
+
+
+def _versions(value: Any) -> list[int]:
+    """How often each tensor in a shared result was changed in place."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return [value._version]
+    if is_dataclass(value) and not isinstance(value, type):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        return [version for item in value for version in _versions(item)]
+    return []

@@ -1,7 +1,7 @@
 """The records of a results folder: written once, atomically, and never replaced.
 
 A record is written beside its place, flushed to disk and moved there by one rename.  Renaming a
-folder onto one that holds files fails, so the first complete record of a key wins whatever else is
+folder onto one that holds files fails, so the first final record of a key wins whatever else is
 running.  A failed cell leaves a record too; a later success moves it aside.
 """
 
@@ -29,6 +29,9 @@ from gzsl_bench.records.rescored import overlaid
 RECORD_VERSION = 1
 COMPLETE = "complete"
 FAILED = "failed"
+#: The method says that it cannot work on this kind of data: final, and no failure.
+NOT_APPLICABLE = "not applicable"
+_STATUSES = (COMPLETE, FAILED, NOT_APPLICABLE)
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
@@ -51,8 +54,18 @@ class Record:
 
     @property
     def complete(self) -> bool:
-        """Whether the cell finished."""
+        """Whether there are numbers."""
         return bool(self.content["status"] == COMPLETE)
+
+    @property
+    def not_applicable(self) -> bool:
+        """Whether the method said that it cannot work on these data."""
+        return bool(self.content["status"] == NOT_APPLICABLE)
+
+    @property
+    def final(self) -> bool:
+        """Whether there is nothing left to try: numbers, or no way to have any."""
+        return self.complete or self.not_applicable
 
     def predictions(self) -> dict[str, np.ndarray]:
         """The arrays of ``predictions.npz``.
@@ -93,7 +106,7 @@ class RecordStore:
         if not isinstance(content, dict) or content.get("key") != key:
             return None
         version = content.get("record_version")
-        if not isinstance(version, int) or content.get("status") not in (COMPLETE, FAILED):
+        if not isinstance(version, int) or content.get("status") not in _STATUSES:
             return None
         if version > RECORD_VERSION:
             raise RecordError(
@@ -105,9 +118,9 @@ class RecordStore:
         return Record(path, content)
 
     def finished(self, key: str) -> bool:
-        """Whether a complete record of the key exists."""
+        """Whether a record of the key exists that is final."""
         record = self.read(key)
-        return record is not None and record.complete
+        return record is not None and record.final
 
     def __iter__(self) -> Iterator[Record]:
         """All readable records, by key."""

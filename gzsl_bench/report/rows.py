@@ -26,14 +26,23 @@ HEADINGS: Mapping[str, str] = {
 
 Row = dict[str, Any]
 _H = "harmonic_mean"
+#: In place of a rule, where the method does not apply and there is nothing to choose.
+NO_RULE = "-"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that differ in nothing but the seed, with their complete records."""
+    """Cells that differ in nothing but the seed, with their complete records.
+
+    Attributes:
+        cells: those with a record that counts.
+        records: theirs, in the same order.
+        inapplicable: why the method cannot work on these data; ``records`` is empty then.
+    """
 
     cells: tuple[Cell, ...]
     records: tuple[Record, ...]
+    inapplicable: str | None = None
 
 
 def groups(suite: ResolvedSuite, store: RecordStore) -> list[Group]:
@@ -50,6 +59,10 @@ def groups(suite: ResolvedSuite, store: RecordStore) -> list[Group]:
         complete = [(cell, record) for cell, record in read if record and record.complete]
         if complete:
             found.append(Group(tuple(c for c, _ in complete), tuple(r for _, r in complete)))
+            continue
+        refused = [(cell, r.content["cause"]) for cell, r in read if r and r.not_applicable]
+        if refused:
+            found.append(Group(tuple(c for c, _ in refused), (), str(refused[0][1])))
     return found
 
 
@@ -59,14 +72,18 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     Keys: ``dataset, features, attributes, fingerprint, method, label, selection, seeds``, a summary
     ``{mean, sd, n}`` for every metric (None where it was not recorded), ``extra`` (how to read the
     metrics beyond the usual ones), ``keys``, what marks a row: ``preprocessing, setting, precision,
-    fidelity, version, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was chosen:
-    ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is calibrated),
-    ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None but at
+    fidelity, version, source, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was
+    chosen: ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is
+    calibrated), ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None
+    but at
     ``best_test``) and ``unavailable`` (why the rule gives no numbers, else None).
     """
     validation = Validation(suite, store)
     found = []
     for group in groups(suite, store):
+        if group.inapplicable is not None:
+            found.append(_row(group, NO_RULE, f"not applicable: {group.inapplicable}"))
+            continue
         chosen = {rule: _choose(group, rule, validation) for rule in rules(suite)}
         found += [_row(group, rule, choice) for rule, choice in chosen.items()]
         best, val = chosen.get("best_test"), chosen.get("val")
@@ -87,7 +104,7 @@ def missing(suite: ResolvedSuite, store: RecordStore) -> tuple[list[Cell], list[
         record = store.read(cell.key)
         if record is None:
             waiting.append(cell)
-        elif not record.complete:
+        elif not record.final:
             failed.append(record)
     return waiting, failed
 
@@ -115,7 +132,7 @@ def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
         "method": cell.method,
         "label": cell.label,
         "selection": rule,
-        "seeds": [c.seed for c in group.cells],
+        "seeds": [c.seed for c in group.cells if group.inapplicable is None],
     }
     for name in names:
         values = [metrics[name] for metrics in chosen if name in metrics]
@@ -127,6 +144,7 @@ def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
     row["precision"] = identity["precision"]
     row["fidelity"] = cell.about["fidelity"]
     row["version"] = identity["method"]["version"]
+    row["source"] = identity["method"].get("source")
     row["checkpoints"] = [choice.number for choice in picked]
     gammas = [choice.gamma for choice in picked if choice.gamma is not None]
     row["gamma"] = gammas or None

@@ -12,7 +12,7 @@ from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.engine.selection import GAMMA
 from gzsl_bench.records.store import Record
 from gzsl_bench.report.identity import differences
-from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
+from gzsl_bench.report.rows import HEADINGS, NO_RULE, Row, extra_metrics
 from gzsl_bench.suite.cells import fold_number
 
 FORMATS = ("github", "latex", "csv", "json")
@@ -67,12 +67,18 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
         f"{name}: features {features}, class embedding {attributes}, data {fingerprint[:12]}."
         for name, features, attributes, fingerprint in variants
     ]
-    methods = dict.fromkeys((r["label"], r["version"], r["fidelity"]) for r in table)
+    methods = dict.fromkeys((r["label"], _version(r), r["fidelity"]) for r in table)
     lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
     lines += _marks(table)
     lines += _audits(table)
     lines += [f"{found}: not comparable with one another." for found in differences(table)]
     return lines
+
+
+def _version(row: Row) -> str:
+    """The plugin's version, and its source where that pins it: files and editable installs."""
+    source = row.get("source")
+    return f"{row['version']}, source {source[:8]}" if source else str(row["version"])
 
 
 def _explained(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
@@ -117,7 +123,9 @@ def _choices(table: Sequence[Row]) -> list[str]:
             " seen scores."
         )
     for row in table:
-        if row.get("unavailable"):
+        if row["selection"] == NO_RULE:
+            lines.append(f"{row['label']} on {row['dataset']}: {row['unavailable'].rstrip('.')}.")
+        elif row.get("unavailable"):
             lines.append(f"No numbers for {_rule(row)}: {row['unavailable']}.")
     return list(dict.fromkeys(lines))
 

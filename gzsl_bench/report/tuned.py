@@ -116,7 +116,12 @@ def tuned_suite(
             value = f"{value[: _LONGEST_NAME - len('-tuned')]}-tuned"
         if key == "selection" and "val" not in value and tuning.val_fits:
             value = [*value, "val"]
+        if key == "plugins":
+            continue
         if key == "methods":
+            if tuning.loaded.plugins:
+                # The new file may lie elsewhere, so the places are absolute.
+                lines.append(_dump({"plugins": [str(p) for p in tuning.loaded.plugins]}))
             lines.append("methods:")
             lines += _methods(tuning, found, store, set(kept))
         elif key not in _SEARCH_KEYS:

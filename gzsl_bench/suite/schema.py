@@ -54,10 +54,13 @@ class DatasetEntry(_Strict):
     )
     label: Name | None = Field(None, description="how tables call it; the name by default")
     features: str | None = Field(
-        None, description="feature set: stem of a feature file, e.g. res101"
+        None,
+        description="feature set: stem of a feature file, e.g. res101, or a name of dataset.yaml",
     )
     attributes: str | None = Field(
-        None, description="class embedding: a key of att_splits.mat, FILE.mat:KEY or FILE.npy"
+        None,
+        description="class embedding: a key of att_splits.mat, FILE.mat:KEY, FILE.npy, or a name of"
+        " dataset.yaml",
     )
     preprocessing: str | None = Field(
         None, description="overrides the preprocessing that methods declare"
@@ -107,6 +110,10 @@ class Suite(_Strict):
 
     name: Name = Field(description="name of the suite and of its MLflow experiment")
     description: str = Field("", description="what the suite is for")
+    plugins: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list,
+        description="plugin files or package folders that are not installed, relative to the suite",
+    )
     datasets: list[Annotated[DatasetEntry, BeforeValidator(_entry)]] = Field(
         min_length=1, description="data sets: names, or mappings with `use`"
     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gzsl_bench.errors import in_one_line
+from gzsl_bench.hooks.inline import inline_place
 from gzsl_bench.testing.report import Broken
 from gzsl_bench.testing.trials import Trials, scratch
 
@@ -54,6 +55,7 @@ def train_afresh(t: Trials, shape: str, seed: int) -> Fresh:
     with scratch() as folder:
         request = {
             "installed": t.installed,
+            "plugin_file": _text(inline_place(owner.__module__)),
             "module": owner.__module__,
             "qualname": owner.__qualname__,
             "file": getattr(sys.modules.get(owner.__module__), "__file__", None),
@@ -96,6 +98,10 @@ def train_afresh(t: Trials, shape: str, seed: int) -> Fresh:
             )
         scores = np.load(Path(folder, "scores.npy"), allow_pickle=False)
         return Fresh(scores, found["megabytes"])
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _check_importable(owner: type) -> None:
@@ -148,7 +154,8 @@ def _find(request: dict[str, Any]) -> type[Method]:
     if request["installed"] is not None:
         from gzsl_bench.hooks.manager import load_plugins
 
-        return load_plugins(strict=False).methods[request["installed"]].factory
+        files = [Path(request["plugin_file"])] if request["plugin_file"] else []
+        return load_plugins(strict=False, files=files).methods[request["installed"]].factory
     name, file = request["module"], request["file"]
     try:
         found: Any = importlib.import_module(name)

@@ -69,7 +69,7 @@ class PretendedDevice(TorchFunctionMode):
         """An exam whose tensors are on the pretended device; call it before the block."""
         task = exam.task
         names = ("features", "labels", "attributes", "seen", "unseen")
-        moved = {name: _mark(getattr(task, name).clone(), THERE) for name in names}
+        moved: dict[str, Any] = {name: _mark(getattr(task, name).clone(), THERE) for name in names}
         if task.unlabelled is not None:
             moved["unlabelled"] = _mark(task.unlabelled.clone(), THERE)
         rows, noise = (_mark(x.clone(), THERE) for x in (exam.test_features, exam.noise))

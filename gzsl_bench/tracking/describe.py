@@ -138,12 +138,12 @@ def describe(
     chosen = _chosen(suite, cell, record, validation or Validation(suite, RecordStore(out)))
     started, ended = period(record)
     texts = {}
-    if not record.complete:
+    if not record.final:
         texts = {"traceback.txt": str(content.get("traceback") or ""), "log.txt": _log_text(record)}
     return Image(
         key=record.key,
         name=f"{dataset} {label}{f' fold {cell.fold}' if cell.fold else ''} seed {cell.seed}",
-        status="FINISHED" if record.complete else "FAILED",
+        status="FINISHED" if record.final else "FAILED",
         started=started,
         ended=ended,
         tags=_tags(suite, cell, record, dataset, label, out, _note(cell, record, chosen)),
@@ -215,6 +215,8 @@ def _tags(
 
 def _note(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> str:
     """The run's description on its page."""
+    if record.not_applicable:
+        return f"Not applicable: {record.content['cause']}"
     if not record.complete:
         return f"Failed: {record.content.get('cause')}"
     if cell.fold:

@@ -171,7 +171,7 @@ def outcome(suite: ResolvedSuite, store: RecordStore) -> str:
     records = [store.read(key) for key in cells_by_key(suite)]
     if any(record is None for record in records):
         return "KILLED"
-    return "FINISHED" if all(r is not None and r.complete for r in records) else "FAILED"
+    return "FINISHED" if all(r is not None and r.final for r in records) else "FAILED"
 
 
 def span(suite: ResolvedSuite, store: RecordStore) -> tuple[int, int]:

@@ -9,14 +9,24 @@ import numpy as np
 import pytest
 import torch
 
-from gzsl_bench import BatchedMethod, Config, Method, MethodSpec, Predictions, Scorer, stackable
+from gzsl_bench import (
+    BatchedMethod,
+    Config,
+    Method,
+    MethodSpec,
+    NotApplicable,
+    Predictions,
+    Scorer,
+    stackable,
+)
 from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
 from gzsl_bench.engine.run import hold
 from gzsl_bench.engine.selection import best_test, last, select
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import RecordError, SuiteError
 from gzsl_bench.hooks.run import Run
-from gzsl_bench.report.rows import rows
+from gzsl_bench.report.rows import missing, rows
+from gzsl_bench.report.table import render
 from gzsl_bench.scoring.evaluate import evaluate
 
 
@@ -466,8 +476,9 @@ def test_a_method_sees_training_rows_and_embeddings_alone(
     assert outcome.exit_code == 0
     task, run = seen[0]
     assert {f.name for f in dataclasses.fields(task)} == {
-        "features", "labels", "attributes", "seen", "unseen", "unlabelled",
+        "features", "labels", "attributes", "seen", "unseen", "unlabelled", "_shared",
     }  # fmt: skip
+    assert task._shared == {}
     np.testing.assert_array_equal(task.features.numpy(), tiny.features[tiny.trainval])
     np.testing.assert_array_equal(task.labels.numpy(), tiny.labels[tiny.trainval])
     np.testing.assert_array_equal(task.attributes.numpy(), tiny.attributes.astype(np.float32))
@@ -542,3 +553,92 @@ def test_ctrl_c_inline_is_an_interruption(make_registry, resolve_text, run_inlin
     outcome, store, _ = run_inline(cells, registry)
     assert (outcome.exit_code, outcome.done) == (130, 1)
     assert store.read(cells[1].key) is None
+
+
+# What is no failure, and what is shared -----------------------------------------------------------
+
+
+def test_a_method_that_does_not_apply_is_no_failure_and_is_not_tried_again(
+    make_registry, resolve_text, run_inline
+):
+    calls = []
+
+    def refuse(task, run):
+        calls.append(run.seed)
+        raise NotApplicable("the class embedding is not binary")
+
+    registry = make_registry(NOISY, failing("dap", refuse))
+    suite = resolve_text(suite_text("dap", "noisy", seeds="2"), registry)
+    outcome, store, _ = run_inline(suite.cells, registry)
+    assert (outcome.exit_code, outcome.done, outcome.failed) == (0, 4, ())
+    record = store.read(suite.cells[0].key)
+    assert (record.complete, record.not_applicable, record.final) == (False, True, True)
+    assert record.content["cause"] == "the class embedding is not binary"
+    run_inline(suite.cells, registry)
+    assert calls == [0, 1]
+    table = rows(suite, store)
+    (row,) = [row for row in table if row["label"] == "dap"]
+    assert row["seeds"] == []
+    assert row["harmonic_mean"] is None
+    text = render(table)
+    assert "dap on tiny: not applicable: the class embedding is not binary." in text
+    assert missing(suite, store) == ([], [])
+
+
+def test_a_refusal_after_a_checkpoint_is_a_failure(make_registry, resolve_text, run_inline):
+    def late(task, run):
+        run.checkpoint(1, lambda x: x @ torch.ones(5, 7))
+        raise NotApplicable("changed my mind")
+
+    registry = make_registry(failing("late", late))
+    cells = resolve_text(suite_text("late"), registry).cells
+    outcome, store, _ = run_inline(cells, registry)
+    assert outcome.exit_code == 1
+    assert store.read(cells[0].key).content["status"] == "failed"
+
+
+MADE = []
+
+
+def gram(task):
+    MADE.append(task)
+    return task.features.T @ task.features
+
+
+def test_shared_work_is_done_once_per_task(make_registry, resolve_text, run_inline):
+    MADE.clear()
+
+    def use(task, run):
+        products = task.shared(gram)
+        return lambda x: x @ products[:, :1].expand(-1, 7)
+
+    registry = make_registry(failing("one", use), failing("two", use))
+    cells = resolve_text(suite_text("one", "two", seeds="2"), registry).cells
+    outcome, _, _ = run_inline(cells, registry)
+    assert outcome.exit_code == 0
+    assert len(MADE) == 1
+
+
+def test_changing_shared_work_fails_and_is_undone(make_registry, resolve_text, run_inline):
+    seen = []
+
+    def spoil(task, run):
+        found = task.shared(gram)
+        seen.append(found.clone())
+        found.zero_()
+        return lambda x: x @ torch.ones(5, 7)
+
+    registry = make_registry(failing("spoil", spoil))
+    cells = resolve_text(suite_text("spoil", seeds="2"), registry).cells
+    outcome, store, _ = run_inline(cells, registry)
+    assert outcome.exit_code == 1
+    assert "what task.shared(gram) gave" in store.read(cells[0].key).content["cause"]
+    assert torch.equal(seen[0], seen[1])
+    assert seen[0].abs().sum() > 0
+
+
+def test_only_a_module_function_can_be_shared(make_registry, resolve_text, run_inline):
+    registry = make_registry(failing("l", lambda t, r: t.shared(lambda task: 1)))
+    cells = resolve_text(suite_text("l"), registry).cells
+    _, store, _ = run_inline(cells, registry)
+    assert "takes a function at the top of a module" in store.read(cells[0].key).content["cause"]

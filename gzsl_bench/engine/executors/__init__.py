@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from gzsl_bench.engine.events import Listener, WorkerSettings
-from gzsl_bench.engine.units import Unit
+from gzsl_bench.engine.work import Work
 
 
 class Executor(Protocol):
     """Runs units and reports events; returns whether all of them ran, rather than a stop."""
 
-    def run(self, units: Sequence[Unit], settings: WorkerSettings, listen: Listener) -> bool:
-        """Run all units; False if the user interrupted."""
+    def run(self, work: Work, settings: WorkerSettings, listen: Listener) -> bool:
+        """Run all of the work; False if the user interrupted."""

@@ -30,7 +30,7 @@ def main(pipe: Connection, settings: WorkerSettings, stop: EventFlag) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     log = _capture_output()
     worker = Worker(
-        load_plugins(strict=False),
+        load_plugins(strict=False, files=settings.plugins),
         settings,
         _sender(pipe),
         should_stop=stop.is_set,

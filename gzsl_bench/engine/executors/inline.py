@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from gzsl_bench.engine.events import Listener, WorkerSettings
-from gzsl_bench.engine.units import Unit
+from gzsl_bench.engine.work import Work
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.hooks.manager import Registry
 
@@ -16,12 +14,13 @@ class InlineExecutor:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def run(self, units: Sequence[Unit], settings: WorkerSettings, listen: Listener) -> bool:
-        """Run all units; False if the user interrupted."""
+    def run(self, work: Work, settings: WorkerSettings, listen: Listener) -> bool:
+        """Run all of the work; False if the user interrupted."""
         worker = Worker(self._registry, settings, listen)
         try:
-            for unit in units:
+            while (unit := work.take()) is not None:
                 worker.run(unit)
+                work.done(unit)
         except KeyboardInterrupt:
             return False
         return True

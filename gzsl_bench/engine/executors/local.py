@@ -18,6 +18,7 @@ from gzsl_bench.engine.auditing import AuditUnit, bury_audits
 from gzsl_bench.engine.events import CellEnded, Event, Listener, UnitEnded, WorkerSettings
 from gzsl_bench.engine.executors.child import main
 from gzsl_bench.engine.units import Unit
+from gzsl_bench.engine.work import Work
 from gzsl_bench.records.store import FAILED, RecordStore
 
 #: Seconds a worker gets to end after the first Ctrl-C before we ask again at the second.
@@ -45,13 +46,12 @@ class LocalExecutor:
         self._jobs = jobs
         self._context: SpawnContext = multiprocessing.get_context("spawn")
 
-    def run(self, units: Sequence[Unit], settings: WorkerSettings, listen: Listener) -> bool:
-        """Run all units; False if the user interrupted."""
-        waiting = deque(units)
+    def run(self, work: Work, settings: WorkerSettings, listen: Listener) -> bool:
+        """Run all of the work; False if the user interrupted."""
         stop = self._context.Event()
         children: list[_Child] = []
         try:
-            return self._loop(waiting, children, stop, settings, listen)
+            return self._loop(work, children, stop, settings, listen)
         finally:
             for child in children:
                 child.pipe.close()  # a worker ends when its pipe does
@@ -64,7 +64,7 @@ class LocalExecutor:
 
     def _loop(
         self,
-        waiting: deque[Unit],
+        work: Work,
         children: list[_Child],
         stop: EventFlag,
         settings: WorkerSettings,
@@ -73,7 +73,7 @@ class LocalExecutor:
         told: deque[Event] = deque()
         while True:
             try:
-                self._assign(waiting, children, stop, settings)
+                self._assign(work, children, stop, settings)
                 # Only now: the listener (MLflow, say) may take longer than a worker's next unit.
                 while told:
                     listen(told.popleft())
@@ -81,31 +81,33 @@ class LocalExecutor:
                 if not busy:
                     return not stop.is_set()
                 for child in self._ready(busy):
-                    self._hear(child, children, settings, told.append)
+                    self._hear(child, children, work, settings, told.append)
             except KeyboardInterrupt:
                 if stop.is_set():  # the second time: at once
                     for child in children:
                         child.process.terminate()
                     return False
                 stop.set()
-                waiting.clear()
+                work.clear()
 
     def _assign(
         self,
-        waiting: deque[Unit],
+        work: Work,
         children: list[_Child],
         stop: EventFlag,
         settings: WorkerSettings,
     ) -> None:
-        while waiting and not stop.is_set():
+        while work.left and not stop.is_set():
             idle = next((child for child in children if child.unit is None), None)
             if idle is None:
                 if len(children) >= self._jobs:
                     return
                 idle = self._spawn(stop, settings)
                 children.append(idle)
-            idle.unit = waiting.popleft()
-            idle.ended = set()
+            unit = work.take()
+            if unit is None:
+                return
+            idle.unit, idle.ended = unit, set()
             # A worker that died while idle is noticed by its sentinel in the next round.
             with contextlib.suppress(BrokenPipeError):
                 idle.pipe.send(idle.unit)
@@ -136,9 +138,15 @@ class LocalExecutor:
         return list({id(child): child for child in found}.values())
 
     def _hear(
-        self, child: _Child, children: list[_Child], settings: WorkerSettings, listen: Listener
+        self,
+        child: _Child,
+        children: list[_Child],
+        work: Work,
+        settings: WorkerSettings,
+        listen: Listener,
     ) -> None:
-        assert child.unit is not None
+        unit = child.unit
+        assert unit is not None
         closed = False
         try:
             while child.pipe.poll():
@@ -155,6 +163,8 @@ class LocalExecutor:
                 child.process.kill()
         if child.unit is not None and (closed or not child.process.is_alive()):
             self._bury(child, settings, listen)
+        if child.unit is None:
+            work.done(unit)
         if not child.process.is_alive() and child in children:
             children.remove(child)
             child.pipe.close()

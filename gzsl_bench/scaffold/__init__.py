@@ -1,0 +1,1 @@
+"""What ``gzsl-bench new-plugin`` writes: a small package around a real little plugin."""
