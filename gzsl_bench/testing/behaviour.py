@@ -220,7 +220,7 @@ def no_state_between_runs(t: Trials) -> str | None:
 
 @check
 def task_unchanged(t: Trials) -> str | None:
-    """It leaves the task's tensors as they are."""
+    """It leaves the task's tensors, and what task.shared gives, as they are."""
     blamed(t, "task_unchanged")
     return None
 

@@ -297,6 +297,8 @@ def _change(exam: Exam, kept: Mapping[str, Any], trace: Trace) -> str | None:
     names = [name for name in _TENSORS if not getattr(exam.task, name).equal(kept[name])]
     if names:
         return f"it changes the task's {' and '.join(names)} in place"
+    if (shared := exam.task.shared_changed()) is not None:
+        return f"it changes what task.shared({shared}) gave in place"
     return "it writes to the task's tensors" if isinstance(trace.error, TaskChanged) else None
 
 

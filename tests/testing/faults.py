@@ -417,6 +417,18 @@ class CentresTaskInNumpy(Honest):
         super().fit(task, run)
 
 
+def spread_of(task):
+    return task.features.std(0)
+
+
+class ScalesShared(Honest):
+    """Changes what task.shared gives to everybody."""
+
+    def fit(self, task, run):
+        task.shared(spread_of).mul_(2)
+        super().fit(task, run)
+
+
 class ClampsRows(Honest):
     def score(self, x):
         return super().score(x.clamp_(0, 0.5))

@@ -84,6 +84,7 @@ PLANTED = {
     # Tensors of others.
     "CentresTask": ("task_unchanged", "changes the task's features in place.*clone before"),
     "CentresTaskInNumpy": ("task_unchanged", "changes the task's attributes in place"),
+    "ScalesShared": ("task_unchanged", r"changes what task\.shared\(spread_of\) gave in place"),
     "ClampsRows": ("shown_rows_unchanged", "changes the rows it is shown"),
     "ClampsRowsInNumpy": ("shown_rows_unchanged", "changes the rows it is shown"),
     # Devices.
