@@ -109,6 +109,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:std")
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_faults_fail_their_check_and_no_other(faults, name):
     check, reason, *special = PLANTED[name]
