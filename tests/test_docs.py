@@ -12,7 +12,13 @@ import torch
 from gzsl_bench import Run
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "plugins").glob("*/README.md")),
+]
 
 
 def python_blocks(page: str) -> list[str]:
@@ -32,10 +38,7 @@ class Sink:
 
 
 def test_the_worked_example_of_a_fast_method(tiny, make_registry, resolve_text, run_inline):
-    (code,) = python_blocks("fast-methods.md")
-    module = types.ModuleType("fast_example")
-    exec(compile(code, "fast-methods.md", "exec"), module.__dict__)
-    (spec,) = module.gzsl_bench_methods()
+    (spec,) = module_of("fast-methods.md").gzsl_bench_methods()
     registry = make_registry(spec)
     text = (
         "name: s\ndatasets: [tiny]\nseeds: 3\nmethods:\n"
@@ -103,11 +106,52 @@ def test_the_worked_data_set_plugin(make_registry, resolve_text, run_inline):
     assert final["metrics"]["acc_seen"] > 2 * 100 / 5  # chance is one in five
 
 
+def test_the_worked_metric_plugin(make_registry, resolve_text, run_inline):
+    import numpy as np
+
+    from gzsl_bench import Predictions
+
+    worst, bias = module_of("metric-plugins.md").gzsl_bench_metrics()
+    # Unseen classes 1 and 2: one of two rows of class 1 is right, two of three of class 2.
+    predictions = Predictions(
+        labels=np.array([0, 1, 1, 2, 2, 2]),
+        seen=np.array([0]),
+        unseen=np.array([1, 2]),
+        predicted=np.array([0, 1, 0, 2, 2, 1]),
+        predicted_seen=np.array([0, 0, 0, 0, 0, 0]),
+        predicted_unseen=np.array([1, 1, 1, 2, 2, 1]),
+        best_seen=np.array([9.0, 1.0, 3.0, 1.0, 1.0, 1.0]),
+        best_unseen=np.array([0.0, 2.0, 2.0, 2.0, 2.0, 2.0]),
+    )
+    assert worst.compute(predictions) == pytest.approx(1 / 2)
+    assert bias.compute(predictions) == pytest.approx(1 / 5)
+
+    (method,) = readme_methods()
+    registry = make_registry(method)
+    info = registry.owner("methods", method.name)
+    for spec in (worst, bias):
+        registry.metrics[spec.name] = spec
+        registry.owners["metrics", spec.name] = info
+    cells = resolve_text("name: s\ndatasets: [tiny]\nmethods: [prototypes]\n", registry).cells
+    outcome, store, _ = run_inline(cells, registry)
+    assert outcome.exit_code == 0
+    record = store.read(cells[0].key).content
+    (final,) = record["checkpoints"]
+    assert 0 <= final["metrics"]["worst_unseen"] <= final["metrics"]["acc_unseen"]
+    assert 0 <= final["metrics"]["bias_to_seen"] <= 100
+    assert record["metrics"]["bias_to_seen"]["higher_is_better"] is False
+
+
 def readme_methods():
     (code,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.S)
     module = types.ModuleType("readme_example")
     exec(compile(code, "README.md", "exec"), module.__dict__)
     return module.gzsl_bench_methods()
+
+
+def test_the_methods_shown_describe_their_configuration():
+    for spec in (*readme_methods(), *module_of("fast-methods.md").gzsl_bench_methods()):
+        assert all(field.description for field in spec.factory.Config.model_fields.values())
 
 
 def test_the_description_on_the_page_is_one(tmp_path):
@@ -146,9 +190,48 @@ def test_the_description_on_the_page_is_one(tmp_path):
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_within_the_project_lead_somewhere(page):
+def anchors(text: str) -> set[str]:
+    """What headings of a page can be linked to as, the way GitHub and mkdocs name them."""
+    found: set[str] = set()
+    for heading in re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M), re.M
+    ):
+        slug = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        count = 0
+        while (name := f"{slug}-{count}" if count else slug) in found:
+            count += 1
+        found.add(name)
+    return found
+
+
+def broken_links(page: Path) -> list[str]:
+    """Relative links of a page to no file, or to no heading."""
     text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-        if not target.startswith(("http:", "https:", "mailto:")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    found = []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text):
+        if target.startswith(("http:", "https:", "mailto:")):
+            continue
+        goal = page.parent / target if target else page
+        if not goal.exists() or not goal.resolve().is_relative_to(ROOT):
+            found.append(target)
+        elif anchor and (goal.suffix != ".md" or anchor not in anchors(goal.read_text("utf-8"))):
+            found.append(f"{target}#{anchor}")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page):
+    assert broken_links(page) == []
+
+
+def test_broken_links_are_found(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "b.md").write_text(
+        "# What `it` is, really\n```sh\n# no heading\n```\n## Twice\n## Twice\n"
+    )
+    page = tmp_path / "a.md"
+    page.write_text(
+        "[1](b.md) [2](b.md#what-it-is-really) [3](b.md#twice-1) [4](https://x.org/#y) [5](c.md)"
+        " [6](b.md#no-heading) [7](#here) [8](..)\n# Here\n[9](#there)"
+    )
+    assert broken_links(page) == ["c.md", "b.md#no-heading", "..", "#there"]

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, taken at its word: its files are written, its commands run, its table compared.
+"""docs/tutorial.md at its word: its files are written, its commands run, its table compared.
 
 What is not literal: the virtual environment is the one that runs the tests, which has what the
 first block installs, and ``pip install`` of the packaged plugin goes to a folder of its own without
