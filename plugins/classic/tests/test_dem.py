@@ -208,7 +208,7 @@ def test_batches_cover_an_epoch_without_repetition():
         ("CUB", 1200, 1e-2, 1e-5, 100, "cosine"),
         ("SUN", 1600, 1e-5, 1e-4, 64, "euclidean"),
         ("APY", 1600, 1e-4, 1e-4, 64, "euclidean"),
-        ("FLO", 1600, 1e-3, 1e-4, 64, "euclidean"),
+        ("FLO", 1600, 1e-5, 1e-4, 64, "euclidean"),
     ],
 )
 def test_released_values(name, hidden, penalty, lr, batch, distance):
