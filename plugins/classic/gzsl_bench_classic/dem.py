@@ -21,10 +21,10 @@ Distance: TypeAlias = Literal["euclidean", "cosine"]
 
 
 class DEMConfig(Config):
-    """Hyper-parameters of DEM; defaults are AWA2's."""
+    """Hyper-parameters of DEM; defaults are AWA2's, but for the weakest penalty, SUN's."""
 
     hidden: int = Field(1600, ge=1, description="hidden units")
-    penalty: float = stackable(1e-3, "weight of half the squares of weights and biases", ge=0)
+    penalty: float = stackable(1e-5, "weight of half the squares of weights and biases", ge=0)
     lr: float = stackable(1e-4, "learning rate of Adam", gt=0)
     batch: int = Field(64, ge=1, description="images in a step; all of them where there are fewer")
     epochs: int = Field(100, ge=1, description="passes over the images")
@@ -45,15 +45,11 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "epochs": 1000,
         "checkpoint_every": 20,
     },
-    "SUN": {"penalty": 1e-5, "epochs": 200, "checkpoint_every": 4},
-    "AWA1": {},
-    "AWA2": {},
+    "SUN": {"epochs": 200, "checkpoint_every": 4},
+    "AWA1": {"penalty": 1e-3},
+    "AWA2": {"penalty": 1e-3},
     "APY": {"penalty": 1e-4, "epochs": 300, "checkpoint_every": 6},
 }
-
-#: Where the released scripts read the attributes before they were scaled to unit length: a typical
-#: length of those, by which the class embedding ``att`` is multiplied.
-LENGTHS: Mapping[str, float] = {"CUB": 400.0, "AWA1": 300.0}
 
 
 class DEM(BatchedMethod):
@@ -61,21 +57,24 @@ class DEM(BatchedMethod):
 
     Minimises the mean over batch and dimensions of (g(a_y) - x)^2 plus penalty / 2 times the
     squares of all weights and biases, by Adam; weights start as normal numbers of deviation 0.1
-    cut off at two deviations, biases at 0.1.  Features are taken as they are.  The scripts of AWA1
-    and CUB read attributes as they were before they got unit length; on ``att`` these are replaced
-    by ``att`` times a typical length.  Deviations: the last batch of an epoch is left out where it
-    is not full; epochs are fixed (the scripts never stop: about 30000 steps here, 70000 on CUB).
+    cut off at two deviations, biases at 0.1.  Features are taken as they are.  Deviations: the last
+    batch of an epoch is left out where it is not full; epochs are fixed (the scripts never stop:
+    about 30000 steps here, 70000 on CUB); class embeddings are taken as they are everywhere, while
+    the scripts of AWA1 and CUB read a file of their own, presumably with attributes from 0 to 100.
+    ``attribute_scale`` gives such lengths; units of the last layer then begin far from 0, and those
+    below it for every class learn nothing for a long time.
     """
 
     Config = DEMConfig
 
     @classmethod
     def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """The released values of ``dataset``; AWA2's where there are none."""
-        values = dict(RECIPES.get(dataset.name, {}))
-        if dataset.attributes == "att" and dataset.name in LENGTHS:
-            values["attribute_scale"] = LENGTHS[dataset.name]
-        return values
+        """The released values of ``dataset``, or the defaults.
+
+        Where there are none the penalty is the weakest released one: a strong one, weighed against
+        the spread of other features, leaves all prototypes alike.
+        """
+        return RECIPES.get(dataset.name, {})
 
     def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
         """Train ``runs``."""
