@@ -215,5 +215,10 @@ def test_released_values(name, hidden, penalty, lr, batch, distance):
     config = DEMConfig(**DEM.defaults(DatasetInfo(name, "res101", "att")))
     found = (config.hidden, config.penalty, config.lr, config.batch, config.distance)
     assert found == (hidden, penalty, lr, batch, distance)
-    assert config.attribute_scale == 1
+    assert config.attribute_scale == (20 if name == "CUB" else 1)
     assert config.epochs % config.checkpoint_every == 0
+
+
+def test_cub_in_another_embedding_is_taken_as_it_is():
+    values = DEM.defaults(DatasetInfo("CUB", "res101", "original_att"))
+    assert DEMConfig(**values).attribute_scale == 1
