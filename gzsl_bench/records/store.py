@@ -33,7 +33,8 @@ COMPLETE = "complete"
 FAILED = "failed"
 #: The method says that it cannot work on this kind of data: final, and no failure.
 NOT_APPLICABLE = "not applicable"
-_STATUSES = (COMPLETE, FAILED, NOT_APPLICABLE)
+#: Every status a record may have.
+STATUSES = (COMPLETE, FAILED, NOT_APPLICABLE)
 #: The arrays of a record, and the field of ``record.json`` that holds the file's SHA-256.
 PREDICTIONS, PREDICTIONS_HASH = "predictions.npz", "predictions_sha256"
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
@@ -133,7 +134,7 @@ class RecordStore:
         if not isinstance(content, dict) or content.get("key") != key:
             return None
         version = content.get("record_version")
-        if not isinstance(version, int) or content.get("status") not in _STATUSES:
+        if not isinstance(version, int) or content.get("status") not in STATUSES:
             return None
         if version > RECORD_VERSION:
             raise RecordError(
@@ -224,6 +225,25 @@ class RecordStore:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         return draft
+
+    def adopt(self, key: str, folder: Path) -> bool:
+        """Move a whole, checked record from a folder beside ours into place; whether it counts.
+
+        Args:
+            key: the cell's key.
+            folder: the record's files; moved if it counts, else left to the caller.
+
+        Raises:
+            RecordError: the folder cannot be written.
+        """
+        try:
+            for path in folder.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            _sync_folder(folder)
+            return self._move_into_place(key, folder)
+        except OSError as error:
+            raise RecordError(f"{self.layout.cell(key)} cannot be written: {error}") from error
 
     def _move_into_place(self, key: str, draft: Path) -> bool:
         """One rename; a failure that stands in the way of anything newer is moved aside."""

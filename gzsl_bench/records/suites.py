@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gzsl_bench.errors import RecordError
@@ -21,17 +21,36 @@ def remember(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:
 
     Of runs that do so at once, each finds what the others stored.
     """
-    path = layout.suite(suite.name)
+    return _store(layout, suite.name, lambda ours: merge(ours, suite)) or suite
+
+
+def add(layout: Layout, suite: ResolvedSuite) -> bool:
+    """Add what another machine resolved; False if the suite of that name has another file here."""
+
+    def ours_first(ours: ResolvedSuite | None) -> ResolvedSuite | None:
+        if ours is None:
+            return suite
+        return merge(suite, ours) if ours.text == suite.text else None
+
+    return _store(layout, suite.name, ours_first) is not None
+
+
+def _store(
+    layout: Layout, name: str, change: Callable[[ResolvedSuite | None], ResolvedSuite | None]
+) -> ResolvedSuite | None:
+    """Put what ``change`` makes of a stored suite in its place; None leaves it as it is."""
+    path = layout.suite(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(layout):
-            merged = merge(_read(path), suite)
-            draft = path.with_suffix(f".{uuid.uuid4().hex[:12]}.tmp")
-            draft.write_text(json.dumps(merged.to_json(), indent=1), encoding="utf-8")
-            draft.replace(path)
+            changed = change(_read(path))
+            if changed is not None:
+                draft = path.with_suffix(f".{uuid.uuid4().hex[:12]}.tmp")
+                draft.write_text(json.dumps(changed.to_json(), indent=1), encoding="utf-8")
+                draft.replace(path)
     except OSError as error:
         raise RecordError(f"the results folder {layout.out} cannot be written: {error}") from None
-    return merged
+    return changed
 
 
 @contextlib.contextmanager

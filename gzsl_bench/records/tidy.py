@@ -125,7 +125,7 @@ def _drafts(presence: Presence) -> Iterator[Path]:
     if layout.scratch.is_dir():
         for path in sorted(layout.scratch.iterdir()):
             owner = path.name.partition(".")[0]
-            if owner != presence.run and presence.look(owner) is None:
+            if presence.look(owner) is None:
                 yield path
     for folder in (layout.rescored, layout.suite("x").parent, layout.unit("x").parent):
         if folder.is_dir():
