@@ -27,7 +27,7 @@ from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
 from gzsl_bench.engine.work import Work, sharing
-from gzsl_bench.errors import in_one_line
+from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
 from gzsl_bench.records.layout import Layout
@@ -262,7 +262,10 @@ def _beside_the_record(report: AuditReport, bench: Bench, record: Record | None)
 
     if report.scores is None or report.not_audited or record is None or not record.complete:
         return report
-    arrays = record.predictions()
+    try:
+        arrays = record.predictions()
+    except RecordError as error:
+        return replace(report, notes=(*report.notes, f"nothing to compare with: {error}"))
     position = np.flatnonzero(arrays["scored"] == arrays["checkpoints"][-1])[0]
     scores = report.scores.double()
     best = [scores[:, ids].amax(1).cpu().numpy() for ids in (bench.task.seen, bench.task.unseen)]
