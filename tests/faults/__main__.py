@@ -41,14 +41,17 @@ def main() -> int:
     preload()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gzsl-bench-faults-") as folder:
-        campaign = Campaign(
-            asked.folder or Path(folder), asked.seed, lambda t: print(t, flush=True)
-        )
-        print(f"60 cells take {campaign.whole:.1f} s undisturbed", flush=True)
+        place, seeds = asked.folder or Path(folder), asked.seeds or (15 if asked.long else 5)
+        campaign = Campaign(place, asked.seed, seeds, lambda text: print(text, flush=True))
+        print(f"{campaign.cells} cells take {campaign.whole:.1f} s undisturbed", flush=True)
         try:
-            campaign.parents(parents)
-            campaign.pairs(pairs)
-            campaign.workers(workers)
+            for kind, kills in (
+                (campaign.parents, parents),
+                (campaign.pairs, pairs),
+                (campaign.workers, workers),
+            ):
+                campaign.until = time.monotonic() + 60 * asked.minutes
+                kind(kills)
         except Broken as error:
             print(f"BROKEN: {error}", flush=True)
             return 1
