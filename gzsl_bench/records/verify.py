@@ -6,7 +6,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,6 @@ def verify(
     keys: Iterable[str] | None = None,
     *,
     metrics: Mapping[str, MetricSpec] | None = None,
-    heard: Callable[[str], None] = lambda key: None,
 ) -> Findings:
     """Check records, and the folder around them where no keys are named.
 
@@ -73,7 +72,6 @@ def verify(
         store: the results folder.
         keys: the records to check instead of all; those that are not there are no problem.
         metrics: compute these again at every checkpoint.
-        heard: told each key as its record is taken up.
     """
     found, layout = Findings(), store.layout
     if keys is None:
@@ -81,7 +79,6 @@ def verify(
     else:
         places = [p for p in map(layout.cell, dict.fromkeys(keys)) if p.exists()]
     for place in places:
-        heard(place.name)
         found.records += 1
         problem = check_record(place)
         content = None if problem else json.loads((place / "record.json").read_bytes())

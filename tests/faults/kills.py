@@ -207,7 +207,7 @@ class Campaign:
     def _undisturbed(self) -> tuple[str, dict[str, str]]:
         began = time.monotonic()
         out = self.folder / "undisturbed"
-        program = self._start(out, "--inline", "--tracking-uri", "none")
+        program = self._start(out, "--inline")
         if program.wait() != 0:
             raise Broken(program.text())
         self.whole = time.monotonic() - began
@@ -260,7 +260,7 @@ class Campaign:
                 seen: dict[str, str] = {}
                 while True:
                     program = self._start(
-                        out, "--jobs", "2", "--tracking-uri", "none",
+                        out, "--jobs", "2",
                         spawn=self.figures.starts % 10 == 9,
                     )  # fmt: skip
                     while not program.ended():
@@ -273,7 +273,8 @@ class Campaign:
                                 self.figures.kills["worker"] += 1
                                 self.figures.busy["worker"] += busy
                         seen = self._nothing_replaced(out, seen)
-                    if program.code not in (0, 1):
+                    # Two: no worker came up, for each was killed before it could.
+                    if program.code not in (0, 1) and "worker" not in program.text():
                         raise Broken(f"exit code {program.code}: {program.text()[-3000:]}")
                     if program.code == 0:
                         break
@@ -293,6 +294,9 @@ class Campaign:
 
     def _start(self, out: Path, *options: str, spawn: bool = False) -> Program:
         self.figures.starts += 1
+        # Every other one mirrors to MLflow while it trains, which takes most of its time.
+        if self.figures.starts % 2:
+            options = (*options, "--tracking-uri", "none")
         command = ("run", "suite.yaml", "--out", out.name, "--device", "cpu", *options)
         return Program(self.folder, *command, spawn=spawn)
 
