@@ -154,6 +154,7 @@ def _train(
     from gzsl_bench.engine.executors.inline import InlineExecutor
     from gzsl_bench.engine.executors.local import LocalExecutor
     from gzsl_bench.engine.run import run_units
+    from gzsl_bench.records.suites import current
     from gzsl_bench.report.rows import rows
     from gzsl_bench.report.table import render
     from gzsl_bench.tracking import open_mirror
@@ -175,7 +176,7 @@ def _train(
         finished = audit_cells(store, resolved.cells, executor, settings)
         outcome = replace(outcome, interrupted=not finished)
     if mirror is not None:
-        table = rows(remembered, store)
+        table = rows(current(store.layout, remembered), store)
         status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")
         mirror.finish(render(table), table, status)
         if mirror.behind:

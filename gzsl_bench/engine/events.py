@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -49,7 +49,31 @@ class AuditEnded:
     key: str
 
 
-Event: TypeAlias = "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded"
+@dataclass(frozen=True)
+class CellElsewhere:
+    """Another run in the same results folder has dealt with a cell, or with an audit.
+
+    Attributes:
+        key: the cell's key, with ``audit-`` before it if it is about the audit.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """There is nothing to train but what other runs hold.
+
+    Attributes:
+        held: keys by the run that holds them, as people call it.
+    """
+
+    held: Mapping[str, tuple[str, ...]]
+
+
+Event: TypeAlias = (
+    "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded | CellElsewhere | Waiting"
+)
 Listener: TypeAlias = "Callable[[Event], None]"
 
 
@@ -66,6 +90,7 @@ class WorkerSettings:
         command: the command line, for the record.
         git_commit: commit of the folder the command was started in, or None.
         plugins: plugin files, which every worker loads for itself.
+        run: id of the run, which names its drafts.
     """
 
     out: Path
@@ -76,6 +101,7 @@ class WorkerSettings:
     command: str = ""
     git_commit: str | None = None
     plugins: tuple[Path, ...] = ()
+    run: str = ""
 
 
 class Interrupted(BaseException):

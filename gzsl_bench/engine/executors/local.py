@@ -78,8 +78,11 @@ class LocalExecutor:
                 while told:
                     listen(told.popleft())
                 busy = [child for child in children if child.unit is not None]
-                if not busy:
+                if not busy and (stop.is_set() or not work.left):
                     return not stop.is_set()
+                if not busy:
+                    work.wait()
+                    continue
                 for child in self._ready(busy):
                     self._hear(child, children, work, settings, told.append)
             except KeyboardInterrupt:
@@ -99,14 +102,14 @@ class LocalExecutor:
     ) -> None:
         while work.left and not stop.is_set():
             idle = next((child for child in children if child.unit is None), None)
-            if idle is None:
-                if len(children) >= self._jobs:
-                    return
-                idle = self._spawn(stop, settings)
-                children.append(idle)
+            if idle is None and len(children) >= self._jobs:
+                return
             unit = work.take()
             if unit is None:
                 return
+            if idle is None:
+                idle = self._spawn(stop, settings)
+                children.append(idle)
             idle.unit, idle.ended = unit, set()
             # A worker that died while idle is noticed by its sentinel in the next round.
             with contextlib.suppress(BrokenPipeError):
@@ -184,7 +187,7 @@ class LocalExecutor:
             child.unit = None
             listen(UnitEnded(unit.name))
             return
-        store = RecordStore(settings.out)
+        store = RecordStore(settings.out, settings.run)
         for cell in unit.cells:
             if cell.key in child.ended or store.finished(cell.key):
                 continue
