@@ -19,7 +19,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gzsl_bench.engine.events import CellEnded, Event, UnitEnded, UnitStarted
+from gzsl_bench.engine.events import (
+    CellEnded,
+    Event,
+    Stopping,
+    UnitDivided,
+    UnitEnded,
+    UnitStarted,
+)
 from gzsl_bench.engine.events import Progress as CellProgress
 from gzsl_bench.engine.selection import select
 from gzsl_bench.engine.units import Unit
@@ -34,11 +41,17 @@ class View:
         self.store = store
         self.cells = {cell.key: cell for cell in cells}
         self.units = {unit.name: unit for unit in units}
-        self.ended = sum(store.finished(key) for key in self.cells)
+        # A failed cell may be tried again and end twice.
+        self.over = {key for key in self.cells if store.finished(key)}
         self.at_start = self.ended
         self.began = time.monotonic()
         if self.ended:
             self.say(f"{self.ended} of {len(self.cells)} cells are finished already")
+
+    @property
+    def ended(self) -> int:
+        """How many cells have ended."""
+        return len(self.over)
 
     def say(self, line: str) -> None:
         """Print one line for good."""
@@ -47,8 +60,12 @@ class View:
     def hear(self, event: Event) -> None:
         """Take notice of what a worker said."""
         if isinstance(event, CellEnded):
-            self.ended += 1
+            self.over.add(event.key)
             self.say(f"[{self.ended}/{len(self.cells)}] {self.result(event.key)}{self.left()}")
+        elif isinstance(event, UnitDivided):
+            self.units.update((part.name, part) for part in event.parts)
+        elif isinstance(event, Stopping):
+            self.say("stopping after the running step of each worker; Ctrl-C again stops at once")
 
     def result(self, key: str) -> str:
         """``CUB · ACMR · seed 0: U 51.2  S 53.0  H 52.1 (312 s)``."""
