@@ -77,6 +77,8 @@ def _serve(pipe: Connection, settings: WorkerSettings, stop: EventFlag, printing
             unit = pipe.recv()
         except (EOFError, OSError):
             return
+        if unit is None:
+            return
         printing.clear()
         seed_all(unit.cells[0].key)
         worker.run(unit)

@@ -92,6 +92,10 @@ class _Shift:
         try:
             with Interrupts() as interrupts, MemoryWatch(self._workers, self._limits.memory):
                 return self._loop(interrupts)
+        except WorkerError:
+            while self._told:
+                self._listen(self._told.popleft())
+            raise
         finally:
             self._dismiss()
 
@@ -126,7 +130,7 @@ class _Shift:
     def _dismiss(self) -> None:
         """Let the workers go; whoever does not is made to."""
         for worker in self._workers:
-            worker.pipe.close()  # a worker ends when its pipe does
+            worker.send_home()
         deadline = time.monotonic() + GRACE
         for worker in self._workers:
             worker.process.join(max(0.0, deadline - time.monotonic()))

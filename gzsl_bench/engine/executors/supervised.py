@@ -99,6 +99,11 @@ class Supervised:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send(unit)
 
+    def send_home(self) -> None:
+        """Ask it to end once it is idle."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(None)
+
     def end(self, verdict: str, grace: float = GRACE) -> None:
         """Stop it and all it started; returns when it is dead."""
         self.verdict = self.verdict or verdict
