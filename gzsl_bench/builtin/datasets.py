@@ -10,16 +10,33 @@ from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.hooks.specs import hookimpl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gzsl_bench.data.gzsl import GZSLData
 
 
+def _described(request: DatasetRequest) -> bool:
+    from gzsl_bench.data.places import is_described, plain_name
+
+    name = plain_name(request.name, "the data set")
+    return request.root is not None and is_described(request.root / name)
+
+
 def _load_folder(request: DatasetRequest) -> GZSLData:
+    if _described(request):
+        from gzsl_bench.data import described
+
+        return described.load(request)
     from gzsl_bench.data.xlsa17 import load
 
     return load(request)
 
 
 def _missing_in_folder(request: DatasetRequest) -> Sequence[MissingFile]:
+    if _described(request):
+        from gzsl_bench.data import described
+
+        return described.missing(request)
     from gzsl_bench.data.places import missing
 
     return missing(request)
@@ -37,9 +54,16 @@ def _load_synthetic(request: DatasetRequest) -> GZSLData:
     return load(request)
 
 
-def folder_spec(name: str) -> DatasetSpec:
-    """A data set nobody registered: ``<data>/<name>/`` in the xlsa17 layout."""
+def folder_spec(name: str, root: Path | None = None) -> DatasetSpec:
+    """A data set nobody registered: ``<data>/<name>/``, described or in the xlsa17 layout.
+
+    Args:
+        name: the folder's name.
+        root: the data folder: a description there says which variant is the default.
+    """
     known = KNOWN.get(name)
+    if root is not None and (found := _described_spec(name, root)) is not None:
+        return found
     return DatasetSpec(
         name=name,
         load=_load_folder,
@@ -48,6 +72,35 @@ def folder_spec(name: str) -> DatasetSpec:
         attributes=PUBLISHED_ATTRIBUTES,
         citation=known.citation if known else "",
         summary=f"{known.summary} {known.url}" if known else "A folder in the xlsa17 layout.",
+    )
+
+
+def current_spec(spec: DatasetSpec, root: Path | None) -> DatasetSpec:
+    """``spec``, or for a folder of ``root`` with a description what that says."""
+    return folder_spec(spec.name, root) if spec.load is _load_folder else spec
+
+
+def _described_spec(name: str, root: Path) -> DatasetSpec | None:
+    from gzsl_bench.data.places import is_described, plain_name
+
+    folder = root / plain_name(name, "the data set")
+    if not is_described(folder):
+        return None
+    from gzsl_bench.data.description import read_description
+    from gzsl_bench.errors import DataError
+
+    try:
+        content = read_description(folder).content
+    except DataError:
+        return None  # whoever loads the data set is told what is wrong
+    return DatasetSpec(
+        name=name,
+        load=_load_folder,
+        missing=_missing_in_folder,
+        features=next(iter(content.features)),
+        attributes=next(iter(content.attributes)),
+        citation=content.citation,
+        summary=content.summary or "A folder with a dataset.yaml.",
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
-from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec
+from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData
@@ -35,15 +35,15 @@ def data_group() -> None:
 @_JSON_OPTION
 def list_command(root: Path | None, as_json: bool) -> None:
     """List the data sets and the variants of them that are on this machine."""
-    from gzsl_bench.data.places import embeddings, feature_sets, present, resolve_root
+    from gzsl_bench.data.places import embeddings, feature_sets, resolve_root
 
     found = resolve_root(root)
     specs = _specs()
     rows: list[dict[str, Any]] = []
-    for name, spec in _with_folders(specs, present(found)).items():
+    for name, spec in _with_folders(specs, found).items():
         folder = found / name if found is not None else None
         there = folder is not None and folder.is_dir()
-        absent = _missing(spec, found)
+        absent = _missing_or_wrong(spec, found)
         rows.append(
             {
                 "name": name,
@@ -101,10 +101,10 @@ def check_command(
     Without NAMES: every data set whose files are there.  Exits with 2 if one is unsound.
     """
     from gzsl_bench.data.cache import default_cache
-    from gzsl_bench.data.places import present, resolve_root
+    from gzsl_bench.data.places import resolve_root
 
     found = resolve_root(root)
-    specs = _with_folders(_specs(), present(found))
+    specs = _with_folders(_specs(), found)
     if not names:
         # Generated data is made to be right; making it takes seconds.
         names = tuple(n for n, s in specs.items() if n != "synthetic" and _variants(s, found))
@@ -113,7 +113,7 @@ def check_command(
     for name in names:
         if name not in specs and not (found is not None and (found / name).is_dir()):
             raise SuiteError(unknown_name("data set", name, specs))
-        spec = specs.get(name) or _folder_spec(name)
+        spec = specs.get(name) or _folder_spec(name, found)
         for variant in [features] if features else _variants(spec, found) or [spec.features]:
             request = DatasetRequest(
                 name, found, variant, attributes or spec.attributes, default_cache()
@@ -201,20 +201,35 @@ def _specs() -> dict[str, DatasetSpec]:
     return dict(load_plugins().datasets)
 
 
-def _folder_spec(name: str) -> DatasetSpec:
+def _folder_spec(name: str, root: Path | None) -> DatasetSpec:
     from gzsl_bench.builtin.datasets import folder_spec
 
-    return folder_spec(name)
+    return folder_spec(name, root)
 
 
-def _with_folders(
-    specs: Mapping[str, DatasetSpec], folders: Iterable[str]
-) -> dict[str, DatasetSpec]:
-    """Registered data sets, then folders that have the shape of one."""
-    return {**{name: _folder_spec(name) for name in folders if name not in specs}, **specs}
+def _with_folders(specs: Mapping[str, DatasetSpec], root: Path | None) -> dict[str, DatasetSpec]:
+    """Registered data sets, and folders of ``root`` that have the shape of one."""
+    from gzsl_bench.builtin.datasets import current_spec
+    from gzsl_bench.data.places import present
+
+    folders = [name for name in present(root) if name not in specs]
+    return {
+        **{name: _folder_spec(name, root) for name in folders},
+        **{name: current_spec(spec, root) for name, spec in specs.items()},
+    }
 
 
-def _missing(spec: DatasetSpec, root: Path | None, features: str | None = None) -> list[Any]:
+def _missing_or_wrong(spec: DatasetSpec, root: Path | None) -> list[MissingFile]:
+    """Missing files; a description that cannot be used counts as one, with its mistake."""
+    try:
+        return _missing(spec, root)
+    except DataError as error:
+        return [MissingFile(str((root or Path()) / spec.name), str(error))]
+
+
+def _missing(
+    spec: DatasetSpec, root: Path | None, features: str | None = None
+) -> list[MissingFile]:
     asked = DatasetRequest(spec.name, root, features or spec.features, spec.attributes)
     return list(spec.missing(asked))
 
@@ -229,8 +244,11 @@ def _variants(spec: DatasetSpec, root: Path | None) -> list[str]:
     from gzsl_bench.data.places import feature_sets
 
     there = [*feature_sets(root / spec.name)] if root is not None else []
-    if not there and not _missing(spec, root):
-        return [spec.features]
+    if not there:
+        try:
+            return [] if _missing(spec, root) else [spec.features]
+        except DataError:
+            return [spec.features]  # loading it says what is wrong
     return [name for name in there if not _missing(spec, root, name)]
 
 

@@ -47,6 +47,11 @@ _COMMANDS = {
         "Write a package to begin a plugin with.",
     ),
     "plugins": ("gzsl_bench.cli.plugins", "plugins_command", "List what is installed."),
+    "check-plugin": (
+        "gzsl_bench.cli.check_plugin",
+        "check_plugin_command",
+        "Check what a plugin does on tiny tasks.",
+    ),
     "data": ("gzsl_bench.cli.data", "data_group", "List, check and download data sets."),
     "sync": ("gzsl_bench.cli.sync", "sync_command", "Make MLflow equal to the records."),
     "ui": ("gzsl_bench.cli.sync", "ui_command", "Open MLflow on the results."),

@@ -102,7 +102,7 @@ def ui_command(
 
 def _suite_name(suite: str) -> str:
     """A suite file's name, or the name itself."""
-    from gzsl_bench.suite.yamlfile import read_yaml
+    from gzsl_bench.data.yamlfile import read_yaml
 
     path = Path(suite)
     if path.suffix in (".yaml", ".yml") or path.is_file():

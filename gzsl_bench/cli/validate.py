@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def validate_command(
     suites: tuple[Path, ...], data: Path | None, plugin: tuple[Path, ...], debug: bool
 ) -> None:
-    """Check suite files: structure, names, configurations.  Data need not be there."""
+    """Check the suite files SUITES: structure, names, configurations.  Data need not be there."""
     from gzsl_bench.data.places import resolve_root
 
     for path in suites:

@@ -121,6 +121,14 @@ def _check_range(
             )
 
 
+def unused_rows(count: int, parts: Mapping[str, Rows], where: str) -> tuple[str, ...]:
+    """A warning where some of ``count`` images are in none of the ``parts``."""
+    used = sum(len(rows) for rows in parts.values())
+    if used == count:
+        return ()
+    return (f"{count - used} of {count} images are in no list of {where} and are unused",)
+
+
 def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
     """Refuse a data object that breaks the contract, wherever it came from.
 

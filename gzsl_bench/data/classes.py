@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gzsl_bench.data.arrays import read_array
 from gzsl_bench.data.gzsl import ClassFold
 from gzsl_bench.data.matfile import numeric, read_mat, texts
 from gzsl_bench.data.places import SPLITS_FILE, embedding_source
@@ -33,11 +34,16 @@ def read_class_file(path: Path) -> tuple[str, ...] | None:
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
         raise DataError(f"{path} is empty, but one class name a line is needed")
-    _refuse_twice(names, path)
+    refuse_twice(names, path)
     return names
 
 
-def _refuse_twice(names: Sequence[str], where: Path) -> None:
+def refuse_twice(names: Sequence[str], where: Path | str) -> None:
+    """Refuse a list of names in which one stands twice.
+
+    Raises:
+        DataError: with the name.
+    """
     met: set[str] = set()
     for name in names:
         if name in met:
@@ -56,7 +62,7 @@ def class_names(folder: Path, cell: NDArray[Any] | None) -> tuple[str, ...] | No
     if cell is None:
         return listed
     names = texts(cell, "allclasses_names", folder / SPLITS_FILE)
-    _refuse_twice(names, folder / SPLITS_FILE)
+    refuse_twice(names, folder / SPLITS_FILE)
     if listed is not None and listed != names:
         if len(listed) != len(names):
             what = f"has {len(listed)} classes but allclasses_names has {len(names)}"
@@ -97,7 +103,7 @@ def read_folds(
             "they cannot be matched to class numbers and its validation folds are not used",
         )
     ids = {name: number for number, name in enumerate(names)}
-    sets = {stem: _ids(folder / f"{stem}.txt", listed, ids) for stem, listed in there.items()}
+    sets = {stem: class_ids(folder / f"{stem}.txt", listed, ids) for stem, listed in there.items()}
     for stem, classes, what in (
         ("trainvalclasses", seen, "has training rows"),
         ("testclasses", unseen, "has no training rows"),
@@ -114,7 +120,8 @@ def read_folds(
                 f"{folder} has {have[0]}.txt but no {lacks}.txt, but a fold needs both files"
             )
         if have:
-            folds.append(_fold(folder, number, sets[pair[0]], sets[pair[1]], names, seen))
+            files = f"{pair[0]}.txt and {pair[1]}.txt in {folder}"
+            folds.append(class_fold(files, sets[pair[0]], sets[pair[1]], names, seen))
     return tuple(folds), ()
 
 
@@ -122,7 +129,12 @@ def _listed(folder: Path, stem: str) -> tuple[str, ...] | None:
     return read_class_file(folder / f"{stem}.txt")
 
 
-def _ids(path: Path, listed: Sequence[str], ids: dict[str, int]) -> NDArray[np.int64]:
+def class_ids(path: Path | str, listed: Sequence[str], ids: Mapping[str, int]) -> NDArray[np.int64]:
+    """Class numbers of listed names.
+
+    Raises:
+        DataError: a name is none of the classes'.
+    """
     for name in listed:
         if name not in ids:
             raise DataError(
@@ -150,15 +162,25 @@ def _same(
         )
 
 
-def _fold(
-    folder: Path,
-    number: int,
+def class_fold(
+    files: str,
     train: NDArray[np.int64],
     val: NDArray[np.int64],
     names: Sequence[str],
     seen: NDArray[np.int64],
 ) -> ClassFold:
-    files = f"trainclasses{number}.txt and valclasses{number}.txt in {folder}"
+    """A validation fold of two sets of class ids, checked.
+
+    Args:
+        files: what lists them, for the messages.
+        train: ids of the classes that train.
+        val: ids of the classes that play the unseen ones.
+        names: [C] class names.
+        seen: ids of the classes with training rows.
+
+    Raises:
+        DataError: the sets overlap or hold an unseen class.
+    """
     for c in np.intersect1d(train, val)[:1]:
         raise DataError(f"{files} both list {names[int(c)]!r}, but must be disjoint")
     for c in np.setdiff1d(np.concatenate([train, val]), seen)[:1]:
@@ -185,32 +207,29 @@ def read_embedding(
     """
     path, key = embedding_source(folder, attributes)
     if key is None:
-        raw, what = _read_npy(path), str(path)
+        raw, what = read_array(path, None), str(path)
     else:
         raw, what = numeric(read_mat(path, [key])[key], key, path), f"{key} in {path}"
     if raw.ndim != 2 or 0 in raw.shape:
         raise DataError(
             f"{what} has shape {raw.shape}, but a matrix with one vector a class is needed"
         )
-    rows = _class_rows(raw, what, num_classes, in_splits=path.name == SPLITS_FILE)
+    return check_embedding(
+        _class_rows(raw, what, num_classes, in_splits=path.name == SPLITS_FILE), what
+    )
+
+
+def check_embedding(rows: NDArray[Any], what: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """The class embedding [C, A] as float64, and a warning where two classes share a vector.
+
+    Raises:
+        DataError: it holds NaN or Inf.
+    """
     matrix = np.ascontiguousarray(rows, dtype=np.float64)
     if not np.isfinite(matrix).all():
         c = int(np.argmax(~np.isfinite(matrix).all(axis=1)))
         raise DataError(f"{what} holds NaN or Inf (first for class {c + 1}), but must be finite")
     return matrix, _twins(matrix, what)
-
-
-def _read_npy(path: Path) -> NDArray[Any]:
-    try:
-        raw = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; put the class embedding there") from None
-    except (OSError, ValueError, EOFError) as error:
-        cause = " ".join(str(error).split())[:100]
-        raise DataError(f"{path} is no plain .npy array of numbers ({cause})") from None
-    if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "iufb":
-        raise DataError(f"{path} is no plain .npy array of real numbers")
-    return raw
 
 
 def _class_rows(

@@ -1,16 +1,18 @@
-"""The feature file: from ``features`` (D, N) in MATLAB to [N, D] float32 rows, with a cache."""
+"""Feature files: from whatever lies on disk to [N, D] float32 rows, with a cache."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gzsl_bench.data import cache as store
+from gzsl_bench.data.arrays import check_array_file, read_array
 from gzsl_bench.data.checks import check_finite
 from gzsl_bench.data.identity import ArrayHasher, row_chunks
 from gzsl_bench.data.matfile import check_mat, numeric, read_mat, vector
@@ -18,6 +20,10 @@ from gzsl_bench.errors import DataError
 
 #: Grows whenever the conversion gives other bytes or checks more: old cache entries then rest.
 _CONVERSION = "xlsa17/1"
+_MATRIX = "matrix/1"
+
+#: Where the images (or classes) of a matrix lie.
+Side = Literal["rows", "columns"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +32,8 @@ class FeatureFile:
 
     Attributes:
         features: [N, D] float32, finite; memory-mapped and read-only where it came from a cache.
-        labels: [N] int64 as in the file, counted from 1, not checked against any class list.
+        labels: [N] int64 as in the file, counted from 1, not checked against any class list; -1
+            everywhere for a matrix, which holds none.
         digest: ``identity.array_digest`` of the features.
         warnings: why no cache was used, where one was asked for.
     """
@@ -43,15 +50,52 @@ def load_features(path: Path, cache: Path | None) -> FeatureFile:
     Raises:
         DataError: the file is missing, damaged, in the wrong orientation, or holds NaN or Inf.
     """
+    return _cached(path, cache, _CONVERSION, check_mat, _convert)
+
+
+def load_matrix(path: Path, key: str | None, images: Side, cache: Path | None) -> FeatureFile:
+    """Read features from a file of any format that ``arrays`` knows, or open their converted copy.
+
+    Args:
+        path: the file.
+        key: the array's name in it, None where the file holds one array.
+        images: whether each row or each column is an image.
+        cache: folder for converted copies, or None.
+
+    Raises:
+        DataError: the file is missing or damaged, or holds no finite matrix.
+    """
+    what = f"{key} in {path}" if key is not None else str(path)
+
+    def convert(path: Path) -> FeatureFile:
+        raw = read_array(path, key)
+        if raw.ndim != 2 or 0 in raw.shape:
+            raise DataError(
+                f"{what} has shape {raw.shape}, but a matrix with one image a"
+                f" {images.removesuffix('s')} is needed"
+            )
+        features = _to_rows(raw if images == "rows" else raw.T, what)
+        return FeatureFile(features, np.full(len(features), -1, np.int64), _digest(features))
+
+    return _cached(path, cache, f"{_MATRIX} {images} {key or ''}", check_array_file, convert)
+
+
+def _cached(
+    path: Path,
+    cache: Path | None,
+    conversion: str,
+    check: Callable[[Path], None],
+    convert: Callable[[Path], FeatureFile],
+) -> FeatureFile:
     if cache is None:
-        return _convert(path)
-    check_mat(path)
+        return convert(path)
+    check(path)
     before = path.stat()
-    content = store.content_digest(cache, path, _CONVERSION)
+    content = store.content_digest(cache, path, conversion)
     entry = store.open_entry(cache, content)
     if entry is not None:
         return FeatureFile(entry.features, entry.labels, entry.digest)
-    loaded = _convert(path)
+    loaded = convert(path)
     if store.stat_key(path.stat()) != store.stat_key(before):
         raise DataError(f"{path} was changed while it was being read; start again")
     try:
@@ -73,14 +117,18 @@ def _convert(path: Path) -> FeatureFile:
     raw = numeric(content["features"], "features", path)
     features = _rows(raw, len(labels), path)
     del content, raw
+    return FeatureFile(features, labels, _digest(features))
+
+
+def _digest(features: NDArray[np.float32]) -> str:
     hasher = ArrayHasher(features.shape, "float32")
     for part in row_chunks(features.shape[0], 4 * features.shape[1]):
         hasher.update(features[part])
-    return FeatureFile(features, labels, hasher.hexdigest())
+    return hasher.hexdigest()
 
 
 def _rows(raw: NDArray[Any], count: int, path: Path) -> NDArray[np.float32]:
-    """[N, D] float32 from (D, N); integers and doubles are converted block by block."""
+    """[N, D] float32 from (D, N)."""
     shape = raw.shape
     if raw.ndim != 2 or 0 in shape:
         raise DataError(
@@ -96,10 +144,15 @@ def _rows(raw: NDArray[Any], count: int, path: Path) -> NDArray[np.float32]:
             f"features in {path} have {shape[1]} columns but labels have {count} entries, "
             "but each column is one image with one label"
         )
-    rows = np.empty((shape[1], shape[0]), np.float32)
+    return _to_rows(raw.T, f"features in {path}")
+
+
+def _to_rows(raw: NDArray[Any], what: str) -> NDArray[np.float32]:
+    """Float32 from [N, D]; integers and doubles are converted block by block."""
+    rows = np.empty(raw.shape, np.float32)
     # A double beyond float32's range becomes Inf here and is refused below.
     with np.errstate(over="ignore", invalid="ignore"):
-        for part in row_chunks(shape[1], 8 * shape[0]):
-            rows[part] = raw.T[part]
-    check_finite(rows, f"features in {path}")
+        for part in row_chunks(raw.shape[0], 8 * raw.shape[1]):
+            rows[part] = raw[part]
+    check_finite(rows, what)
     return rows

@@ -24,7 +24,6 @@ _AGAIN = "download or copy it again"
 _DISGUISES = (
     (b"PK\x03\x04", "a zip archive, not a MAT file; unpack it first"),
     (b"\x93NUMPY", "a NumPy array, not a MAT file; save it with scipy.io.savemat"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the MAT file itself; run git lfs pull"),
     (b"\x1f\x8b", "a gzip file, not a MAT file; unpack it first"),
     (b"\x80\x02", "a Python pickle, which is never loaded; save it with scipy.io.savemat"),
     (b"\x80\x03", "a Python pickle, which is never loaded; save it with scipy.io.savemat"),
@@ -53,7 +52,7 @@ def check_mat(path: Path) -> None:
             raise DataError(f"{path} is a folder, but a MAT file is needed there")
         with path.open("rb") as file:
             head = file.read(_HEADER)
-            _check_head(path, head, size)
+            _check_head(path, head)
             _check_elements(path, file.fileno(), head, size)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; put the MAT file there") from None
@@ -61,15 +60,31 @@ def check_mat(path: Path) -> None:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
 
 
-def _check_head(path: Path, head: bytes, size: int) -> None:
-    if size == 0:
-        raise DataError(f"{path} is empty, but a MAT file is needed there; {_AGAIN}")
+def refuse_impostor(path: Path, head: bytes, expected: str) -> None:
+    """Refuse what a failed download or clone leaves in place of any file.
+
+    Args:
+        path: the file.
+        head: its first bytes.
+        expected: what it should be: ``MAT file``.
+
+    Raises:
+        DataError: it is empty, a web page, or a pointer to the file.
+    """
+    if not head:
+        raise DataError(f"{path} is empty, but a {expected} is needed there; {_AGAIN}")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body", b"<!--")):
         raise DataError(
-            f"{path} is an HTML page saved under the name of a MAT file, probably the error page "
+            f"{path} is an HTML page saved under the name of a {expected}, probably the error page "
             f"of a failed download; {_AGAIN}"
         )
+    if head.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path} is a Git LFS pointer, not the {expected} itself; run git lfs pull")
+
+
+def _check_head(path: Path, head: bytes) -> None:
+    refuse_impostor(path, head, "MAT file")
     for magic, what in _DISGUISES:
         if head.startswith(magic):
             raise DataError(f"{path} is {what}")

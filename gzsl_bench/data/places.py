@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from gzsl_bench.data.known import KNOWN, PUBLISHED_FEATURES
 from gzsl_bench.errors import DataError
@@ -12,6 +13,7 @@ from gzsl_bench.hooks.dataset import DatasetRequest, MissingFile
 
 DATA_VARIABLE = "GZSL_BENCH_DATA"
 SPLITS_FILE = "att_splits.mat"
+DESCRIPTION_FILE = "dataset.yaml"
 _FEATURE_KEYS = {"features", "labels"}
 
 
@@ -136,7 +138,12 @@ def _source(request: DatasetRequest, path: Path) -> str:
 
 
 def feature_sets(folder: Path) -> tuple[str, ...]:
-    """Names of the feature files in ``folder``: .mat files with ``features`` and ``labels``."""
+    """Names of the feature sets in ``folder`` whose file is there.
+
+    A description lists them; otherwise they are the .mat files with ``features`` and ``labels``.
+    """
+    if is_described(folder):
+        return _described(folder, "features")
     return tuple(
         path.stem
         for path in sorted(folder.glob("*.mat"))
@@ -146,6 +153,8 @@ def feature_sets(folder: Path) -> tuple[str, ...]:
 
 def embeddings(folder: Path) -> tuple[str, ...]:
     """Names of the class embeddings in ``folder``, in the form that suites use."""
+    if is_described(folder):
+        return _described(folder, "attributes")
     splits = _shapes(folder / SPLITS_FILE)
     names = [key for key, shape in splits.items() if _is_embedding(key, shape)]
     count = splits[names[0]][1] if names else None
@@ -163,9 +172,31 @@ def embeddings(folder: Path) -> tuple[str, ...]:
 
 def present(root: Path | None) -> tuple[str, ...]:
     """Names of the folders under ``root`` that have the shape of a data set."""
+    return tuple(folder.name for folder in dataset_folders(root))
+
+
+def dataset_folders(root: Path | None) -> tuple[Path, ...]:
+    """The folders under ``root`` that have the shape of a data set: xlsa17's, or a description."""
     if root is None or not root.is_dir():
         return ()
-    return tuple(sorted(path.parent.name for path in root.glob(f"*/{SPLITS_FILE}")))
+    marks = (SPLITS_FILE, DESCRIPTION_FILE)
+    return tuple(sorted({path.parent for mark in marks for path in root.glob(f"*/{mark}")}))
+
+
+def is_described(folder: Path) -> bool:
+    """Whether a folder has a description; it then says where everything is."""
+    return (folder / DESCRIPTION_FILE).is_file()
+
+
+def _described(folder: Path, kind: Literal["features", "attributes"]) -> tuple[str, ...]:
+    """Names in a description whose file is there; a description with a mistake offers none."""
+    from gzsl_bench.data.description import read_description
+
+    try:
+        parts = getattr(read_description(folder).content, kind)
+    except DataError:
+        return ()
+    return tuple(name for name, part in parts.items() if (folder / part.file).is_file())
 
 
 def _is_embedding(key: str, shape: Sequence[int]) -> bool:

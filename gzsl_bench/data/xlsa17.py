@@ -7,7 +7,6 @@ version of the files they contain the seen test images); they only say which ver
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,17 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gzsl_bench.data.checks import PARTS, check_split
+from gzsl_bench.data.checks import PARTS, check_split, unused_rows
 from gzsl_bench.data.classes import class_names, read_embedding, read_folds
 from gzsl_bench.data.features import load_features
 from gzsl_bench.data.gzsl import GZSLData
-from gzsl_bench.data.identity import identify, split_hash
-from gzsl_bench.data.known import (
-    KNOWN,
-    PUBLISHED_ATTRIBUTES,
-    PUBLISHED_FEATURES,
-    KnownDataset,
-)
+from gzsl_bench.data.identity import identify
 from gzsl_bench.data.matfile import read_mat, vector
 from gzsl_bench.data.places import (
     SPLITS_FILE,
@@ -35,6 +28,7 @@ from gzsl_bench.data.places import (
     missing,
     plain_name,
 )
+from gzsl_bench.data.published import compare_with_published
 from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.dataset import DatasetRequest
 
@@ -95,11 +89,11 @@ def load(request: DatasetRequest) -> GZSLData:
             *loaded.warnings,
             *twins,
             *notes,
-            *_unused(labels, parts, splits),
+            *unused_rows(len(labels), parts, str(splits)),
             *_leak(version, content, parts, splits),
         ),
     )
-    return identify(_compare(data, folder), loaded.digest)
+    return identify(compare_with_published(data, folder), loaded.digest)
 
 
 def _num_classes(
@@ -175,15 +169,6 @@ def _files(*paths: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _unused(labels: NDArray[np.int64], parts: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    used = sum(len(rows) for rows in parts.values())
-    if used == len(labels):
-        return ()
-    return (
-        f"{len(labels) - used} of {len(labels)} images are in no list of {path} and are unused",
-    )
-
-
 def _leak(
     version: str, content: Mapping[str, NDArray[Any]], parts: Mapping[str, Any], path: Path
 ) -> tuple[str, ...]:
@@ -202,52 +187,3 @@ def _leak(
         f"train_loc and val_loc in {path} are {name}: they hold {' and '.join(held)};"
         " gzsl-bench never uses these lists, but numbers of programs that do are too good",
     )
-
-
-def _compare(data: GZSLData, folder: Path) -> GZSLData:
-    """Hold a known data set against its published counts and splits.
-
-    The published feature set must agree; another one may differ and is then marked by a warning.
-    """
-    known = KNOWN.get(data.name)
-    if known is None:
-        return data
-    published = data.feature_set == PUBLISHED_FEATURES
-    found = contradictions(data, known)
-    if found and published:
-        raise DataError(
-            f"{folder} {found[0]}; these are not the published files, so give the folder another "
-            "name or download them again"
-        )
-    notes = tuple(f"{folder} {text}" for text in found)
-    return dataclasses.replace(data, warnings=(*data.warnings, *notes))
-
-
-def contradictions(data: GZSLData, known: KnownDataset) -> list[str]:
-    """Clauses about everything in which ``data`` differs from what is published."""
-    counts = [
-        ("images", len(data.labels), known.rows),
-        ("classes", data.num_classes, known.classes),
-        ("seen classes", data.seen.size, known.seen),
-        ("unseen classes", data.unseen.size, known.unseen),
-        ("training rows", data.trainval.size, known.trainval),
-        ("test rows of seen classes", data.test_seen.size, known.test_seen),
-        ("test rows of unseen classes", data.test_unseen.size, known.test_unseen),
-    ]
-    if data.feature_set == PUBLISHED_FEATURES:
-        counts.append(("feature dimensions", data.features.shape[1], known.dimensions))
-    if data.attribute_set == PUBLISHED_ATTRIBUTES:
-        counts.append(("attributes", data.attributes.shape[1], known.attributes))
-    found = [
-        f"has {here} {what}, but {there} are published for {known.name}"
-        for what, here, there in counts
-        if here != there
-    ]
-    for part, expected in zip(PARTS, known.hashes, strict=True):
-        actual = split_hash(getattr(data, part))
-        if actual != expected and not found:
-            found.append(
-                f"has the split hash {actual} for {_KEYS[part]}, but {expected} is published for "
-                f"{known.name}"
-            )
-    return found

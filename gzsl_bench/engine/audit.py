@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gzsl_bench.engine.leftovers import GlobalRandomStates, changed, module_variables
 from gzsl_bench.engine.twin import Entrant, Exam, Shown, Trace, observe
 from gzsl_bench.engine.watch import Guard, opened_files
@@ -120,31 +118,10 @@ def audit(
         precision: arithmetic of the training.
         guard: files and folders the method must not open.
     """
-    import torch
-
-    from gzsl_bench.data.tasks import prepare
-    from gzsl_bench.hooks.task import Task
-
-    ready = prepare(data, spec.preprocessing)
-    tests = torch.from_numpy(ready.test_features).to(device)
-    unlabelled = None
-    if spec.setting == "transductive":
-        from gzsl_bench.hooks.streams import generator
-
-        order = torch.randperm(len(tests), generator=generator(0, "unlabelled order"))
-        unlabelled = tests[order.to(device)]
-    task = Task(
-        features=torch.from_numpy(ready.train_features).to(device),
-        labels=torch.from_numpy(ready.train_labels).to(device),
-        attributes=torch.from_numpy(data.attributes.astype(np.float32)).to(device),
-        seen=torch.from_numpy(data.seen).to(device),
-        unseen=torch.from_numpy(data.unseen).to(device),
-        unlabelled=unlabelled,
-    )
     chosen = config if isinstance(config, spec.factory.Config) else None
     chosen = chosen or spec.factory.Config.model_validate(dict(config))
     entrant = Entrant(seed, chosen, precision)
-    return audit_runs(spec, Exam.of(task, tests, seed), [entrant], guard=guard)[0]
+    return audit_runs(spec, Exam.of_data(spec, data, seed, device), [entrant], guard=guard)[0]
 
 
 def audit_runs(

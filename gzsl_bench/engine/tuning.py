@@ -288,7 +288,7 @@ def _usable(
         label = dataset.label or dataset.use
         if entry.datasets is not None and label not in entry.datasets:
             continue
-        asked = request(dataset, dataset_spec(registry, dataset.use), place)
+        asked = request(dataset, dataset_spec(registry, dataset.use, place.root), place)
         info = DatasetInfo(dataset.use, asked.features, asked.attributes)
         complaints = []
         for number, values in enumerate(drawn, start=1):

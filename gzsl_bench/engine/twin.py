@@ -21,13 +21,15 @@ from gzsl_bench.errors import in_one_line
 from gzsl_bench.hooks.method import Method
 from gzsl_bench.hooks.run import Run, ScoreFunction, Scorer
 from gzsl_bench.hooks.streams import generator
+from gzsl_bench.hooks.task import Task
 from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
 
 if TYPE_CHECKING:
     import torch
 
+    from gzsl_bench.data.gzsl import GZSLData
     from gzsl_bench.hooks.config import Config
-    from gzsl_bench.hooks.task import Task
+    from gzsl_bench.hooks.method import MethodSpec
 
 
 class Shown(Enum):
@@ -62,6 +64,29 @@ class Exam:
         noise = draw.to(test_features).mul_(high - low).add_(low)
         return cls(task, test_features, noise)
 
+    @classmethod
+    def of_data(cls, spec: MethodSpec, data: GZSLData, seed: int, device: str = "cpu") -> Exam:
+        """The real task of a data set as ``spec`` asks for it; test rows: seen, then unseen."""
+        import torch
+
+        from gzsl_bench.data.tasks import prepare
+
+        ready = prepare(data, spec.preprocessing)
+        tests = torch.from_numpy(ready.test_features).to(device)
+        unlabelled = None
+        if spec.setting == "transductive":
+            order = torch.randperm(len(tests), generator=generator(0, "unlabelled order"))
+            unlabelled = tests[order.to(device)]
+        task = Task(
+            features=torch.from_numpy(ready.train_features).to(device),
+            labels=torch.from_numpy(ready.train_labels).to(device),
+            attributes=torch.from_numpy(data.attributes.astype(np.float32)).to(device),
+            seen=torch.from_numpy(data.seen).to(device),
+            unseen=torch.from_numpy(data.unseen).to(device),
+            unlabelled=unlabelled,
+        )
+        return cls.of(task, tests, seed)
+
 
 @dataclass(frozen=True)
 class Entrant:
@@ -81,6 +106,7 @@ class Trace:
         scores: [N, C] of the last checkpoint that was shown the test rows, in their order.
         curves: logged values by name, (step, value as hexadecimal text).
         failure: why it failed, or None.
+        error: what was raised, where an exception is behind the failure.
         alone: how far, relative to their spread, the last scores move when half of the rows are
             shown by themselves, infinite if it could not score them; None where not tried.
         two_parts: whether the last scorer came in two parts.
@@ -90,6 +116,7 @@ class Trace:
     scores: torch.Tensor | None = None
     curves: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     failure: str | None = None
+    error: BaseException | None = None
     alone: float | None = None
     two_parts: bool = False
 
@@ -265,6 +292,7 @@ def observe(
     finals: Sequence[int | None] | None = None,
     on_progress: Callable[[int, int, int], None] = lambda run, done, total: None,
     should_stop: Callable[[], None] = lambda: None,
+    sink: Callable[..., TracingSink] = TracingSink,
 ) -> list[Trace]:
     """Train ``entrants`` together, as the engine would, and tell what each of them reported.
 
@@ -276,15 +304,16 @@ def observe(
         finals: number of each run's last checkpoint; needed unless ``shown`` is the plain truth.
         on_progress: told the run's position and how far it is.
         should_stop: raises if the user wants to stop.
+        sink: makes each run's sink: a subclass that notes more than its trace, say.
     """
     finals = finals or [None] * len(entrants)
     sinks = [
-        TracingSink(
+        sink(
             exam,
             entrant.seed,
             shown,
             final,
-            lambda done, total, position=position: on_progress(position, done, total),  # type: ignore[misc]
+            lambda done, total, position=position: on_progress(position, done, total),
             should_stop,
         )
         for position, (entrant, final) in enumerate(zip(entrants, finals, strict=True))
@@ -294,15 +323,16 @@ def observe(
         Run(entrant.seed, device, entrant.config, sink, alone=alone, precision=entrant.precision)
         for entrant, sink in zip(entrants, sinks, strict=True)
     ]
-    failures: list[str | None] = [None] * len(runs)
+    errors: Sequence[BaseException | None]
     try:
         errors = fit_runs(factory, exam.task, runs)
-        failures = [None if error is None else in_one_line(error) for error in errors]
     except (Exception, SystemExit) as error:
-        failures = [in_one_line(error)] * len(runs)
-    for sink, run, failure in zip(sinks, runs, failures, strict=True):
-        sink.trace.failure = run.failure or failure
-    return [sink.trace for sink in sinks]
+        errors = [error] * len(runs)
+    traces = [each.trace for each in sinks]
+    for trace, run, found in zip(traces, runs, errors, strict=True):
+        trace.error = found
+        trace.failure = run.failure or (None if found is None else in_one_line(found))
+    return traces
 
 
 def _raw(tensor: torch.Tensor) -> bytes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gzsl_bench.data.places import SPLITS_FILE
+from gzsl_bench.data.places import dataset_folders
 
 #: A loader imports code and asks the system; neither is data.
 _CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".dylib", ".pth")
@@ -96,6 +96,4 @@ def data_files(opened: Iterable[str]) -> set[str]:
 
 def data_folders(root: Path | None) -> list[Path]:
     """The data sets below ``root``; whatever else lies in that folder is nobody's secret."""
-    if root is None or not root.is_dir():
-        return []
-    return sorted(path.parent for path in root.glob(f"*/{SPLITS_FILE}"))
+    return list(dataset_folders(root))

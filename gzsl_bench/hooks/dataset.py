@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """All that ``Method.defaults`` may know: names, nothing measured on the data."""
+    """All that ``Method.defaults`` may know: names, nothing measured on the data.
+
+    Attributes:
+        name: the data set's name.
+        features: the feature set.
+        attributes: the class embedding.
+    """
 
     name: str
     features: str
@@ -41,7 +47,12 @@ class DatasetRequest:
 
 @dataclass(frozen=True)
 class MissingFile:
-    """A file that a data set needs and that is not there."""
+    """A file that a data set needs and that is not there.
+
+    Attributes:
+        path: where it should be.
+        hint: where to get it, as a clause.
+    """
 
     path: str
     hint: str

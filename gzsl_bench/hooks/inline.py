@@ -10,6 +10,9 @@ from types import ModuleType
 
 from gzsl_bench.errors import PluginError
 
+#: Before the names of modules that are plugin files.
+_PREFIX = "gzsl_bench_inline_"
+
 
 def inline_name(path: Path) -> str:
     """How a plugin file is called: the name of the file or of the package's folder."""
@@ -40,6 +43,15 @@ def find_inline(path: Path, base: Path | None = None) -> Path:
     return place
 
 
+def inline_place(module: str) -> Path | None:
+    """The plugin file that a module came from, by the module's name; None if from none."""
+    root = sys.modules.get(module.partition(".")[0])
+    if root is None or not root.__name__.startswith(_PREFIX) or root.__file__ is None:
+        return None
+    file = Path(root.__file__)
+    return file.parent if file.name == "__init__.py" else file
+
+
 def load_inline(place: Path) -> ModuleType:
     """Import a plugin file under a name of its own; every call runs it anew.
 
@@ -48,7 +60,7 @@ def load_inline(place: Path) -> ModuleType:
     Raises:
         Exception: whatever the file raises.
     """
-    name = "gzsl_bench_inline_" + re.sub(r"\W", "_", inline_name(place))
+    name = _PREFIX + re.sub(r"\W", "_", inline_name(place))
     other = sys.modules.get(name)
     if other is not None and Path(other.__file__ or "") not in (place, place / "__init__.py"):
         raise PluginError(f"another plugin file is called {inline_name(place)}, too; rename one")

@@ -22,19 +22,32 @@ HOOKS_VERSION = 1
 OLDEST_HOOKS_VERSION = 1
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+#: Marks a plugin's function as its implementation of a hook; the function bears the hook's name.
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
 def gzsl_bench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
-    """Data sets this plugin offers."""
+    """Data sets this plugin offers.
+
+    Returns:
+        Specs, as a list or generator; their names are the names that suites use.
+    """
 
 
 @hookspec
 def gzsl_bench_methods() -> Iterable[MethodSpec]:  # type: ignore[empty-body]
-    """Methods this plugin offers."""
+    """Methods this plugin offers.
+
+    Returns:
+        Specs, as a list or generator; their names are the names that suites use.
+    """
 
 
 @hookspec
 def gzsl_bench_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
-    """Metrics this plugin offers."""
+    """Metrics this plugin offers.
+
+    Returns:
+        Specs, as a list or generator; their names are the names of columns.
+    """

@@ -38,7 +38,7 @@ class Task:
     unseen: torch.Tensor
     unlabelled: torch.Tensor | None = None
     _shared: dict[Callable[..., Any], tuple[Any, list[int]]] = field(
-        default_factory=dict, repr=False
+        default_factory=dict, init=False, repr=False
     )
 
     def shared(self, make: Callable[[Task], T]) -> T:

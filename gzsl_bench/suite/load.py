@@ -5,37 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.errors import PluginError, SuiteError, unknown_name
+from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, read_yaml
+from gzsl_bench.errors import GzslBenchError, PluginError, unknown_name
 from gzsl_bench.hooks.inline import find_inline
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
 from gzsl_bench.suite.space import TAGS, Range, check_space
-from gzsl_bench.suite.yamlfile import KeyPath, YamlFile, read_yaml
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
-
-#: Kinds of pydantic errors that get a sentence of our own.
-_SENTENCES = {
-    "missing": "the key {key!r} is missing",
-    "int_type": "{key!r} should be a whole number, not {input!r}",
-    "int_parsing": "{key!r} should be a whole number, not {input!r}",
-    "int_from_float": "{key!r} should be a whole number, not {input!r}",
-    "float_type": "{key!r} should be a number, not {input!r}",
-    "float_parsing": "{key!r} should be a number, not {input!r}",
-    "bool_type": "{key!r} should be true or false, not {input!r}",
-    "bool_parsing": "{key!r} should be true or false, not {input!r}",
-    "string_type": "{key!r} should be a text, not {input!r}",
-    "list_type": "{key!r} should be a list, not {input!r}",
-    "dict_type": "{key!r} should be a mapping, not {input!r}",
-    "model_type": "{key!r} should be a name or a mapping with `use`, not {input!r}",
-    "too_short": "{key!r} is empty and needs at least one entry",
-}
 
 
 @dataclass(frozen=True)
@@ -161,7 +144,7 @@ def _broken_hint(registry: Registry) -> str:
 
 def _explain(
     file: YamlFile, error: ValidationError, prefix: KeyPath, model: type[BaseModel]
-) -> SuiteError:
+) -> GzslBenchError:
     """The first complaint of pydantic, as one sentence with a line."""
     errors = error.errors()
     # An unknown key explains a missing one (`metods:`), so it is named first.
@@ -171,23 +154,13 @@ def _explain(
 
 
 def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
-    key = path[-1] if path else "suite"
+    key = path[-1] if path else ""
     if key in ("seeds", "val_seeds") and error["type"] == "list_type":
         return f"{key!r} should be a whole number or a list of them, not {error['input']!r}"
-    if isinstance(key, int) and len(path) > 1:
-        key = f"{path[-2]}[{key}]"
-    if error["type"] == "extra_forbidden":
-        return unknown_name("key", str(key), _known_keys(error["loc"], model))
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    shown: Any = error["input"]
-    if error["type"] in _SENTENCES:
-        return _SENTENCES[error["type"]].format(key=key, input=shown)
-    if error["type"] == "string_pattern_mismatch":
-        return f"{key!r} is {shown!r}, but only letters, digits, '_', '-' and '.' may stand there"
-    if error["type"] == "literal_error":
-        return f"{key!r} is {shown!r}, but {error['ctx']['expected']} is expected"
-    return f"{key!r} is {shown!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    if error["type"] == "model_type":
+        name = f"{path[-2]}[{key}]" if isinstance(key, int) and len(path) > 1 else key
+        return f"{name!r} should be a name or a mapping with `use`, not {error['input']!r}"
+    return complaint(error, path, _known_keys(error["loc"], model))
 
 
 def _known_keys(location: tuple[int | str, ...], model: type[BaseModel]) -> Iterable[str]:

@@ -113,7 +113,9 @@ def resolve(
         SuiteError: the filter names nothing in the suite.
     """
     datasets, methods = wanted(loaded, only or Filter())
-    requests = [request(entry, _spec(registry, entry), place) for entry in datasets]
+    requests = [
+        request(entry, dataset_spec(registry, entry.use, place.root), place) for entry in datasets
+    ]
     _refuse_missing(registry, datasets, requests)
     cells: list[Cell] = []
     shown: list[dict[str, Any]] = []
@@ -155,11 +157,18 @@ def request(entry: DatasetEntry, spec: DatasetSpec, place: Place) -> DatasetRequ
     )
 
 
-def dataset_spec(registry: Registry, name: str) -> DatasetSpec:
-    """The registered data set, or a folder of that name in the xlsa17 layout."""
-    from gzsl_bench.builtin.datasets import folder_spec
+def dataset_spec(registry: Registry, name: str, root: Path | None = None) -> DatasetSpec:
+    """The registered data set, or a folder of that name.
 
-    return registry.datasets.get(name) or folder_spec(name)
+    Args:
+        registry: what is installed.
+        name: how the suite calls it.
+        root: the data folder, where the default variant matters: a description there names it.
+    """
+    from gzsl_bench.builtin.datasets import current_spec, folder_spec
+
+    registered = registry.datasets.get(name)
+    return current_spec(registered, root) if registered else folder_spec(name, root)
 
 
 def load_data(spec: DatasetSpec, asked: DatasetRequest) -> GZSLData:

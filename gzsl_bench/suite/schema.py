@@ -54,10 +54,13 @@ class DatasetEntry(_Strict):
     )
     label: Name | None = Field(None, description="how tables call it; the name by default")
     features: str | None = Field(
-        None, description="feature set: stem of a feature file, e.g. res101"
+        None,
+        description="feature set: stem of a feature file, e.g. res101, or a name of dataset.yaml",
     )
     attributes: str | None = Field(
-        None, description="class embedding: a key of att_splits.mat, FILE.mat:KEY or FILE.npy"
+        None,
+        description="class embedding: a key of att_splits.mat, FILE.mat:KEY, FILE.npy, or a name of"
+        " dataset.yaml",
     )
     preprocessing: str | None = Field(
         None, description="overrides the preprocessing that methods declare"

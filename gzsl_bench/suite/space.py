@@ -23,8 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from gzsl_bench.data.yamlfile import KeyPath, YamlFile
 from gzsl_bench.errors import unknown_name
-from gzsl_bench.suite.yamlfile import KeyPath, YamlFile
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.config import Config

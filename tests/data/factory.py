@@ -75,3 +75,89 @@ def write_xlsa17(
     for stem, names in (CLASS_FILES if class_files is None else class_files).items():
         (folder / f"{stem}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     return folder
+
+
+#: How each format names an array: with a key, where a file may hold several.
+FORMATS = (".npy", ".npz", ".h5", ".mat", ".safetensors", ".csv", ".txt")
+KEYED = (".npz", ".h5", ".mat", ".safetensors")
+
+
+def write_array(folder: Path, stem: str, suffix: str, values: Any) -> str:
+    """Write one array in a format and return its entry of a ``dataset.yaml``, without braces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, values = folder / f"{stem}{suffix}", np.asarray(values)
+    if suffix == ".npy":
+        np.save(path, values)
+    elif suffix == ".npz":
+        np.savez(path, x=values)
+    elif suffix == ".h5":
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            file["group/x"] = values
+    elif suffix == ".mat":
+        savemat(path, {"x": values})
+    elif suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file({"other": np.zeros(3), "x": np.ascontiguousarray(values)}, path)
+    else:
+        mark = "," if suffix == ".csv" else " "
+        rows = [values] if suffix == ".csv" and values.ndim == 1 else np.atleast_2d(values.T).T
+        lines = [mark.join(repr(v.item()) for v in row) for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    key = {".h5": "group/x"}.get(suffix, "x")
+    return f"file: {path.name}" + (f", key: {key}" if suffix in KEYED else "")
+
+
+def write_described(
+    folder: Path,
+    suffix: str = ".npy",
+    *,
+    side: str = "rows",
+    base: int = 0,
+    split: str = "rows",
+    **replaced: Any,
+) -> Path:
+    """The tiny data set as a described folder, every array in the format ``suffix``.
+
+    Args:
+        folder: the data set's folder.
+        suffix: one of :data:`FORMATS`.
+        side: whether images and classes are ``rows`` or ``columns``.
+        base: what labels and rows are counted from.
+        split: ``rows`` for three lists of row numbers, ``classes`` for class lists.
+        replaced: arrays that are written instead of the tiny ones.
+    """
+    content = tiny_content()
+    features, att = content["res101"]["features"].T, content["att_splits"]["att"].T
+    turn = side == "columns"
+    values: dict[str, Any] = {
+        "features": features.T if turn else features,
+        "att": att.T if turn else att,
+        "labels": content["res101"]["labels"].reshape(-1).astype(np.int64) - 1 + base,
+    }
+    for part in ("trainval", "test_seen", "test_unseen"):
+        rows = content["att_splits"][f"{part}_loc"].reshape(-1).astype(np.int64)
+        values[part] = rows - 1 + base
+    values |= replaced
+    entry = {stem: write_array(folder, stem, suffix, array) for stem, array in values.items()}
+    lists = (
+        f"  trainval: {{{entry['trainval']}}}\n  test_unseen: {{{entry['test_unseen']}}}\n"
+        if split == "rows"
+        else "  seen: trainvalclasses.txt\n  unseen: testclasses.txt\n"
+    )
+    for stem, names in CLASS_FILES.items():
+        (folder / f"{stem}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    (folder / "dataset.yaml").write_text(
+        "classes: allclasses.txt\n"
+        f"labels: {{{entry['labels']}, count_from: {base}}}\n"
+        f"features:\n  backbone: {{{entry['features']}, images: {side}}}\n"
+        f"attributes:\n  words: {{{entry['att']}, classes: {side}}}\n"
+        f"split:\n  count_from: {base}\n  test_seen: {{{entry['test_seen']}}}\n{lists}"
+        "folds:\n"
+        "  - {train: trainclasses1.txt, val: valclasses1.txt}\n"
+        "  - {train: trainclasses2.txt, val: valclasses2.txt}\n",
+        encoding="utf-8",
+    )
+    return folder

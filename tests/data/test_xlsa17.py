@@ -279,8 +279,8 @@ def test_class_files_that_contradict_are_refused(case: str, tmp_path: Path) -> N
         (np.zeros((5, 4)), "one side must be the 6 classes"),
         (np.zeros(6), "a matrix with one vector a class is needed"),
         (np.full((6, 4), np.inf), "NaN or Inf"),
-        (np.array([{"a": 1}], dtype=object), "no plain .npy array"),
-        (np.array([["a"]]), "no plain .npy array of real numbers"),
+        (np.array([{"a": 1}], dtype=object), "holds Python objects"),
+        (np.array([["a"]]), "holds no real numbers but str"),
     ],
 )
 def test_unsound_embedding_files_are_refused(root: Path, array: Any, sentence: str) -> None:

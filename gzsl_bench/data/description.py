@@ -1,0 +1,286 @@
+"""``dataset.yaml``: where the parts of a data set lie in a folder of features from any backbone.
+
+A description names files and keys, and says outright what cannot be seen from a file: whether
+images are rows or columns, and whether counting begins at 0 or 1.  It holds no numbers of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from gzsl_bench.data.arrays import KEYED, PLAIN
+from gzsl_bench.data.features import Side
+from gzsl_bench.data.places import DESCRIPTION_FILE
+from gzsl_bench.data.yamlfile import DATASET, YamlFile, complaint, read_yaml
+from gzsl_bench.errors import GzslBenchError
+
+#: Where counting begins.
+Base = Literal[0, 1]
+
+
+def _inside(value: str) -> str:
+    """A path that stays within the data set's folder."""
+    path = PurePosixPath(value)
+    if not value or "\\" in value or path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"the file {value!r} must lie in the data set's folder")
+    return value
+
+
+def _array_file(value: str) -> str:
+    if PurePosixPath(value).suffix not in (*KEYED, *PLAIN):
+        raise ValueError(
+            f"the file {value!r} has no format that can be read; {', '.join((*KEYED, *PLAIN))} are"
+        )
+    return value
+
+
+def _text_file(value: str) -> str:
+    if PurePosixPath(value).suffix != ".txt":
+        raise ValueError(f"the file {value!r} must be a .txt file with one class name a line")
+    return value
+
+
+TextFile = Annotated[str, AfterValidator(_inside), AfterValidator(_text_file)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArrayPart(_Part):
+    """An array in a file."""
+
+    file: Annotated[str, AfterValidator(_inside), AfterValidator(_array_file)] = Field(
+        description="file within the data set's folder: .npy, .csv or .txt, which hold one array,"
+        " or .npz, .h5, .hdf5, .mat or .safetensors, which hold several"
+    )
+    key: str | None = Field(
+        None, min_length=1, description="name of the array in a file that holds several"
+    )
+
+    @model_validator(mode="after")
+    def _key_where_needed(self) -> Self:
+        keyed = PurePosixPath(self.file).suffix in KEYED
+        if keyed and self.key is None:
+            raise ValueError(f"the file {self.file!r} holds several arrays, so a `key` is needed")
+        if not keyed and self.key is not None:
+            raise ValueError(f"the file {self.file!r} holds one array, so it takes no `key`")
+        return self
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return self.file if self.key is None else f"{self.file}:{self.key}"
+
+
+class FeaturePart(ArrayPart):
+    """A feature set."""
+
+    images: Side = Field(
+        description="rows where each row of the matrix is an image, columns where each column is"
+    )
+
+
+class EmbeddingPart(ArrayPart):
+    """A class embedding."""
+
+    classes: Side = Field(
+        description="rows where each row of the matrix is a class, columns where each column is"
+    )
+
+
+class LabelPart(ArrayPart):
+    """Class numbers, one an image."""
+
+    count_from: Base = Field(description="number of the first class: 0 or 1")
+
+
+class Split(_Part):
+    """The three parts of the split: row numbers, or class lists and the seen test rows."""
+
+    count_from: Base = Field(description="number of the first image in the lists: 0 or 1")
+    test_seen: ArrayPart = Field(description="row numbers of the test images of seen classes")
+    trainval: ArrayPart | None = Field(None, description="row numbers of the training images")
+    test_unseen: ArrayPart | None = Field(
+        None, description="row numbers of the test images of unseen classes"
+    )
+    seen: TextFile | None = Field(
+        None,
+        description="names of the seen classes, one a line of a .txt file: their images train,"
+        " except those in `test_seen`",
+    )
+    unseen: TextFile | None = Field(
+        None, description="names of the unseen classes: all their images are test images"
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        rows = [self.trainval, self.test_unseen]
+        lists = [self.seen, self.unseen]
+        if not ((all(rows) and not any(lists)) or (all(lists) and not any(rows))):
+            raise ValueError(
+                "a split is given by the row numbers `trainval`, `test_seen` and `test_unseen`, or"
+                " by the class lists `seen` and `unseen` and the row numbers `test_seen`"
+            )
+        return self
+
+
+class FoldPart(_Part):
+    """A validation fold of the seen classes."""
+
+    train: TextFile = Field(description="names of the classes that train, one a line")
+    val: TextFile = Field(description="names of the classes that play the unseen ones")
+
+
+_SetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+
+
+def _one_name_a_line(value: Any) -> Any:
+    """``labels: labels.txt`` holds one class name an image."""
+    return {"names": value} if isinstance(value, str) else value
+
+
+class NamedLabels(_Part):
+    """Class names, one an image; written as the file's name alone."""
+
+    names: TextFile = Field(description="file with one class name a line, one line an image")
+
+
+#: Stand in pydantic's paths where a file has no key.
+_TAGS = ("<numbers>", "<names>", "[key]")
+
+
+def _form_of_labels(value: Any) -> str:
+    named = isinstance(value, NamedLabels) or (isinstance(value, dict) and "names" in value)
+    return _TAGS[named]
+
+
+class Description(_Part):
+    """A data set as a folder of files."""
+
+    classes: TextFile | None = Field(
+        None, description="file with one class name a line, in the order of the class numbers"
+    )
+    labels: Annotated[
+        Annotated[LabelPart, Tag(_TAGS[0])] | Annotated[NamedLabels, Tag(_TAGS[1])],
+        Discriminator(_form_of_labels),
+        BeforeValidator(_one_name_a_line),
+    ] = Field(
+        description="class of each image: `file`, `key` and `count_from`, or a .txt file with one"
+        " class name a line"
+    )
+    features: dict[_SetName, FeaturePart] = Field(
+        min_length=1,
+        description="feature sets by name, images in the order of `labels`; the first is the"
+        " default",
+    )
+    attributes: dict[_SetName, EmbeddingPart] = Field(
+        min_length=1,
+        description="class embeddings by name, classes in the order of their numbers; the first is"
+        " the default",
+    )
+    split: Split = Field(description="which images train and which test")
+    folds: tuple[FoldPart, ...] = Field(
+        (), description="validation folds; further ones are derived from the training images"
+    )
+    summary: str = Field("", description="what the images are, in one sentence")
+    citation: str = Field("", description="the publication, in one line")
+
+    @model_validator(mode="after")
+    def _names_need_classes(self) -> Self:
+        named = isinstance(self.labels, NamedLabels) or self.split.seen or self.folds
+        if named and self.classes is None:
+            raise ValueError(
+                "labels, class lists or folds by name need `classes`, a .txt file with every class"
+                " name in the order of the embedding"
+            )
+        return self
+
+    def files(self, features: str, attributes: str) -> dict[str, str]:
+        """Every file that a variant needs, and what it holds."""
+        found: dict[str, str] = {}
+        if features in self.features:
+            found[self.features[features].file] = f"features {features}"
+        if attributes in self.attributes:
+            found.setdefault(self.attributes[attributes].file, f"class embedding {attributes}")
+        labels = self.labels
+        found.setdefault(labels.names if isinstance(labels, NamedLabels) else labels.file, "labels")
+        for key in ("trainval", "test_seen", "test_unseen"):
+            part = getattr(self.split, key)
+            if part is not None:
+                found.setdefault(part.file, f"split.{key}")
+        for key, name in (
+            ("classes", self.classes),
+            ("split.seen", self.split.seen),
+            ("split.unseen", self.split.unseen),
+        ):
+            if name is not None:
+                found.setdefault(name, key)
+        for fold in self.folds:
+            found.setdefault(fold.train, "folds")
+            found.setdefault(fold.val, "folds")
+        return found
+
+
+@dataclass(frozen=True)
+class DescribedFolder:
+    """A folder and its checked description."""
+
+    folder: Path
+    content: Description
+    file: YamlFile
+
+
+def read_description(folder: Path) -> DescribedFolder:
+    """Read and check the description of a folder; the files it names need not be there.
+
+    Raises:
+        DataError: with file, line and key.
+    """
+    file = read_yaml(folder / DESCRIPTION_FILE, DATASET)
+    try:
+        return DescribedFolder(folder, Description.model_validate(file.content), file)
+    except ValidationError as error:
+        raise _explain(file, error) from None
+
+
+def _explain(file: YamlFile, error: ValidationError) -> GzslBenchError:
+    errors = error.errors()
+    # An unknown key explains a missing one (`labls:`), so it is named first.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    path = tuple(part for part in first["loc"] if part not in _TAGS)
+    model = _model_at(path)
+    text = complaint(first, path or ("description",), model.model_fields)
+    if first["type"] == "missing" and isinstance(path[-1], str):
+        text += f": {model.model_fields[path[-1]].description}"
+    return file.error(path, text)
+
+
+def _model_at(path: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model whose keys stand beside the last key of ``path``."""
+    models: Mapping[int | str, type[BaseModel]] = {
+        "labels": LabelPart,
+        "features": FeaturePart,
+        "attributes": EmbeddingPart,
+        "folds": FoldPart,
+    }
+    if len(path) < 2:
+        return Description
+    if path[0] == "split":
+        return Split if len(path) == 2 else ArrayPart
+    return models.get(path[0], Description)

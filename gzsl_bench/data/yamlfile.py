@@ -1,0 +1,176 @@
+"""YAML with a memory for lines, so that every complaint can name the line it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic_core import ErrorDetails
+
+from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
+
+KeyPath = tuple[str | int, ...]
+
+#: Keys and items of a file with its aliases unfolded; real suites have a few hundred.
+_MOST_PLACES = 100_000
+
+#: Kinds of pydantic errors that get a sentence of our own.
+_SENTENCES = {
+    "missing": "the key {key!r} is missing",
+    "int_type": "{key!r} should be a whole number, not {input!r}",
+    "int_parsing": "{key!r} should be a whole number, not {input!r}",
+    "int_from_float": "{key!r} should be a whole number, not {input!r}",
+    "float_type": "{key!r} should be a number, not {input!r}",
+    "float_parsing": "{key!r} should be a number, not {input!r}",
+    "bool_type": "{key!r} should be true or false, not {input!r}",
+    "bool_parsing": "{key!r} should be true or false, not {input!r}",
+    "string_type": "{key!r} should be a text, not {input!r}",
+    "list_type": "{key!r} should be a list, not {input!r}",
+    "model_type": "{key!r} should be a mapping, not {input!r}",
+    "dict_type": "{key!r} should be a mapping, not {input!r}",
+    "too_short": "{key!r} is empty and needs at least one entry",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file is supposed to be, for the messages.
+
+    Attributes:
+        name: ``suite file``.
+        shape: what its content is, as a clause.
+        error: the class of its errors.
+    """
+
+    name: str
+    shape: str
+    error: type[GzslBenchError]
+
+
+SUITE = Kind(
+    "suite file", "a suite is a mapping with the keys name, datasets and methods", SuiteError
+)
+DATASET = Kind(
+    "description of a data set",
+    "a description is a mapping with the keys labels, features, attributes and split",
+    DataError,
+)
+
+
+@dataclass
+class YamlFile:
+    """A parsed YAML file.
+
+    Attributes:
+        path: as the user wrote it.
+        text: the file's content.
+        content: plain data.
+        lines: line number (from 1) of every key and item, by its path.
+    """
+
+    path: Path
+    text: str
+    content: Any
+    kind: Kind = SUITE
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def line(self, path: Sequence[str | int]) -> int:
+        """Line of the deepest known part of ``path``."""
+        for end in range(len(path), 0, -1):
+            if tuple(path[:end]) in self.lines:
+                return self.lines[tuple(path[:end])]
+        return 1
+
+    def error(self, path: Sequence[str | int], message: str) -> GzslBenchError:
+        """An error that names file and line."""
+        return self.kind.error(f"{self.path}:{self.line(path)}: {message}")
+
+
+def read_yaml(path: Path, kind: Kind = SUITE) -> YamlFile:
+    """Read a YAML file of plain data (safe loader, no duplicate keys).
+
+    Raises:
+        GzslBenchError: the file cannot be read or is no YAML mapping; of the class that ``kind``
+            names.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise kind.error(f"there is no {kind.name} {path}") from None
+    except IsADirectoryError:
+        raise kind.error(f"{path} is a folder where a {kind.name} is expected") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise kind.error(f"the {kind.name} {path} cannot be read: {error}") from None
+    file = YamlFile(path, text, None, kind)
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                _walk(file, node, ())
+                file.content = loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise kind.error(f"{path}:{line}: this is no valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise kind.error(f"{path}: this is no valid YAML: {first}") from None
+    except (KeyError, AttributeError, IndexError, TypeError):
+        # What PyYAML raises for `!!bool maybe` and the like.
+        raise kind.error(f"{path}: this is no valid YAML: a value does not fit its tag") from None
+    if not isinstance(file.content, dict):
+        raise kind.error(f"{path}:1: {kind.shape}")
+    return file
+
+
+def _walk(file: YamlFile, node: yaml.Node, path: KeyPath) -> None:
+    name = file.kind.name
+    if len(file.lines) > _MOST_PLACES:  # aliases of aliases grow without bound
+        raise file.kind.error(f"{file.path}: this file unfolds to too many entries to be a {name}")
+    file.lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        names: set[str] = set()
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.tag != "tag:yaml.org,2002:str":
+                raise file.kind.error(f"{file.path}:{line}: keys are texts, not {key.value!r}")
+            text = str(key.value)
+            if text in names:
+                raise file.kind.error(f"{file.path}:{line}: the key {text!r} stands here twice")
+            names.add(text)
+            file.lines[(*path, text)] = line
+            _walk(file, value, (*path, text))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            file.lines[(*path, index)] = item.start_mark.line + 1
+            _walk(file, item, (*path, index))
+
+
+def complaint(error: ErrorDetails, path: Sequence[str | int], known: Iterable[str]) -> str:
+    """A complaint of pydantic in the words of this program.
+
+    Args:
+        error: the complaint.
+        path: where in the file it is.
+        known: keys that may stand where an unknown one was found.
+    """
+    key = path[-1] if path else "suite"
+    if isinstance(key, int) and len(path) > 1:
+        key = f"{path[-2]}[{key}]"
+    if error["type"] == "extra_forbidden":
+        return unknown_name("key", str(key), known)
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    shown: Any = error["input"]
+    if error["type"] in _SENTENCES:
+        return _SENTENCES[error["type"]].format(key=key, input=shown)
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key!r} is {shown!r}, but only letters, digits, '_', '-' and '.' may stand there"
+    if error["type"] == "literal_error":
+        return f"{key!r} is {shown!r}, but {error['ctx']['expected']} is expected"
+    return f"{key!r} is {shown!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,0 +1,322 @@
+"""The trainings a report needs, each made once and looked at by several checks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gzsl_bench.engine.audit import AuditReport, audit_runs
+from gzsl_bench.engine.fit import TaskChanged
+from gzsl_bench.engine.leftovers import GlobalRandomStates, changed, module_variables
+from gzsl_bench.engine.twin import Entrant, Exam, Trace, observe
+from gzsl_bench.engine.watch import data_files, opened_files
+from gzsl_bench.errors import NotApplicable
+from gzsl_bench.hooks.method import MethodSpec
+from gzsl_bench.testing import tasks
+from gzsl_bench.testing.probe import Probe, Seen
+from gzsl_bench.testing.report import Broken, Skipped
+
+if TYPE_CHECKING:
+    from gzsl_bench.hooks.config import Config
+
+
+class OverBudget(Exception):
+    """A training was stopped because it took too long."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one training on a tiny task may take.
+
+    Attributes:
+        seconds: wall-clock time; a training that reports anything is stopped when they are over.
+        megabytes: growth of the process's peak memory (on a GPU, of the memory torch takes there).
+    """
+
+    seconds: float = 60.0
+    megabytes: float = 1024.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of one training.
+
+    Attributes:
+        shape: the task's shape.
+        trace: what it reported.
+        seen: what it did on the way.
+        seconds: of the training.
+        moved: global random states that it moved.
+        opened: files it opened that are neither code nor the system's.
+        task_changed: how it changed the task's tensors, in words, or None.
+    """
+
+    shape: str
+    trace: Trace
+    seen: Seen
+    seconds: float = 0.0
+    moved: Sequence[str] = ()
+    opened: Sequence[str] = ()
+    task_changed: str | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether it got through."""
+        return self.blame is None and not self.not_applicable
+
+    @property
+    def not_applicable(self) -> str | None:
+        """The method's own sentence why it cannot work on this task."""
+        error = self.trace.error
+        return str(error) if isinstance(error, NotApplicable) else None
+
+    @property
+    def blame(self) -> str | None:
+        """The check that says why it did not get through."""
+        if self.trace.failure is None and not self.seen.rows_changed and not self.task_changed:
+            return None
+        found = (
+            ("task_unchanged", self.task_changed),
+            ("shown_rows_unchanged", self.seen.rows_changed),
+            ("score_shape", self.seen.shape),
+            ("score_dtype", self.seen.kind),
+            ("scores_finite", self.seen.values),
+            ("time_budget", isinstance(self.trace.error, OverBudget)),
+            ("device", _names_a_gpu(self.trace.failure or "")),
+        )
+        return next((name for name, fault in found if fault), "trains")
+
+    @property
+    def why(self) -> str:
+        """What went wrong, in words."""
+        if self.not_applicable or isinstance(self.trace.error, OverBudget):
+            return str(self.trace.error)
+        return self.trace.failure or self.task_changed or "its scorer changes the rows it is shown"
+
+    def accuracy(self, labels: np.ndarray, among: np.ndarray) -> float:
+        """Mean per-class accuracy on the rows of the classes ``among``, chosen among these."""
+        from gzsl_bench.builtin.metrics import mean_class_accuracy
+
+        assert self.trace.scores is not None
+        scores = self.trace.scores.double().cpu().numpy()
+        predicted = among[scores[:, among].argmax(1)]
+        return mean_class_accuracy(labels, predicted, among)
+
+
+def _names_a_gpu(text: str) -> bool:
+    return any(word in text.lower() for word in ("cuda", "nvidia", "hip gpu"))
+
+
+@dataclass
+class Trials:
+    """All trainings of one method with one configuration.
+
+    Every training begins with the same global random states and gets copies of its own of the
+    task's tensors, so that a fault shows in the check it belongs to and nowhere else.
+
+    Attributes:
+        spec: the method.
+        values: of the configuration to check, where they differ from the defaults.
+        device: where to train.
+        budget: what one training may take.
+        installed: the name by which a fresh process finds the method among the installed plugins;
+            None for a spec that is handed over.
+        variables: those of the plugin's modules that changed while it trained.
+        fresh: what a training in a fresh process gave, once it was asked for.
+    """
+
+    spec: MethodSpec
+    values: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    budget: Budget = field(default_factory=Budget)
+    installed: str | None = None
+    variables: list[str] = field(default_factory=list)
+    fresh: Any = None
+    _trials: dict[tuple[str, int, str], Trial] = field(default_factory=dict)
+    _audit: AuditReport | None = None
+    _start: GlobalRandomStates | None = None
+
+    @property
+    def config(self) -> Config:
+        """The configuration that is checked.
+
+        Raises:
+            Skipped: it cannot be made; the check ``configuration_has_defaults`` says why.
+        """
+        try:
+            return self.spec.factory.Config.model_validate(dict(self.values))
+        except Exception as error:
+            raise Skipped("there is no configuration: see configuration_has_defaults") from error
+
+    def exam(self, shape: str, seed: int = 0) -> Exam:
+        """What the method is trained on and scored with; new tensors at every call."""
+        return Exam.of_data(self.spec, tasks.make(shape), seed, self.device)
+
+    def on(self, shape: str, seed: int = 0, again: str = "") -> Trial:
+        """Train on ``shape``, once for all who ask; ``again`` names a repetition."""
+        wanted = (shape, seed, again)
+        if wanted not in self._trials:
+            (self._trials[wanted],) = self.train(shape, [Entrant(seed, self.config)])
+        return self._trials[wanted]
+
+    def train(self, shape: str, entrants: Sequence[Entrant]) -> list[Trial]:
+        """Train some runs together."""
+        probes: list[Probe] = []
+
+        def sink(*arguments: Any) -> Probe:
+            probes.append(Probe(*arguments))
+            return probes[-1]
+
+        exam = self.exam(shape, entrants[0].seed)
+        kept = {name: getattr(exam.task, name).clone() for name in _TENSORS}
+        owner = self.spec.factory
+        variables = module_variables(owner)
+        began = time.monotonic()
+        with self.alike() as start, opened_files() as opened:
+            traces = observe(
+                owner, exam, entrants, sink=sink, should_stop=lambda: self._stop(began)
+            )
+            seconds = time.monotonic() - began
+            moved = start.moved(GlobalRandomStates.now())
+        names = {*self.variables, *changed(variables, module_variables(owner))}
+        self.variables = sorted(names)
+        first = Trial(
+            shape,
+            traces[0],
+            probes[0].seen,
+            seconds,
+            moved,
+            _foreign(opened, owner),
+            _change(exam, kept, traces[0]),
+        )
+        return [
+            replace(first, trace=trace, seen=probe.seen)
+            for trace, probe in zip(traces, probes, strict=True)
+        ]
+
+    @contextlib.contextmanager
+    def alike(self) -> Iterator[GlobalRandomStates]:
+        """Every training begins like this one and leaves nothing behind in the process."""
+        import torch
+
+        found, threads = GlobalRandomStates.now(), torch.get_num_threads()
+        self._start = self._start or found
+        self._start.restore()
+        torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
+        try:
+            yield self._start
+        finally:
+            torch.set_num_threads(threads)
+            found.restore()
+
+    def _stop(self, began: float) -> None:
+        taken = time.monotonic() - began
+        if taken > self.budget.seconds:
+            raise OverBudget(
+                f"it is stopped after {taken:.2g} s, and the budget is {self.budget.seconds:g} s"
+            )
+
+    # What checks start from ----------------------------------------------------------------------
+
+    def first(self) -> Trial:
+        """The training on the first shape that the method applies to, sound or not.
+
+        Raises:
+            NotApplicable: it applies to none.
+        """
+        reasons = {}
+        for shape in tasks.SHAPES:
+            trial = self.on(shape)
+            if trial.not_applicable is None:
+                return trial
+            reasons[trial.not_applicable] = shape
+        raise NotApplicable("; ".join(reasons))
+
+    def base(self) -> Trial:
+        """The same, where it got through.
+
+        Raises:
+            Skipped: it did not, and another check says why.
+        """
+        trial = self.first()
+        if trial.blame is not None:
+            raise Skipped(f"there is nothing to look at: see {trial.blame}")
+        return trial
+
+    def steady(self) -> Trial:
+        """The same, where equal trainings give equal results.
+
+        Raises:
+            Skipped: they do not, or it did not get through.
+        """
+        base = self.base()
+        if not base.trace.equals(self.repeated().trace, self.restless()):
+            blame = "no_state_between_runs" if self.variables else "same_seed_same_result"
+            raise Skipped(f"equal trainings differ: see {blame}")
+        return base
+
+    def repeated(self) -> Trial:
+        """The base training once more."""
+        return self.on(self.base().shape, again="repeated")
+
+    def restless(self) -> set[str]:
+        """Curves that differ between equal trainings though the scores agree: times, say."""
+        one, other = self.base().trace, self.repeated().trace
+        return one.other_curves(other) if one.scores_digest == other.scores_digest else set()
+
+    def other(self, what: str, shape: str, seed: int = 0, again: str = "") -> Trial:
+        """A training that must get through because the base training did."""
+        trial = self.on(shape, seed, again)
+        if not trial.sound:
+            raise Broken(f"{what} it fails: {trial.why}")
+        return trial
+
+    def audited(self) -> AuditReport:
+        """The blind twin on the base shape."""
+        base = self.base()
+        if self._audit is None:
+            entrants = [Entrant(0, self.config)]
+            with self.alike():
+                (self._audit,) = audit_runs(self.spec, self.exam(base.shape), entrants)
+        return self._audit
+
+
+_TENSORS = ("features", "labels", "attributes", "seen", "unseen")
+
+
+def _change(exam: Exam, kept: Mapping[str, Any], trace: Trace) -> str | None:
+    names = [name for name in _TENSORS if not getattr(exam.task, name).equal(kept[name])]
+    if names:
+        return f"it changes the task's {' and '.join(names)} in place"
+    if (shared := exam.task.shared_changed()) is not None:
+        return f"it changes what task.shared({shared}) gave in place"
+    return "it writes to the task's tensors" if isinstance(trace.error, TaskChanged) else None
+
+
+def _foreign(opened: set[str], owner: type) -> list[str]:
+    """Files that belong neither to Python, its packages, nor to the plugin's own package.
+
+    Files that are not there any more do not count: libraries try folders out with a passing file.
+    """
+    package = sys.modules.get(owner.__module__.partition(".")[0])
+    own = [os.path.realpath(folder) for folder in getattr(package, "__path__", ())]
+    homes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *own}
+    homes |= {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
+    below = tuple(os.path.realpath(home) + os.sep for home in homes)
+    return sorted(
+        path for path in data_files(opened) if not path.startswith(below) and Path(path).exists()
+    )
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for a moment."""
+    return tempfile.TemporaryDirectory(prefix="gzsl-bench-check-")
