@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -39,6 +40,10 @@ from gzsl_bench.suite.cells import Cell
 START_LIMIT = 900.0
 #: So many workers in a row that die before they take up a unit, and we give up.
 STILLBORN = 3
+#: As many that somebody kills: the system, say, while it is short of memory, which may pass.
+KILLED_AT_START = 10
+#: Seconds until another one is started after that.
+_RECOVERY = 1.0
 #: How often an audit trains a cell at most.
 AUDIT_TRAININGS = 5
 #: Seconds between two looks at clocks.
@@ -86,7 +91,7 @@ class _Shift:
         self._told: deque[Event] = deque()
         self._failures: Counter[str] = Counter()
         self._fresh: set[str] = set()  # units for a worker that has trained nothing yet
-        self._stillborn = 0
+        self._stillborn: Counter[bool] = Counter()  # in a row, by whether they were killed
 
     def run(self) -> bool:
         try:
@@ -172,7 +177,7 @@ class _Shift:
                 event: Event = worker.pipe.recv()
                 if isinstance(event, UnitStarted):
                     worker.begun = worker.used = True
-                    self._stillborn = 0
+                    self._stillborn.clear()
                 if isinstance(event, UnitStarted | CellEnded | AuditEnded):
                     worker.since = time.monotonic()
                 if isinstance(event, CellEnded):
@@ -230,9 +235,7 @@ class _Shift:
         if not begun:
             # No cell can have done it: the unit was not even taken up.
             self._work.put_back([unit])
-            self._stillborn += 1
-            if self._stillborn >= STILLBORN:
-                raise _no_worker(worker.cause("started"), printed)
+            self._not_born(worker, printed)
             return
         cause = worker.cause("audited" if isinstance(unit, AuditUnit) else "trained this unit")
         if isinstance(unit, AuditUnit):
@@ -241,6 +244,17 @@ class _Shift:
             self._blame(unit, worker.ended, cause, printed, seconds)
         self._told.append(UnitEnded(unit.name))
         self._work.done(unit)
+
+    def _not_born(self, worker: Supervised, printed: str) -> None:
+        """A worker died before it took up a unit: another one may fare better, up to a point."""
+        code = worker.process.exitcode
+        killed = worker.verdict is None and code in (-signal.SIGKILL, -signal.SIGTERM)
+        self._stillborn[killed] += 1
+        count = self._stillborn[killed]
+        if count >= (KILLED_AT_START if killed else STILLBORN):
+            raise _no_worker(worker.cause("started"), count, printed)
+        if killed:
+            time.sleep(_RECOVERY)
 
     def _blame(self, unit: Unit, ended: set[str], cause: str, printed: str, seconds: float) -> None:
         """Halve what may have killed a worker, or record the culprit if it is alone."""
@@ -290,10 +304,10 @@ class _Shift:
             journal.append(self._store.layout.journal, event, **details)
 
 
-def _no_worker(cause: str, printed: str) -> WorkerError:
+def _no_worker(cause: str, count: int, printed: str) -> WorkerError:
     last = " | ".join(line.strip() for line in printed.splitlines()[-3:] if line.strip())
     return WorkerError(
-        f"no worker process comes up: {cause}, as did the {STILLBORN - 1} before it"
+        f"no worker process comes up: {cause}, as did the {count - 1} before it"
         + (f"; it printed last: {last}" if last else "")
         + "; --inline runs the suite in one process and shows where"
     )
