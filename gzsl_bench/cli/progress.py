@@ -23,6 +23,8 @@ from gzsl_bench.engine.events import (
     CellElsewhere,
     CellEnded,
     Event,
+    Stopping,
+    UnitDivided,
     UnitEnded,
     UnitStarted,
     Waiting,
@@ -44,7 +46,8 @@ class View:
         self.store = store
         self.cells = {cell.key: cell for cell in cells}
         self.units = {unit.name: unit for unit in units}
-        self.ended = sum(store.finished(key) for key in self.cells)
+        # A failed cell may be tried again and end twice.
+        self.over = {key for key in self.cells if store.finished(key)}
         self.at_start = self.ended
         self.began = time.monotonic()
         if self.ended:
@@ -53,6 +56,11 @@ class View:
             for run in store.presence.others():
                 self.say(f"another run works in this folder and shares the cells: {run.who}")
 
+    @property
+    def ended(self) -> int:
+        """How many cells have ended."""
+        return len(self.over)
+
     def say(self, line: str) -> None:
         """Print one line for good."""
         click.echo(line, err=True)
@@ -60,14 +68,18 @@ class View:
     def hear(self, event: Event) -> None:
         """Take notice of what a worker said."""
         if isinstance(event, CellEnded):
-            self.ended += 1
+            self.over.add(event.key)
             self.say(f"[{self.ended}/{len(self.cells)}] {self.result(event.key)}{self.left()}")
         elif isinstance(event, CellElsewhere) and event.key in self.cells:
-            self.ended += 1
+            self.over.add(event.key)
             self.say(f"[{self.ended}/{len(self.cells)}] {self.result(event.key)}; by another run")
         elif isinstance(event, Waiting):
             for who, keys in event.held.items():
                 self.say(f"waiting for what {who} is training: {self.titles(keys)}")
+        elif isinstance(event, UnitDivided):
+            self.units.update((part.name, part) for part in event.parts)
+        elif isinstance(event, Stopping):
+            self.say("stopping after the running step of each worker; Ctrl-C again stops at once")
 
     def titles(self, keys: Sequence[str]) -> str:
         """The first of some cells, and how many more there are."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.units import Unit
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,30 @@ class CellEnded:
 
 @dataclass(frozen=True)
 class UnitEnded:
-    """A worker is done with a unit; ``interrupted`` if it was asked to stop."""
+    """A worker is done with a unit.
+
+    Attributes:
+        unit: its name.
+        interrupted: the worker was asked to stop.
+        spent: why the worker must train nothing else: global state that cannot be put back.
+    """
 
     unit: str
     interrupted: bool = False
+    spent: str = ""
+
+
+@dataclass(frozen=True)
+class UnitDivided:
+    """A unit's worker died without naming a cell; its cells are tried again in smaller units."""
+
+    unit: str
+    parts: tuple[Unit, ...]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The user asked to stop; what is running goes on to its next report."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +95,8 @@ class Waiting:
 
 
 Event: TypeAlias = (
-    "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded | CellElsewhere | Waiting"
+    "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded | UnitDivided | Stopping"
+    " | CellElsewhere | Waiting"
 )
 Listener: TypeAlias = "Callable[[Event], None]"
 
