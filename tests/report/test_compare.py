@@ -323,6 +323,23 @@ def test_the_command(store, capsys):
         said = capsys.readouterr()
         assert said.out == ""
         assert "Traceback" not in said.err
+    # A calibrated rule may be named as tables write it.
+    assert (
+        run(
+            [
+                "compare",
+                suite.name,
+                "A",
+                "B",
+                "--rule",
+                "last+\N{GREEK SMALL LETTER GAMMA}",
+                "--out",
+                out,
+            ]
+        )
+        == 2
+    )
+    assert "'last+gamma'" in capsys.readouterr().err
 
 
 def test_refusing_gives_exit_code_2_and_one_sentence(store, capsys):
