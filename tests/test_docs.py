@@ -38,10 +38,7 @@ class Sink:
 
 
 def test_the_worked_example_of_a_fast_method(tiny, make_registry, resolve_text, run_inline):
-    (code,) = python_blocks("fast-methods.md")
-    module = types.ModuleType("fast_example")
-    exec(compile(code, "fast-methods.md", "exec"), module.__dict__)
-    (spec,) = module.gzsl_bench_methods()
+    (spec,) = module_of("fast-methods.md").gzsl_bench_methods()
     registry = make_registry(spec)
     text = (
         "name: s\ndatasets: [tiny]\nseeds: 3\nmethods:\n"
@@ -150,6 +147,11 @@ def readme_methods():
     module = types.ModuleType("readme_example")
     exec(compile(code, "README.md", "exec"), module.__dict__)
     return module.gzsl_bench_methods()
+
+
+def test_the_methods_shown_describe_their_configuration():
+    for spec in (*readme_methods(), *module_of("fast-methods.md").gzsl_bench_methods()):
+        assert all(field.description for field in spec.factory.Config.model_fields.values())
 
 
 def test_the_description_on_the_page_is_one(tmp_path):

@@ -55,6 +55,8 @@ def test_the_method_of_the_readme_runs(tmp_path: Path) -> None:
     assert row["method"] == "prototypes"
     assert row["seeds"] == [0]  # it says that it is deterministic
     assert row["zsl_acc"]["mean"] > 100 / 3  # better than chance among three unseen classes
+    checked = run("check-plugin", "prototypes", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_shipped_suites_are_right(tmp_path: Path) -> None:

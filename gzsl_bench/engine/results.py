@@ -35,7 +35,11 @@ class Results(Protocol):
         """Write down how a unit is divided."""
 
     def predictions(self, key: str) -> Arrays | None:
-        """The arrays of a cell's record; None where it has no numbers."""
+        """The arrays of a cell's record; None where it has no numbers.
+
+        Raises:
+            RecordError: they cannot be read.
+        """
 
     def audited(self, key: str, content: Mapping[str, Any]) -> None:
         """Leave the outcome of a cell's audit."""
@@ -46,7 +50,7 @@ class FolderResults:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._store = RecordStore(settings.out)
+        self._store = RecordStore(settings.out, settings.run)
 
     def finished(self, key: str) -> bool:
         """Whether a cell has a final record, so that it need not be trained."""
@@ -71,5 +75,5 @@ class FolderResults:
 
     def audited(self, key: str, content: Mapping[str, Any]) -> None:
         """Write the outcome of a cell's audit."""
-        AuditStore(self._settings.out).write(key, content)
+        AuditStore(self._settings.out, self._settings.run).write(key, content)
         journal.append(self._store.layout.journal, "audited", key=key, outcome=content["outcome"])

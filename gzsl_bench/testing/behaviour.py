@@ -22,6 +22,8 @@ check: Checks[Trials] = Checks()
 
 #: How much of their spread scores may move where rounding alone is expected to move them.
 ROUNDING = 1e-3
+#: The same for rows in another order, which is all that differs where a seed plays no part.
+SAME = 1e-5
 #: A method must find this many times what guessing finds.
 BETTER = 2.0
 #: Iterations that take longer than this many seconds want a progress bar.
@@ -162,7 +164,7 @@ def seeds_as_declared(t: Trials) -> str | None:
     if base.moved:
         raise Skipped("it draws from global random states: see no_global_random_state")
     other = t.other("with seed 1", base.shape, 1)
-    differ = base.trace.scores_digest != other.trace.scores_digest
+    differ = moved(base.trace.scores, other.trace.scores) > SAME
     if t.spec.deterministic and differ:
         raise Broken(
             "it is declared deterministic, but seed 1 gives other scores than seed 0; declare"
@@ -170,7 +172,7 @@ def seeds_as_declared(t: Trials) -> str | None:
         )
     if not t.spec.deterministic and not differ:
         raise Broken(
-            "seed 1 gives the scores of seed 0, bit for bit; draw from run.generator(...), or"
+            "seed 1 gives the scores of seed 0; draw from run.generator(...), or"
             " declare deterministic=True in the MethodSpec"
         )
     return None
@@ -218,15 +220,15 @@ def no_state_between_runs(t: Trials) -> str | None:
 
 @check
 def task_unchanged(t: Trials) -> str | None:
-    """It leaves the task's tensors as they are."""
+    """It leaves the task's tensors, and what task.shared gives, as they are."""
     blamed(t, "task_unchanged")
     return None
 
 
 @check
-def test_rows_unchanged(t: Trials) -> str | None:
+def shown_rows_unchanged(t: Trials) -> str | None:
     """Its scorers leave the rows they are shown as they are."""
-    blamed(t, "test_rows_unchanged")
+    blamed(t, "shown_rows_unchanged")
     return None
 
 
@@ -321,7 +323,8 @@ def reports_progress(t: Trials) -> str | None:
     reports = trial.seen.progress
     if not reports:
         iterates = len(trial.trace.numbers) > 1 or trial.seen.logs > 1
-        if iterates or trial.seconds > SILENT:
+        # The faster of two: the first one may have waited for a library to load.
+        if iterates or min(trial.seconds, t.repeated().seconds) > SILENT:
             raise Broken(
                 "it iterates and never calls run.progress(done, total); call it after every epoch,"
                 " so that the user sees how far it is and Ctrl-C is heard"

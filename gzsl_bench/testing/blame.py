@@ -13,11 +13,11 @@ REMEDIES = {
     "score_dtype": "its scorer gives {seen.kind}; return a torch tensor of floats",
     "scores_finite": "{seen.values}; scale or clamp what is exponentiated or divided, or mask with"
     " a large negative number instead of -inf",
-    "task_unchanged": "{why}, which other runs train on; clone before changing",
-    "test_rows_unchanged": "its scorer changes the rows it is shown, which the next checkpoint is"
+    "task_unchanged": "{changed}, which other runs train on; clone before changing",
+    "shown_rows_unchanged": "its scorer changes the rows it is shown, which the next checkpoint is"
     " scored on; clone before changing",
     "device": "it asks for a GPU though run.device is the CPU ({why}); use run.device",
-    "time_budget": "{why}: more than the budget for a training on a tiny task; offer a"
+    "time_budget": "{why}, for a training on a tiny task; offer a"
     " configuration that is shorter, or declare a larger budget",
 }
 
@@ -26,5 +26,7 @@ def blamed(t: Trials, name: str) -> Trial:
     """The base training; raises if it failed: as ``Broken`` where ``name`` is the reason."""
     first = t.first()
     if first.blame == name:
-        raise Broken(REMEDIES[name].format(why=first.why, seen=first.seen))
+        raise Broken(
+            REMEDIES[name].format(why=first.why, seen=first.seen, changed=first.task_changed)
+        )
     return t.base()

@@ -49,7 +49,7 @@ class _Conformance:
 def _as_tests(owner: type[_Conformance], checks: Sequence[Check[Any]]) -> None:
     """One test method per check."""
     for check in checks:
-        setattr(owner, f"test_{check.name.removeprefix('test_')}", _as_test(check))
+        setattr(owner, f"test_{check.name}", _as_test(check))
 
 
 def _as_test(check: Check[Any]) -> Callable[[_Conformance], None]:

@@ -20,12 +20,16 @@ SMALL = 0.02
 
 
 def moved(one: torch.Tensor | None, other: torch.Tensor | None) -> float:
-    """Root mean square difference of scores [N, C], relative to their spread within rows."""
+    """Root mean square difference of scores [N, C], relative to their spread over the rows.
+
+    A number per row decides nothing and does not count.  What is the same for all rows (a large
+    negative number in place of a class that is ruled out) is no spread.
+    """
     assert one is not None
     assert other is not None
     one, other = (x.double() - x.double().mean(1, keepdim=True) for x in (one, other))
-    spread = float(one.square().mean().sqrt())
     difference = float((one - other.to(one.device)).square().mean().sqrt())
+    spread = float((one - one.mean(0)).square().mean().sqrt())
     return difference / spread if spread > 0 else float(difference > 0)
 
 
@@ -61,7 +65,7 @@ def class_order_matters(t: Trials, rounding: float) -> str | None:
     )
     difference = float((before.mean(0) - after.mean(0)).square().mean())
     noise = float((before.var(0) + after.var(0)).mean()) / len(SEEDS)
-    spread = float(before.mean(0).square().mean())
+    spread = float(before.mean(0).var(0, correction=0).mean())
     if difference > RATIO * noise and difference > SMALL**2 * spread:
         raise Broken(
             f"{what} a class's scores, averaged over {len(SEEDS)} seeds, move by"

@@ -2,7 +2,7 @@
 
 Class embeddings are distinct words of bits with an even number of ones, none of them all zero, so
 that methods for binary attributes apply and no two classes differ in a single bit.  Features are a
-random linear map of the embedding plus noise.
+random linear map of the embedding plus noise, cut off at zero as those of a ReLU network are.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Shape:
         noise: of a feature, in units of its spread over classes.
         unseen_first: unseen classes have the low ids.
         single: class 1 has one training row and one test row.
-        offset: added to every feature.
+        negative: every feature is negative.
         scalar: the embedding of a class is one number.
     """
 
@@ -50,7 +50,7 @@ class Shape:
     noise: float = 0.25
     unseen_first: bool = False
     single: bool = False
-    offset: float = 0.0
+    negative: bool = False
     scalar: bool = False
 
 
@@ -63,7 +63,7 @@ SHAPES: Mapping[str, Shape] = {
         Shape("one_unseen_class", "a single unseen class", unseen=1),
         Shape("one_image_in_a_class", "a seen class with a single training image", single=True),
         Shape("seen_after_unseen", "seen classes whose ids follow the unseen", unseen_first=True),
-        Shape("negative_features", "features that are all negative", offset=-20.0),
+        Shape("negative_features", "features that are all negative", negative=True),
         Shape("one_dimensional_embeddings", "class embeddings of one number", scalar=True),
     )
 }
@@ -91,13 +91,16 @@ def generate(shape: Shape) -> GZSLData:
     tested = np.repeat(np.arange(classes), [_few(shape, c, shape.tests) for c in range(classes)])
     labels = np.concatenate([rng.permutation(trained), rng.permutation(tested)])
     noise = shape.noise * rng.standard_normal((labels.size, shape.dims))
+    features = np.maximum(prototypes[labels] + noise + 2.0, 0.0)
+    if shape.negative:
+        features = -0.5 - features
     rows = np.arange(labels.size)
     held = rows[trained.size :]
     from_seen = np.isin(labels[held], seen)
     return identify(
         GZSLData(
             name=shape.name,
-            features=(prototypes[labels] + noise + shape.offset).astype(np.float32),
+            features=features.astype(np.float32),
             labels=labels,
             attributes=attributes,
             trainval=rows[: trained.size],

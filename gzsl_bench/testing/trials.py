@@ -86,7 +86,7 @@ class Trial:
             return None
         found = (
             ("task_unchanged", self.task_changed),
-            ("test_rows_unchanged", self.seen.rows_changed),
+            ("shown_rows_unchanged", self.seen.rows_changed),
             ("score_shape", self.seen.shape),
             ("score_dtype", self.seen.kind),
             ("scores_finite", self.seen.values),
@@ -98,8 +98,8 @@ class Trial:
     @property
     def why(self) -> str:
         """What went wrong, in words."""
-        if self.not_applicable:
-            return self.not_applicable
+        if self.not_applicable or isinstance(self.trace.error, OverBudget):
+            return str(self.trace.error)
         return self.trace.failure or self.task_changed or "its scorer changes the rows it is shown"
 
     def accuracy(self, labels: np.ndarray, among: np.ndarray) -> float:
@@ -219,8 +219,11 @@ class Trials:
             found.restore()
 
     def _stop(self, began: float) -> None:
-        if time.monotonic() - began > self.budget.seconds:
-            raise OverBudget(f"stopped after {self.budget.seconds:g} s")
+        taken = time.monotonic() - began
+        if taken > self.budget.seconds:
+            raise OverBudget(
+                f"it is stopped after {taken:.2g} s, and the budget is {self.budget.seconds:g} s"
+            )
 
     # What checks start from ----------------------------------------------------------------------
 
@@ -294,17 +297,24 @@ def _change(exam: Exam, kept: Mapping[str, Any], trace: Trace) -> str | None:
     names = [name for name in _TENSORS if not getattr(exam.task, name).equal(kept[name])]
     if names:
         return f"it changes the task's {' and '.join(names)} in place"
+    if (shared := exam.task.shared_changed()) is not None:
+        return f"it changes what task.shared({shared}) gave in place"
     return "it writes to the task's tensors" if isinstance(trace.error, TaskChanged) else None
 
 
 def _foreign(opened: set[str], owner: type) -> list[str]:
-    """Files that belong neither to Python, its packages, nor to the plugin's own package."""
+    """Files that belong neither to Python, its packages, nor to the plugin's own package.
+
+    Files that are not there any more do not count: libraries try folders out with a passing file.
+    """
     package = sys.modules.get(owner.__module__.partition(".")[0])
     own = [os.path.realpath(folder) for folder in getattr(package, "__path__", ())]
     homes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *own}
     homes |= {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
     below = tuple(os.path.realpath(home) + os.sep for home in homes)
-    return sorted(path for path in data_files(opened) if not path.startswith(below))
+    return sorted(
+        path for path in data_files(opened) if not path.startswith(below) and Path(path).exists()
+    )
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:

@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gzsl_bench import MethodSpec, hookimpl
-from gzsl_bench_classic import ale, cmt, dem, devise, latem, sje
+from gzsl_bench_classic import (
+    ale,
+    cmt,
+    conse,
+    dap,
+    dem,
+    devise,
+    gfzsl,
+    iap,
+    latem,
+    sae,
+    sje,
+    sse,
+    sync,
+)
 
 #: In the order of the README's table.
 SPECS: tuple[MethodSpec, ...] = (
+    dap.SPEC,
+    iap.SPEC,
+    conse.SPEC,
+    sae.SPEC,
+    gfzsl.SPEC,
+    sync.SPEC,
+    sse.SPEC,
     devise.SPEC,
     sje.SPEC,
     ale.SPEC,

@@ -1,0 +1,593 @@
+"""Methods with one fault each, and honest ones to tell them from."""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import ConfigDict, Field
+
+from gzsl_bench import BatchedMethod, Config, Method, NotApplicable, Scorer, stackable
+
+#: What a method kept between runs.
+MEMORY: list[torch.Tensor] = []
+
+
+class Settings(Config):
+    steps: int = Field(3, ge=1, description="how many checkpoints")
+    noise: float = stackable(0.05, "deviation of what is added to the weights")
+
+
+def ridge(x, y):
+    eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    return torch.linalg.solve(x.T @ x + eye, x.T @ y)
+
+
+class Honest(Method):
+    """Ridge regression to class embeddings, less noisy at every step; scores are -distances."""
+
+    Config = Settings
+
+    def fit(self, task, run):
+        self.task, self.run = task, run
+        self.embeddings = task.attributes.double()
+        self.weights = self.learn(self.padded(task.features))
+        steps = self.config.steps
+        for step in range(1, steps + 1):
+            self.current = self.weights + self.draw(step) * self.config.noise / step
+            self.step(step)
+            run.log(step, size=float(self.current.norm()))
+            self.progress(step, steps)
+
+    def padded(self, x):
+        """[N, D + 1] with a constant."""
+        return torch.cat([x.double(), x.new_ones(len(x), 1).double()], 1)
+
+    def learn(self, x):
+        return ridge(x, self.embeddings[self.task.labels])
+
+    def draw(self, step):
+        drawn = torch.randn(self.weights.shape, generator=self.run.generator(f"noise {step}"))
+        return drawn.to(self.weights)
+
+    def step(self, step):
+        self.run.checkpoint(step, self.score)
+
+    def progress(self, done, total):
+        self.run.progress(done, total)
+
+    def score(self, x):
+        return -torch.cdist(self.padded(x) @ self.current, self.embeddings)
+
+
+class Together(BatchedMethod):
+    """The same without a bias, for several runs at once."""
+
+    Config = Settings
+
+    def fit_batch(self, task, runs):
+        x, embeddings = task.features.double(), task.attributes.double()
+        weights = ridge(x, embeddings[task.labels])
+        steps = self.config.steps
+        for step in range(1, steps + 1):
+            drawn = self.draws(runs, weights.shape, step)
+            stacked = weights + drawn * self.rates(runs) / step
+            for run, mine in zip(runs, stacked, strict=True):
+                run.checkpoint(step, lambda x, w=mine: -torch.cdist(x.double() @ w, embeddings))
+                run.progress(step, steps)
+
+    def draws(self, runs, shape, step):
+        return torch.stack([torch.randn(shape, generator=r.generator(f"{step}")) for r in runs]).to(
+            runs[0].device, torch.float64
+        )
+
+    def rates(self, runs):
+        return torch.tensor([r.config.noise for r in runs], device=runs[0].device)[:, None, None]
+
+
+class ClosedForm(Method):
+    """Done at once."""
+
+    class Config(Config):
+        pass
+
+    def fit(self, task, run):
+        embeddings = task.attributes.double()
+        weights = ridge(task.features.double(), embeddings[task.labels])
+        return Scorer(lambda x: x.double() @ weights, lambda e: -torch.cdist(e, embeddings))
+
+
+class Binary(Honest):
+    """Wants embeddings of zeros and ones."""
+
+    def fit(self, task, run):
+        if not ((task.attributes == 0) | (task.attributes == 1)).all():
+            raise NotApplicable("needs binary attributes")
+        super().fit(task, run)
+
+
+class Continuous(Honest):
+    """Wants embeddings that are not binary: does not apply to the easy task."""
+
+    def fit(self, task, run):
+        if ((task.attributes == 0) | (task.attributes == 1)).all():
+            raise NotApplicable("needs continuous attributes")
+        super().fit(task, run)
+
+
+class WithModules(Honest):
+    """Trains a torch.nn module, honestly: weights from its generator, everything moved."""
+
+    def learn(self, x):
+        net = torch.nn.utils.skip_init(torch.nn.Linear, x.shape[1], self.embeddings.shape[1])
+        with torch.no_grad():
+            for name, weight in net.named_parameters():
+                drawn = torch.randn(weight.shape, generator=self.run.generator(name))
+                weight.copy_(0.01 * drawn)
+        net = net.to(self.run.device, torch.float64)
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
+        order = torch.randperm(len(x), generator=self.run.generator("order"))
+        for rows in order.split(24) * 10:
+            loss = (net(x[rows]) - self.embeddings[self.task.labels[rows]]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        bias = torch.zeros_like(net.weight[:, :1])
+        return (
+            torch.cat([net.weight.detach()[:, :-1], bias], 1).T
+            + torch.cat([bias.new_zeros(x.shape[1] - 1, len(bias)), net.bias.detach()[None]])
+            + torch.cat([bias.new_zeros(x.shape[1] - 1, len(bias)), net.weight.detach()[:, -1:].T])
+        )
+
+
+# Scores ------------------------------------------------------------------------------------------
+
+
+class SeenColumns(Honest):
+    def score(self, x):
+        return super().score(x)[:, self.task.seen]
+
+
+class Flat(Honest):
+    def score(self, x):
+        return super().score(x).argmax(1)
+
+
+class Integers(Honest):
+    def score(self, x):
+        return (1000 * super().score(x)).long()
+
+
+class Arrays(Honest):
+    def score(self, x):
+        return super().score(x).cpu().numpy()
+
+
+class NotANumber(Honest):
+    def score(self, x):
+        scores = super().score(x)
+        return scores / (scores != scores.max()) - scores.max() * (scores == scores.max()) * 0 / 0.0
+
+
+class Masked(Honest):
+    def score(self, x):
+        scores = super().score(x)
+        scores[:, 0] = -torch.inf
+        return scores
+
+
+# Shapes ------------------------------------------------------------------------------------------
+
+
+class SpreadOfUnseen(Honest):
+    """The deviation over unseen classes: NaN for one."""
+
+    def score(self, x):
+        return super().score(x) / self.embeddings[self.task.unseen].std(0).mean()
+
+
+class SpreadOfClasses(Honest):
+    """The deviation over a class's images: NaN for one."""
+
+    def score(self, x):
+        task = self.task
+        spreads = torch.stack([task.features[task.labels == c].std(0).mean() for c in task.seen])
+        return super().score(x) / spreads.mean()
+
+
+class SquareRoots(Honest):
+    """Of features that may be negative."""
+
+    def padded(self, x):
+        return super().padded(x.sqrt())
+
+
+class Squeezes(Honest):
+    """Loses the dimension of one."""
+
+    def learn(self, x):
+        return ridge(x, self.embeddings[self.task.labels]).squeeze()
+
+
+class SeenFirst(Honest):
+    """Takes the first ids for the seen classes."""
+
+    def learn(self, x):
+        seen = self.embeddings[: len(self.task.seen)]
+        return ridge(x, torch.eye(len(seen), device=x.device)[self.task.labels].double() @ seen)
+
+
+class Broken(Honest):
+    def learn(self, x):
+        raise ValueError("no luck")
+
+
+class Never(Honest):
+    def fit(self, task, run):
+        raise NotApplicable("needs a word embedding of every class name")
+
+
+# Learning ----------------------------------------------------------------------------------------
+
+
+class GuessesUnseen(Honest):
+    """Every row's scores of unseen classes are drawn."""
+
+    def score(self, x):
+        scores, unseen = super().score(x), self.task.unseen
+        codes = (
+            self.embeddings[unseen]
+            @ torch.arange(1.0, 7).to(self.embeddings).exp()[: self.embeddings.shape[1]]
+        )
+        scores[:, unseen] = torch.sin(1e3 * x.double().sum(1, keepdim=True) * codes)
+        return scores
+
+
+class SeenOnly(Honest):
+    """Knows no unseen class."""
+
+    def score(self, x):
+        scores = super().score(x)
+        scores[:, self.task.unseen] = -1e4
+        return scores
+
+
+class UnseenOnly(Honest):
+    """Knows no seen class."""
+
+    def score(self, x):
+        scores = super().score(x)
+        scores[:, self.task.seen] = -1e4
+        return scores
+
+
+class PrefersLowIds(Honest):
+    def score(self, x):
+        scores = super().score(x)
+        return scores - 0.1 * torch.arange(scores.shape[1], device=x.device)
+
+
+# Randomness and state ----------------------------------------------------------------------------
+
+
+class TorchGlobal(Honest):
+    def draw(self, step):
+        return torch.randn(self.weights.shape, device=self.run.device).double()
+
+
+class Layers(Honest):
+    """A layer's own initialisation, though none of it is used."""
+
+    def learn(self, x):
+        torch.nn.Linear(3, 3)
+        return super().learn(x)
+
+
+class NumpyGlobal(Honest):
+    def draw(self, step):
+        return torch.from_numpy(np.random.normal(size=self.weights.shape)).to(self.run.device)
+
+
+class PythonGlobal(Honest):
+    def draw(self, step):
+        return self.weights * random.random()
+
+
+class Reseeds(Honest):
+    def draw(self, step):
+        torch.manual_seed(self.run.seed)
+        return torch.randn(self.weights.shape, device=self.run.device).double()
+
+
+class Unseeded(Honest):
+    def draw(self, step):
+        return self.weights * np.random.default_rng().random()
+
+
+class IgnoresSeed(Honest):
+    def draw(self, step):
+        return self.weights * 0.5
+
+
+class Counts(Honest):
+    """A class attribute that goes on between runs."""
+
+    runs: ClassVar[int] = 0
+
+    def fit(self, task, run):
+        type(self).runs += 1
+        super().fit(task, run)
+
+    def draw(self, step):
+        return super().draw(step) * (1 + 0.01 * self.runs)
+
+
+class Remembers(Honest):
+    """A module variable that keeps the first run's weights."""
+
+    def learn(self, x):
+        if not MEMORY:
+            MEMORY.append(super().learn(x))
+        return MEMORY[0] if MEMORY[0].shape[0] == x.shape[1] else super().learn(x)
+
+
+class KnowsMain(Honest):
+    """Needs what only the process that checks has set up."""
+
+    def learn(self, x):
+        return super().learn(x) * sys.modules["__main__"].gz_faults_scale
+
+
+class Configured(Honest):
+    """Uses a module variable that only the process that checks has set."""
+
+    scale: ClassVar[float] = 1.0
+
+    def score(self, x):
+        scores = super().score(x)
+        return scores + self.scale * scores[:, :1] * torch.linspace(
+            0, 1, scores.shape[1], device=x.device
+        )
+
+
+def local_method():
+    class Local(Honest):
+        pass
+
+    return Local
+
+
+# What scorers are shown --------------------------------------------------------------------------
+
+
+class Learner(Honest):
+    """Trains on the rows it is shown."""
+
+    def score(self, x):
+        scores = super().score(x)
+        guessed = self.embeddings[scores.argmax(1)]
+        self.weights = self.weights + 0.1 * ridge(self.padded(x), guessed)
+        return scores
+
+
+class Stale(Honest):
+    """Goes on training the encoder behind an embedding that checkpoints share."""
+
+    def step(self, step):
+        if step == 1:
+            self.embed = lambda x: self.padded(x) @ self.current
+        self.run.checkpoint(step, Scorer(self.embed, lambda e: -torch.cdist(e, self.embeddings)))
+
+
+class Normalises(Honest):
+    """Batch normalisation in training mode."""
+
+    def fit(self, task, run):
+        self.normal = torch.nn.BatchNorm1d(task.features.shape[1], affine=False).to(run.device)
+        super().fit(task, run)
+
+    def padded(self, x):
+        return super().padded(self.normal.train()(x))
+
+
+class Centres(Honest):
+    def score(self, x):
+        scores = super().score(x)
+        return scores - scores.mean(0)
+
+
+# Tensors of others -------------------------------------------------------------------------------
+
+
+class CentresTask(Honest):
+    def fit(self, task, run):
+        task.features -= task.features.mean(0)
+        super().fit(task, run)
+
+
+class CentresTaskInNumpy(Honest):
+    def fit(self, task, run):
+        array = task.attributes.cpu().numpy()
+        array -= array.mean(0)
+        super().fit(task, run)
+
+
+def spread_of(task):
+    return task.features.std(0)
+
+
+class ScalesShared(Honest):
+    """Changes what task.shared gives to everybody."""
+
+    def fit(self, task, run):
+        task.shared(spread_of).mul_(2)
+        super().fit(task, run)
+
+
+class ClampsRows(Honest):
+    def score(self, x):
+        return super().score(x.clamp_(0, 0.5))
+
+
+class ClampsRowsInNumpy(Honest):
+    def score(self, x):
+        np.clip(x.cpu().numpy(), 0, 0.5, out=x.cpu().numpy())
+        return super().score(x)
+
+
+# Devices -----------------------------------------------------------------------------------------
+
+
+class NoDevice(Honest):
+    def learn(self, x):
+        return torch.linalg.solve(
+            x.T @ x + torch.eye(x.shape[1]), x.T @ self.embeddings[self.task.labels]
+        )
+
+
+class LayerOnCpu(Honest):
+    """A module that is never moved."""
+
+    def fit(self, task, run):
+        self.layer = torch.nn.utils.skip_init(torch.nn.Linear, 1, task.num_classes)
+        torch.nn.init.zeros_(self.layer.weight)
+        torch.nn.init.zeros_(self.layer.bias)
+        super().fit(task, run)
+
+    def score(self, x):
+        return super().score(x) + self.layer(x[:, :1])
+
+
+class DrawsOnDevice(Honest):
+    def draw(self, step):
+        generator = self.run.generator(f"noise {step}")
+        shape, device = self.weights.shape, self.run.device
+        return torch.randn(shape, generator=generator, device=device).double()
+
+
+class ToNumpy(Honest):
+    def learn(self, x):
+        solved = np.linalg.lstsq(x.numpy(), self.embeddings[self.task.labels].cpu().numpy())[0]
+        return torch.from_numpy(solved).to(self.run.device)
+
+
+class ScoresOnCpu(Honest):
+    def score(self, x):
+        return super().score(x).cpu()
+
+
+class WantsCuda(Honest):
+    def learn(self, x):
+        return super().learn(x.to("cuda")).to(x)
+
+
+# In company, on the clock ------------------------------------------------------------------------
+
+
+class OneGenerator(Together):
+    """All runs draw from the first run's generator."""
+
+    def draws(self, runs, shape, step):
+        generator = runs[0].generator(f"{step}")
+        return torch.randn((len(runs), *shape), generator=generator).double().to(runs[0].device)
+
+
+class MeanRate(Together):
+    """Divides by the number of runs."""
+
+    def rates(self, runs):
+        return super().rates(runs) / len(runs)
+
+
+class CountsBatches(Honest):
+    """Numbers its checkpoints by batches."""
+
+    def step(self, step):
+        self.run.checkpoint(step * len(self.task.labels) // 8, self.score)
+
+
+class Silent(Honest):
+    def progress(self, done, total):
+        pass
+
+
+class StopsShort(Honest):
+    def progress(self, done, total):
+        if done < total:
+            super().progress(done, total)
+
+
+class Slow(Honest):
+    """Takes its time, and says so."""
+
+    def step(self, step):
+        time.sleep(0.3)
+        super().step(step)
+
+
+class SlowAndDeaf(ClosedForm):
+    """Takes its time and hears nothing."""
+
+    def fit(self, task, run):
+        time.sleep(0.3)
+        return super().fit(task, run)
+
+
+class Hungry(Honest):
+    def learn(self, x):
+        large = torch.ones(40, 1_000_000)
+        return super().learn(x) + 0 * large[0, 0]
+
+
+class TriesOut(Honest):
+    """Looks for a folder for temporary files, as libraries do."""
+
+    def learn(self, x):
+        with tempfile.NamedTemporaryFile() as passing:
+            passing.write(b"x")
+        return super().learn(x)
+
+
+class Reads(Honest):
+    file: ClassVar[Path]
+
+    def learn(self, x):
+        self.file.read_bytes()
+        return super().learn(x)
+
+
+# Configurations ----------------------------------------------------------------------------------
+
+
+class Undocumented(Honest):
+    class Config(Settings):
+        steps: int = 3
+        rate: float = 0.1
+
+
+class Lenient(Honest):
+    class Config(Settings):
+        model_config = ConfigDict(extra="ignore")
+
+
+class NoDefault(Honest):
+    class Config(Settings):
+        rate: float = Field(description="learning rate")
+
+
+class KnowsOnlyCub(Honest):
+    @classmethod
+    def defaults(cls, dataset):
+        return {"CUB": {"steps": 4}}[dataset.name]
+
+
+class WrongDefaults(Honest):
+    @classmethod
+    def defaults(cls, dataset):
+        return {"steps": 0} if dataset.name == "SUN" else {}
