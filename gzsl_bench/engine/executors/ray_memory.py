@@ -59,7 +59,7 @@ def _view(array: np.ndarray) -> np.ndarray:
     # Ray keeps the object in its store as long as the first array lives.
     memory.original = array  # type: ignore[attr-defined]
     weakref.finalize(memory, libc.munmap, ctypes.c_void_p(place), ctypes.c_size_t(length))
-    view = np.frombuffer(memory, dtype=array.dtype).reshape(array.shape)
+    view: np.ndarray = np.frombuffer(memoryview(memory), dtype=array.dtype).reshape(array.shape)
     view.flags.writeable = False
     return view
 
