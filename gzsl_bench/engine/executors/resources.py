@@ -84,8 +84,6 @@ def _number(name: str, value: str) -> float:
             f"{name}={value} is no number between {smallest:g} and {most:g}"
             + "; a method trains on one GPU or a part of it" * (name == "gpu")
         )
-    if abs(round(number, 4) - number) > 1e-12 or (number > 1 and number != int(number)):
-        raise ValueError(
-            f"{name}={value}: Ray counts up to four decimals, and above 1 in whole ones"
-        )
+    if abs(round(number, 4) - number) > 1e-12:
+        raise ValueError(f"{name}={value}: Ray counts in steps of 0.0001")
     return number
