@@ -10,6 +10,7 @@ Prints the figures; exit code 1 with a sentence if anything was lost, replaced o
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ def main() -> int:
         usual[i] if own[i] is None else own[i] for i in range(3)
     )  # fmt: skip
     preload()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with the figures so far
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gzsl-bench-faults-") as folder:
         place, seeds = asked.folder or Path(folder), asked.seeds or (15 if asked.long else 5)
@@ -56,6 +58,7 @@ def main() -> int:
             print(f"BROKEN: {error}", flush=True)
             return 1
         finally:
+            campaign.close()
             report(campaign, time.monotonic() - began)
     return 0
 

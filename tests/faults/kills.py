@@ -127,6 +127,7 @@ class Program:
     def _become(self, folder: Path, arguments: tuple[str, ...], spawn: bool) -> None:
         code = 70
         try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.setsid()
             os.chdir(folder)
             target = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -199,6 +200,7 @@ class Campaign:
         self.until = float("inf")
         self.random = random.Random(seed)
         self.figures = Figures()
+        self.running: list[Program] = []
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "quick.py").write_text(PLUGIN)
         (folder / "suite.yaml").write_text(SUITE % seeds)
@@ -298,7 +300,14 @@ class Campaign:
         if self.figures.starts % 2:
             options = (*options, "--tracking-uri", "none")
         command = ("run", "suite.yaml", "--out", out.name, "--device", "cpu", *options)
-        return Program(self.folder, *command, spawn=spawn)
+        self.running = [program for program in self.running if not program.ended()]
+        self.running.append(Program(self.folder, *command, spawn=spawn))
+        return self.running[-1]
+
+    def close(self) -> None:
+        """End whatever still runs; workers follow their parents."""
+        for program in self.running:
+            program.kill()
 
     def _let_live(self, program: Program, seconds: float) -> None:
         """Up to a random moment: three times in four after it has come to its cells."""
