@@ -35,10 +35,10 @@ def sync_command(
     is right stays, what is missing, half-written or out of date is written anew.
     """
     from gzsl_bench.errors import TrackingError
+    from gzsl_bench.masking import masked
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.tracking import resolve_uri, sync
-    from gzsl_bench.tracking.address import masked
 
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
@@ -74,9 +74,10 @@ def ui_command(
 ) -> None:
     """Open MLflow on the results, at SUITE's experiment if one is named; Ctrl-C ends it."""
     from gzsl_bench.errors import TrackingError
+    from gzsl_bench.masking import masked
     from gzsl_bench.records.layout import Layout
     from gzsl_bench.tracking import resolve_uri, server
-    from gzsl_bench.tracking.address import is_server, masked
+    from gzsl_bench.tracking.address import is_server
 
     layout = Layout(out)
     uri = resolve_uri(tracking_uri, layout)

@@ -22,6 +22,7 @@ import numpy as np
 from filelock import FileLock
 
 from gzsl_bench.errors import RecordError
+from gzsl_bench.masking import masked
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.rescored import overlaid
@@ -148,9 +149,9 @@ class RecordStore:
         Raises:
             RecordError: the disk is full or the folder cannot be written.
         """
-        full = {"record_version": RECORD_VERSION, "key": key, **content}
+        full = {"record_version": RECORD_VERSION, "key": key, **_without_secrets(content)}
         try:
-            draft = self._draft(key, full, arrays, log)
+            draft = self._draft(key, full, arrays, masked(log))
         except (OSError, ValueError, TypeError) as error:
             raise RecordError(
                 f"the record of cell {key} cannot be written to {self.layout.out}: {error}"
@@ -234,6 +235,12 @@ class RecordStore:
     def sweep(self) -> None:
         """Remove drafts that a killed process left behind; call only while holding the lock."""
         shutil.rmtree(self.layout.scratch, ignore_errors=True)
+
+
+def _without_secrets(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What people wrote or a plugin said may hold a password; what a key is made of stays."""
+    free = {name: content[name] for name in ("cause", "traceback", "command") if name in content}
+    return {**content, **{n: masked(v) for n, v in free.items() if isinstance(v, str)}}
 
 
 def _flush(descriptor: int, file: Any) -> None:
