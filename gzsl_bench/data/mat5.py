@@ -11,6 +11,7 @@ bytes; a matrix is an element of elements: flags, dimensions, name, values.
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,17 @@ _KINDS = {
 }  # fmt: skip
 _CELL, _CHAR, _OPAQUE = 1, 4, 17
 _NUMERIC = range(6, 16)
+#: Types that values of a numeric class are stored in: its own, or a smaller one that holds them.
+_CLASSES = dict(zip(_NUMERIC, (9, 7, 1, 2, 3, 4, 5, 6, 12, 13), strict=True))
+_STORED = {
+    code: {own}
+    | {
+        other
+        for other, kind in _NUMBERS.items()
+        if int(kind[1]) < int(_NUMBERS[own][1]) and (_NUMBERS[own][0] == "f" or kind[0] != "f")
+    }
+    for code, own in _CLASSES.items()
+}
 _INT8, _INT32, _UINT32 = 1, 5, 6
 _LOGICAL, _COMPLEX = 0x02, 0x08
 #: Cells within cells; data sets have lists of names.
@@ -113,10 +125,14 @@ def read(file: BinaryIO, wanted: set[str]) -> dict[str, NDArray[Any]]:
 
 def _order(file: BinaryIO) -> str:
     file.seek(0)
-    mark = file.read(HEADER)[126:]
-    if mark not in ENDIAN:
+    head = file.read(HEADER)
+    if head[126:] not in ENDIAN:
         raise Damaged("its header names no byte order")
-    return ENDIAN[mark]
+    order = ENDIAN[head[126:]]
+    version = int(np.frombuffer(head[124:126], f"{order}u2")[0])
+    if version != 0x0100:
+        raise Damaged(f"its header names the version {version}")
+    return order
 
 
 def _elements(
@@ -229,19 +245,21 @@ class _Reader:
         head, word, start = self.head()
         code = word & 0xFF
         if code in _NUMERIC:
-            return self._numeric(head.shape, start, bool((word >> 8) & _COMPLEX))
+            return self._numeric(code, head.shape, start, bool((word >> 8) & _COMPLEX))
         if code == _CHAR:
             return self._text(head.shape, start)
         if code == _CELL:
             return self._cell(head.shape, start)
         return np.empty(0, dtype=object)
 
-    def _numeric(self, shape: tuple[int, ...], start: int, is_complex: bool) -> NDArray[Any]:
-        real = self._part(start, set(_NUMBERS))
+    def _numeric(
+        self, code: int, shape: tuple[int, ...], start: int, is_complex: bool
+    ) -> NDArray[Any]:
+        real = self._part(start, _STORED[code])
         values = self._counted(real, shape)
         after = real.next
         if is_complex:
-            imaginary = self._part(after, set(_NUMBERS))
+            imaginary = self._part(after, _STORED[code])
             values = values + 1j * self._counted(imaginary, shape)
             after = imaginary.next
         self._ends(after)
@@ -319,10 +337,11 @@ class _Reader:
 
     def _name(self, part: _Part) -> str:
         raw = self._content[part.start : part.end].tobytes()
-        try:
-            return raw.decode("ascii")
-        except UnicodeDecodeError:
-            raise Damaged("a variable's name is no text") from None
+        name = raw.decode("latin-1")
+        # What MATLAB keeps for itself has no name.
+        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise Damaged(f"{name!r} is no name of a variable")
+        return name
 
     def _ends(self, after: int) -> None:
         if after != self._size:

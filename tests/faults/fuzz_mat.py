@@ -1,6 +1,6 @@
 """Damaged .mat files by the thousand: data, or one sentence, and never other data unnoticed.
 
-``python -m tests.faults --long mat`` runs the long form; every mutant is made from its number alone.
+``python -m tests.faults.fuzz --long mat`` runs the long form; a mutant is made from its number.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import random
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -106,7 +105,7 @@ def _judge(
     assert same == (data.fingerprint == sound.fingerprint), "the fingerprint does not tell"
     # A packed variable ends with a checksum.
     assert same or kind in _VALUES or not packed, "damage was taken for data"
-    assert kind != "value", "a changed value went unnoticed" if same else ""
+    assert kind != "value" or not same, "a changed value went unnoticed"
     return "harmless" if same else "other data"
 
 
@@ -148,9 +147,8 @@ def _flip_a_tag(data: bytearray, rng: random.Random) -> bytearray:
 def _overwrite(data: bytearray, rng: random.Random) -> bytearray:
     start = rng.randrange(len(data))
     length = rng.randrange(1, 64)
-    data[start : start + length] = rng.choice([bytes(length), b"\xff" * length])[
-        : len(data) - start
-    ]
+    filling = rng.choice([bytes(length), b"\xff" * length])
+    data[start : start + length] = filling[: len(data) - start]
     return data
 
 
@@ -253,13 +251,15 @@ _VALUES: dict[str, Callable[[dict[str, Any], random.Random], dict[str, Any]]] = 
 }
 
 
+def short() -> str:
+    """The short form; what it found, for the terminal."""
+    with tempfile.TemporaryDirectory() as folder:
+        return str(dict(fuzz(SHORT, Path(folder))))
+
+
 def long() -> str:
     """The long form; what it found, for the terminal."""
     with tempfile.TemporaryDirectory() as folder:
         found = fuzz(LONG, Path(folder))
     lines = [f"{count:5d}  {kind}" for kind, count in sorted(found.items())]
     return "\n".join([f"{sum(found.values())} mutated .mat files: never a traceback", *lines])
-
-
-if __name__ == "__main__":
-    print(long(), file=sys.stderr)
