@@ -11,6 +11,8 @@ import re
 
 #: Up to the last ``@``: a password may hold a slash or another ``@``.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#'\"<>@:]*:[^\s'\"<>]*|[^\s/?#'\"<>@]+)@")
+#: The same where somebody forgot the scheme; the port tells it from a matrix product.
+_BARE = re.compile(r"[\w.%+-]+:[^\s@'\"]+@([\w.-]+:\d+)")
 _QUERY = re.compile(
     r"([?&;](?:password|passwd|pwd|token|access_token|auth|secret|api_?key|access_?key|sig|signature)=)"
     r"[^\s&;#'\"<>]+",
@@ -28,6 +30,8 @@ def masked(text: str) -> str:
     """``text`` without user names and passwords of URIs, keys in their query, known secrets."""
     if "://" in text:
         text = _URI.sub(r"\1***@", text)
+    if "@" in text:
+        text = _BARE.sub(r"***@\1", text)
     if "=" in text:
         text = _QUERY.sub(r"\1***", text)
     for secret in _known():

@@ -65,7 +65,10 @@ _COMMANDS = {
 
 
 #: The machine's troubles, not the program's.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 class _LazyGroup(click.Group):

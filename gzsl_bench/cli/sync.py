@@ -88,6 +88,11 @@ def ui_command(
         page = server.experiment_page(uri, name) if name else None
         click.echo(f"MLflow is at {masked(page or uri)}", err=True)
         return
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        click.echo(
+            f"warning: whoever reaches {host} may read, change and delete everything in the store",
+            err=True,
+        )
     stopped = _on_terminate()
     try:
         with server.serving(uri, layout, host, port) as (url, running):

@@ -27,7 +27,7 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.fit import TaskChanged, fit_runs
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.errors import DataError, NotApplicable, PluginError, in_one_line
+from gzsl_bench.errors import DataError, NotApplicable, PluginError, RecordError, in_one_line
 from gzsl_bench.hooks.dataset import DatasetRequest
 from gzsl_bench.hooks.method import BatchedMethod, Method
 from gzsl_bench.hooks.run import Run
@@ -119,9 +119,27 @@ class Worker:
                 return False
             training.fail_rest(error)
         for cell, content, arrays in training.records():
-            store.commit(cell.key, content, arrays, self.read_log()[-LOG_TAIL:])
+            self._commit(store, cell, content, arrays)
             self.tell(CellEnded(unit.name, cell.key))
         return True
+
+    def _commit(
+        self,
+        store: RecordStore,
+        cell: Cell,
+        content: dict[str, Any],
+        arrays: dict[str, np.ndarray] | None,
+    ) -> None:
+        log = self.read_log()[-LOG_TAIL:]
+        try:
+            store.commit(cell.key, content, arrays, log)
+        except RecordError as error:
+            # A disk that is too full for predictions may still hold the reason.
+            if content["status"] != COMPLETE:
+                raise
+            failed = {n: v for n, v in content.items() if n not in ("checkpoints", "curves")}
+            failed |= {"status": FAILED, "cause": in_one_line(error), "traceback": ""}
+            store.commit(cell.key, failed, None, log)
 
     def _stacks(self, unit: Unit, store: RecordStore) -> tuple[stacks.Stack, ...]:
         """How the unit is divided: as an earlier run did, or as the device's memory allows."""

@@ -107,9 +107,13 @@ def connect(uri: str, layout: Layout, *, create: bool = True) -> Store:
         probe_server(uri)
     elif sqlite_file(uri) is None:
         _probe_database(uri)
+    if not is_server(uri):
+        _try_once()
     own = uri == layout.tracking_store
     if own:
         _commit_without_waiting()
+    if (file := sqlite_file(uri)) is not None and not file.exists():
+        _create(file)
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
@@ -121,6 +125,39 @@ def connect(uri: str, layout: Layout, *, create: bool = True) -> Store:
         utils._upgrade_db(utils.create_sqlalchemy_engine(uri))
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     return Store(uri, client, artifact_root(uri, layout), own)
+
+
+def _create(file: Path) -> None:
+    """Make a SQLite store, whole or not at all.
+
+    MLflow makes its tables in dozens of steps, and what a full disk or a kill leaves of them no
+    later attempt can put right.
+    """
+    from mlflow.store.db import utils
+
+    draft = file.with_name(f".{file.name}.new")
+    places = [draft, *(draft.with_name(draft.name + end) for end in ("-journal", "-wal", "-shm"))]
+    try:
+        for place in places:
+            place.unlink(missing_ok=True)
+        engine = utils.create_sqlalchemy_engine_with_retry(f"sqlite:///{draft}")
+        try:
+            utils._initialize_tables(engine)
+        finally:
+            engine.dispose()
+        if not file.exists():  # another program may have been faster
+            draft.rename(file)
+    finally:
+        for place in places:
+            place.unlink(missing_ok=True)
+
+
+def _try_once() -> None:
+    """MLflow tries ten times to open a database, a hundred seconds in all: on a full disk, say."""
+    from mlflow.store.db import utils
+
+    if hasattr(utils, "MAX_RETRY_COUNT"):
+        utils.MAX_RETRY_COUNT = 1
 
 
 def _commit_without_waiting() -> None:

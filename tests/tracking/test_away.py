@@ -222,22 +222,6 @@ def test_a_fault_is_not_repeated_with_every_cell(flaky: Flaky, tmp_path: Path) -
 # files -------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def small_disk(kilobytes: int) -> Iterator[Path]:
-    """A file system with so much room."""
-    folder = Path(tempfile.mkdtemp(prefix="gzsl-bench-small-"))
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-    try:
-        if subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("mounting a small disk is not allowed here")
-        try:
-            yield folder
-        finally:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    finally:
-        folder.rmdir()
-
-
 def fill(folder: Path, but: int = 0) -> Path:
     """Take all the room but some bytes."""
     path = folder / "filling"
@@ -249,36 +233,62 @@ def fill(folder: Path, but: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("what", ["database", "artifacts"])
-def test_a_full_disk(what: str, tmp_path: Path, template: Path) -> None:
+def test_a_full_disk(
+    what: str, tmp_path: Path, template: Path, small_disk: Callable[[int], Path]
+) -> None:
     """MLflow's disk is full, that of the records is not."""
     store = make_store(tmp_path / "out")
     cells = grid(2)
     suite = make_suite(cells)
-    with small_disk(4096) as disk:
-        if what == "database":
-            shutil.copy(template, disk / "mlflow.db")
-            uri = f"sqlite:///{disk / 'mlflow.db'}"
-        else:
-            shutil.copy(template, store.layout.out / "mlflow.db")
-            uri = store.layout.tracking_store
-            store.layout.artifacts.symlink_to(disk)
-        mirror = open_mirror(uri, suite, store)
-        mirror.cell(commit(store, cells[0]))
-        assert mirror.behind is None
-        filling = fill(disk)
-        begun = time.monotonic()
-        for cell in cells[1:]:
-            mirror.cell(commit(store, cell))
-        mirror.finish("", [], "FINISHED")
-        assert time.monotonic() - begun < 10
-        assert mirror.behind is not None
-        assert "full" in mirror.behind or "No space" in mirror.behind
-        with pytest.raises(TrackingError, match="records are untouched"):
-            sync(uri, suite, store)
-        filling.unlink()
+    disk = small_disk(4096)
+    if what == "database":
+        shutil.copy(template, disk / "mlflow.db")
+        uri = f"sqlite:///{disk / 'mlflow.db'}"
+    else:
+        shutil.copy(template, store.layout.out / "mlflow.db")
+        uri = store.layout.tracking_store
+        store.layout.artifacts.symlink_to(disk)
+    mirror = open_mirror(uri, suite, store)
+    mirror.cell(commit(store, cells[0]))
+    assert mirror.behind is None
+    filling = fill(disk)
+    begun = time.monotonic()
+    for cell in cells[1:]:
+        mirror.cell(commit(store, cell))
+    mirror.finish("", [], "FINISHED")
+    assert time.monotonic() - begun < 10
+    assert mirror.behind is not None
+    assert "full" in mirror.behind or "No space" in mirror.behind
+    with pytest.raises(TrackingError, match="records are untouched"):
         sync(uri, suite, store)
-        assert_mirrors(uri, suite, store)
-        assert sync(uri, suite, store) == SyncReport(unchanged=8)
+    filling.unlink()
+    sync(uri, suite, store)
+    assert_mirrors(uri, suite, store)
+    assert sync(uri, suite, store) == SyncReport(unchanged=8)
+
+
+@pytest.mark.parametrize("kilobytes", [16, 400])
+def test_a_store_is_made_whole_or_not_at_all(
+    kilobytes: int, tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    """MLflow tries for minutes where it cannot begin, and never recovers from stopping midway."""
+    disk = small_disk(kilobytes)
+    store = make_store(tmp_path / "out")
+    cells = grid(1)
+    suite = make_suite(cells)
+    uri = f"sqlite:///{disk / 'mlflow.db'}"
+    (disk / ".mlflow.db.new").write_bytes(b"what a kill left")
+    begun = time.monotonic()
+    mirror = open_mirror(uri, suite, store)
+    assert time.monotonic() - begun < 30
+    assert mirror.behind is not None
+    assert "full" in mirror.behind
+    assert {path.name for path in disk.iterdir()} <= {"mlflow.db.lock"}
+    for cell in cells:
+        commit(store, cell)
+    subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+    assert sync(uri, suite, store) == SyncReport(created=4)
+    assert_mirrors(uri, suite, store)
 
 
 # PostgreSQL --------------------------------------------------------------------------------------

@@ -322,7 +322,9 @@ def test_one_writer_at_a_time(
 def test_a_database_without_its_driver(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(TrackingError, match=r"pip install .?psycopg") as caught:
-        open_mirror("postgresql+psycopg2://me:secret@127.0.0.1:9/db", make_suite([make_cell()]), store)
+        open_mirror(
+            "postgresql+psycopg2://me:secret@127.0.0.1:9/db", make_suite([make_cell()]), store
+        )
     assert "secret" not in str(caught.value)
 
 
