@@ -12,7 +12,7 @@ import re
 #: Up to the last ``@``: a password may hold a slash or another ``@``.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#'\"<>@:]*:[^\s'\"<>]*|[^\s/?#'\"<>@]+)@")
 #: The same where somebody forgot the scheme; the port tells it from a matrix product.
-_BARE = re.compile(r"[\w.%+-]+:[^\s@'\"]+@([\w.-]+:\d+)")
+_BARE = re.compile(r"[\w.%+-]+:(?!//)[^\s@'\"]+@([\w.-]+:\d+)")
 _QUERY = re.compile(
     r"([?&;](?:password|passwd|pwd|token|access_token|auth|secret|api_?key|access_?key|sig|signature)=)"
     r"[^\s&;#'\"<>]+",
