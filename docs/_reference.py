@@ -6,6 +6,7 @@ pages against the program: whatever they lack, or lists without a word of descri
 
 from __future__ import annotations
 
+import html
 import importlib
 import inspect
 import json
@@ -192,7 +193,9 @@ def _option_row(option: click.Option, context: click.Context) -> str:
     record = option.get_help_record(context)
     assert record is not None
     names, text = record
-    return f"| `{_cell(names)}` | {_cell(' '.join(text.split()))} |"
+    # A code span would show the backslash before a bar.
+    shown = html.escape(names).replace("|", "&#124;")
+    return f"| <code>{shown}</code> | {_cell(' '.join(text.split()))} |"
 
 
 def _cell(text: str) -> str:

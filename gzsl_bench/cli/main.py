@@ -41,6 +41,11 @@ _COMMANDS = {
         "rescore_command",
         "Compute metrics again from kept predictions.",
     ),
+    "records": (
+        "gzsl_bench.cli.records",
+        "records_group",
+        "Check, tidy, export and merge records.",
+    ),
     "published": (
         "gzsl_bench.cli.published",
         "published_group",

@@ -13,8 +13,10 @@ from gzsl_bench.cli.options import (
     device_option,
     inline_option,
     jobs_option,
+    limits_options,
     only_option,
     out_option,
+    parse_limits,
     parse_only,
     place,
     plugin_option,
@@ -30,10 +32,10 @@ from gzsl_bench.cli.run import (
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import Event, WorkerSettings
+    from gzsl_bench.engine.executors import Executor
     from gzsl_bench.engine.run import Outcome
     from gzsl_bench.engine.tuning import Tuning
     from gzsl_bench.engine.units import Unit
-    from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.store import RecordStore
 
 
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 @device_option
 @only_option
 @jobs_option
+@limits_options
 @tracking_option
 @click.option(
     "--format", "fmt", type=click.Choice(["github", "json"]), default="github", show_default=True,
@@ -66,6 +69,9 @@ def tune_command(
     device: str,
     only: tuple[str, ...],
     jobs: int | None,
+    timeout: float | None,
+    memory_limit: int | None,
+    retries: int,
     tracking_uri: str | None,
     fmt: str,
     dry_run: bool,
@@ -81,6 +87,8 @@ def tune_command(
     """
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine import search
+    from gzsl_bench.engine.executors.inline import InlineExecutor
+    from gzsl_bench.engine.executors.local import LocalExecutor
     from gzsl_bench.engine.run import hold
     from gzsl_bench.engine.tuning import prepare
     from gzsl_bench.engine.units import plan
@@ -90,6 +98,7 @@ def tune_command(
     from gzsl_bench.tracking import resolve_uri
 
     part, chosen = parse_only(only), choose_device(device)
+    limits = parse_limits(timeout, memory_limit, retries, inline)
     uri = resolve_uri(tracking_uri, Layout(out))
     search.require()
     where = place(data)
@@ -108,7 +117,8 @@ def tune_command(
     settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
     stop_on_terminate()
     with hold(out) as store:
-        outcome = _train(store, tuning, units, registry, settings, uri, None if inline else jobs)
+        executor: Executor = InlineExecutor(registry) if inline else LocalExecutor(jobs, limits)
+        outcome = _train(store, tuning, units, executor, settings, uri)
         click.echo(render_trials(trial_rows(tuning, store), fmt))
         _conclude(tuning, store, outcome, path, out)
         return outcome.exit_code
@@ -118,22 +128,17 @@ def _train(
     store: RecordStore,
     tuning: Tuning,
     units: list[Unit],
-    registry: Registry,
+    executor: Executor,
     settings: WorkerSettings,
     uri: str | None,
-    jobs: int | None,
 ) -> Outcome:
     """Train what is left, showing progress and mirroring each trial as it becomes whole."""
     from gzsl_bench.cli.progress import open_view
     from gzsl_bench.engine.events import CellEnded
-    from gzsl_bench.engine.executors import Executor
-    from gzsl_bench.engine.executors.inline import InlineExecutor
-    from gzsl_bench.engine.executors.local import LocalExecutor
     from gzsl_bench.engine.run import run_units
     from gzsl_bench.report.trials import render_trials, trial_rows
     from gzsl_bench.tracking.trials import open_trial_mirror
 
-    executor: Executor = InlineExecutor(registry) if jobs is None else LocalExecutor(jobs)
     mirror = open_trial_mirror(uri, tuning, store) if uri else None
     cells = tuning.suite.cells
     with open_view(cells, units, store) as view:

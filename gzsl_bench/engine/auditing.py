@@ -6,7 +6,7 @@ records.  Nothing that is recorded changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,12 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
-from gzsl_bench.engine.work import Work
-from gzsl_bench.errors import in_one_line
+from gzsl_bench.engine.work import Work, sharing
+from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
 from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.leases import AUDIT
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.suite.cells import Cell, digest
 
@@ -51,6 +52,15 @@ class AuditUnit(Unit):
     """
 
     targets: tuple[str, ...] = ()
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The audits of the targets; their company may be trained by anybody."""
+        return tuple(AUDIT + key for key in self.targets)
+
+    def part(self, claims: Collection[str]) -> AuditUnit:
+        """The unit with some of its claims, in the company it had."""
+        return replace(self, targets=tuple(key for key in self.targets if AUDIT + key in claims))
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,13 @@ def run_audits(
         listen: hears every event.
     """
     units = plan_audits(cells, store)
-    return executor.run(Work(units), settings, listen) if units else True
+    folder = AuditStore(store.layout.out).folder
+    share = sharing(store, units, lambda c: folder / f"{c.removeprefix(AUDIT)}.json", listen)
+    work = Work(units, share)
+    try:
+        return executor.run(work, replace(settings, run=store.run), listen) if units else True
+    finally:
+        work.close()
 
 
 def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
@@ -246,7 +262,10 @@ def _beside_the_record(report: AuditReport, bench: Bench, record: Record | None)
 
     if report.scores is None or report.not_audited or record is None or not record.complete:
         return report
-    arrays = record.predictions()
+    try:
+        arrays = record.predictions()
+    except RecordError as error:
+        return replace(report, notes=(*report.notes, f"nothing to compare with: {error}"))
     position = np.flatnonzero(arrays["scored"] == arrays["checkpoints"][-1])[0]
     scores = report.scores.double()
     best = [scores[:, ids].amax(1).cpu().numpy() for ids in (bench.task.seen, bench.task.unseen)]
@@ -280,6 +299,6 @@ def _write(
         "device": settings.device,
         "threads": settings.threads,
     }
-    AuditStore(settings.out).write(key, content)
+    AuditStore(settings.out, settings.run).write(key, content)
     journal.append(Layout(settings.out).journal, "audited", key=key, outcome=report.outcome)
     listen(AuditEnded(unit.name, key))

@@ -92,7 +92,7 @@ class Worker:
 
     def _train_all(self, unit: Unit) -> None:
         """Train the stacks of a unit one after the other; one that does not fit is halved."""
-        store = RecordStore(self.settings.out)
+        store = RecordStore(self.settings.out, self.settings.run)
         ended: list[stacks.Stack] = []
         waiting = list(self._stacks(unit, store))
         while waiting:

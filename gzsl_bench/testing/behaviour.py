@@ -323,7 +323,8 @@ def reports_progress(t: Trials) -> str | None:
     reports = trial.seen.progress
     if not reports:
         iterates = len(trial.trace.numbers) > 1 or trial.seen.logs > 1
-        if iterates or trial.seconds > SILENT:
+        # The faster of two: the first one may have waited for a library to load.
+        if iterates or min(trial.seconds, t.repeated().seconds) > SILENT:
             raise Broken(
                 "it iterates and never calls run.progress(done, total); call it after every epoch,"
                 " so that the user sees how far it is and Ctrl-C is heard"

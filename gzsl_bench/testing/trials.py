@@ -303,13 +303,18 @@ def _change(exam: Exam, kept: Mapping[str, Any], trace: Trace) -> str | None:
 
 
 def _foreign(opened: set[str], owner: type) -> list[str]:
-    """Files that belong neither to Python, its packages, nor to the plugin's own package."""
+    """Files that belong neither to Python, its packages, nor to the plugin's own package.
+
+    Files that are not there any more do not count: libraries try folders out with a passing file.
+    """
     package = sys.modules.get(owner.__module__.partition(".")[0])
     own = [os.path.realpath(folder) for folder in getattr(package, "__path__", ())]
     homes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *own}
     homes |= {path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")}
     below = tuple(os.path.realpath(home) + os.sep for home in homes)
-    return sorted(path for path in data_files(opened) if not path.startswith(below))
+    return sorted(
+        path for path in data_files(opened) if not path.startswith(below) and Path(path).exists()
+    )
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:

@@ -59,6 +59,11 @@ class Experiment:
             if not token:
                 return
 
+    def of_key(self, key: str) -> list[Any]:
+        """Our runs of one cell, fold or trial."""
+        found = self.store.client.search_runs([self.id], f"tags.`{PREFIX}key` = '{key}'")
+        return [run for run in found if run.data.tags.get(f"{PREFIX}out") == self.out]
+
     def create(self, image: Image, parent: str) -> str:
         """Write a cell's run; its status, set last, says that it is whole.
 

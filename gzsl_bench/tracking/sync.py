@@ -9,12 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from gzsl_bench.engine.validation import Validation
 from gzsl_bench.errors import GzslBenchError, TrackingError
 from gzsl_bench.masking import masked
-from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.folderlock import in_use
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.rows import rows as table_rows
 from gzsl_bench.report.table import render
@@ -81,7 +79,7 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
             report, _ = reconcile(experiment, parent.info.run_id, children, images)
             table = table_rows(suite, store)
             publish(experiment, parent, render(table, "github"), table)
-            if not (parents and parent.info.status != "RUNNING") and not _live(layout):
+            if not (parents and parent.info.status != "RUNNING") and not in_use(layout.lock):
                 experiment.status(parent, outcome(suite, store), span(suite, store)[1])
             return report
     except GzslBenchError:
@@ -182,18 +180,3 @@ def span(suite: ResolvedSuite, store: RecordStore) -> tuple[int, int]:
     times = [period(record) for record in records if record is not None]
     now = round(time.time() * 1000)
     return min((t[0] for t in times), default=now), max((t[1] for t in times), default=now)
-
-
-def _live(layout: Layout) -> bool:
-    """Whether a run holds the results folder at this moment; its status is then its own affair."""
-    if not layout.lock.exists():
-        return False
-    lock = FileLock(layout.lock)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    lock.release()
-    return False

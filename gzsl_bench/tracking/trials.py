@@ -50,6 +50,9 @@ class TrialMirror(Mirror):
                 return image
         return None
 
+    def _follow(self) -> None:
+        """A search has all its trials from the start."""
+
     def images(self) -> Iterator[Image]:
         """All trials that are whole."""
         for search in self._tuning.searches:

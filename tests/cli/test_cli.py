@@ -245,7 +245,7 @@ def test_debug_shows_where(call, suite):
 
 
 def test_internal_errors_are_named_and_give_70(call, suite, monkeypatch):
-    monkeypatch.setattr("gzsl_bench.cli.validate.checked_suite", lambda *a: 1 / 0)
+    monkeypatch.setattr("gzsl_bench.cli.validate.open_suite", lambda *a, **k: 1 / 0)
     code, _, err = call("validate", suite)
     assert code == 70
     assert err.startswith("gzsl-bench: internal error: ZeroDivisionError")

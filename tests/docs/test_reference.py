@@ -127,7 +127,7 @@ def test_every_command_option_and_argument_is_described(name: str) -> None:
     assert command.help, f"{name} has no help"
     for option in reference.options(command):
         assert option.help, f"{name} {option.opts[0]} has no help"
-        assert re.search(rf"^\| `[^`]*{option.opts[-1]}\b[^`]*` \| .+ \|$", page, re.M)
+        assert re.search(rf"^\| <code>[^<]*{option.opts[-1]}\b[^<]*</code> \| .+ \|$", page, re.M)
     for argument in command.params:
         if isinstance(argument, click.Argument):
             metavar = argument.make_metavar(click.Context(command))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -542,6 +543,15 @@ class Hungry(Honest):
     def learn(self, x):
         large = torch.ones(40, 1_000_000)
         return super().learn(x) + 0 * large[0, 0]
+
+
+class TriesOut(Honest):
+    """Looks for a folder for temporary files, as libraries do."""
+
+    def learn(self, x):
+        with tempfile.NamedTemporaryFile() as passing:
+            passing.write(b"x")
+        return super().learn(x)
 
 
 class Reads(Honest):

@@ -32,7 +32,7 @@ def failures(report):
     return {each.name: each.reason for each in report.failures}
 
 
-@pytest.mark.parametrize("name", ["Honest", "Together", "ClosedForm", "WithModules"])
+@pytest.mark.parametrize("name", ["Honest", "Together", "ClosedForm", "WithModules", "TriesOut"])
 def test_honest_methods_pass(faults, name):
     report = look(getattr(faults, name), deterministic=name == "ClosedForm")
     assert report.passed, report.text()
@@ -109,6 +109,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:std")
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_faults_fail_their_check_and_no_other(faults, name):
     check, reason, *special = PLANTED[name]
