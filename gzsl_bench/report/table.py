@@ -126,7 +126,7 @@ def _choices(table: Sequence[Row]) -> list[str]:
         if row["selection"] == NO_RULE:
             lines.append(f"{row['label']} on {row['dataset']}: {row['unavailable'].rstrip('.')}.")
         elif row.get("unavailable"):
-            lines.append(f"No numbers for {_rule(row)}: {row['unavailable']}.")
+            lines.append(f"No numbers for {rule_name(row)}: {row['unavailable']}.")
     return list(dict.fromkeys(lines))
 
 
@@ -170,7 +170,7 @@ def _variant_counts(table: Sequence[Row]) -> dict[str, int]:
     return {name: len(found) for name, found in variants.items()}
 
 
-def _where(row: Row, table: Sequence[Row]) -> str:
+def where(row: Row, table: Sequence[Row]) -> str:
     """The data set's name, with whatever tells this row from others of the same name."""
     text = str(row["dataset"])
     if _variant_counts(table)[row["dataset"]] > 1:
@@ -184,7 +184,7 @@ def _where(row: Row, table: Sequence[Row]) -> str:
     return text
 
 
-def _who(row: Row, table: Sequence[Row]) -> str:
+def who(row: Row, table: Sequence[Row]) -> str:
     """The method's label; where a label covers several preprocessings or versions, those too."""
     text = str(row["label"])
     same = [r for r in table if r["label"] == row["label"] and r["dataset"] == row["dataset"]]
@@ -195,7 +195,7 @@ def _who(row: Row, table: Sequence[Row]) -> str:
     return text
 
 
-def _rule(row: Row) -> str:
+def rule_name(row: Row) -> str:
     """``val+γ``."""
     rule = str(row["selection"])
     return rule.removesuffix(GAMMA) + f"+{SIGN}" if rule.endswith(GAMMA) else rule
@@ -222,12 +222,12 @@ def _cells(
     row: Row, table: Sequence[Row], names: Sequence[str], plus_minus: str = " ± "
 ) -> list[Any]:
     return [
-        _where(row, table),
-        _who(row, table),
-        _rule(row),
+        where(row, table),
+        who(row, table),
+        rule_name(row),
         len(row["seeds"]),
-        *(_number(row.get(name), plus_minus, _digits(row, name)) for name in names),
-        *([_number(row.get("selection_gap"), plus_minus)] if _gap(table) else []),
+        *(number(row.get(name), plus_minus, _digits(row, name)) for name in names),
+        *([number(row.get("selection_gap"), plus_minus)] if _gap(table) else []),
         *([_bias(row)] if _biased(table) else []),
     ]
 
@@ -242,7 +242,7 @@ def _digits(row: Row, name: str) -> str:
     return ".1f" if row.get("extra", {}).get(name, {}).get("percent", True) else ".3g"
 
 
-def _number(summary: Any, plus_minus: str, digits: str = ".1f") -> str:
+def number(summary: Any, plus_minus: str, digits: str = ".1f") -> str:
     if summary is None:
         return "-"
     text = f"{summary['mean']:{digits}}"
