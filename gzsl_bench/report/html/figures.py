@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gzsl_bench.report.cells import SIGN
 from gzsl_bench.report.html.gather import Ground
 from gzsl_bench.report.plots import confusion, cost, curves, heatmap, ranks, training
 from gzsl_bench.scoring.ranks import Ranking
@@ -41,8 +42,8 @@ def of_ranking(ranking: Ranking, rule: str) -> Plot:
     return Plot(
         "ranking",
         "Ranking over data sets",
-        "Bars join methods whose average ranks differ by less than the critical difference (Nemenyi,"
-        " 5 %): they are not told apart.",
+        "Bars join methods whose average ranks differ by less than the critical difference"
+        " (Nemenyi, 5 %): they are not told apart.",
         "Critical-difference diagram: "
         + ", ".join(f"{n} {r:.2f}" for n, r in zip(ranking.methods, ranking.ranks, strict=True)),
         lambda: ranks.figure(f"{ranking.datasets} data sets, checkpoints by {rule}", ranking),
@@ -69,7 +70,7 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
                 "Seen-unseen accuracy curve",
                 "Each curve sweeps a bias between seen and unseen scores, at the checkpoint that"
                 f" {rule} chose: what any calibration could reach. Marks are what the rules got;"
-                " filled ones are calibrated with γ from the validation folds. Upper right is"
+                f" filled ones are calibrated, {SIGN} from the validation folds. Upper right is"
                 " better; AUSUC is the area.",
                 f"Seen accuracy over unseen accuracy on {title}: "
                 + ", ".join(f"{c.label} AUSUC {c.area:.1f}" for c in ground.curves),
@@ -84,9 +85,9 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
             Plot(
                 f"{stem}-confusion",
                 "Seen/unseen confusion",
-                "What images of unseen and of seen classes are called, averaged per class. The first"
-                " field is U on the left and S on the right; a large striped field says that the"
-                " method's bias, not its knowledge, costs accuracy.",
+                "What images of unseen and of seen classes are called, averaged per class. The"
+                " first field is U on the left and S on the right; a large striped field says that"
+                " the method's bias, not its knowledge, costs accuracy.",
                 f"Stacked bars of right and wrong predictions on {title}",
                 lambda: confusion.figure(f"{title}: where images end up ({by})", ground.confusion),
                 lambda: confusion.rows(ground.confusion),
@@ -97,8 +98,9 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
             Plot(
                 f"{stem}-classes",
                 "Accuracy by class",
-                "Any class may be predicted; means over seeds. Classes are ordered from hard to easy"
-                " by their mean over methods, unseen and seen ones apart; the CSV file names them.",
+                "Any class may be predicted; means over seeds. Classes are ordered from hard to"
+                " easy by their mean over methods, unseen and seen ones apart; the CSV file names"
+                " them.",
                 f"Heat map of {len(data.labels)} methods on {data.unseen.shape[1]} unseen and"
                 f" {data.seen.shape[1]} seen classes of {title}",
                 lambda data=data: heatmap.figure(f"{title}: accuracy by class ({by})", data),  # type: ignore[misc]
@@ -139,8 +141,9 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
             Plot(
                 f"{stem}-cost",
                 "Cost against H",
-                "Training and scoring of one seed; what runs trained as one took is shared out among"
-                " them. Times of different hardware are not comparable: see Environments below.",
+                "Training and scoring of one seed; what runs trained as one took is shared out"
+                " among them. Times of different hardware are not comparable: see Environments"
+                " below.",
                 f"H over seconds on {title}: "
                 + ", ".join(f"{c.label} {c.seconds:.0f} s" for c in ground.costs),
                 lambda: cost.figure(f"{title}: H against cost", ground.costs),

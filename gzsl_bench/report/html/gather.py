@@ -14,6 +14,7 @@ from gzsl_bench.engine.validation import rules
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.report.cells import rule_name, where, who
 from gzsl_bench.report.comparable import Place, place
 from gzsl_bench.report.plots.confusion import Confusion, mean, shares
 from gzsl_bench.report.plots.cost import Cost
@@ -22,7 +23,7 @@ from gzsl_bench.report.plots.heatmap import ClassMap
 from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.rows import NO_RULE, Row
 from gzsl_bench.report.samples import sample
-from gzsl_bench.report.table import rule_name, where, who
+from gzsl_bench.scoring.bootstrap import Sample
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -124,7 +125,11 @@ class _Gatherer:
                 )
                 continue
             curves.append(self._curve(row, who_, found, shown))
-        single = [who(r, self.table) for r in main if len(self._record(r, 0).content["checkpoints"]) < 2]  # fmt: skip
+        single = [
+            who(row, self.table)
+            for row in main
+            if len(self._record(row, 0).content["checkpoints"]) < 2
+        ]
         if single:
             left_out.append(
                 f"{', '.join(single)}: a single checkpoint, so there is no curve over checkpoints."
@@ -176,7 +181,8 @@ class _Gatherer:
         )
 
     def _classes(self, main: Sequence[Row]) -> ClassMap | None:
-        samples, labels = [], []
+        samples: list[Sample] = []
+        labels: list[str] = []
         for row in main:
             try:
                 found = sample(row, self.store)

@@ -13,6 +13,7 @@ from typing import Any
 from gzsl_bench import __version__
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.cells import SIGN, digits, number, rule_name, who
 from gzsl_bench.report.comparable import marks, obstacle
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
@@ -23,7 +24,7 @@ from gzsl_bench.report.plots.save import as_bytes, data_uri, write
 from gzsl_bench.report.published import beside as published
 from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics, rows
 from gzsl_bench.report.samples import with_intervals
-from gzsl_bench.report.table import SIGN, notes, number, rule_name, who
+from gzsl_bench.report.table import notes
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 NAME = "report.html"
@@ -181,15 +182,12 @@ def _full(ground: Ground, table: Sequence[Row]) -> provenance.Grid:
     headings = ["Method", "Selection", "n", *(HEADINGS.get(name, name) for name in names), SIGN]
     lines = []
     for row in ground.rows:
-        digits = {
-            n: ".1f" if row["extra"].get(n, {}).get("percent", True) else ".3g" for n in names
-        }
         lines.append(
             (
                 who(row, table),
                 rule_name(row),
                 str(len(row["seeds"])),
-                *(number(row.get(name), " ± ", digits[name]) for name in names),
+                *(number(row.get(name), " ± ", digits(row, name)) for name in names),
                 ", ".join(dict.fromkeys(f"{g:.3g}" for g in row["gamma"] or ())) or "-",
             )
         )

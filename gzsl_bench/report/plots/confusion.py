@@ -86,9 +86,11 @@ def figure(title: str, found: Sequence[Confusion]) -> Figure:
                           edgecolor="white", linewidth=0.5)  # fmt: skip
                 if value >= 9:
                     ink = "black" if colour == style.SHARES[1][0] else "white"
-                    axes.text(start + value / 2, i, f"{value:.0f}", ha="center", va="center",
-                              fontsize=9, color=ink, fontweight="bold",
-                              bbox={"facecolor": colour, "edgecolor": "none", "pad": 1})  # fmt: skip
+                    axes.text(
+                        start + value / 2, i, f"{value:.0f}", ha="center", va="center",
+                        fontsize=9, color=ink, fontweight="bold",
+                        bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
+                    )  # fmt: skip
                 start += value
         axes.set(xlim=(0, 100), xlabel=f"images of {part} classes (%, mean over classes)")
         axes.set_title(f"Images of {part} classes", loc="left", fontsize=10)

@@ -1,8 +1,8 @@
 """Seen-unseen accuracy curves: what every bias between seen and unseen classes would give.
 
 The curve of a seed is exact (every difference of scores is a point); several seeds are averaged at
-equal U on a grid, with S = 0 beyond a seed's largest U, so that the area under the mean curve is the
-mean AUSUC.
+equal U on a grid, with S = 0 beyond a seed's largest U, so that the area under the mean curve is
+the mean AUSUC.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def figure(title: str, curves: Sequence[Curve]) -> Figure:
     rules = list(dict.fromkeys(rule for curve in curves for rule in curve.points))
     operating = [
         Line2D(
-            [], [], marker=_shape(rule)[0], linestyle="none", color=style.GREY, markersize=_shape(rule)[1],
-            markerfacecolor=style.GREY if "+" in rule else "none", markeredgewidth=1.5, label=rule,
+            [], [], marker=_shape(rule)[0], linestyle="none", color=style.GREY,
+            markersize=_shape(rule)[1], markerfacecolor=style.GREY if "+" in rule else "none",
+            markeredgewidth=1.5, label=rule,
         )
         for rule in rules
     ]  # fmt: skip

@@ -41,7 +41,8 @@ class ClassMap:
 def figure(title: str, data: ClassMap) -> Figure:
     """Two panels, classes from hard to easy (by their mean over the methods)."""
     made = style.new_figure(10.4, 1.9 + 0.34 * len(data.labels))
-    left = float(np.clip(data.unseen.shape[1] / (data.unseen.shape[1] + data.seen.shape[1]), 0.3, 0.7))  # fmt: skip
+    classes = len(data.unseen_ids) + len(data.seen_ids)
+    left = float(np.clip(len(data.unseen_ids) / classes, 0.3, 0.7))
     panels = made.subplots(1, 2, width_ratios=(left, 1 - left), sharey=True)
     image = None
     for axes, part, values, ids in (

@@ -48,8 +48,8 @@ def figure(title: str, ranks: Ranking) -> Figure:
         [1, 1 + ranks.critical_difference], [0.85, 0.85], color="black", linewidth=1.4, marker="|"
     )
     axes.text(
-        1 + ranks.critical_difference + 0.1, 0.85, f"critical difference {ranks.critical_difference:.2f}",
-        va="center", fontsize=9,
+        1.1 + ranks.critical_difference, 0.85,
+        f"critical difference {ranks.critical_difference:.2f}", va="center", fontsize=9,
     )  # fmt: skip
     return made
 

@@ -1,7 +1,7 @@
 """The common look: readable in greyscale, by people who do not see colours, and at 100 % zoom.
 
 Methods differ by colour, lightness, line style and marker at once.  Figures are made with
-matplotlib's objects (no pyplot, no global state) on white, so that they are the same on a dark page.
+matplotlib's objects (no pyplot, no global state) on white: they look the same on a dark page.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ COLOURS = (
     "#882255", "#009e73", "#ddaa33", "#332288", "#999933",
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "p")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), (0, (8, 3)), (0, (4, 1, 1, 1, 1, 1)))  # fmt: skip
+DASHES: tuple[Any, ...] = (
+    "-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1)), (0, (8, 3)),
+    (0, (4, 1, 1, 1, 1, 1)),
+)  # fmt: skip
 GREY, PALE = "#595959", "#c8c8c8"
 #: Fields of the parts of a bar: right, wrong within the part, wrong across the parts.
 SHARES = (("#004488", ""), ("#bbbbbb", "..."), ("#d55e00", "///"))
 
-_SETTINGS: dict[str, Any] = {
+#: Typed loosely: matplotlib lists every name it knows.
+_SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 11,

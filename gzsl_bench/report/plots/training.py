@@ -19,6 +19,8 @@ Line = Sequence[tuple[float, float]]
 #: More points than this cannot be told apart on the page.
 _MOST = 300
 _COLUMNS = 3
+#: How the validation folds are drawn.
+_FOLDS: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (4, 1.5))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +92,8 @@ def figure(
         axes.plot(steps, values, color=colour, linewidth=2.4, zorder=4)
         if panel.validation:
             steps, values = _xy(panel.validation)
-            axes.plot(steps, values, color=style.GREY, linewidth=1.6, linestyle=(0, (4, 1.5)), zorder=3)  # fmt: skip
-            rules["mean H of the validation folds"] = {"color": style.GREY, "linestyle": (0, (4, 1.5))}  # fmt: skip
+            axes.plot(steps, values, linewidth=1.6, zorder=3, **_FOLDS)
+            rules["mean H of the validation folds"] = _FOLDS
         for rule, step in panel.chosen.items():
             axes.axvline(step, color="black", linewidth=1.1, linestyle=":", zorder=1)
             rules[f"chosen by {rule}"] = {"color": "black", "linestyle": ":", "linewidth": 1.1}
