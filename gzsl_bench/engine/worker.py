@@ -359,6 +359,7 @@ class _Training:
             "metrics": about_metrics(self.worker.registry),
             "started": self.started_at.isoformat(timespec="seconds"),
             "seconds": round(seconds, 3),
+            "peak_memory": environment.peak_memory(torch.device(settings.device)),
             "versions": environment.versions(),
             "hardware": environment.hardware(torch.device(settings.device), settings.threads),
             "command": settings.command,
