@@ -216,8 +216,9 @@ def _train(
         mirror.finish(render(table), table, status)
         if mirror.behind:
             click.echo(
-                f"warning: MLflow is behind the records: {mirror.behind};"
-                " bring it up to date with: gzsl-bench sync",
+                f"warning: MLflow is behind the records: {mirror.behind}; nothing is lost, bring it"
+                f" up to date with: gzsl-bench sync {shlex.quote(remembered.name)} --out"
+                f" {shlex.quote(str(store.layout.out))}",
                 err=True,
             )
     return outcome
@@ -306,6 +307,7 @@ def worker_settings(
     """What workers need to know of this machine and command."""
     from gzsl_bench.engine import environment
     from gzsl_bench.engine.events import WorkerSettings
+    from gzsl_bench.masking import masked
 
     return WorkerSettings(
         out=out.resolve(),
@@ -313,7 +315,7 @@ def worker_settings(
         cache=where.cache,
         device=device,
         threads=max(1, environment.usable_cores() // jobs),
-        command="gzsl-bench " + shlex.join(sys.argv[1:]),
+        command="gzsl-bench " + shlex.join(map(masked, sys.argv[1:])),
         git_commit=environment.git_commit(Path.cwd()),
         plugins=plugins,
     )

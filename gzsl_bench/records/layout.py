@@ -90,7 +90,7 @@ class Layout:
     @property
     def artifacts(self) -> Path:
         """Artifacts of the default MLflow store."""
-        return (self.out / "mlartifacts").resolve()
+        return self.out.resolve() / "mlartifacts"
 
     def suite(self, name: str) -> Path:
         """The resolved suite ``name``."""

@@ -23,6 +23,7 @@ import numpy as np
 from filelock import FileLock
 
 from gzsl_bench.errors import RecordError
+from gzsl_bench.masking import masked
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.presence import Presence
@@ -176,9 +177,9 @@ class RecordStore:
         Raises:
             RecordError: the disk is full or the folder cannot be written.
         """
-        full = {"record_version": RECORD_VERSION, "key": key, **content}
+        full = {"record_version": RECORD_VERSION, "key": key, **_without_secrets(content)}
         try:
-            draft = self._draft(key, full, arrays, log)
+            draft = self._draft(key, full, arrays, masked(log))
         except (OSError, ValueError, TypeError) as error:
             raise RecordError(
                 f"the record of cell {key} cannot be written to {self.layout.out}: {error}"
@@ -284,6 +285,12 @@ def hash_of(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _without_secrets(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What people wrote or a plugin said may hold a password; what a key is made of stays."""
+    free = {name: content[name] for name in ("cause", "traceback", "command") if name in content}
+    return {**content, **{n: masked(v) for n, v in free.items() if isinstance(v, str)}}
 
 
 def _flush(descriptor: int, file: Any) -> None:

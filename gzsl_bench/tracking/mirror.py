@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.errors import TrackingError
+from gzsl_bench.masking import masked
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.records.suites import current
 from gzsl_bench.suite.resolve import ResolvedSuite
-from gzsl_bench.tracking.address import checked, masked
-from gzsl_bench.tracking.client import connect, explain, require, writing
+from gzsl_bench.tracking.address import checked, is_server
+from gzsl_bench.tracking.client import connect, explain, probe_server, require, writing
 from gzsl_bench.tracking.describe import Image, cells_by_key, describe
 from gzsl_bench.tracking.experiment import Experiment, open_experiment
 from gzsl_bench.tracking.sync import cell_images, publish, reconcile, span
@@ -81,6 +82,8 @@ class Mirror:
     def catch_up(self) -> None:
         """Mirror all records, as ``gzsl-bench sync`` would; call through :func:`open_mirror`."""
         layout = self._records.layout
+        if self.behind is not None and is_server(self._uri):
+            probe_server(self._uri)
         self._follow()
         if self._experiment is None:
             self._experiment = open_experiment(connect(self._uri, layout), self._suite, layout)

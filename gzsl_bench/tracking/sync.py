@@ -11,12 +11,13 @@ from typing import Any
 
 from gzsl_bench.engine.validation import Validation
 from gzsl_bench.errors import GzslBenchError, TrackingError
+from gzsl_bench.masking import masked
 from gzsl_bench.records.folderlock import in_use
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.rows import rows as table_rows
 from gzsl_bench.report.table import render
 from gzsl_bench.suite.resolve import ResolvedSuite
-from gzsl_bench.tracking.address import checked, masked
+from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import connect, explain, require, writing
 from gzsl_bench.tracking.describe import (
     MIRROR_VERSION,
@@ -27,7 +28,7 @@ from gzsl_bench.tracking.describe import (
     period,
 )
 from gzsl_bench.tracking.experiment import Experiment, matches, open_experiment
-from gzsl_bench.tracking.names import TAG_LENGTH
+from gzsl_bench.tracking.names import TAG_LENGTH, plain_markdown
 
 #: Seconds ``sync`` waits for a run that is mirroring into the same file.
 _PATIENCE = 60.0
@@ -160,6 +161,7 @@ def publish(
 
 def _note(markdown: str) -> str:
     """The table as far as a tag holds it, cut between lines."""
+    markdown = plain_markdown(markdown)
     if len(markdown) <= TAG_LENGTH:
         return markdown or "No results yet."
     return markdown[: TAG_LENGTH - 40].rsplit("\n", 1)[0] + "\n\n(more in table.md)"

@@ -2,6 +2,7 @@
 
     python -m tests.faults                          # the short form: 20 cells, a minute
     python -m tests.faults --long                   # 60 cells; 200 kills of parents, 200 of workers
+    python -m tests.faults --fuzz --long            # 10,000 suites and 1,000 .mat files instead
     python -m tests.faults --parents 50 --seed 3    # some of one kind
 
 Prints the figures; exit code 1 with a sentence if anything was lost, replaced or done twice.
@@ -16,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.faults import fuzz
 from tests.faults.kills import Broken, Campaign, preload
 
 #: Kills of lone parents, of one of two parents, of workers.
@@ -33,7 +35,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="most minutes for each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help="where to work, and to leave everything")
+    parser.add_argument("--fuzz", action="store_true", help="malformed input instead of kills")
     asked = parser.parse_args()
+    if asked.fuzz:
+        return fuzz.main(asked.long)
     own = (asked.parents, asked.pairs, asked.workers)
     usual = LONG if asked.long else SHORT if own == (None, None, None) else (0, 0, 0)
     parents, pairs, workers = (
