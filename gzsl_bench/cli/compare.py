@@ -42,8 +42,8 @@ def compare_command(
     from gzsl_bench.engine.selection import GAMMA
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
+    from gzsl_bench.report.cells import SIGN
     from gzsl_bench.report.compare import compare, rank, table_of
-    from gzsl_bench.report.table import SIGN
     from gzsl_bench.report.versus import as_csv, as_text, plain
 
     if len(methods) not in (0, 2):

@@ -31,6 +31,11 @@ _COMMANDS = {
         "Check suite files, train nothing.",
     ),
     "table": ("gzsl_bench.cli.table", "table_command", "Print the table of a suite's results."),
+    "report": (
+        "gzsl_bench.cli.report",
+        "report_command",
+        "Write a page of tables and plots that needs nothing else.",
+    ),
     "compare": (
         "gzsl_bench.cli.compare",
         "compare_command",

@@ -23,6 +23,7 @@ from gzsl_bench.engine.events import (
     CellElsewhere,
     CellEnded,
     Event,
+    Notice,
     Stopping,
     UnitDivided,
     UnitEnded,
@@ -78,6 +79,8 @@ class View:
                 self.say(f"waiting for what {who} is training: {self.titles(keys)}")
         elif isinstance(event, UnitDivided):
             self.units.update((part.name, part) for part in event.parts)
+        elif isinstance(event, Notice):
+            self.say(event.text)
         elif isinstance(event, Stopping):
             self.say("stopping after the running step of each worker; Ctrl-C again stops at once")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli.executors import executor_options, open_executor, parse_cluster
 from gzsl_bench.cli.options import (
     data_option,
     debug_option,
@@ -32,6 +33,7 @@ from gzsl_bench.cli.options import (
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import Event, WorkerSettings
     from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.resources import Resources
     from gzsl_bench.engine.run import Outcome
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.records.store import RecordStore
@@ -58,6 +60,7 @@ MOST_JOBS = 8
 )
 @jobs_option
 @limits_options
+@executor_options
 @tracking_option
 @click.option(
     "--audit",
@@ -82,6 +85,9 @@ def run_command(
     timeout: float | None,
     memory_limit: int | None,
     retries: int,
+    executor: str,
+    ray_address: str | None,
+    resources: Resources | None,
     tracking_uri: str | None,
     audit: bool,
     dry_run: bool,
@@ -95,8 +101,6 @@ def run_command(
     or missing data, 130 interrupted.
     """
     from gzsl_bench.cli.validate import open_suite
-    from gzsl_bench.engine.executors.inline import InlineExecutor
-    from gzsl_bench.engine.executors.local import LocalExecutor
     from gzsl_bench.engine.run import hold
     from gzsl_bench.engine.units import plan
     from gzsl_bench.errors import SuiteError
@@ -105,8 +109,10 @@ def run_command(
     from gzsl_bench.suite.resolve import resolve
     from gzsl_bench.tracking import resolve_uri
 
-    chosen_seeds, part, chosen = parse_seeds(seeds), parse_only(only), choose_device(device)
+    chosen_seeds, part = parse_seeds(seeds), parse_only(only)
     limits = parse_limits(timeout, memory_limit, retries, inline)
+    cluster = parse_cluster(executor, ray_address, resources, device, memory_limit, inline)
+    chosen = cluster.device if cluster else choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     where = place(data)
     loaded, registry = open_suite(suite, where.root, plugin)
@@ -120,7 +126,7 @@ def run_command(
             " the CPU; use float32 or bf16 there"
         )
     stack = MOST_RUNS if gpu else 1
-    jobs = jobs or usual_jobs(chosen)
+    asked_jobs, jobs = jobs, jobs or usual_jobs(chosen)
     units = plan(resolved.cells, registry, stack)
     asked: ResolvedSuite = resolved
     if only_failed:
@@ -132,6 +138,15 @@ def run_command(
         _describe(asked, units, out)
         return 0
     settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
+    trainer = open_executor(
+        registry,
+        inline=inline,
+        jobs=jobs,
+        asked_jobs=asked_jobs,
+        limits=limits,
+        cluster=cluster,
+        address=ray_address,
+    )
     stop_on_terminate()
     with hold(out) as store:
         outcome = _train(
@@ -139,7 +154,7 @@ def run_command(
             remember(store.layout, resolved),
             asked,
             units,
-            InlineExecutor(registry) if inline else LocalExecutor(jobs, limits),
+            trainer,
             settings,
             uri,
             audit,

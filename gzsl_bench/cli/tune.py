@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli.executors import executor_options, open_executor, parse_cluster
 from gzsl_bench.cli.options import (
     data_option,
     debug_option,
@@ -33,6 +34,7 @@ from gzsl_bench.cli.run import (
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import Event, WorkerSettings
     from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.resources import Resources
     from gzsl_bench.engine.run import Outcome
     from gzsl_bench.engine.tuning import Tuning
     from gzsl_bench.engine.units import Unit
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 @only_option
 @jobs_option
 @limits_options
+@executor_options
 @tracking_option
 @click.option(
     "--format", "fmt", type=click.Choice(["github", "json"]), default="github", show_default=True,
@@ -72,6 +75,9 @@ def tune_command(
     timeout: float | None,
     memory_limit: int | None,
     retries: int,
+    executor: str,
+    ray_address: str | None,
+    resources: Resources | None,
     tracking_uri: str | None,
     fmt: str,
     dry_run: bool,
@@ -87,8 +93,6 @@ def tune_command(
     """
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine import search
-    from gzsl_bench.engine.executors.inline import InlineExecutor
-    from gzsl_bench.engine.executors.local import LocalExecutor
     from gzsl_bench.engine.run import hold
     from gzsl_bench.engine.tuning import prepare
     from gzsl_bench.engine.units import plan
@@ -97,8 +101,10 @@ def tune_command(
     from gzsl_bench.report.tuned import check_writable
     from gzsl_bench.tracking import resolve_uri
 
-    part, chosen = parse_only(only), choose_device(device)
+    part = parse_only(only)
     limits = parse_limits(timeout, memory_limit, retries, inline)
+    cluster = parse_cluster(executor, ray_address, resources, device, memory_limit, inline)
+    chosen = cluster.device if cluster else choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     search.require()
     where = place(data)
@@ -113,12 +119,20 @@ def tune_command(
     if dry_run:
         _describe(tuning, units, out)
         return 0
-    jobs = jobs or usual_jobs(chosen)
+    asked_jobs, jobs = jobs, jobs or usual_jobs(chosen)
     settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
+    trainer = open_executor(
+        registry,
+        inline=inline,
+        jobs=jobs,
+        asked_jobs=asked_jobs,
+        limits=limits,
+        cluster=cluster,
+        address=ray_address,
+    )
     stop_on_terminate()
     with hold(out) as store:
-        executor: Executor = InlineExecutor(registry) if inline else LocalExecutor(jobs, limits)
-        outcome = _train(store, tuning, units, executor, settings, uri)
+        outcome = _train(store, tuning, units, trainer, settings, uri)
         click.echo(render_trials(trial_rows(tuning, store), fmt))
         _conclude(tuning, store, outcome, path, out)
         return outcome.exit_code

@@ -23,16 +23,16 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
+from gzsl_bench.engine.results import FolderResults, Results
 from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
 from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import RecordError, in_one_line
-from gzsl_bench.records import journal
 from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.leases import AUDIT
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def audit_unit(worker: Worker, unit: AuditUnit) -> None:
         for key, report in reports.items():
             if report.outcome != OK:
                 worker.forget()  # nor must what follows use data that a method has changed
-            _write(unit, key, report, worker.settings, worker.tell)
+            _write(unit, key, report, worker.settings, worker.kept, worker.tell)
     worker.tell(UnitEnded(unit.name, interrupted))
 
 
@@ -204,7 +204,7 @@ def bury_audits(
 ) -> None:
     """Write down what became of a unit whose worker died."""
     for key in unit.targets:
-        _write(unit, key, AuditReport(not_audited=cause), settings, listen)
+        _write(unit, key, AuditReport(not_audited=cause), settings, FolderResults(settings), listen)
 
 
 def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
@@ -244,15 +244,16 @@ def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
         ),
         should_stop=stop_if_asked,
     )
-    store = RecordStore(settings.out)
     return {
-        cell.key: _beside_the_record(report, bench, store.read(cell.key))
+        cell.key: _beside_the_record(report, bench, worker.kept, cell.key)
         for cell, report in zip(unit.cells, reports, strict=True)
         if cell.key in unit.targets
     }
 
 
-def _beside_the_record(report: AuditReport, bench: Bench, record: Record | None) -> AuditReport:
+def _beside_the_record(
+    report: AuditReport, bench: Bench, results: Results, key: str
+) -> AuditReport:
     """Say so if the new training does not give the recorded scores.
 
     No finding: the record may come from another machine, and libraries may round by where in memory
@@ -260,12 +261,14 @@ def _beside_the_record(report: AuditReport, bench: Bench, record: Record | None)
     """
     import torch
 
-    if report.scores is None or report.not_audited or record is None or not record.complete:
+    if report.scores is None or report.not_audited:
         return report
     try:
-        arrays = record.predictions()
+        arrays = results.predictions(key)
     except RecordError as error:
         return replace(report, notes=(*report.notes, f"nothing to compare with: {error}"))
+    if arrays is None:
+        return report
     position = np.flatnonzero(arrays["scored"] == arrays["checkpoints"][-1])[0]
     scores = report.scores.double()
     best = [scores[:, ids].amax(1).cpu().numpy() for ids in (bench.task.seen, bench.task.unseen)]
@@ -286,6 +289,7 @@ def _write(
     key: str,
     report: AuditReport,
     settings: WorkerSettings,
+    results: Results,
     listen: Callable[[Any], None],
 ) -> None:
     cell = next(cell for cell in unit.cells if cell.key == key)
@@ -299,6 +303,5 @@ def _write(
         "device": settings.device,
         "threads": settings.threads,
     }
-    AuditStore(settings.out, settings.run).write(key, content)
-    journal.append(Layout(settings.out).journal, "audited", key=key, outcome=report.outcome)
+    results.audited(key, content)
     listen(AuditEnded(unit.name, key))

@@ -65,6 +65,13 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something that the user may want to know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class AuditEnded:
     """The outcome of a cell's audit was written."""
 
@@ -96,7 +103,7 @@ class Waiting:
 
 Event: TypeAlias = (
     "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded | UnitDivided | Stopping"
-    " | CellElsewhere | Waiting"
+    " | CellElsewhere | Waiting | Notice"
 )
 Listener: TypeAlias = "Callable[[Event], None]"
 

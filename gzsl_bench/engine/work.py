@@ -53,6 +53,11 @@ class Work:
         """Whether :meth:`take` may give a unit, now or later: then :meth:`wait` and ask again."""
         return bool(self._waiting)
 
+    @property
+    def ahead(self) -> int:
+        """How many units are left to be taken."""
+        return len(self._waiting)
+
     def take(self) -> Unit | None:
         """The next unit to train, or None where there is none at the moment.
 

@@ -79,7 +79,8 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
             report, _ = reconcile(experiment, parent.info.run_id, children, images)
             table = table_rows(suite, store)
             publish(experiment, parent, render(table, "github"), table)
-            if not (parents and parent.info.status != "RUNNING") and not in_use(layout.lock):
+            # A run at work says itself how it goes; of all others the records tell.
+            if not in_use(layout.lock):
                 experiment.status(parent, outcome(suite, store), span(suite, store)[1])
             return report
     except GzslBenchError:

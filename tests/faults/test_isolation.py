@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 
 from gzsl_bench.records import journal
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = '''
 import ctypes, os, signal, subprocess, sys, threading, time, warnings
 import numpy as np
@@ -217,14 +219,14 @@ def events(one, name: str) -> list[dict]:
 
 
 FAULTS = (
-    "raises", "nan", "sys_exit", "os_exit", "segfault", "killed", "endless", "stubborn", "greedy",
+    "raises", "nan", "sys_exit", "os_exit", "segfault", "killed", "greedy",
 )  # fmt: skip
 
 
 def test_every_fault_is_one_failed_cell(isolated):
     one = isolated(
         entries(*FAULTS, "floods", "leaves") + "- {use: faulty, label: fine}\n",
-        "--jobs", "2", "--timeout", "20", "--memory-limit", "1500MB",
+        "--jobs", "2", "--memory-limit", "1500MB",
     )  # fmt: skip
     done = one.run()
     assert done.returncode == 1, done.stderr
@@ -240,17 +242,11 @@ def test_every_fault_is_one_failed_cell(isolated):
     assert "exit code 3" in cause["os_exit"]
     assert "signal 11 (SIGSEGV)" in cause["segfault"]
     assert "signal 9 (SIGKILL" in cause["killed"]
-    for label in ("endless", "stubborn"):
-        waited = re.fullmatch(
-            r"stopped after ([\d.]+) s: --timeout gives a cell 20 s", cause[label]
-        )
-        assert waited, cause[label]
-        assert float(waited[1]) >= 20
     assert cause["greedy"].endswith("more than the 1.4 GiB of --memory-limit")
     # What was printed last, and where the process was, is in the record.
     for label in FAULTS:
         assert f"here is {label} 0" in found[label]["log"], label
-    for label in ("raises", "segfault", "stubborn", "greedy"):
+    for label in ("raises", "segfault", "greedy"):
         assert f"in {label}" in found[label]["traceback"], found[label]["traceback"]
     assert "Fatal Python error: Segmentation fault" in found["segfault"]["log"]
     # 300 MB of output: the end of it is kept.
@@ -260,7 +256,7 @@ def test_every_fault_is_one_failed_cell(isolated):
     assert "bytes of output before this were dropped" in flood[:100]
     assert flood.endswith("xthe flood is over\n")
     # Nothing that a method started is left, however it tried to get away.
-    assert len(started(one)) == 4
+    assert len(started(one)) == 3
     assert not [pid for pid in started(one) if alive(pid)]
     assert any("child processes behind" in e["cause"] for e in events(one, "worker replaced"))
     # MLflow has the same.
@@ -277,6 +273,27 @@ def test_every_fault_is_one_failed_cell(isolated):
     table = done.stderr[done.stderr.index("Failed on") :]
     for label in FAULTS:
         assert f" {label} " in table
+
+
+def test_a_cell_that_takes_too_long(isolated):
+    """Progress does not help, nor do deaf ears; a lock that is held by C code neither."""
+    one = isolated(
+        entries("endless", "stubborn"), "--jobs", "2", "--tracking-uri", "none", "--timeout", "25"
+    )
+    done = one.run()
+    assert done.returncode == 1, done.stderr
+    found = records(one)
+    assert set(found) == {"endless", "stubborn"}
+    for label, content in found.items():
+        cause = content["cause"]
+        waited = re.fullmatch(r"stopped after ([\d.]+) s: --timeout gives a cell 25 s", cause)
+        assert waited, cause
+        assert float(waited[1]) >= 25
+        assert f"here is {label} 0" in content["log"]
+    # Where it was; the other one hears no SIGTERM, so it cannot say.
+    assert "in stubborn" in found["stubborn"]["traceback"]
+    assert len(started(one)) == 1
+    assert not [pid for pid in started(one) if alive(pid)]
 
 
 def test_only_failed(isolated):
@@ -392,7 +409,7 @@ def test_a_stack_that_dies_is_halved_until_the_culprit_is_alone(
 
 
 def test_ctrl_c_while_a_worker_hangs(isolated, group_members):
-    """Once waits for its next report, twice ends it and its children; then a timeout names it."""
+    """Once waits for its next report, twice ends it and its children."""
     one = isolated(entries("hangs"), "--jobs", "1", "--tracking-uri", "none")
     # A parent that is killed takes them along, too.
     process = one.start()
@@ -412,10 +429,6 @@ def test_ctrl_c_while_a_worker_hangs(isolated, group_members):
     assert "Traceback" not in stderr
     assert records(one) == {}
     one.wait_for(lambda: not group_members(process.pid), seconds=10)
-    one.options = (*one.options, "--timeout", "10")
-    done = one.run()
-    assert done.returncode == 1, done.stderr
-    assert records(one)["hangs"]["cause"].endswith("--timeout gives a cell 10 s")
     assert len(started(one)) >= 2
     assert not [pid for pid in started(one) if alive(pid)]
 

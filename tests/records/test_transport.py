@@ -396,7 +396,7 @@ def test_sizes_are_limited_before_anything_is_written(tmp_path, monkeypatch):
         (b"", "cut short"),
         (b"no tar at all" * 100, "no tar of records"),
         (b"\0" * 1024, "does not begin with manifest"),
-        (gzip.compress(b"manifest.json" + bytes(99))[:-9], "damaged|cut short"),
+        (gzip.compress(b"manifest.json" + bytes(99), mtime=0)[:-9], "damaged|cut short"),
         (b"\x1f\x8bnonsense", "damaged"),
     ],
 )

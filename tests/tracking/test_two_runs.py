@@ -9,7 +9,7 @@ from tracking_factory import commit, grid, make_cell, make_suite
 from tracking_helpers import assert_mirrors, by_key, parent
 
 from gzsl_bench.engine.run import hold
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.store import FAILED, RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.tracking import open_mirror, sync
 from gzsl_bench.tracking.sync import SyncReport
@@ -53,3 +53,21 @@ def test_whoever_ends_does_not_remove_what_a_run_with_more_seeds_has_shown(tmp_p
         assert set(by_key(uri, "small")) == {few.key, more.key}
         second.finish("", [], "FINISHED")
     assert set(by_key(uri, "small")) == {few.key, more.key}
+
+
+def test_sync_tells_how_the_suite_ended_where_the_last_run_did_not_mirror(tmp_path: Path) -> None:
+    """Failed under one run that mirrored, completed by the next one, which did not."""
+    cell = make_cell()
+    suite = make_suite([cell])
+    with hold(tmp_path / "out") as store:
+        uri = store.layout.tracking_store
+        mirror = open_mirror(uri, suite, store)
+        mirror.cell(commit(store, cell, status=FAILED))
+        mirror.finish("", [], "FAILED")
+        commit(store, cell)
+    assert parent(uri, suite.name).info.status == "FAILED"
+    assert sync(uri, suite, store).repaired == 1
+    assert parent(uri, suite.name).info.status == "FINISHED"
+    ended = parent(uri, suite.name).info.end_time
+    assert sync(uri, suite, store) == SyncReport(unchanged=1)
+    assert parent(uri, suite.name).info.end_time == ended
