@@ -15,7 +15,7 @@ from gzsl_bench.cli.options import debug_option, out_option
 @click.option(
     "--format",
     "fmt",
-    type=click.Choice(["github", "latex", "csv", "json"]),
+    type=click.Choice(["github", "latex", "html", "csv", "json"]),
     default="github",
     show_default=True,
     help="How to print it.",
@@ -23,6 +23,9 @@ from gzsl_bench.cli.options import debug_option, out_option
 @click.option("--metrics", metavar="NAMES", help="Columns, as harmonic_mean,unseen_as_seen.")
 @click.option("--intervals", is_flag=True, help="Add 95 % bootstrap intervals (seeds, classes).")
 @click.option("--strict", is_flag=True, help="Refuse rows that are not comparable.")
+@click.option(
+    "--daggers", "method", metavar="METHOD", help="Mark what differs from METHOD (latex, html)."
+)
 @click.option("--published", is_flag=True, help="Set published numbers beside ours.")
 @debug_option
 def table_command(
@@ -32,6 +35,7 @@ def table_command(
     metrics: str | None,
     intervals: bool,
     strict: bool,
+    method: str | None,
     published: bool,
     debug: bool,
 ) -> None:
@@ -44,6 +48,8 @@ def table_command(
     from gzsl_bench.report.rows import chosen_metrics, missing, rows
     from gzsl_bench.report.table import render
 
+    if method and fmt not in ("latex", "html"):
+        raise click.UsageError(f"--daggers marks tables in latex and html, not {fmt}")
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
     if Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
@@ -64,12 +70,17 @@ def table_command(
 
         table = with_intervals(table, store)
         fragile = fragile_pairs(table, store)
+    marks = None
+    if method:
+        from gzsl_bench.report.daggers import daggers
+
+        marks = daggers(table, resolved, store, method)
     if published:
         from gzsl_bench.report.published.show import render_beside
 
-        click.echo(render_beside(table, resolved, fmt, names))
+        click.echo(render_beside(table, resolved, fmt, names, marks))
     else:
-        click.echo(render(table, fmt, names))
+        click.echo(render(table, fmt, names, marks))
     for sentence in fragile:
         click.echo(f"warning: {sentence}", err=True)
     waiting, failed = missing(resolved, store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -55,6 +56,18 @@ def hardware(device: torch.device, threads: int) -> dict[str, Any]:
         found["accelerator"] = torch.cuda.get_device_name(device)
         found["cuda"] = torch.version.cuda
     return found
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that this process has held so far, on the GPU where it computes there."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(most) if sys.platform == "darwin" else 1024 * int(most)
 
 
 def git_commit(folder: Path) -> str | None:

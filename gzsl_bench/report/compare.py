@@ -15,15 +15,13 @@ import numpy as np
 from gzsl_bench.engine.validation import rules
 from gzsl_bench.errors import RecordError, SuiteError, unknown_name
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.comparable import SAME
 from gzsl_bench.report.rows import Row, rows
 from gzsl_bench.report.samples import sample
 from gzsl_bench.scoring.bootstrap import Sample
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
 from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
 from gzsl_bench.suite.resolve import ResolvedSuite
-
-#: What must agree before two rows may be subtracted from one another.
-_SAME = ("features", "attributes", "fingerprint", "precision", "setting")
 
 
 @dataclass(frozen=True)
@@ -106,6 +104,25 @@ def compare(
     ], reasons
 
 
+def head_to_head(one: Row, two: Row, suite: ResolvedSuite, store: RecordStore) -> Comparison:
+    """Compare two rows of one data set.
+
+    Args:
+        one: A.
+        two: B.
+        suite: knows which methods are deterministic.
+        store: has the predictions.
+
+    Raises:
+        SuiteError: different data, or too few seeds for a stochastic method.
+        RecordError: predictions are missing or damaged.
+    """
+    deterministic = {c.key: bool(c.about.get("deterministic")) for c in suite.cells}
+    seeds = _common_seeds(one["dataset"], (one, two), deterministic)
+    found = _compare(one["dataset"], one, two, seeds, store)
+    return Comparison(**{**vars(found), "p_holm": _h(found).p_classes.p})
+
+
 def table_of(suite: ResolvedSuite, store: RecordStore, rule: str) -> list[Row]:
     """The suite's rows by one rule.
 
@@ -147,13 +164,14 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
     """
     scores: dict[tuple[str, ...], dict[str, float]] = {}
     for row in table:
-        place = (row["dataset"], *(str(row[name]) for name in _SAME))
+        place = (row["dataset"], *(str(row[name]) for name in SAME))
         here = scores.setdefault(place, {})
         if row["label"] in here:
             return None, (
                 f"no ranking over data sets: {row['label']} has several rows on {row['dataset']}"
             )
-        here[row["label"]] = row["harmonic_mean"]["mean"]
+        if row["harmonic_mean"] is not None:  # otherwise the method does not apply there
+            here[row["label"]] = row["harmonic_mean"]["mean"]
     labels = list(dict.fromkeys(row["label"] for row in table))
     complete = [here for here in scores.values() if len(here) == len(labels)]
     if len(labels) < 2:
@@ -170,7 +188,9 @@ def fragile_pairs(table: Sequence[Row], store: RecordStore) -> list[str]:
     """Neighbours in the order by H whose order hangs on a single class, one sentence each."""
     places: dict[tuple[str, ...], list[Row]] = {}
     for row in table:
-        place = (row["dataset"], row["selection"], *(str(row[name]) for name in _SAME))
+        if row.get("unavailable"):
+            continue
+        place = (row["dataset"], row["selection"], *(str(row[name]) for name in SAME))
         places.setdefault(place, []).append(row)
     found = []
     for rivals in places.values():
@@ -220,7 +240,7 @@ def _common_seeds(
         SuiteError: different data, or too few seeds for a stochastic method.
     """
     one, two = found
-    for name in _SAME:
+    for name in SAME:
         if one[name] != two[name]:
             raise SuiteError(
                 f"{one['label']} and {two['label']} differ in {name} on {dataset}"

@@ -11,24 +11,31 @@ from typing import Any
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.engine.selection import GAMMA
 from gzsl_bench.records.store import Record
+from gzsl_bench.report import latex, markup
+from gzsl_bench.report.cells import GAP, SIGN, has_gap, headings, rule_name, texts
+from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.identity import differences
 from gzsl_bench.report.rows import HEADINGS, NO_RULE, Row, extra_metrics
 from gzsl_bench.suite.cells import fold_number
 
-FORMATS = ("github", "latex", "csv", "json")
-#: Signs of the terminal's table; LaTeX gets formulas.
-SIGN, MINUS = "\N{GREEK SMALL LETTER GAMMA}", "\N{MINUS SIGN}"
-#: The column of ``selection_gap``.
-GAP = f"best_test {MINUS} val"
+#: Begins a note on a row without numbers; in a paper its dashes are enough.
+_NO_NUMBERS = "No numbers for"
+FORMATS = ("github", "latex", "html", "csv", "json")
 
 
-def render(table: Sequence[Row], fmt: str = "github", metrics: Sequence[str] | None = None) -> str:
-    """A table in one of ``FORMATS``; github and latex end with the protocol of the numbers.
+def render(
+    table: Sequence[Row],
+    fmt: str = "github",
+    metrics: Sequence[str] | None = None,
+    daggers: Daggers | None = None,
+) -> str:
+    """A table in one of ``FORMATS``; github, latex and html say the protocol of the numbers.
 
     Args:
         table: rows.
         fmt: json and csv hold every metric.
-        metrics: the columns of github and latex; by default the usual ones and those of plugins.
+        metrics: the columns of the others; by default the usual ones and those of plugins.
+        daggers: marks of latex and html for what differs from one method.
     """
     names = list(metrics) if metrics else [*HEADINGS, *extra_metrics(table)]
     if fmt == "json":
@@ -36,10 +43,10 @@ def render(table: Sequence[Row], fmt: str = "github", metrics: Sequence[str] | N
     if fmt == "csv":
         return _csv(table)
     if fmt == "latex":
-        return _latex(table, names)
-    body = _tabulate(
-        _headings(table, names), [_cells(row, table, names) for row in table], "github"
-    )
+        return latex.table(table, names, notes(table, names), protocol(table, names), daggers)
+    if fmt == "html":
+        return markup.table(table, names, notes(table, names), daggers)
+    body = _tabulate(headings(table, names), [texts(row, table, names) for row in table], "github")
     return "\n".join([body, "", *notes(table, names)])
 
 
@@ -60,19 +67,34 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
             "best_test chooses the checkpoint on the test set: optimistic, shown to compare."
         )
     lines += _choices(table)
-    variants = dict.fromkeys(
-        (r["dataset"], r["features"], r["attributes"], r["fingerprint"]) for r in table
-    )
-    lines += [
-        f"{name}: features {features}, class embedding {attributes}, data {fingerprint[:12]}."
-        for name, features, attributes, fingerprint in variants
-    ]
-    methods = dict.fromkeys((r["label"], _version(r), r["fidelity"]) for r in table)
-    lines += [f"{label}: version {version}, {fidelity}." for label, version, fidelity in methods]
+    lines += dict.fromkeys(_whence(row) for row in table)
+    lines += dict.fromkeys(_whose(row) for row in table)
     lines += _marks(table)
     lines += _audits(table)
     lines += [f"{found}: not comparable with one another." for found in differences(table)]
     return lines
+
+
+def protocol(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
+    """The notes that belong into a paper's caption: all but fingerprints and versions."""
+    own = dict.fromkeys(
+        f"{r['dataset']}: features {r['features']}, class embedding {r['attributes']}."
+        for r in table
+    )
+    aside = {_whose(row) for row in table} | {_whence(row) for row in table}
+    said = [line for line in notes(table, metrics) if line not in aside]
+    return [*(line for line in said if not line.startswith(_NO_NUMBERS)), *own]
+
+
+def _whence(row: Row) -> str:
+    return (
+        f"{row['dataset']}: features {row['features']}, class embedding {row['attributes']},"
+        f" data {row['fingerprint'][:12]}."
+    )
+
+
+def _whose(row: Row) -> str:
+    return f"{row['label']}: version {_version(row)}, {row['fidelity']}."
 
 
 def _version(row: Row) -> str:
@@ -115,7 +137,7 @@ def _choices(table: Sequence[Row]) -> list[str]:
         lines.append(
             "val chooses one checkpoint for all seeds, by the mean H over validation folds."
         )
-    if _gap(table):
+    if has_gap(table):
         lines.append(f"{GAP}: selection gap, difference in H, paired over seeds.")
     if any(rule.endswith(GAMMA) for rule in rules):
         lines.append(
@@ -126,7 +148,7 @@ def _choices(table: Sequence[Row]) -> list[str]:
         if row["selection"] == NO_RULE:
             lines.append(f"{row['label']} on {row['dataset']}: {row['unavailable'].rstrip('.')}.")
         elif row.get("unavailable"):
-            lines.append(f"No numbers for {_rule(row)}: {row['unavailable']}.")
+            lines.append(f"{_NO_NUMBERS} {rule_name(row)}: {row['unavailable']}.")
     return list(dict.fromkeys(lines))
 
 
@@ -160,140 +182,12 @@ def _identity(record: Record) -> Mapping[str, Any]:
     return found
 
 
-def _variant_counts(table: Sequence[Row]) -> dict[str, int]:
-    """How many variants (features, embedding, content) of each data set the table mixes."""
-    variants: dict[str, set[Any]] = {}
-    for row in table:
-        variants.setdefault(row["dataset"], set()).add(
-            (row["features"], row["attributes"], row["fingerprint"])
-        )
-    return {name: len(found) for name, found in variants.items()}
-
-
-def _where(row: Row, table: Sequence[Row]) -> str:
-    """The data set's name, with whatever tells this row from others of the same name."""
-    text = str(row["dataset"])
-    if _variant_counts(table)[row["dataset"]] > 1:
-        text += f" ({row['features']}, {row['attributes']}, {row['fingerprint'][:6]})"
-    if len({r["precision"] for r in table if r["dataset"] == row["dataset"]}) > 1:
-        text += f" ({row['precision']})"
-    if row["preprocessing"] in PREPROCESSING and PREPROCESSING[row["preprocessing"]].leaks:
-        text += f" [{row['preprocessing']}]"
-    if row["setting"] == "transductive":
-        text += " [transductive]"
-    return text
-
-
-def _who(row: Row, table: Sequence[Row]) -> str:
-    """The method's label; where a label covers several preprocessings or versions, those too."""
-    text = str(row["label"])
-    same = [r for r in table if r["label"] == row["label"] and r["dataset"] == row["dataset"]]
-    here = [r for r in table if r["method"] == row["method"] and r["dataset"] == row["dataset"]]
-    for field, rivals in (("preprocessing", here), ("version", same)):
-        if len({r[field] for r in rivals}) > 1:
-            text += f" ({row[field]})"
-    return text
-
-
-def _rule(row: Row) -> str:
-    """``val+γ``."""
-    rule = str(row["selection"])
-    return rule.removesuffix(GAMMA) + f"+{SIGN}" if rule.endswith(GAMMA) else rule
-
-
-def _gap(table: Sequence[Row]) -> bool:
-    return any(row.get("selection_gap") for row in table)
-
-
-def _biased(table: Sequence[Row]) -> bool:
-    return any(row.get("gamma") for row in table)
-
-
-def _headings(table: Sequence[Row], names: Sequence[str]) -> list[str]:
-    return [
-        *("Data set", "Method", "Selection", "n"),
-        *(HEADINGS.get(name, name) for name in names),
-        *([GAP] if _gap(table) else []),
-        *([SIGN] if _biased(table) else []),
-    ]
-
-
-def _cells(
-    row: Row, table: Sequence[Row], names: Sequence[str], plus_minus: str = " ± "
-) -> list[Any]:
-    return [
-        _where(row, table),
-        _who(row, table),
-        _rule(row),
-        len(row["seeds"]),
-        *(_number(row.get(name), plus_minus, _digits(row, name)) for name in names),
-        *([_number(row.get("selection_gap"), plus_minus)] if _gap(table) else []),
-        *([_bias(row)] if _biased(table) else []),
-    ]
-
-
-def _bias(row: Row) -> str:
-    """Gamma to three digits; several where seeds differ."""
-    return ", ".join(dict.fromkeys(f"{gamma:.3g}" for gamma in row.get("gamma") or ())) or "-"
-
-
-def _digits(row: Row, name: str) -> str:
-    """A decimal of a percentage; of anything else three digits, whatever its size."""
-    return ".1f" if row.get("extra", {}).get(name, {}).get("percent", True) else ".3g"
-
-
-def _number(summary: Any, plus_minus: str, digits: str = ".1f") -> str:
-    if summary is None:
-        return "-"
-    text = f"{summary['mean']:{digits}}"
-    if summary["sd"] is not None:
-        text += f"{plus_minus}{summary['sd']:{digits}}"
-    if "low" in summary:
-        text += f" [{summary['low']:{digits}}, {summary['high']:{digits}}]"
-    return text
-
-
 def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str) -> str:
     from tabulate import tabulate
 
     # A bar within a cell would begin another one.
     safe = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
     return tabulate(safe, headers=headings, tablefmt=fmt, disable_numparse=True)
-
-
-def _latex(table: Sequence[Row], names: Sequence[str]) -> str:
-    from tabulate import tabulate
-
-    lines = [
-        [
-            escape_latex(str(cell)) if i < 3 else cell
-            for i, cell in enumerate(_cells(row, table, names, "$\\pm$"))
-        ]
-        for row in table
-    ]
-    headings = [escape_latex(text) for text in _headings(table, names)]
-    body = tabulate(lines, headings, tablefmt="latex_raw", disable_numparse=True)
-    # Outside of comments LaTeX knows these only as formulas.
-    body = body.replace(SIGN, "$\\gamma$").replace(MINUS, "$-$")
-    comments = [f"% {line}" for line in notes(table, names)]
-    return "\n".join([*comments, body])
-
-
-def escape_latex(text: str) -> str:
-    """Plain text as LaTeX prints it."""
-    for plain, safe in (
-        ("\\", "\\textbackslash{}"),
-        ("&", "\\&"),
-        ("%", "\\%"),
-        ("$", "\\$"),
-        ("#", "\\#"),
-        ("_", "\\_"),
-        ("{", "\\{"),
-        ("}", "\\}"),
-    ):
-        if plain == "\\" or plain not in "{}":
-            text = text.replace(plain, safe)
-    return text
 
 
 def _csv(table: Sequence[Row]) -> str:

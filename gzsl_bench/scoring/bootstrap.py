@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -69,14 +70,20 @@ def harmonic_rows(unseen: FloatArray, seen: FloatArray) -> FloatArray:
 
 def draw_weights(sample: Sample, draws: int = DRAWS, seed: int = SEED) -> Weights:
     """The weights of ``draws`` replicates; the same ones for every sample of this size."""
+    return _draw(sample.seeds, sample.unseen.shape[1], sample.seen.shape[1], draws, seed)
+
+
+@lru_cache(maxsize=4)
+def _draw(seeds: int, unseen: int, seen: int, draws: int, seed: int) -> Weights:
+    """Drawing takes longer than using them, and the rows of a table have few sizes."""
     rng = np.random.default_rng(seed)
 
     def counts(size: int) -> FloatArray:
-        return rng.multinomial(size, np.full(size, 1 / size), size=draws) / size
+        found = rng.multinomial(size, np.full(size, 1 / size), size=draws) / size
+        found.setflags(write=False)
+        return found
 
-    return Weights(
-        counts(sample.seeds), counts(sample.unseen.shape[1]), counts(sample.seen.shape[1])
-    )
+    return Weights(counts(seeds), counts(unseen), counts(seen))
 
 
 def weighted(sample: Sample, weights: Weights) -> dict[str, FloatArray]:

@@ -211,7 +211,7 @@ def test_awkward_names_survive_every_format(store):
     (line,) = csv.DictReader(io.StringIO(render(table, "csv")))
     assert line["label"] == cell.label
     assert json.loads(render(table, "json"))[0]["label"] == cell.label
-    body = render(table, "latex").split("\\hline")[2]
+    body = render(table, "latex").split("\\midrule")[1]
     assert '50\\% of A\\_B \\& "C", \\#1' in body
     assert "$\\pm$" not in body
 
@@ -228,7 +228,7 @@ def test_latex_comments_stand_before_the_table(store):
     cell = make_cell()
     finish(store, cell, 40)
     text = render(rows(make_suite(cell), store), "latex")
-    comments, begin, _ = text.partition("\\begin{tabular}")
+    comments, begin, _ = text.partition("\\begin{table}")
     assert begin
     assert all(line.startswith("%") for line in comments.splitlines())
 
@@ -287,7 +287,7 @@ def test_the_columns_asked_for(store):
     with_extras(store, cell)
     table = rows(make_suite(cell, selection=["last"]), store)
     names = chosen_metrics(table, ["quiet", "harmonic_mean"])
-    latex = render(table, "latex", names).split("\\hline")[1]
+    latex = render(table, "latex", names).split("\\midrule")[0].split("\\toprule")[1]
     assert "quiet" in latex
     assert "AUSUC" not in latex
     heads = [cell.strip() for cell in render(table, metrics=names).splitlines()[0].split("|")]

@@ -6,10 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from html import escape
 
+from gzsl_bench.report import latex, markup
+from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.published.beside import beside, cells, headings, notes
 from gzsl_bench.report.rows import Row
-from gzsl_bench.report.table import escape_latex, render
+from gzsl_bench.report.table import render
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 
@@ -18,11 +21,12 @@ def render_beside(
     suite: ResolvedSuite,
     fmt: str = "github",
     metrics: Sequence[str] | None = None,
+    daggers: Daggers | None = None,
 ) -> str:
     """The usual table, then ours beside theirs.
 
-    github and latex: a second table; json: each row gets ``published``, a list; csv: one line per
-    comparison, since a row may have several.  ``metrics`` are the columns of the usual table.
+    github, latex and html: a second table; json: each row gets ``published``, a list; csv: one line
+    per comparison, since a row may have several.  ``metrics`` are the columns of the usual table.
     """
     lines = beside(table, suite)
     if fmt == "json":
@@ -38,8 +42,6 @@ def render_beside(
             for row in table
         ]
         return json.dumps(own, indent=1)
-    from tabulate import tabulate
-
     text = cells(lines)
     if fmt == "csv":
         out = io.StringIO()
@@ -47,15 +49,20 @@ def render_beside(
         writer.writerows([headings(), *text])
         return out.getvalue().rstrip("\n")
     if fmt == "latex":
-        body = tabulate(
-            [[escape_latex(cell) for cell in line] for line in text],
-            [escape_latex(heading) for heading in headings()],
-            tablefmt="latex_raw",
-            disable_numparse=True,
+        body = latex.tabular(
+            [[latex.escape(cell) for cell in line] for line in text],
+            [latex.escape(heading) for heading in headings()],
         )
+        said = (f"% {note}" for note in notes(lines))
+        return "\n".join([render(table, fmt, metrics, daggers), "", *said, body])
+    if fmt == "html":
+        safe = [[escape(cell) for cell in line] for line in text]
+        second = [markup.fragment(headings(), safe)] if text else []
         return "\n".join(
-            [render(table, fmt, metrics), "", *(f"% {note}" for note in notes(lines)), body]
+            [render(table, fmt, metrics, daggers), *second, markup.paragraph(notes(lines))]
         )
+    from tabulate import tabulate
+
     body = tabulate(text, headings(), tablefmt="github", disable_numparse=True)
     return "\n".join(
         [render(table, fmt, metrics), "", *([body, ""] if text else []), *notes(lines)]

@@ -1,0 +1,40 @@
+"""``gzsl-bench report``: the results of a suite as one page, from its records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gzsl_bench.cli.options import debug_option, out_option
+
+
+@click.command("report")
+@click.argument("suite")
+@out_option
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where to write report.html [default: the results folder].",
+)
+@click.option("--plots", is_flag=True, help="Write each plot as PNG and PDF, its data as CSV.")
+@debug_option
+def report_command(suite: str, out: Path, into: Path | None, plots: bool, debug: bool) -> None:
+    """Write report.html of SUITE (a suite file, or a suite's name): one self-contained page.
+
+    Needs neither the data nor the plugins that made the records, and no network to be read.
+    """
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.report.html.page import build
+
+    store = RecordStore(out)
+    resolved = recall(store.layout, suite)
+    made = build(resolved, store, into or out, plots)
+    click.echo(str(made.path))
+    click.echo(f"{made.size / 1e6:.1f} MB, opens in any browser", err=True)
+    if made.plots:
+        click.echo(
+            f"{len(made.plots)} plots as PNG, PDF and CSV in {made.path.parent / 'plots'}", err=True
+        )

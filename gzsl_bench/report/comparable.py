@@ -1,0 +1,79 @@
+"""Which rows may be set against one another, and which of them lead.
+
+A league is what one column of a paper's table may rank: rows of one data set that measured the
+same thing by the same selection rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gzsl_bench.data.tasks import PREPROCESSING
+from gzsl_bench.report.rows import Row
+
+#: What must agree before two rows may be subtracted from one another.
+SAME = ("features", "attributes", "fingerprint", "precision", "setting")
+
+Place = tuple[str, ...]
+
+
+def place(row: Row) -> Place:
+    """The data set of a row, in the sense in which numbers are comparable."""
+    return (str(row["dataset"]), *(str(row[name]) for name in SAME))
+
+
+def obstacle(row: Row) -> str:
+    """Why a row takes part in no ranking; empty where it does."""
+    if row.get("unavailable"):
+        return "no numbers"
+    scaling = PREPROCESSING.get(row["preprocessing"])
+    if scaling is not None and scaling.leaks:
+        return f"preprocessing {row['preprocessing']} has seen the test set"
+    if str(row.get("audit", "")).startswith("FAILED"):
+        return "failed the audit"
+    return ""
+
+
+def leagues(table: Sequence[Row]) -> dict[tuple[Place, str], list[Row]]:
+    """Rows that may be ranked with one another, by place and selection rule."""
+    found: dict[tuple[Place, str], list[Row]] = {}
+    for row in table:
+        if not obstacle(row):
+            found.setdefault((place(row), str(row["selection"])), []).append(row)
+    return found
+
+
+def marks(table: Sequence[Row], names: Sequence[str]) -> dict[tuple[int, str], int]:
+    """Best and second best of every league and metric.
+
+    Values that are printed alike are equal: of two rows that both show 45.1 none is called better.
+
+    Args:
+        table: rows.
+        names: metrics.
+
+    Returns:
+        (index of the row, metric) -> 1 for the best and 2 for the second best value; leagues of a
+        single row have neither.
+    """
+    where = {id(row): index for index, row in enumerate(table)}
+    found: dict[tuple[int, str], int] = {}
+    for rivals in leagues(table).values():
+        if len(rivals) < 2:
+            continue
+        for name in names:
+            shown = {id(row): _shown(row, name) for row in rivals if row.get(name)}
+            up = all(
+                row.get("extra", {}).get(name, {}).get("higher_is_better", True) for row in rivals
+            )
+            values = sorted(set(shown.values()), reverse=up)
+            for position, value in enumerate(values[:2], start=1):
+                for key in (key for key, own in shown.items() if own == value):
+                    found[where[key], name] = position
+    return found
+
+
+def _shown(row: Row, name: str) -> float:
+    """The mean as a table prints it."""
+    percent = row.get("extra", {}).get(name, {}).get("percent", True)
+    return float(f"{row[name]['mean']:{'.1f' if percent else '.3g'}}")

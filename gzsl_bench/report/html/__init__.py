@@ -1,0 +1,1 @@
+"""The report of a suite: one self-contained page, made from its records alone."""

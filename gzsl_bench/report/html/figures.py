@@ -1,0 +1,166 @@
+"""The plots of a page: which ones there are, what they are called, what they need to be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gzsl_bench.report.cells import SIGN
+from gzsl_bench.report.html.gather import Ground
+from gzsl_bench.report.plots import confusion, cost, curves, heatmap, ranks, training
+from gzsl_bench.scoring.ranks import Ranking
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure to be made.
+
+    Attributes:
+        name: of its files: ``cub-curves``.
+        heading: over it.
+        caption: how to read it.
+        alt: for those who cannot see it.
+        draw: makes the figure.
+        rows: its data, for the CSV file.
+    """
+
+    name: str
+    heading: str
+    caption: str
+    alt: str
+    draw: Callable[[], Figure]
+    rows: Callable[[], Sequence[Mapping[str, Any]]]
+
+
+def of_ranking(ranking: Ranking, rule: str) -> Plot:
+    """The critical-difference diagram."""
+    return Plot(
+        "ranking",
+        "Ranking over data sets",
+        "Bars join methods whose average ranks differ by less than the critical difference"
+        " (Nemenyi, 5 %): they are not told apart.",
+        "Critical-difference diagram: "
+        + ", ".join(f"{n} {r:.2f}" for n, r in zip(ranking.methods, ranking.ranks, strict=True)),
+        lambda: ranks.figure(f"{ranking.datasets} data sets, checkpoints by {rule}", ranking),
+        lambda: ranks.rows(ranking),
+    )
+
+
+def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
+    """The plots of one data set.
+
+    Args:
+        ground: its data.
+        rule: the rule whose checkpoints are shown.
+        taken: names that are in use; extended.
+    """
+    stem = _unique(_plain(ground.title), taken)
+    title = ground.title
+    by = f"checkpoints by {rule}"
+    plots = []
+    if ground.curves:
+        plots.append(
+            Plot(
+                f"{stem}-curves",
+                "Seen-unseen accuracy curve",
+                "Each curve sweeps a bias between seen and unseen scores, at the checkpoint that"
+                f" {rule} chose: what any calibration could reach. Marks are what the rules got;"
+                f" filled ones are calibrated, {SIGN} from the validation folds. Upper right is"
+                " better; AUSUC is the area.",
+                f"Seen accuracy over unseen accuracy on {title}: "
+                + ", ".join(f"{c.label} AUSUC {c.area:.1f}" for c in ground.curves),
+                lambda: curves.figure(
+                    f"{title}: seen-unseen accuracy curves ({by})", ground.curves
+                ),
+                lambda: curves.rows(ground.curves),
+            )
+        )
+    if ground.confusion:
+        plots.append(
+            Plot(
+                f"{stem}-confusion",
+                "Seen/unseen confusion",
+                "What images of unseen and of seen classes are called, averaged per class. The"
+                " first field is U on the left and S on the right; a large striped field says that"
+                " the method's bias, not its knowledge, costs accuracy.",
+                f"Stacked bars of right and wrong predictions on {title}",
+                lambda: confusion.figure(f"{title}: where images end up ({by})", ground.confusion),
+                lambda: confusion.rows(ground.confusion),
+            )
+        )
+    if (data := ground.classes) is not None:
+        plots.append(
+            Plot(
+                f"{stem}-classes",
+                "Accuracy by class",
+                "Any class may be predicted; means over seeds. Classes are ordered from hard to"
+                " easy by their mean over methods, unseen and seen ones apart; the CSV file names"
+                " them.",
+                f"Heat map of {len(data.labels)} methods on {data.unseen.shape[1]} unseen and"
+                f" {data.seen.shape[1]} seen classes of {title}",
+                lambda data=data: heatmap.figure(f"{title}: accuracy by class ({by})", data),  # type: ignore[misc]
+                lambda data=data: heatmap.rows(data),  # type: ignore[misc]
+            )
+        )
+    if ground.training:
+        plots.append(
+            Plot(
+                f"{stem}-training",
+                "H over the training",
+                "H on the test set at every checkpoint, recorded and seen by no method. Where"
+                " validation folds were trained, their mean H is what val chooses by.",
+                f"H by checkpoint on {title}, a panel per method",
+                lambda: training.figure(
+                    f"{title}: H by checkpoint", ground.training, "checkpoint", "H (%)"
+                ),
+                lambda: training.rows(ground.training),
+            )
+        )
+    if ground.logged:
+        plots.append(
+            Plot(
+                f"{stem}-losses",
+                "What the methods logged",
+                "The loss while training, on each method's own scale (logarithmic where it spans"
+                " more than a factor of 50); every other logged value is in the records and in"
+                " MLflow.",
+                f"Loss over steps on {title}, a panel per method",
+                lambda: training.figure(
+                    f"{title}: loss", ground.logged, "step", "logged value", share=False
+                ),
+                lambda: training.rows(ground.logged),
+            )
+        )
+    if ground.costs:
+        plots.append(
+            Plot(
+                f"{stem}-cost",
+                "Cost against H",
+                "Training and scoring of one seed; what runs trained as one took is shared out"
+                " among them. Times of different hardware are not comparable: see Environments"
+                " below.",
+                f"H over seconds on {title}: "
+                + ", ".join(f"{c.label} {c.seconds:.0f} s" for c in ground.costs),
+                lambda: cost.figure(f"{title}: H against cost", ground.costs),
+                lambda: cost.rows(ground.costs),
+            )
+        )
+    return plots
+
+
+def _plain(text: str) -> str:
+    """A data set's name as part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "data"
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}-{number}", number + 1
+    taken.add(found)
+    return found

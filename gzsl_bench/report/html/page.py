@@ -1,0 +1,225 @@
+"""The page: everything gathered, drawn and poured into one self-contained file."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from gzsl_bench import __version__
+from gzsl_bench.errors import RecordError
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.cells import SIGN, digits, number, rule_name, who
+from gzsl_bench.report.comparable import marks, obstacle
+from gzsl_bench.report.compare import rank
+from gzsl_bench.report.html import figures, provenance
+from gzsl_bench.report.html.gather import Ground, grounds, headline
+from gzsl_bench.report.html.reading import ReadOnce
+from gzsl_bench.report.html.verdicts import RULES, interval, verdicts
+from gzsl_bench.report.plots.save import as_bytes, data_uri, write
+from gzsl_bench.report.published import beside as published
+from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics, rows
+from gzsl_bench.report.samples import with_intervals
+from gzsl_bench.report.table import notes
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+NAME = "report.html"
+_H = "harmonic_mean"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        path: the page.
+        size: its bytes.
+        plots: files of single plots, a stem for each.
+    """
+
+    path: Path
+    size: int
+    plots: tuple[str, ...]
+
+
+def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool = False) -> Report:
+    """Write ``into/report.html`` and, where asked, ``into/plots/*.{png,pdf,csv}``.
+
+    Args:
+        suite: as it was resolved when it ran.
+        store: its records; nothing else is needed.
+        into: the folder, made where it is absent.
+        plot_files: write each plot and its data as files, too.
+
+    Raises:
+        RecordError: predictions are damaged, or the folder cannot be written.
+    """
+    store = ReadOnce(store, suite)
+    table = with_intervals(rows(suite, store), store)
+    found = grounds(suite, store, table)
+    rule = headline(suite)
+    ranking, no_ranking = rank([r for r in table if r["selection"] == rule and not obstacle(r)])
+    if ranking is not None and ranking.powerless:
+        no_ranking = (
+            f"no critical-difference diagram: {ranking.datasets} data sets have no power to tell"
+            f" {len(ranking.methods)} methods apart (average ranks would have to differ by"
+            f" {ranking.critical_difference:.2f}, and cannot by more than"
+            f" {len(ranking.methods) - 1})"
+        )
+        ranking = None
+    overall = [] if ranking is None else [figures.of_ranking(ranking, rule)]
+    taken: set[str] = {"ranking"}
+    per_ground = [figures.of_ground(ground, rule, taken) for ground in found]
+    drawn: dict[str, str] = {}
+    for plot in [*overall, *(p for plots in per_ground for p in plots)]:
+        figure = plot.draw()
+        drawn[plot.name] = data_uri(as_bytes(figure, "svg"))
+        if plot_files:
+            write(into / "plots", plot.name, figure, plot.rows())
+    environment, of_cell = provenance.environments(suite, store)
+    # One line per printed number: ours by the rule they chose by, or else by the honest one.
+    known = [line for line in published.beside(table, suite) if _fitting(line, rule, suite)]
+    lines = sorted(known, key=lambda line: line["difference"] is None)
+    lacking = provenance.failures(suite, store)
+    context = {
+        "suite": suite,
+        "version": __version__,
+        "rule": rule,
+        "rule_words": RULES.get(rule, rule),
+        "cards": verdicts(suite, store, found, table),
+        "counts": _counts(suite, lacking),
+        "grounds": [
+            {"ground": g, "id": f"data-{i}", "plots": plots, "summary": _summary(g, table),
+             "full": _full(g, table)}
+            for i, (g, plots) in enumerate(zip(found, per_ground, strict=True), start=1)
+        ],
+        "drawn": drawn,
+        "ranking": overall,
+        "ranks": ranking,
+        "no_ranking": no_ranking,
+        "published": _published([line for line in lines if line["difference"] is not None]),
+        "not_comparable": _published([line for line in lines if line["difference"] is None]),
+        "published_notes": published.notes(lines),
+        "notes": _sentences(notes(table, extra_metrics(table))),
+        "failures": lacking,
+        "datasets": provenance.datasets(suite),
+        "methods": provenance.methods(table, suite),
+        "environments": environment,
+        "cells": provenance.cells(suite, store, table, of_cell),
+    }  # fmt: skip
+    text = _render(context)
+    path = into / NAME
+    _write(path, text)
+    return Report(path, len(text.encode()), tuple(drawn) if plot_files else ())
+
+
+def _fitting(line: Mapping[str, Any], rule: str, suite: ResolvedSuite) -> bool:
+    """Whether this line is the one to show of a row's several rules."""
+    theirs = line["their_selection"]
+    return bool(line["selection"] == (theirs if theirs in suite.selection else rule))
+
+
+def _published(lines: Sequence[Mapping[str, Any]]) -> provenance.Grid:
+    return provenance.Grid(
+        tuple(published.headings()), tuple(tuple(c) for c in published.cells(lines))
+    )
+
+
+def _sentences(lines: Sequence[str]) -> list[str]:
+    """Notes as a terminal has them, some of them broken into two lines, one item each."""
+    found: list[str] = []
+    for line in lines:
+        if found and not found[-1].endswith((".", ":")):
+            found[-1] += f" {line}"
+        else:
+            found.append(line)
+    return found
+
+
+def _counts(suite: ResolvedSuite, lacking: provenance.Grid) -> dict[str, int]:
+    statuses = [line[4] for line in lacking.lines]
+    return {
+        "cells": len(suite.cells),
+        "failed": statuses.count("failed"),
+        "inapplicable": statuses.count("not applicable"),
+        "waiting": statuses.count("not run"),
+    }
+
+
+def _summary(ground: Ground, table: Sequence[Row]) -> dict[str, Any]:
+    """H of every method by every rule: a line per method."""
+    own = list(ground.rows)
+    rules = list(dict.fromkeys(rule_name(r) for r in own if r["selection"] != "-"))
+    ranked = marks(own, [_H])
+    lines: dict[str, dict[str, Any]] = {}
+    for index, row in enumerate(own):
+        line = lines.setdefault(
+            who(row, table), {"cells": {}, "n": 0, "gap": "", "why": "", "row": row}
+        )
+        line["n"] = max(line["n"], len(row["seeds"]))
+        if row.get("selection_gap"):
+            line["gap"] = number(row["selection_gap"], " ± ")
+        if row["unavailable"]:
+            line["why" if row["selection"] == "-" else "missing"] = str(row["unavailable"])
+            continue
+        h = row[_H]
+        line["cells"][rule_name(row)] = {
+            "text": f"{h['mean']:.1f}" + (f" ± {h['sd']:.1f}" if h["sd"] is not None else ""),
+            "interval": interval(h),
+            "mark": ranked.get((index, _H), 0),
+        }
+    gap = any(line["gap"] for line in lines.values())
+    return {"rules": rules, "lines": lines, "gap": gap}
+
+
+def _full(ground: Ground, table: Sequence[Row]) -> provenance.Grid:
+    """Every metric of every row."""
+    names = [*HEADINGS, *extra_metrics(table)]
+    headings = ["Method", "Selection", "n", *(HEADINGS.get(name, name) for name in names), SIGN]
+    lines = []
+    for row in ground.rows:
+        lines.append(
+            (
+                who(row, table),
+                rule_name(row),
+                str(len(row["seeds"])),
+                *(number(row.get(name), " ± ", digits(row, name)) for name in names),
+                ", ".join(dict.fromkeys(f"{g:.3g}" for g in row["gamma"] or ())) or "-",
+            )
+        )
+    return provenance.Grid(tuple(headings), tuple(lines), tuple(range(2, len(headings))))
+
+
+def _render(context: Mapping[str, Any]) -> str:
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    folder = resources.files("gzsl_bench.report.html") / "templates"
+    templates = {
+        file.name: file.read_text(encoding="utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".j2")
+    }
+    engine = Environment(
+        loader=DictLoader(templates),
+        autoescape=True,  # labels, names, descriptions and causes come from anywhere
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return engine.get_template("report.html.j2").render(context)
+
+
+def _write(path: Path, text: str) -> None:
+    """In one rename, so that a browser never loads half a page."""
+    draft = path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(draft, path)  # noqa: PTH105
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise RecordError(f"the report {path} cannot be written: {error}") from error

@@ -1,0 +1,176 @@
+"""Where every number comes from: data, methods, environments, cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.report.html.gather import seconds_of
+from gzsl_bench.report.rows import Row
+from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts: headings and lines; numbers of columns that hold numbers."""
+
+    headings: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    numeric: tuple[int, ...] = ()
+
+
+def environments(suite: ResolvedSuite, store: RecordStore) -> tuple[Grid, dict[str, int]]:
+    """Distinct versions, hardware, commits and commands, numbered, and which one each cell had."""
+    numbers: dict[str, int] = {}
+    counts: dict[int, int] = {}
+    lines: dict[int, list[str]] = {}
+    of_cell: dict[str, int] = {}
+    for cell in suite.cells:
+        record = store.read(cell.key)
+        if record is None:
+            continue
+        content = record.content
+        parts = [
+            _pairs(content.get("versions", {})),
+            _pairs(content.get("hardware", {})),
+            str(content.get("git_commit") or "unknown"),
+            str(content.get("command") or "unknown"),
+        ]
+        number = numbers.setdefault(json.dumps(parts), len(numbers) + 1)
+        counts[number] = counts.get(number, 0) + 1
+        lines[number] = parts
+        of_cell[cell.key] = number
+    grid = Grid(
+        ("No.", "Cells", "Versions", "Hardware", "git commit", "Command"),
+        tuple((str(n), str(counts[n]), *parts) for n, parts in lines.items()),
+        (0, 1),
+    )
+    return grid, of_cell
+
+
+def datasets(suite: ResolvedSuite) -> Grid:
+    """Data sets with what identifies them."""
+    lines = []
+    for entry in suite.datasets:
+        about = entry.get("provenance", {})
+        files = ", ".join(
+            f"{name} ({_file(facts)})" for name, facts in about.get("files", {}).items()
+        )
+        lines.append(
+            (
+                str(entry.get("label")),
+                str(entry.get("features")),
+                str(entry.get("attributes")),
+                str(entry.get("fingerprint")),
+                _pairs(entry.get("sizes", {})),
+                str(about.get("lists") or "-"),
+                _pairs(about.get("split_hashes", {})) or "-",
+                files or "-",
+                "; ".join(
+                    f"fold {f['fold']} ({f.get('source', 'derived')}): {f['seen_classes']} seen,"
+                    f" {f['unseen_classes']} unseen, {f.get('content', '')}"
+                    for f in entry.get("folds", ())
+                )
+                or "none",
+            )
+        )
+    return Grid(
+        ("Data set", "Features", "Class embedding", "Fingerprint", "Sizes", "Lists", "Split hashes",
+         "Files", "Validation folds"), tuple(lines),
+    )  # fmt: skip
+
+
+def methods(table: Sequence[Row], suite: ResolvedSuite) -> Grid:
+    """Methods with version, source, fidelity, preprocessing and full configuration."""
+    cells = {cell.key: cell for cell in suite.cells}
+    lines: dict[tuple[str, ...], None] = {}
+    for row in table:
+        cell = cells[row["keys"][0]]
+        config = cell.identity["method"]["config"]
+        lines[
+            str(row["dataset"]),
+            str(row["label"]),
+            str(row["method"]),
+            str(row["version"]) + (f", source {row['source']}" if row.get("source") else ""),
+            str(cell.about.get("distribution", "-")),
+            str(row["fidelity"]),
+            str(row["preprocessing"]),
+            str(row["setting"]),
+            str(row["precision"]),
+            str(row.get("audit") or "not audited"),
+            str(cell.about.get("citation") or "-"),
+            _pairs(config) or "none",
+        ] = None
+    return Grid(
+        ("Data set", "Method", "Name", "Version", "Distribution", "Fidelity", "Preprocessing",
+         "Setting", "Precision", "Audit", "Citation", "Configuration"), tuple(lines),
+    )  # fmt: skip
+
+
+def cells(
+    suite: ResolvedSuite, store: RecordStore, table: Sequence[Row], environment: Mapping[str, int]
+) -> Grid:
+    """Every cell with its key, the checkpoints that rules chose, time and environment."""
+    chosen: dict[str, list[str]] = {}
+    for row in table:
+        if "+" not in row["selection"] and not row["unavailable"]:
+            for key, number in zip(row["keys"], row["checkpoints"], strict=True):
+                chosen.setdefault(key, []).append(f"{row['selection']} {number}")
+    lines = [
+        _cell(cell, store.read(cell.key), chosen.get(cell.key, ()), environment.get(cell.key))
+        for cell in suite.cells
+    ]
+    return Grid(
+        ("Data set", "Method", "Task", "Seed", "Status", "Checkpoints", "Seconds", "Started",
+         "Environment", "Key"), tuple(lines), (3, 6, 8),
+    )  # fmt: skip
+
+
+def failures(suite: ResolvedSuite, store: RecordStore) -> Grid:
+    """Cells without numbers: failed ones, those a method does not apply to, those not run."""
+    lines = []
+    for cell in suite.cells:
+        record = store.read(cell.key)
+        if record is not None and record.complete:
+            continue
+        status = "not run" if record is None else str(record.content["status"])
+        cause = "" if record is None else str(record.content.get("cause", ""))
+        task = f"fold {cell.fold}" if cell.fold else "real"
+        lines.append((cell.dataset, cell.label, task, str(cell.seed), status, cause, cell.key))
+    order = {"failed": 0, "not applicable": 1, "not run": 2}
+    lines.sort(key=lambda line: order[line[4]])
+    return Grid(
+        ("Data set", "Method", "Task", "Seed", "Status", "Cause", "Key"), tuple(lines), (3,)
+    )
+
+
+def _cell(
+    cell: Cell, record: Record | None, chosen: Sequence[str], environment: int | None
+) -> tuple[str, ...]:
+    content: Mapping[str, Any] = {} if record is None else record.content
+    return (
+        cell.dataset,
+        cell.label,
+        f"fold {cell.fold}" if cell.fold else "real",
+        str(cell.seed),
+        str(content.get("status", "not run")),
+        ", ".join(chosen) or "-",
+        f"{seconds_of(content):.1f}" if content else "-",
+        str(content.get("started", "-")),
+        "-" if environment is None else str(environment),
+        cell.key,
+    )
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _file(facts: Mapping[str, Any]) -> str:
+    """``25732454 bytes, md5 ...``."""
+    parts = [f"{facts['bytes']} bytes"] if "bytes" in facts else []
+    return ", ".join([*parts, *(f"{n} {v}" for n, v in facts.items() if n != "bytes")])

@@ -1,0 +1,179 @@
+"""In one minute: the best method of every data set by the honest rule, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gzsl_bench.engine.selection import GAMMA
+from gzsl_bench.errors import GzslBenchError
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.cells import who
+from gzsl_bench.report.comparable import obstacle
+from gzsl_bench.report.compare import Comparison, describe_fragile, head_to_head
+from gzsl_bench.report.html.gather import Ground, headline
+from gzsl_bench.report.rows import NO_RULE, Row
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+#: What a rule does, in the words of the page's first screen.
+RULES: Mapping[str, str] = {
+    "val": "checkpoint chosen on validation folds made of training classes",
+    "last": "last checkpoint, nothing was chosen",
+    "best_test": "checkpoint chosen on the test set: optimistic, not for conclusions",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The card of one data set.
+
+    Attributes:
+        title: the data set.
+        best: the winning row, or None where no row has numbers.
+        name: the winner.
+        harmonic: H in words.
+        parts: U and S in words.
+        seeds: how many, in words.
+        rule: what the selection rule did.
+        against: how it stands to the next method.
+        clear: the next method is told apart.
+        calibrated: the best by calibrated scores, in words; empty where there is none.
+        habit: what the literature's habit would have shown, in words; empty where unknown.
+        protocol: features, embedding, classes, images.
+        why: why there is no winner.
+    """
+
+    title: str
+    best: Row | None
+    name: str = ""
+    harmonic: str = ""
+    parts: str = ""
+    seeds: str = ""
+    rule: str = ""
+    against: str = ""
+    clear: bool = False
+    calibrated: str = ""
+    habit: str = ""
+    protocol: str = ""
+    why: str = ""
+
+
+def verdicts(
+    suite: ResolvedSuite, store: RecordStore, found: Sequence[Ground], table: Sequence[Row]
+) -> list[Verdict]:
+    """One card per data set, in the suite's order."""
+    return [_verdict(suite, store, ground, table) for ground in found]
+
+
+def protocol(suite: ResolvedSuite, row: Row) -> str:
+    """Features, class embedding, classes and images of the data set behind a row."""
+    parts = [f"features {row['features']}", f"class embedding {row['attributes']}"]
+    for entry in suite.datasets:
+        if entry.get("label") == row["dataset"] and entry.get("fingerprint") == row["fingerprint"]:
+            sizes: Mapping[str, Any] = entry.get("sizes", {})
+            parts += [
+                f"{sizes[n]} {what}"
+                for n, what in (
+                    ("seen_classes", "seen"),
+                    ("unseen_classes", "unseen classes"),
+                    ("test_seen", "seen"),
+                    ("test_unseen", "unseen test images"),
+                )
+                if n in sizes
+            ]
+            break
+    if row["setting"] != "inductive":
+        parts.append(str(row["setting"]))
+    if row["precision"] != "float32":
+        parts.append(str(row["precision"]))
+    return ", ".join(parts)
+
+
+def interval(summary: Mapping[str, Any]) -> str:
+    """``[40.1, 45.6]``, or nothing where there is none."""
+    return f"[{summary['low']:.1f}, {summary['high']:.1f}]" if "low" in summary else ""
+
+
+def _verdict(
+    suite: ResolvedSuite, store: RecordStore, ground: Ground, table: Sequence[Row]
+) -> Verdict:
+    rule = headline(suite)
+    mine = [r for r in ground.rows if r["selection"] == rule and not obstacle(r)]
+    if not mine:
+        reasons = dict.fromkeys(
+            str(row["unavailable"] or obstacle(row))
+            for row in ground.rows
+            if row["selection"] in (rule, NO_RULE)
+        )
+        why = "; ".join(reasons) or "no cell has finished"
+        return Verdict(ground.title, None, protocol=protocol(suite, ground.rows[0]), why=why)
+    ordered = sorted(mine, key=lambda r: -r["harmonic_mean"]["mean"])
+    best = ordered[0]
+    h = best["harmonic_mean"]
+    count = len(best["seeds"])
+    deterministic = any(
+        cell.key == best["keys"][0] and cell.about.get("deterministic") for cell in suite.cells
+    )
+    against, clear = "the only method with numbers here", False
+    if len(ordered) > 1:
+        against, clear = _against(best, ordered[1], suite, store, table)
+    return Verdict(
+        title=ground.title,
+        best=best,
+        name=who(best, table),
+        harmonic=f"{h['mean']:.1f}" + (f" ± {h['sd']:.1f}" if h["sd"] is not None else ""),
+        parts=f"U {best['acc_unseen']['mean']:.1f}, S {best['acc_seen']['mean']:.1f}",
+        seeds="deterministic, one run" if deterministic else f"{count} seed{'s' * (count != 1)}",
+        rule=RULES.get(rule, rule),
+        against=against,
+        clear=clear,
+        calibrated=_calibrated(ground, rule, table),
+        habit=_habit(ground, best),
+        protocol=protocol(suite, best),
+    )
+
+
+def _against(
+    best: Row, second: Row, suite: ResolvedSuite, store: RecordStore, table: Sequence[Row]
+) -> tuple[str, bool]:
+    """How the winner stands to the next method, and whether the two are told apart."""
+    name = who(second, table)
+    ahead = best["harmonic_mean"]["mean"] - second["harmonic_mean"]["mean"]
+    try:
+        compared = head_to_head(best, second, suite, store)
+    except GzslBenchError as error:
+        return f"{ahead:+.1f} to {name}; not tested: {error}", False
+    result = next(r for r in compared.results if r.metric == "harmonic_mean")
+    clear = result.low > 0
+    text = (
+        f"{'ahead of' if clear else 'not told apart from'} {name}"
+        f" ({second['harmonic_mean']['mean']:.1f}): difference {result.difference:+.1f}"
+        f" [{result.low:+.1f}, {result.high:+.1f}]"
+    )
+    return text + _fragile(compared), clear
+
+
+def _fragile(compared: Comparison) -> str:
+    return f"; {describe_fragile(compared.fragile)}" if compared.fragile else ""
+
+
+def _calibrated(ground: Ground, rule: str, table: Sequence[Row]) -> str:
+    rows = [r for r in ground.rows if r["selection"] == rule + GAMMA and not obstacle(r)]
+    if not rows:
+        return ""
+    best = max(rows, key=lambda r: r["harmonic_mean"]["mean"])
+    h = best["harmonic_mean"]
+    found = f"{who(best, table)}, H {h['mean']:.1f} {interval(h)}".rstrip()
+    others = sum(r["selection"] == rule and not obstacle(r) for r in ground.rows)
+    return found + (f" ({len(rows)} of {others} methods have any)" if len(rows) < others else "")
+
+
+def _habit(ground: Ground, best: Row) -> str:
+    other = next(
+        (r for r in ground.rows if r["selection"] == "best_test" and r["keys"] == best["keys"]),
+        None,
+    )
+    if other is None or other is best or other["unavailable"]:
+        return ""
+    return f"H {other['harmonic_mean']['mean']:.1f}"

@@ -1,0 +1,66 @@
+"""Tables for web pages: an HTML fragment, everything in it escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from gzsl_bench.report.cells import headings, texts
+from gzsl_bench.report.comparable import marks
+from gzsl_bench.report.daggers import Daggers
+from gzsl_bench.report.rows import Row
+
+_BEFORE = 4
+_MARKED = {1: "<strong>{}</strong>", 2: "<u>{}</u>"}
+_SIGNS = {1: "<sup>\N{DAGGER}</sup>", 2: "<sup>\N{DOUBLE DAGGER}</sup>"}
+
+
+def table(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    notes: Sequence[str],
+    daggers: Daggers | None = None,
+) -> str:
+    """A ``<table>``, best and second best of comparable rows marked, and its notes.
+
+    Args:
+        rows: of the table.
+        names: metrics, one column each.
+        notes: sentences under it.
+        daggers: marks against one method.
+    """
+    ranked = marks(rows, names)
+    lines = []
+    for index, row in enumerate(rows):
+        line = []
+        for column, cell in enumerate(texts(row, rows, names)):
+            text = escape(str(cell))
+            position = column - _BEFORE
+            if 0 <= position < len(names):
+                key = (index, names[position])
+                text = _MARKED.get(ranked.get(key, 0), "{}").replace("{}", text)
+                text += _SIGNS.get(daggers.marks.get(key, 0), "") if daggers else ""
+            line.append(text)
+        lines.append(line)
+    said = list(notes)
+    if ranked:
+        said.append(
+            "Bold: best, underlined: second best, per data set and selection rule among comparable"
+            " rows."
+        )
+    said += daggers.note() if daggers else []
+    return "\n".join([fragment(headings(rows, names), lines), paragraph(said)])
+
+
+def fragment(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A ``<table>`` of plain headings and of cells that are HTML already."""
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    body = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines]
+    return "\n".join(
+        [f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>", *body, "</tbody>\n</table>"]
+    )
+
+
+def paragraph(sentences: Sequence[str]) -> str:
+    """Plain sentences under a table."""
+    return "<p>" + "\n".join(escape(text) for text in sentences) + "</p>"

@@ -1,0 +1,95 @@
+"""Accuracy of every method on every class, unseen classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gzsl_bench.hooks.metric import FloatArray, IntArray
+from gzsl_bench.report.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Up to this many classes each gets its id under the column.
+_NAMED = 30
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """Accuracies of M methods, means over seeds, in percent.
+
+    Attributes:
+        labels: [M] methods.
+        unseen: [M, U] on each unseen class.
+        seen: [M, S] on each seen class.
+        unseen_ids: [U] ids of the classes.
+        seen_ids: [S] ids of the classes.
+    """
+
+    labels: tuple[str, ...]
+    unseen: FloatArray
+    seen: FloatArray
+    unseen_ids: IntArray
+    seen_ids: IntArray
+
+
+@style.styled
+def figure(title: str, data: ClassMap) -> Figure:
+    """Two panels, classes from hard to easy (by their mean over the methods)."""
+    made = style.new_figure(10.4, 1.9 + 0.34 * len(data.labels))
+    classes = len(data.unseen_ids) + len(data.seen_ids)
+    left = float(np.clip(len(data.unseen_ids) / classes, 0.3, 0.7))
+    panels = made.subplots(1, 2, width_ratios=(left, 1 - left), sharey=True)
+    image = None
+    for axes, part, values, ids in (
+        (panels[0], "unseen", data.unseen, data.unseen_ids),
+        (panels[1], "seen", data.seen, data.seen_ids),
+    ):
+        order = by_difficulty(values)
+        image = axes.imshow(
+            values[:, order], aspect="auto", vmin=0, vmax=100, cmap="cividis",
+            interpolation="nearest",
+        )  # fmt: skip
+        axes.grid(visible=False)
+        axes.set_title(f"{values.shape[1]} {part} classes", loc="left", fontsize=10)
+        if values.shape[1] <= _NAMED:
+            axes.set_xticks(range(len(order)), [str(i) for i in ids[order]], fontsize=8)
+            if len(order) > 12:
+                axes.tick_params(axis="x", labelrotation=90)
+            axes.set_xlabel("class id, hard to easy")
+        else:
+            axes.set_xticks([])
+            axes.set_xlabel("classes, hard to easy")
+        axes.tick_params(length=0)
+    panels[0].set_yticks(range(len(data.labels)), [style.words(label) for label in data.labels])
+    made.suptitle(
+        style.words(title, style.TITLE), x=0.01, ha="left", fontsize=11, fontweight="bold"
+    )
+    assert image is not None
+    made.colorbar(image, ax=panels, label="accuracy (%)", fraction=0.03, pad=0.01)
+    return made
+
+
+def by_difficulty(values: FloatArray) -> IntArray:
+    """Columns of [M, K] by their mean, the hardest first."""
+    return np.argsort(values.mean(0), kind="stable")
+
+
+def rows(data: ClassMap) -> list[dict[str, Any]]:
+    """One line per class."""
+    found: list[dict[str, Any]] = []
+    parts: Sequence[tuple[str, FloatArray, IntArray]] = (
+        ("unseen", data.unseen, data.unseen_ids),
+        ("seen", data.seen, data.seen_ids),
+    )
+    for part, values, ids in parts:
+        for k in by_difficulty(values):
+            accuracies = {
+                label: round(float(values[m, k]), 4) for m, label in enumerate(data.labels)
+            }
+            found.append({"part": part, "class": int(ids[k]), **accuracies})
+    return found

@@ -1,0 +1,62 @@
+"""Figures as bytes and files: SVG for the page, PNG and PDF for papers, the data as CSV."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gzsl_bench.errors import RecordError
+from gzsl_bench.report.plots.style import styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Of PNG files: print quality at the size of the page.
+DPI = 200
+
+
+@styled
+def as_bytes(figure: Figure, fmt: str) -> bytes:
+    """A figure as ``svg``, ``png`` or ``pdf``, without the time of its making."""
+    buffer = io.BytesIO()
+    dated: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    figure.savefig(buffer, format=fmt, dpi=DPI, metadata=dated[fmt])
+    return buffer.getvalue()
+
+
+def data_uri(svg: bytes) -> str:
+    """An SVG to stand in ``<img src>``: there nothing in it is ever run or loaded."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV; columns in the order in which they appear."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write(folder: Path, name: str, figure: Figure, rows: Sequence[Mapping[str, Any]]) -> None:
+    """``name.png``, ``name.pdf`` and ``name.csv`` in ``folder``.
+
+    Raises:
+        RecordError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for fmt in ("png", "pdf"):
+            (folder / f"{name}.{fmt}").write_bytes(as_bytes(figure, fmt))
+        (folder / f"{name}.csv").write_text(csv_text(rows), encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"the plots cannot be written to {folder}: {error}") from error

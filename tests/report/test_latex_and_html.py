@@ -1,0 +1,199 @@
+"""Tables for papers and web pages: marks by hand, daggers, escaping, the caption's protocol."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gzsl_bench.errors import SuiteError
+from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.report import latex
+from gzsl_bench.report.comparable import leagues, marks
+from gzsl_bench.report.daggers import Daggers, daggers
+from gzsl_bench.report.rows import rows
+from gzsl_bench.report.table import render
+from gzsl_bench.suite.cells import Cell, digest, identity
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+NAMES = ("acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc", "ausuc")
+
+
+def cell(label, seed=0, dataset="CUB", preprocessing="minmax", deterministic=False) -> Cell:
+    described = identity(
+        dataset={"fingerprint": "0123456789abcdef", "trainval_order": "", "features": "res101",
+                 "attributes": "att"},
+        preprocessing=preprocessing, setting="inductive",
+        method={"name": label.lower(), "version": "1", "source": None, "config": {}},
+        seed=seed, precision="float32",
+    )  # fmt: skip
+    about = {"fidelity": "paper", "citation": "", "deterministic": deterministic}
+    return Cell(digest(described | {"at": dataset}), described, dataset, label.lower(), label, seed,
+                {"use": dataset, "features": "res101", "attributes": "att"}, about)  # fmt: skip
+
+
+def suite_of(*cells: Cell, selection=("last",)) -> ResolvedSuite:
+    return ResolvedSuite("s", "", selection, cells, (), "name: s\n")
+
+
+def finish(store, cell, **metrics):
+    values = dict.fromkeys(NAMES, 50.0) | metrics
+    store.commit(cell.key, {"status": COMPLETE, "checkpoints": [{"number": 1, "metrics": values}]})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RecordStore(tmp_path / "out")
+
+
+def test_best_and_second_by_hand(store):
+    a, b, c, leak, other = (
+        cell("A"), cell("B"), cell("C"), cell("D", preprocessing="minmax_refit_on_test"),
+        cell("A", dataset="SUN"),
+    )  # fmt: skip
+    for one, h in ((a, 41.26), (b, 41.34), (c, 30.0), (leak, 90.0), (other, 10.0)):
+        finish(store, one, harmonic_mean=h)
+    table = rows(suite_of(a, b, c, leak, other), store)
+    found = marks(table, ["harmonic_mean"])
+    # Both are printed 41.3: both are the best.  What leaks takes no part, nor does a lone row.
+    assert found == {(0, "harmonic_mean"): 1, (1, "harmonic_mean"): 1, (2, "harmonic_mean"): 2}
+    assert sorted(len(rivals) for rivals in leagues(table).values()) == [1, 3]
+    text = render(table, "latex", ["harmonic_mean"])
+    assert text.count("\\textbf{41.3}") == 2
+    assert text.count("\\underline{30.0}") == 1
+    assert "\\textbf{90.0}" not in text
+    page = render(table, "html", ["harmonic_mean"])
+    assert page.count("<strong>41.3</strong>") == 2
+    assert "<u>30.0</u>" in page
+
+
+def test_rules_are_ranked_apart_and_lower_may_be_better(store):
+    one, two = cell("A"), cell("B")
+    about = {"loss": {"percent": False, "higher_is_better": False, "unit": "", "summary": "",
+                      "in_table": True}}  # fmt: skip
+    for c, hs, loss in ((one, (40.0, 45.0, 41.0), 0.5), (two, (50.0, 44.0, 40.0), 0.25)):
+        checkpoints = [
+            {
+                "number": n,
+                "metrics": dict.fromkeys(NAMES, 50.0) | {"harmonic_mean": h, "loss": loss},
+            }
+            for n, h in enumerate(hs, start=1)
+        ]
+        store.commit(c.key, {"status": COMPLETE, "checkpoints": checkpoints, "metrics": about})
+    table = rows(suite_of(one, two, selection=("last", "best_test")), store)
+    found = marks(table, ["harmonic_mean", "loss"])
+    first = [key for key, mark in found.items() if mark == 1]
+    best = {(table[i]["label"], table[i]["selection"], name) for i, name in first}
+    assert ("A", "last", "harmonic_mean") in best
+    assert ("B", "best_test", "harmonic_mean") in best
+    assert ("B", "last", "loss") in best
+    assert len(best) == 4
+
+
+def test_the_latex_table_is_whole_and_its_caption_states_the_protocol(store):
+    one, two = replace(cell("A"), label="50% <A>_~^\\{x}"), cell("B")
+    for c in (one, two):
+        finish(store, c)
+    text = render(rows(suite_of(one, two, selection=("last", "best_test")), store), "latex")
+    comments, _, body = text.partition("\\begin{table}")
+    assert "% \\usepackage{booktabs}" in comments
+    assert "version 1" in comments
+    assert "version 1" not in body
+    for rule in ("\\toprule", "\\midrule", "\\bottomrule"):
+        assert body.count(rule) == 1
+    caption = re.search(r"\\caption\{(.*)\}\n", body)[1]
+    assert "best\\_test chooses the checkpoint on the test set" in caption
+    assert "features res101, class embedding att" in caption
+    assert "Best in bold" in caption
+    assert "50\\% $<$A$>$\\_\\~{}\\^{}\\textbackslash{}\\{x\\}" in body
+    lines = body.split("\\midrule\n")[1].split("\\bottomrule")[0].strip().splitlines()
+    columns = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", body)[1])
+    assert {line.count(" & ") + 1 for line in lines} == {columns}
+    assert all(line.endswith(" \\\\") for line in lines)
+    # Unescaped signs that would end or open something in LaTeX.
+    assert body.count("{") - body.count("\\{") == body.count("}") - body.count("\\}")
+
+
+def test_a_line_stands_between_data_sets():
+    text = latex.tabular([["a"], ["b"], ["c"]], ["x"], groups=["one", "one", "two"])
+    assert text.splitlines()[3:] == [
+        "\\midrule", "a \\\\", "b \\\\", "\\midrule", "c \\\\", "\\bottomrule", "\\end{tabular}",
+    ]  # fmt: skip
+
+
+def test_the_html_table_is_escaped(store):
+    evil = "<script>alert(1)</script>"
+    one, two = replace(cell("A"), label=evil), cell("B")
+    for c in (one, two):
+        finish(store, c)
+    text = render(rows(suite_of(one, two), store), "html")
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert text.startswith("<table>")
+    assert "Bold: best" not in text or "<strong>" in text
+
+
+def predictions(right: int, classes: int = 8, rows_per_class: int = 10):
+    """Every class has ``right`` of its rows right; the others are called the next class."""
+    seen, unseen = np.arange(classes), np.arange(classes, 2 * classes)
+    labels = np.repeat(np.arange(2 * classes), rows_per_class)
+    wrong = np.tile(np.arange(rows_per_class) >= right, 2 * classes)
+    shifted = (labels + 1) % classes + classes * (labels >= classes)
+    best = np.where(wrong, shifted, labels)
+    return {
+        "labels": labels, "seen": seen, "unseen": unseen, "checkpoints": np.array([1]),
+        "predicted": best[None], "predicted_seen": (best % classes)[None],
+        "predicted_unseen": (best % classes + classes)[None], "scored": np.array([], dtype=int),
+        "best_seen": np.zeros((0, labels.size)), "best_unseen": np.zeros((0, labels.size)),
+    }  # fmt: skip
+
+
+def compared(store, seeds: int):
+    cells = []
+    for label, right in (("good", 8), ("same", 5), ("base", 5)):
+        for seed in range(seeds):
+            one = cell(label, seed)
+            values = dict.fromkeys(NAMES, 10.0 * right)
+            checkpoints = [{"number": 1, "metrics": values}]
+            arrays = predictions(right)
+            store.commit(one.key, {"status": COMPLETE, "checkpoints": checkpoints}, arrays)
+            cells.append(one)
+    return suite_of(*cells)
+
+
+def test_daggers_mark_what_differs_and_two_of_them_take_six_seeds(store, tmp_path):
+    few = compared(store, 3)
+    table = rows(few, store)
+    found = daggers(table, few, store, "base")
+    # 8 unseen classes, all alike: 2 of 2^8 patterns are as extreme; twice that after Holm.
+    good = next(i for i, row in enumerate(table) if row["label"] == "good")
+    assert found.tests == 2
+    assert {key: mark for key, mark in found.marks.items() if mark == 2} == {}
+    assert {name for (index, name) in found.marks if index == good} == {
+        "acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc",
+    }  # fmt: skip
+    assert {index for index, _ in found.marks} == {good}
+    assert "$^{\\dagger}$" in render(table, "latex", daggers=found)
+    assert "<sup>†</sup>" in render(table, "html", daggers=found)
+    assert "Holm" in render(table, "latex", daggers=found)
+    other = RecordStore(tmp_path / "more")
+    many = compared(other, 6)
+    # 2 / 2^6 = 0.031: below 0.05 from six seeds on.
+    more = daggers(rows(many, other), many, other, "base")
+    assert set(more.marks.values()) == {2}
+
+
+def test_daggers_refuse_what_tells_nothing(store):
+    single = compared(store, 1)
+    with pytest.raises(SuiteError, match="no row can be tested against base.*run at least 2 seeds"):
+        daggers(rows(single, store), single, store, "base")
+    with pytest.raises(SuiteError, match="unknown method of this suite 'bse'"):
+        daggers(rows(single, store), single, store, "bse")
+
+
+def test_the_note_names_what_was_not_compared():
+    note = Daggers("base", {}, 3, ("x is stochastic with 1 seed",)).note()
+    assert note[1] == "Not tested: x is stochastic with 1 seed."
+    assert "3 comparisons" in note[0]

@@ -1,0 +1,260 @@
+"""The report's page: from records alone, escaped, complete, and saying what it cannot say."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import markupsafe
+import numpy as np
+import pytest
+
+from gzsl_bench import Config, Method, MethodSpec, NotApplicable
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.html.page import build
+from gzsl_bench.report.html.reading import ReadOnce
+from gzsl_bench.report.rows import rows
+
+EVIL = "<script>alert('x')</script>"
+
+
+class Means(Method):
+    """Nearest class mean, mixed with noise that fades from checkpoint to checkpoint."""
+
+    class Config(Config):
+        noise: float = 1.0
+        outcome: str = "complete"
+
+    def fit(self, task, run):
+        import torch
+
+        if self.config.outcome == "failed":
+            raise RuntimeError(f"planted {EVIL} & more")
+        if self.config.outcome == "not applicable":
+            raise NotApplicable(f"no {EVIL} here")
+        ridge = task.features.T @ task.features + torch.eye(task.features.shape[1])
+        weights = torch.linalg.solve(ridge, task.features.T @ task.attributes[task.labels])
+        generator = torch.Generator().manual_seed(run.seed)
+        for number in (1, 2, 3):
+            run.log(number, loss=1.0 / number)
+            mixed = weights + self.config.noise / number * torch.randn(
+                weights.shape, generator=generator
+            )
+            run.checkpoint(number, lambda x, w=mixed: x @ w @ task.attributes.T)
+
+
+SUITE = f"""name: s
+description: "{EVIL}"
+datasets:
+  - {{use: tiny, label: first}}
+  - {{use: tiny, features: other}}
+methods:
+  - {{use: means, label: plain}}
+  - {{use: means, label: "{EVIL}", config: {{noise: 0.1}}}}
+  - {{use: means, label: "$\\\\frac_", config: {{noise: 9.0}}}}
+  - {{use: means, label: broken, config: {{outcome: failed}}}}
+  - {{use: means, label: refusing, config: {{outcome: not applicable}}}}
+seeds: 2
+selection: [last, val, best_test]
+calibration: true
+folds: 2
+"""
+
+
+class Tags(HTMLParser):
+    """Elements, their attributes, and the text of the page."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.texts = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, make_data):
+    """The page of a small suite with everything that may go wrong in it."""
+    from gzsl_bench import DatasetSpec
+    from gzsl_bench.builtin.metrics import gzsl_bench_metrics
+    from gzsl_bench.engine.events import WorkerSettings
+    from gzsl_bench.engine.executors.inline import InlineExecutor
+    from gzsl_bench.engine.run import run_units
+    from gzsl_bench.engine.units import plan
+    from gzsl_bench.hooks.manager import PluginInfo, Registry
+    from gzsl_bench.suite.load import load_suite
+    from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
+
+    folder = tmp_path_factory.mktemp("report")
+    info = PluginInfo("inline", "tests", "1.0", None)
+    registry = Registry(plugins=[info])
+
+    def load(request):
+        data = make_data(seed=0 if request.features == "raw" else 1)
+        return replace(data, feature_set=request.features, attribute_set=request.attributes)
+
+    registry.datasets["tiny"] = DatasetSpec("tiny", load, features="raw", attributes="made")
+    registry.owners["datasets", "tiny"] = info
+    registry.methods["means"] = MethodSpec("means", Means, EVIL, "paper")
+    registry.owners["methods", "means"] = info
+    for metric in gzsl_bench_metrics():
+        registry.metrics[metric.name] = metric
+        registry.owners["metrics", metric.name] = info
+    path = folder / "suite.yaml"
+    path.write_text(SUITE, encoding="utf-8")
+    suite = resolve(load_suite(path), registry, Place(None, None))
+    # Suite files refuse such names for data sets; a stored suite may come from anywhere.
+    stored = json.dumps(suite.to_json()).replace('"first"', json.dumps(EVIL))
+    suite = ResolvedSuite.from_json(json.loads(stored))
+    store = RecordStore(folder / "out")
+    settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
+    executor = InlineExecutor(registry)
+    run_units(
+        store, suite.cells, plan(suite.cells, registry, 1), executor, settings, lambda _: None
+    )
+    report = build(suite, store, folder / "page", plot_files=True)
+    return suite, store, report, report.path.read_text(encoding="utf-8")
+
+
+def test_nothing_from_outside_becomes_markup(made):
+    page = made[3]
+    tags = Tags()
+    tags.feed(page)
+    assert "script" not in [tag for tag, _ in tags.found]
+    assert "<script" not in page
+    text = "".join(tags.texts)
+    # Labels, data set, description, citation, suite file, causes: all there, as text.
+    assert text.count(EVIL) > 20
+    assert f"planted {EVIL} & more" in text
+    assert f"no {EVIL} here" in text
+    assert "&lt;script&gt;" in page
+    assert not any(name.startswith("on") for _, attrs in tags.found for name in attrs)
+
+
+def test_the_page_asks_nobody_for_anything(made):
+    tags = Tags()
+    tags.feed(made[3])
+    for tag, attributes in tags.found:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            value = attributes.get(name, "#")
+            assert value.startswith(("data:", "#")), (tag, name, value[:80])
+    assert "url(" not in made[3]
+    assert "@import" not in made[3]
+    assert "default-src 'none'" in made[3]
+
+
+def test_all_that_is_promised_is_there(made):
+    suite, store, report, page = made
+    tags = Tags()
+    tags.feed(page)
+    images = [attributes for tag, attributes in tags.found if tag == "img"]
+    # Curves, confusion, classes, training, losses and cost of both data sets.
+    assert len(images) == 12
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in images)
+    assert all(image["alt"] for image in images)
+    ids = [attributes["id"] for _, attributes in tags.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [a["href"][1:] for t, a in tags.found if t == "a"]
+    assert set(targets) <= set(ids)
+    text = "".join(tags.texts)
+    for cell in suite.cells:
+        assert cell.key in text
+    for row in rows(suite, store):
+        if not row["unavailable"]:
+            h = row["harmonic_mean"]
+            assert f"{h['mean']:.1f} ± {h['sd']:.1f}" in text
+            assert row["fingerprint"] in text
+    content = store.read(suite.cells[0].key).content
+    for value in (*content["versions"].values(), content["hardware"]["processor"]):
+        assert str(value) in text
+    assert report.size == len(page.encode())
+
+
+def test_the_first_screen_names_the_best_by_the_honest_rule(made):
+    suite, store, _, page = made
+    for dataset in dict.fromkeys(cell.dataset for cell in suite.cells):
+        mine = [
+            r for r in rows(suite, store)
+            if r["dataset"] == dataset and r["selection"] == "val" and not r["unavailable"]
+        ]  # fmt: skip
+        best = max(mine, key=lambda r: r["harmonic_mean"]["mean"])
+        heading = str(markupsafe.escape(f"{dataset}: best by val"))
+        card = page.split(f"<h3>{heading}</h3>")[1].split("</article>")[0]
+        name = re.search(r'class="best">(.*?)</div>', card)[1]
+        assert html.unescape(name) == best["label"]
+        assert f"H {best['harmonic_mean']['mean']:.1f} ±" in card
+        assert "95 % interval" in card
+        assert "checkpoint chosen on validation folds" in card
+        assert "2 seeds" in card
+
+
+def test_failures_refusals_and_too_few_data_sets_are_said(made):
+    suite, _, _, page = made
+    text = html.unescape(page)
+    broken = sum(cell.label == "broken" for cell in suite.cells)
+    refusing = sum(cell.label == "refusing" for cell in suite.cells)
+    assert f"{broken} failed" in text
+    assert f"{refusing} not applicable" in text
+    assert "it needs at least 3 data sets that all" in text
+
+
+def test_plots_come_as_files_with_their_data(made):
+    suite, store, report, _ = made
+    folder = report.path.parent / "plots"
+    assert len(report.plots) == 12
+    for name in report.plots:
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (folder / f"{name}.csv").read_text(encoding="utf-8").count("\n") > 2
+    # What is drawn is what is in the table: mean of classes = U, area under the curve = AUSUC.
+    (table,) = [
+        r for r in rows(suite, store)
+        if (r["dataset"], r["label"], r["selection"]) == ("tiny", "plain", "val")
+    ]  # fmt: skip
+    with (folder / "tiny-classes.csv").open(encoding="utf-8", newline="") as file:
+        classes = list(csv.DictReader(file))
+    unseen = [float(line["plain"]) for line in classes if line["part"] == "unseen"]
+    assert np.mean(unseen) == pytest.approx(table["acc_unseen"]["mean"], abs=1e-3)
+    with (folder / "tiny-curves.csv").open(encoding="utf-8", newline="") as file:
+        points = [p for p in csv.DictReader(file) if p["method"] == "plain"]
+    curve = [(float(p["acc_unseen"]), float(p["acc_seen"])) for p in points if p["what"] == "curve"]
+    area = np.trapezoid([s for _, s in curve], [u for u, _ in curve]) / 100
+    assert area == pytest.approx(table["ausuc"]["mean"], abs=0.6)
+    (operating,) = [p for p in points if p["what"] == "val"]
+    assert float(operating["acc_unseen"]) == pytest.approx(table["acc_unseen"]["mean"])
+    with (folder / "tiny-confusion.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            shares = [float(line[n]) for n in ("right", "wrong_within_part", "called_other_part")]
+            assert sum(shares) == pytest.approx(100)
+
+
+def test_the_same_records_give_the_same_page(made, tmp_path):
+    suite, store, _, page = made
+    again = build(suite, store, tmp_path)
+    assert again.path.read_text(encoding="utf-8") == page
+    assert again.plots == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_reading_once_changes_no_row(made):
+    suite, store, _, _ = made
+    once = ReadOnce(store, suite)
+    assert rows(suite, once) == rows(suite, store)
+    some = next(c for c in suite.cells if store.read(c.key).complete and not c.fold)
+    assert once.read(some.key).predictions() is once.read(some.key).predictions()
+    assert once.read("nothing") is None
+
+
+def test_a_suite_without_any_record_is_a_page(made, tmp_path):
+    suite = made[0]
+    report = build(suite, RecordStore(tmp_path / "none"), tmp_path)
+    text = html.unescape(report.path.read_text(encoding="utf-8"))
+    assert "No cell of this suite has finished" in text
+    assert f"{len(suite.cells)} not run yet" in text

@@ -1,0 +1,106 @@
+"""The report in a browser: asks no host, breaks nothing, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gzsl_bench import Config, Method, MethodSpec
+from gzsl_bench.report.html.page import build
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None
+)
+#: The name ends in markup: a browser that ran it would call its title "broken".
+EVIL = "<img src=x onerror=\"document.title='broken'\">"
+
+
+class Ridge(Method):
+    """Two checkpoints of a linear map."""
+
+    class Config(Config):
+        penalty: float = 1.0
+
+    def fit(self, task, run):
+        import torch
+
+        x, targets = task.features, task.attributes[task.labels]
+        for number in (1, 2):
+            ridge = x.T @ x + self.config.penalty / number * torch.eye(x.shape[1])
+            weights = torch.linalg.solve(ridge, x.T @ targets)
+            run.log(number, loss=float(((x @ weights - targets) ** 2).mean()))
+            run.checkpoint(number, lambda rows, w=weights: rows @ w @ task.attributes.T)
+
+
+@pytest.fixture
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with api.sync_playwright() as player:
+        found = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page_file(make_registry, resolve_text, run_inline, tmp_path) -> Path:
+    registry = make_registry(MethodSpec("ridge", Ridge, "none", "paper"))
+    suite = resolve_text(
+        "name: shown\ndatasets: [tiny]\nmethods:\n  - {use: ridge, label: plain}\n"
+        f"  - {{use: ridge, label: {json.dumps(EVIL)}, config: {{penalty: 50}}}}\n"
+        "seeds: 2\nselection: [last, best_test]\n",
+        registry,
+    )
+    _, store, _ = run_inline(suite.cells, registry)
+    return build(suite, store, tmp_path / "page").path
+
+
+def listen(page) -> tuple[list[str], list[str]]:
+    """Whatever goes wrong, and every address that is asked for."""
+    troubles: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("requestfailed", lambda request: troubles.append(request.url[:200]))
+    page.on("request", lambda request: asked.append(request.url))
+    return troubles, asked
+
+
+def test_the_page_works_in_a_browser(browser, page_file, tmp_path):
+    for width, scheme in ((1300, "light"), (1300, "dark"), (390, "light")):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page = context.new_page()
+        troubles, asked = listen(page)
+        page.goto(page_file.as_uri())
+        assert troubles == []
+        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+        assert page.title() == "shown: gzsl-bench report"
+        # The first screen answers the question.
+        card = page.locator(".card").first
+        box = card.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] < 900
+        assert "H " in card.inner_text()
+        assert "Protocol" in card.inner_text()
+        # Every plot is decoded and large enough to be read; the page itself never scrolls sideways.
+        sizes = page.eval_on_selector_all(
+            "figure img", "all => all.map(i => [i.naturalWidth, i.getBoundingClientRect().width])"
+        )
+        assert len(sizes) == 6
+        assert all(natural > 500 and shown > 500 for natural, shown in sizes)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("table.h-table tbody tr").count() == 2
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+        plot = page.evaluate(
+            "getComputedStyle(document.querySelector('figure .plot')).backgroundColor"
+        )
+        assert plot == "rgb(255, 255, 255)"
+        page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
+        context.close()
