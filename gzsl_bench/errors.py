@@ -36,6 +36,10 @@ class TrackingError(GzslBenchError):
     """MLflow is missing or its store cannot be used."""
 
 
+class WorkerError(GzslBenchError):
+    """Worker processes that die before they take up any work."""
+
+
 class NotApplicable(GzslBenchError):
     """Raised by a method that cannot run on a data set at all, with the reason."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-from collections.abc import Callable, Mapping
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,26 @@ def _tiny(seed: int = 0, classes: int = 7, rows: int = 12, dim: int = 5) -> GZSL
 def make_data() -> Callable[..., GZSLData]:
     """Makes the tiny data set; another seed gives other features, labels and embeddings."""
     return _tiny
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[int], Path]]:
+    """Makes file systems with room for so many kilobytes; skips where that is not allowed."""
+    made: list[Path] = []
+
+    def make(kilobytes: int) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="gzsl-bench-small-"))
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+            folder.rmdir()
+            pytest.skip("mounting a small disk is not allowed here")
+        made.append(folder)
+        return folder
+
+    yield make
+    for folder in made:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
 
 
 @pytest.fixture

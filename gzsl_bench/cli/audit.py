@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.engine.auditing import AuditUnit, Verdict, plan_audits, run_audits, verdicts
-from gzsl_bench.engine.events import AuditEnded, Event, UnitStarted
+from gzsl_bench.engine.events import AuditEnded, CellElsewhere, Event, UnitStarted, Waiting
 from gzsl_bench.records.audits import FAILED, OK, AuditStore
+from gzsl_bench.records.leases import AUDIT
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import WorkerSettings
@@ -30,13 +31,17 @@ def audit_cells(
         if isinstance(event, UnitStarted) and event.unit in units:
             for key in units[event.unit].targets:
                 click.echo(f"auditing {titles[key]}", err=True)
-        elif isinstance(event, AuditEnded):
-            found = audits.read(event.key)
+        elif isinstance(event, (AuditEnded, CellElsewhere)):
+            key = event.key.removeprefix(AUDIT)
+            found = audits.read(key)
             if found is not None:
                 click.echo(
-                    f"audited {titles[event.key]}: {found['outcome']} ({found['seconds']:.0f} s)",
+                    f"audited {titles[key]}: {found['outcome']} ({found['seconds']:.0f} s)",
                     err=True,
                 )
+        elif isinstance(event, Waiting):
+            for who, claims in event.held.items():
+                click.echo(f"waiting for {len(claims)} audits that {who} makes", err=True)
 
     return run_audits(store, cells, executor, settings, listen)
 

@@ -39,8 +39,10 @@ def compare_command(
     Without A and B, only rank all methods of the suite over its data sets.  Needs neither the data
     nor the plugins that made the records.
     """
+    from gzsl_bench.engine.selection import GAMMA
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
+    from gzsl_bench.report.cells import SIGN
     from gzsl_bench.report.compare import compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
 
@@ -50,7 +52,8 @@ def compare_command(
         raise click.UsageError("csv holds comparisons; name two methods, or use json")
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
-    chosen = rule or resolved.selection[0]
+    # Tables write it with the sign, records with the word.
+    chosen = (rule or resolved.selection[0]).replace(f"+{SIGN}", GAMMA)
     found, reasons = (
         compare(resolved, store, methods[0], methods[1], chosen, datasets) if methods else ([], [])
     )

@@ -149,6 +149,7 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, root: Pa
     from gzsl_bench.data.download import DOWNLOADS_FOLDER, fetch
     from gzsl_bench.data.known import KNOWN, XLSA17_URL
     from gzsl_bench.data.places import DATA_VARIABLE, default_root, plain_name
+    from gzsl_bench.masking import masked
 
     chosen = dict.fromkeys(names or [n for n, known in KNOWN.items() if known.url == XLSA17_URL])
     by_url: dict[str, list[str]] = {}
@@ -159,13 +160,19 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, root: Pa
     named = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     target = (named or default_root()).expanduser()
     downloads = target / DOWNLOADS_FOLDER
+    lock = FileLock(downloads / "lock")
     try:
         downloads.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        lock.release()
     except OSError as error:
-        raise DataError(f"{downloads} cannot be made ({error.strerror or error})") from None
-    with FileLock(downloads / "lock"):
+        raise DataError(
+            f"{downloads} cannot be written ({error.strerror or error}); name another data folder"
+            " with --data DIR"
+        ) from None
+    with lock:
         for address, wanted in by_url.items():
-            click.echo(f"{address} -> {target}", err=True)
+            click.echo(f"{masked(address)} -> {target}", err=True)
             archive, digest = fetch(address, target, _Progress())
             result = extract(archive, target, wanted, replace=replace)
             click.echo(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from types import TracebackType
 
 import click
 
 from gzsl_bench import __version__
 from gzsl_bench.errors import GzslBenchError
+from gzsl_bench.masking import masked
 
 #: command -> (module, attribute, help): listing commands must not import them.
 _COMMANDS = {
@@ -41,6 +46,11 @@ _COMMANDS = {
         "rescore_command",
         "Compute metrics again from kept predictions.",
     ),
+    "records": (
+        "gzsl_bench.cli.records",
+        "records_group",
+        "Check, tidy, export and merge records.",
+    ),
     "published": (
         "gzsl_bench.cli.published",
         "published_group",
@@ -62,6 +72,13 @@ _COMMANDS = {
     "ui": ("gzsl_bench.cli.sync", "ui_command", "Open MLflow on the results."),
     "schema": ("gzsl_bench.cli.validate", "schema_command", "Print the JSON schema of a suite."),
 }
+
+
+#: The machine's troubles, not the program's.
+_DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 class _LazyGroup(click.Group):
@@ -103,7 +120,16 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: one sentence instead of a traceback, and the exit codes 0, 1, 2, 130."""
+    sys.excepthook = _say_without_secrets
     sys.exit(run(arguments))
+
+
+def _say_without_secrets(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A traceback, asked for with ``--debug``, may quote a URI with a password."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    click.echo(masked(text), err=True, nl=False)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +142,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(file=said)
+        click.echo(masked(said.getvalue()), err=True, nl=False)
         return 2
     except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("gzsl-bench: interrupted", err=True)
@@ -128,12 +156,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except GzslBenchError as error:
         if debug:
             raise
-        click.echo(f"gzsl-bench: {error}", err=True)
+        click.echo(f"gzsl-bench: {masked(str(error))}", err=True)
         return error.exit_code
     except Exception as error:
         if debug:
             raise
-        text = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.errno in _DISK:
+            where = f"{error.filename}: " if error.filename else ""
+            text = masked(f"{where}{error.strerror}")
+            click.echo(f"gzsl-bench: {text}; put it right and start again", err=True)
+            return 2
+        text = masked(" ".join(str(error).split()))
         click.echo(
             f"gzsl-bench: internal error: {type(error).__name__}: {text}"
             " (--debug shows where; please report it)",

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from gzsl_bench.engine.executors import processes
+from gzsl_bench.engine.executors.limits import Limits, parse_duration, parse_size
 from gzsl_bench.suite.resolve import Filter, Place
 from gzsl_bench.suite.schema import MOST_SEEDS
 
@@ -63,6 +65,66 @@ tracking_option = click.option(
 inline_option = click.option(
     "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
 )
+
+
+class _Measure(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
+    """An option's value as a function reads it."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(f"{error}", param, ctx)
+
+
+def limits_options(command: Command) -> Command:
+    """The options ``--timeout``, ``--memory-limit`` and ``--retries``, for :func:`parse_limits`."""
+    for option in (
+        click.option(
+            "--retries",
+            type=click.IntRange(0, 100),
+            default=0,
+            show_default=True,
+            metavar="N",
+            help="Try a failed cell again up to N times, each time in a fresh worker.",
+        ),
+        click.option(
+            "--memory-limit",
+            type=_Measure("size", parse_size),
+            metavar="SIZE",
+            help="Memory that a worker and its children may hold, as 8GiB; a cell that takes more"
+            " fails.",
+        ),
+        click.option(
+            "--timeout",
+            type=_Measure("duration", parse_duration),
+            metavar="DURATION",
+            help="Time that a cell (or a stack of cells trained as one) may take, as 90s, 15m or"
+            " 2h; a cell that takes longer fails.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def parse_limits(
+    timeout: float | None, memory_limit: int | None, retries: int, inline: bool
+) -> Limits:
+    """The limits of the workers; there are none to limit without workers."""
+    limits = Limits(timeout, memory_limit, retries)
+    if inline and limits != Limits():
+        raise click.UsageError(
+            "--timeout, --memory-limit and --retries need worker processes; leave --inline out"
+        )
+    if memory_limit is not None and not processes.available():
+        raise click.UsageError("--memory-limit needs a system with /proc, such as Linux")
+    return limits
 
 
 def parse_seeds(text: str | None) -> list[int] | None:

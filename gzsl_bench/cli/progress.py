@@ -19,12 +19,25 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gzsl_bench.engine.events import CellEnded, Event, UnitEnded, UnitStarted
+from gzsl_bench.engine.events import (
+    CellElsewhere,
+    CellEnded,
+    Event,
+    Notice,
+    Stopping,
+    UnitDivided,
+    UnitEnded,
+    UnitStarted,
+    Waiting,
+)
 from gzsl_bench.engine.events import Progress as CellProgress
 from gzsl_bench.engine.selection import select
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
+
+#: Cells that are named before the others are counted.
+_SHOWN = 3
 
 
 class View:
@@ -34,11 +47,20 @@ class View:
         self.store = store
         self.cells = {cell.key: cell for cell in cells}
         self.units = {unit.name: unit for unit in units}
-        self.ended = sum(store.finished(key) for key in self.cells)
+        # A failed cell may be tried again and end twice.
+        self.over = {key for key in self.cells if store.finished(key)}
         self.at_start = self.ended
         self.began = time.monotonic()
         if self.ended:
             self.say(f"{self.ended} of {len(self.cells)} cells are finished already")
+        if store.presence is not None:
+            for run in store.presence.others():
+                self.say(f"another run works in this folder and shares the cells: {run.who}")
+
+    @property
+    def ended(self) -> int:
+        """How many cells have ended."""
+        return len(self.over)
 
     def say(self, line: str) -> None:
         """Print one line for good."""
@@ -47,8 +69,26 @@ class View:
     def hear(self, event: Event) -> None:
         """Take notice of what a worker said."""
         if isinstance(event, CellEnded):
-            self.ended += 1
+            self.over.add(event.key)
             self.say(f"[{self.ended}/{len(self.cells)}] {self.result(event.key)}{self.left()}")
+        elif isinstance(event, CellElsewhere) and event.key in self.cells:
+            self.over.add(event.key)
+            self.say(f"[{self.ended}/{len(self.cells)}] {self.result(event.key)}; by another run")
+        elif isinstance(event, Waiting):
+            for who, keys in event.held.items():
+                self.say(f"waiting for what {who} is training: {self.titles(keys)}")
+        elif isinstance(event, UnitDivided):
+            self.units.update((part.name, part) for part in event.parts)
+        elif isinstance(event, Notice):
+            self.say(event.text)
+        elif isinstance(event, Stopping):
+            self.say("stopping after the running step of each worker; Ctrl-C again stops at once")
+
+    def titles(self, keys: Sequence[str]) -> str:
+        """The first of some cells, and how many more there are."""
+        shown = [self.cells[key].title for key in keys if key in self.cells][:_SHOWN]
+        more = len(keys) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
 
     def result(self, key: str) -> str:
         """``CUB · ACMR · seed 0: U 51.2  S 53.0  H 52.1 (312 s)``."""
@@ -114,7 +154,7 @@ class LiveView(View):
             self.tasks[event.unit] = self.bars.add_task(title, total=None)
         elif isinstance(event, CellProgress) and event.unit in self.tasks:
             self.bars.update(self.tasks[event.unit], completed=event.done, total=event.total)
-        elif isinstance(event, CellEnded):
+        elif isinstance(event, (CellEnded, CellElsewhere)):
             self.bars.update(self.whole, completed=self.ended)
         elif isinstance(event, UnitEnded) and event.unit in self.tasks:
             self.bars.remove_task(self.tasks.pop(event.unit))

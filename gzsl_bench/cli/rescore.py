@@ -97,8 +97,9 @@ def _fate(added: int, dropped: int) -> str:
 
 def _mirror(uri: str, resolved: ResolvedSuite, store: RecordStore) -> None:
     """Bring MLflow up to date, where there is an MLflow store."""
+    from gzsl_bench.masking import masked
     from gzsl_bench.tracking import sync
-    from gzsl_bench.tracking.address import masked, sqlite_file
+    from gzsl_bench.tracking.address import sqlite_file
 
     file = sqlite_file(uri)
     if file is not None and not file.exists():

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli.executors import executor_options, open_executor, parse_cluster
 from gzsl_bench.cli.options import (
     data_option,
     debug_option,
     device_option,
     inline_option,
     jobs_option,
+    limits_options,
     only_option,
     out_option,
+    parse_limits,
     parse_only,
     parse_seeds,
     place,
@@ -29,9 +32,10 @@ from gzsl_bench.cli.options import (
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import Event, WorkerSettings
+    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.resources import Resources
     from gzsl_bench.engine.run import Outcome
     from gzsl_bench.engine.units import Unit
-    from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.resolve import Place, ResolvedSuite
 
@@ -51,7 +55,12 @@ MOST_JOBS = 8
 @device_option
 @seeds_option
 @only_option
+@click.option(
+    "--only-failed", is_flag=True, help="Only cells with a failed record: leave new ones alone."
+)
 @jobs_option
+@limits_options
+@executor_options
 @tracking_option
 @click.option(
     "--audit",
@@ -71,7 +80,14 @@ def run_command(
     device: str,
     seeds: str | None,
     only: tuple[str, ...],
+    only_failed: bool,
     jobs: int | None,
+    timeout: float | None,
+    memory_limit: int | None,
+    retries: int,
+    executor: str,
+    ray_address: str | None,
+    resources: Resources | None,
     tracking_uri: str | None,
     audit: bool,
     dry_run: bool,
@@ -93,7 +109,10 @@ def run_command(
     from gzsl_bench.suite.resolve import resolve
     from gzsl_bench.tracking import resolve_uri
 
-    chosen_seeds, part, chosen = parse_seeds(seeds), parse_only(only), choose_device(device)
+    chosen_seeds, part = parse_seeds(seeds), parse_only(only)
+    limits = parse_limits(timeout, memory_limit, retries, inline)
+    cluster = parse_cluster(executor, ray_address, resources, device, memory_limit, inline)
+    chosen = cluster.device if cluster else choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     where = place(data)
     loaded, registry = open_suite(suite, where.root, plugin)
@@ -107,23 +126,37 @@ def run_command(
             " the CPU; use float32 or bf16 there"
         )
     stack = MOST_RUNS if gpu else 1
-    jobs = jobs or usual_jobs(chosen)
+    asked_jobs, jobs = jobs, jobs or usual_jobs(chosen)
     units = plan(resolved.cells, registry, stack)
+    asked: ResolvedSuite = resolved
+    if only_failed:
+        asked, units = _failed_part(resolved, units, out)
+        if not units:
+            click.echo(f"no cell of {suite} has a failed record in {out}: nothing to do", err=True)
+            return 0
     if dry_run:
-        _describe(resolved, units, out)
+        _describe(asked, units, out)
         return 0
     settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
+    trainer = open_executor(
+        registry,
+        inline=inline,
+        jobs=jobs,
+        asked_jobs=asked_jobs,
+        limits=limits,
+        cluster=cluster,
+        address=ray_address,
+    )
     stop_on_terminate()
     with hold(out) as store:
         outcome = _train(
             store,
             remember(store.layout, resolved),
-            resolved,
+            asked,
             units,
-            registry,
+            trainer,
             settings,
             uri,
-            None if inline else jobs,
             audit,
         )
         _conclude(resolved, store, outcome)
@@ -140,25 +173,22 @@ def _train(
     remembered: ResolvedSuite,
     resolved: ResolvedSuite,
     units: list[Unit],
-    registry: Registry,
+    executor: Executor,
     settings: WorkerSettings,
     uri: str | None,
-    jobs: int | None,
     audit: bool,
 ) -> Outcome:
     """Train what is left, showing progress and mirroring each record as it comes; then audit."""
     from gzsl_bench.cli.audit import audit_cells
     from gzsl_bench.cli.progress import open_view
     from gzsl_bench.engine.events import CellEnded
-    from gzsl_bench.engine.executors import Executor
-    from gzsl_bench.engine.executors.inline import InlineExecutor
-    from gzsl_bench.engine.executors.local import LocalExecutor
     from gzsl_bench.engine.run import run_units
+    from gzsl_bench.errors import WorkerError
+    from gzsl_bench.records.suites import current
     from gzsl_bench.report.rows import rows
     from gzsl_bench.report.table import render
     from gzsl_bench.tracking import open_mirror
 
-    executor: Executor = InlineExecutor(registry) if jobs is None else LocalExecutor(jobs)
     mirror = open_mirror(uri, remembered, store) if uri else None
     with open_view(resolved.cells, units, store) as view:
 
@@ -169,19 +199,26 @@ def _train(
                 if record is not None:
                     mirror.cell(record)
 
-        outcome = run_units(store, resolved.cells, units, executor, settings, listen)
+        try:
+            outcome = run_units(store, resolved.cells, units, executor, settings, listen)
+        except WorkerError:
+            if mirror is not None:
+                table = rows(remembered, store)
+                mirror.finish(render(table), table, "FAILED")
+            raise
     if audit and not outcome.interrupted:
         # An executor's processes end with its work: audits begin in fresh ones.
         finished = audit_cells(store, resolved.cells, executor, settings)
         outcome = replace(outcome, interrupted=not finished)
     if mirror is not None:
-        table = rows(remembered, store)
+        table = rows(current(store.layout, remembered), store)
         status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")
         mirror.finish(render(table), table, status)
         if mirror.behind:
             click.echo(
-                f"warning: MLflow is behind the records: {mirror.behind};"
-                " bring it up to date with: gzsl-bench sync",
+                f"warning: MLflow is behind the records: {mirror.behind}; nothing is lost, bring it"
+                f" up to date with: gzsl-bench sync {shlex.quote(remembered.name)} --out"
+                f" {shlex.quote(str(store.layout.out))}",
                 err=True,
             )
     return outcome
@@ -202,9 +239,22 @@ def _conclude(resolved: ResolvedSuite, store: RecordStore, outcome: Outcome) -> 
         click.echo("\n" + failures(outcome.failed), err=True)
         click.echo(
             f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
-            f" {store.layout.cells}/KEY; the same command tries again",
+            f" {store.layout.cells}/KEY; the same command tries again, --only-failed these alone",
             err=True,
         )
+
+
+def _failed_part(
+    resolved: ResolvedSuite, units: list[Unit], out: Path
+) -> tuple[ResolvedSuite, list[Unit]]:
+    """The cells with a failed record, in the company they have in the whole suite."""
+    from gzsl_bench.engine.units import unfinished
+    from gzsl_bench.records.store import RecordStore
+
+    records = {cell.key: RecordStore(out).read(cell.key) for cell in resolved.cells}
+    others = {key for key, record in records.items() if record is None or record.final}
+    cells = tuple(cell for cell in resolved.cells if cell.key not in others)
+    return replace(resolved, cells=cells), unfinished(units, others)
 
 
 def _describe(resolved: ResolvedSuite, units: list[Unit], out: Path) -> None:
@@ -257,6 +307,7 @@ def worker_settings(
     """What workers need to know of this machine and command."""
     from gzsl_bench.engine import environment
     from gzsl_bench.engine.events import WorkerSettings
+    from gzsl_bench.masking import masked
 
     return WorkerSettings(
         out=out.resolve(),
@@ -264,7 +315,7 @@ def worker_settings(
         cache=where.cache,
         device=device,
         threads=max(1, environment.usable_cores() // jobs),
-        command="gzsl-bench " + shlex.join(sys.argv[1:]),
+        command="gzsl-bench " + shlex.join(map(masked, sys.argv[1:])),
         git_commit=environment.git_commit(Path.cwd()),
         plugins=plugins,
     )

@@ -35,10 +35,10 @@ def sync_command(
     is right stays, what is missing, half-written or out of date is written anew.
     """
     from gzsl_bench.errors import TrackingError
+    from gzsl_bench.masking import masked
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.tracking import resolve_uri, sync
-    from gzsl_bench.tracking.address import masked
 
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
@@ -74,9 +74,10 @@ def ui_command(
 ) -> None:
     """Open MLflow on the results, at SUITE's experiment if one is named; Ctrl-C ends it."""
     from gzsl_bench.errors import TrackingError
+    from gzsl_bench.masking import masked
     from gzsl_bench.records.layout import Layout
     from gzsl_bench.tracking import resolve_uri, server
-    from gzsl_bench.tracking.address import is_server, masked
+    from gzsl_bench.tracking.address import is_server
 
     layout = Layout(out)
     uri = resolve_uri(tracking_uri, layout)
@@ -87,6 +88,11 @@ def ui_command(
         page = server.experiment_page(uri, name) if name else None
         click.echo(f"MLflow is at {masked(page or uri)}", err=True)
         return
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        click.echo(
+            f"warning: whoever reaches {host} may read, change and delete everything in the store",
+            err=True,
+        )
     stopped = _on_terminate()
     try:
         with server.serving(uri, layout, host, port) as (url, running):

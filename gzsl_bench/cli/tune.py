@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli.executors import executor_options, open_executor, parse_cluster
 from gzsl_bench.cli.options import (
     data_option,
     debug_option,
     device_option,
     inline_option,
     jobs_option,
+    limits_options,
     only_option,
     out_option,
+    parse_limits,
     parse_only,
     place,
     plugin_option,
@@ -30,10 +33,11 @@ from gzsl_bench.cli.run import (
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import Event, WorkerSettings
+    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.resources import Resources
     from gzsl_bench.engine.run import Outcome
     from gzsl_bench.engine.tuning import Tuning
     from gzsl_bench.engine.units import Unit
-    from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.store import RecordStore
 
 
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
 @device_option
 @only_option
 @jobs_option
+@limits_options
+@executor_options
 @tracking_option
 @click.option(
     "--format", "fmt", type=click.Choice(["github", "json"]), default="github", show_default=True,
@@ -66,6 +72,12 @@ def tune_command(
     device: str,
     only: tuple[str, ...],
     jobs: int | None,
+    timeout: float | None,
+    memory_limit: int | None,
+    retries: int,
+    executor: str,
+    ray_address: str | None,
+    resources: Resources | None,
     tracking_uri: str | None,
     fmt: str,
     dry_run: bool,
@@ -89,7 +101,10 @@ def tune_command(
     from gzsl_bench.report.tuned import check_writable
     from gzsl_bench.tracking import resolve_uri
 
-    part, chosen = parse_only(only), choose_device(device)
+    part = parse_only(only)
+    limits = parse_limits(timeout, memory_limit, retries, inline)
+    cluster = parse_cluster(executor, ray_address, resources, device, memory_limit, inline)
+    chosen = cluster.device if cluster else choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     search.require()
     where = place(data)
@@ -104,11 +119,20 @@ def tune_command(
     if dry_run:
         _describe(tuning, units, out)
         return 0
-    jobs = jobs or usual_jobs(chosen)
+    asked_jobs, jobs = jobs, jobs or usual_jobs(chosen)
     settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
+    trainer = open_executor(
+        registry,
+        inline=inline,
+        jobs=jobs,
+        asked_jobs=asked_jobs,
+        limits=limits,
+        cluster=cluster,
+        address=ray_address,
+    )
     stop_on_terminate()
     with hold(out) as store:
-        outcome = _train(store, tuning, units, registry, settings, uri, None if inline else jobs)
+        outcome = _train(store, tuning, units, trainer, settings, uri)
         click.echo(render_trials(trial_rows(tuning, store), fmt))
         _conclude(tuning, store, outcome, path, out)
         return outcome.exit_code
@@ -118,22 +142,17 @@ def _train(
     store: RecordStore,
     tuning: Tuning,
     units: list[Unit],
-    registry: Registry,
+    executor: Executor,
     settings: WorkerSettings,
     uri: str | None,
-    jobs: int | None,
 ) -> Outcome:
     """Train what is left, showing progress and mirroring each trial as it becomes whole."""
     from gzsl_bench.cli.progress import open_view
     from gzsl_bench.engine.events import CellEnded
-    from gzsl_bench.engine.executors import Executor
-    from gzsl_bench.engine.executors.inline import InlineExecutor
-    from gzsl_bench.engine.executors.local import LocalExecutor
     from gzsl_bench.engine.run import run_units
     from gzsl_bench.report.trials import render_trials, trial_rows
     from gzsl_bench.tracking.trials import open_trial_mirror
 
-    executor: Executor = InlineExecutor(registry) if jobs is None else LocalExecutor(jobs)
     mirror = open_trial_mirror(uri, tuning, store) if uri else None
     cells = tuning.suite.cells
     with open_view(cells, units, store) as view:

@@ -25,6 +25,11 @@ MAX_TOTAL = 64 << 30
 #: DEFLATE reaches 1032; feature files reach about 2.
 MAX_RATIO = 200
 _RATIO_FROM = 1 << 24
+#: The public archives have a few hundred members.
+MAX_MEMBERS = 100_000
+_LONGEST = 1000
+#: Names that stand for devices on Windows, whatever follows their first dot.
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{p}{n}" for p in ("COM", "LPT") for n in range(10))}
 _BLOCK = 1 << 20
 
 
@@ -70,7 +75,13 @@ def _select(
     archive: Path, members: Sequence[zipfile.ZipInfo], names: Collection[str]
 ) -> dict[str, zipfile.ZipInfo]:
     """Members to unpack, by their path below the data folder."""
+    if len(members) > MAX_MEMBERS:
+        raise DataError(
+            f"{archive} is refused: it has {len(members)} members, more than {MAX_MEMBERS} allowed"
+        )
+    _refuse_overlaps(archive, members)
     wanted: dict[str, zipfile.ZipInfo] = {}
+    folded: dict[str, str] = {}
     there: set[str] = set()
     for member in members:
         _refuse(archive, member)
@@ -89,6 +100,12 @@ def _select(
                 f"{archive} holds {target} twice ({wanted[target].filename} and "
                 f"{member.filename}), so it is unclear which to take"
             )
+        # Where case does not count one would overwrite the other.
+        if folded.setdefault(target.lower(), target) != target:
+            raise DataError(
+                f"{archive} holds {folded[target.lower()]} and {target}, which are one file on some"
+                " systems"
+            )
         wanted[target] = member
     lacking = [name for name in names if not any(t.startswith(f"{name}/") for t in wanted)]
     if lacking:
@@ -102,6 +119,21 @@ def _select(
     return wanted
 
 
+def _refuse_overlaps(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse members that share packed bytes: so does a small file that unpacks to petabytes.
+
+    A member takes at least its header (30 bytes), its name and its packed bytes.
+    """
+    end, last = 0, ""
+    for member in sorted(members, key=lambda m: m.header_offset):
+        if member.header_offset < end:
+            raise DataError(
+                f"{archive} is refused: its members {last!r} and {member.filename!r} overlap"
+            )
+        end = member.header_offset + 30 + len(member.orig_filename) + member.compress_size
+        last = member.filename
+
+
 def _refuse(archive: Path, member: zipfile.ZipInfo) -> None:
     name = member.filename
     path = PurePosixPath(name)
@@ -110,6 +142,10 @@ def _refuse(archive: Path, member: zipfile.ZipInfo) -> None:
         raise DataError(
             f"{archive} is refused: its member {name!r} points outside the folder it is unpacked to"
         )
+    if not name.isprintable() or len(name) > _LONGEST or any(map(_odd, path.parts)):
+        raise DataError(f"{archive} is refused: its member {name!r:.200} is no name of a file")
+    if member.flag_bits & 0x1:
+        raise DataError(f"{archive} is refused: its member {name!r} is encrypted")
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise DataError(f"{archive} is refused: its member {name!r} is a link or a special file")
     if member.file_size > MAX_FILE:
@@ -122,6 +158,11 @@ def _refuse(archive: Path, member: zipfile.ZipInfo) -> None:
             f"{archive} is refused: its member {name!r} unpacks to more than {MAX_RATIO} times "
             "its packed size"
         )
+
+
+def _odd(part: str) -> bool:
+    """Whether some system reads a name in another way: a device, or without its last dot."""
+    return part.split(".")[0].upper() in _DEVICES or part != part.rstrip(". ")
 
 
 def _compare(

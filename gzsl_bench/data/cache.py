@@ -8,7 +8,8 @@ Layout of the cache folder::
 The index is trusted while size, inode and times of the file are unchanged; after that the file is
 hashed again.  An entry is written under a temporary name, flushed, and appears by a rename: two
 processes, a kill half way or a full disk never leave a bad one behind.  An entry that was damaged
-later is recognised by its sizes and by a sample of its rows, and is built anew.
+later is recognised by its sizes, by a sample of its rows and, where a file's times are not those of
+its writing, by all of its bytes; it is built anew.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gzsl_bench.data.identity import row_chunks
+from gzsl_bench.data.identity import array_digest, row_chunks
 
 CACHE_VARIABLE = "GZSL_BENCH_CACHE"
 _FORMAT = 1
@@ -110,10 +111,27 @@ def open_entry(cache: Path, content: str) -> Entry | None:
             and labels.dtype == np.int64
             and labels.shape == features.shape[:1]
             and _sample(features, labels) == meta["sample"]
+            and _untouched(folder, features, meta)
         )
         return Entry(features, labels, str(meta["features"])) if fits else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
+
+
+def _untouched(folder: Path, features: NDArray[np.float32], meta: Mapping[str, Any]) -> bool:
+    """Whether the matrix is as it was written: by its times, else by all of its bytes.
+
+    A copied cache, or one of an earlier version, is read once and noted in ``checked.json``.
+    """
+    note = folder / "checked.json"
+    key = stat_key((folder / "features.npy").stat())
+    if key in (meta.get("stat"), _read_json(note).get("stat")):
+        return True
+    if array_digest(features, "float32") != meta["features"]:
+        return False
+    with contextlib.suppress(OSError):
+        _write_json(note, {"stat": key})
+    return True
 
 
 def write_entry(
@@ -153,6 +171,7 @@ def write_entry(
                 name: (building / name).stat().st_size for name in ("features.npy", "labels.npy")
             },
             "sample": _sample(features, labels),
+            "stat": stat_key((building / "features.npy").stat()),
             "checks": ["orientation", "finite"],
             "source": source,
         }

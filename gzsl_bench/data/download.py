@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gzsl_bench.errors import DataError
+from gzsl_bench.masking import masked
 
 CHECKSUMS_FILE = "checksums.json"
 DOWNLOADS_FOLDER = ".downloads"
@@ -208,6 +209,7 @@ def _pin(root: Path, url: str, path: Path, digest: str) -> None:
     """Note the checksum at the first download; refuse another one later."""
     book = root / CHECKSUMS_FILE
     known = _read_json(book)
+    url = masked(url)  # a token in an address is nobody's business
     entry = known.get(url)
     if isinstance(entry, dict) and "sha256" in entry:
         if entry["sha256"] == digest:

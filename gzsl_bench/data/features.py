@@ -90,13 +90,20 @@ def _cached(
     if cache is None:
         return convert(path)
     check(path)
-    before = path.stat()
-    content = store.content_digest(cache, path, conversion)
+    try:
+        before = path.stat()
+        content = store.content_digest(cache, path, conversion)
+    except OSError as error:
+        raise _unreadable(path, error) from None
     entry = store.open_entry(cache, content)
     if entry is not None:
         return FeatureFile(entry.features, entry.labels, entry.digest)
     loaded = convert(path)
-    if store.stat_key(path.stat()) != store.stat_key(before):
+    try:
+        unchanged = store.stat_key(path.stat()) == store.stat_key(before)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if not unchanged:
         raise DataError(f"{path} was changed while it was being read; start again")
     try:
         entry = store.write_entry(
@@ -109,6 +116,10 @@ def _cached(
         )
         return FeatureFile(loaded.features, loaded.labels, loaded.digest, (note,))
     return FeatureFile(entry.features, entry.labels, entry.digest)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path} cannot be read ({error.strerror or error})")
 
 
 def _convert(path: Path) -> FeatureFile:

@@ -1,23 +1,23 @@
 """Reading MATLAB 5 files, and saying in one sentence why a file cannot be read.
 
-SciPy parses numbers and text only; nothing in a .mat file is ever executed or unpickled.
+Numbers and text are read (``mat5``); nothing in a .mat file is ever executed or unpickled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gzsl_bench.data import mat5
 from gzsl_bench.errors import DataError
 
-_HEADER = 128
-_COMPRESSED, _MATRIX = 15, 14
+_HEADER = mat5.HEADER
 _AGAIN = "download or copy it again"
 
 #: First bytes that give away what a file really is.
@@ -29,15 +29,6 @@ _DISGUISES = (
     (b"\x80\x03", "a Python pickle, which is never loaded; save it with scipy.io.savemat"),
     (b"\x80\x04", "a Python pickle, which is never loaded; save it with scipy.io.savemat"),
 )
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable of a MAT file, as its header describes it."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: str
 
 
 def check_mat(path: Path) -> None:
@@ -93,7 +84,9 @@ def _check_head(path: Path, head: bytes) -> None:
             f"{path} is a MATLAB 7.3 (HDF5) file, but the format is MATLAB 5; "
             "save it in MATLAB with save(..., '-v7') or with scipy.io.savemat"
         )
-    if not head.startswith(b"MATLAB 5.0") or (len(head) == _HEADER and head[126:] not in _ENDIAN):
+    if not head.startswith(b"MATLAB 5.0") or (
+        len(head) == _HEADER and head[126:] not in mat5.ENDIAN
+    ):
         raise DataError(
             f"{path} is not a MATLAB 5 file: its first bytes are {head[:12]!r}; "
             "save it in MATLAB with save(..., '-v7') or with scipy.io.savemat"
@@ -102,19 +95,16 @@ def _check_head(path: Path, head: bytes) -> None:
         raise DataError(f"{path} is truncated: its header has {len(head)} of 128 bytes; {_AGAIN}")
 
 
-_ENDIAN = {b"IM": "<u4", b"MI": ">u4"}
-
-
 def _check_elements(path: Path, descriptor: int, head: bytes, size: int) -> None:
     """Walk the tags of the top-level elements: a cut file ends before its last element does."""
-    kind = np.dtype(_ENDIAN[head[126:]])
+    kind = np.dtype(f"{mat5.ENDIAN[head[126:]]}u4")
     offset = _HEADER
     while offset < size:
         tag = os.pread(descriptor, 8, offset)
         end = offset + 8
         if len(tag) == 8:
             element, length = (int(value) for value in np.frombuffer(tag, kind))
-            if element not in (_COMPRESSED, _MATRIX):
+            if element not in (mat5.COMPRESSED, mat5.MATRIX):
                 raise DataError(f"{path} is damaged at byte {offset}; {_AGAIN}")
             end += length
         if end > size:
@@ -124,24 +114,17 @@ def _check_elements(path: Path, descriptor: int, head: bytes, size: int) -> None
         offset = end
 
 
-def variables(path: Path) -> tuple[Variable, ...]:
+def variables(path: Path) -> tuple[mat5.Head, ...]:
     """Names, shapes and classes of the variables of ``path``, without reading their values."""
-    from scipy.io import whosmat
-
     check_mat(path)
-    try:
-        found = whosmat(str(path), appendmat=False)
-    except MemoryError:
-        raise
-    except Exception as error:  # SciPy raises a dozen kinds on damaged files.
-        raise _damaged(path, error) from None
-    return tuple(Variable(name, tuple(shape), kind) for name, shape, kind in found)
+    with _reading(path) as file:
+        return tuple(head for head in mat5.heads(file) if head.name)
 
 
 def read_mat(
     path: Path, keys: Sequence[str], optional: Iterable[str] = ()
 ) -> dict[str, NDArray[Any]]:
-    """Read variables of a MATLAB 5 file as SciPy gives them (column-major, 2-D).
+    """Read variables of a MATLAB 5 file as they are stored (column-major, 2-D).
 
     Args:
         path: the file.
@@ -151,26 +134,31 @@ def read_mat(
     Raises:
         DataError: the file or a key is missing, or the file cannot be what it claims to be.
     """
-    from scipy.io import loadmat
-
     check_mat(path)
     wanted = [*keys, *optional]
-    try:
-        content = loadmat(str(path), appendmat=False, variable_names=wanted)
-    except MemoryError:
-        raise
-    except Exception as error:  # SciPy raises a dozen kinds on damaged files.
-        raise _damaged(path, error) from None
+    with _reading(path) as file:
+        content = mat5.read(file, set(wanted))
     for key in keys:
         if key not in content:
             there = ", ".join(sorted(variable.name for variable in variables(path)))
             raise DataError(f"{path} has no key {key!r}; it has: {there or 'nothing'}")
-    return {key: np.asarray(content[key]) for key in wanted if key in content}
+    return {key: content[key] for key in wanted if key in content}
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
-    cause = " ".join(str(error).split())[:120] or type(error).__name__
-    return DataError(f"{path} is damaged and cannot be read ({cause}); {_AGAIN}")
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    """The open file; whatever is wrong with it becomes a sentence."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except mat5.Damaged as error:
+        raise DataError(f"{path} is damaged and cannot be read ({error}); {_AGAIN}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
+    except MemoryError:
+        raise DataError(
+            f"{path} does not fit into memory; free some, or, if it should be small, {_AGAIN}"
+        ) from None
 
 
 def numeric(values: NDArray[Any], key: str, path: Path) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic_core import ErrorDetails
 
-from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
+from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, in_one_line, unknown_name
 
 KeyPath = tuple[str | int, ...]
 
@@ -106,7 +106,7 @@ def read_yaml(path: Path, kind: Kind = SUITE) -> YamlFile:
         raise kind.error(f"the {kind.name} {path} cannot be read: {error}") from None
     file = YamlFile(path, text, None, kind)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is not None:
@@ -117,21 +117,46 @@ def read_yaml(path: Path, kind: Kind = SUITE) -> YamlFile:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise kind.error(f"{path}:{line}: this is no valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise kind.error(f"{path}: this is no valid YAML: {first}") from None
-    except (KeyError, AttributeError, IndexError, TypeError):
-        # What PyYAML raises for `!!bool maybe` and the like.
-        raise kind.error(f"{path}: this is no valid YAML: a value does not fit its tag") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise kind.error(
+            f"{path}:{line}: this is no valid YAML: the character {chr(error.character)!r} may not"
+            " stand there"
+        ) from None
+    except RecursionError:
+        raise kind.error(f"{path}:1: this is no {kind.name}: it is nested too deep") from None
+    except (yaml.YAMLError, *_MISFITS) as error:
+        raise kind.error(f"{path}:1: this is no valid YAML: {in_one_line(error)}") from None
     if not isinstance(file.content, dict):
         raise kind.error(f"{path}:1: {kind.shape}")
     return file
 
 
+#: What PyYAML raises for `!!bool maybe`, `2026-13-45` and the like.
+_MISFITS = (ValueError, KeyError, AttributeError, IndexError, TypeError, OverflowError)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which knows the line of a value that does not fit its tag."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except yaml.YAMLError:
+            raise
+        except _MISFITS:
+            raise yaml.constructor.ConstructorError(
+                None, None, "a value does not fit its tag", node.start_mark
+            ) from None
+
+
 def _walk(file: YamlFile, node: yaml.Node, path: KeyPath) -> None:
     name = file.kind.name
     if len(file.lines) > _MOST_PLACES:  # aliases of aliases grow without bound
-        raise file.kind.error(f"{file.path}: this file unfolds to too many entries to be a {name}")
+        line = node.start_mark.line + 1
+        raise file.kind.error(
+            f"{file.path}:{line}: this file unfolds to too many entries to be a {name}"
+        )
     file.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         names: set[str] = set()

@@ -6,7 +6,7 @@ records.  Nothing that is recorded changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +23,16 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
+from gzsl_bench.engine.results import FolderResults, Results
 from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
-from gzsl_bench.engine.work import Work
-from gzsl_bench.errors import in_one_line
-from gzsl_bench.records import journal
+from gzsl_bench.engine.work import Work, sharing
+from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.leases import AUDIT
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ class AuditUnit(Unit):
     """
 
     targets: tuple[str, ...] = ()
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The audits of the targets; their company may be trained by anybody."""
+        return tuple(AUDIT + key for key in self.targets)
+
+    def part(self, claims: Collection[str]) -> AuditUnit:
+        """The unit with some of its claims, in the company it had."""
+        return replace(self, targets=tuple(key for key in self.targets if AUDIT + key in claims))
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,13 @@ def run_audits(
         listen: hears every event.
     """
     units = plan_audits(cells, store)
-    return executor.run(Work(units), settings, listen) if units else True
+    folder = AuditStore(store.layout.out).folder
+    share = sharing(store, units, lambda c: folder / f"{c.removeprefix(AUDIT)}.json", listen)
+    work = Work(units, share)
+    try:
+        return executor.run(work, replace(settings, run=store.run), listen) if units else True
+    finally:
+        work.close()
 
 
 def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
@@ -179,7 +195,7 @@ def audit_unit(worker: Worker, unit: AuditUnit) -> None:
         for key, report in reports.items():
             if report.outcome != OK:
                 worker.forget()  # nor must what follows use data that a method has changed
-            _write(unit, key, report, worker.settings, worker.tell)
+            _write(unit, key, report, worker.settings, worker.kept, worker.tell)
     worker.tell(UnitEnded(unit.name, interrupted))
 
 
@@ -188,7 +204,7 @@ def bury_audits(
 ) -> None:
     """Write down what became of a unit whose worker died."""
     for key in unit.targets:
-        _write(unit, key, AuditReport(not_audited=cause), settings, listen)
+        _write(unit, key, AuditReport(not_audited=cause), settings, FolderResults(settings), listen)
 
 
 def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
@@ -228,15 +244,16 @@ def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
         ),
         should_stop=stop_if_asked,
     )
-    store = RecordStore(settings.out)
     return {
-        cell.key: _beside_the_record(report, bench, store.read(cell.key))
+        cell.key: _beside_the_record(report, bench, worker.kept, cell.key)
         for cell, report in zip(unit.cells, reports, strict=True)
         if cell.key in unit.targets
     }
 
 
-def _beside_the_record(report: AuditReport, bench: Bench, record: Record | None) -> AuditReport:
+def _beside_the_record(
+    report: AuditReport, bench: Bench, results: Results, key: str
+) -> AuditReport:
     """Say so if the new training does not give the recorded scores.
 
     No finding: the record may come from another machine, and libraries may round by where in memory
@@ -244,9 +261,14 @@ def _beside_the_record(report: AuditReport, bench: Bench, record: Record | None)
     """
     import torch
 
-    if report.scores is None or report.not_audited or record is None or not record.complete:
+    if report.scores is None or report.not_audited:
         return report
-    arrays = record.predictions()
+    try:
+        arrays = results.predictions(key)
+    except RecordError as error:
+        return replace(report, notes=(*report.notes, f"nothing to compare with: {error}"))
+    if arrays is None:
+        return report
     position = np.flatnonzero(arrays["scored"] == arrays["checkpoints"][-1])[0]
     scores = report.scores.double()
     best = [scores[:, ids].amax(1).cpu().numpy() for ids in (bench.task.seen, bench.task.unseen)]
@@ -267,6 +289,7 @@ def _write(
     key: str,
     report: AuditReport,
     settings: WorkerSettings,
+    results: Results,
     listen: Callable[[Any], None],
 ) -> None:
     cell = next(cell for cell in unit.cells if cell.key == key)
@@ -280,6 +303,5 @@ def _write(
         "device": settings.device,
         "threads": settings.threads,
     }
-    AuditStore(settings.out).write(key, content)
-    journal.append(Layout(settings.out).journal, "audited", key=key, outcome=report.outcome)
+    results.audited(key, content)
     listen(AuditEnded(unit.name, key))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.units import Unit
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,37 @@ class CellEnded:
 
 @dataclass(frozen=True)
 class UnitEnded:
-    """A worker is done with a unit; ``interrupted`` if it was asked to stop."""
+    """A worker is done with a unit.
+
+    Attributes:
+        unit: its name.
+        interrupted: the worker was asked to stop.
+        spent: why the worker must train nothing else: global state that cannot be put back.
+    """
 
     unit: str
     interrupted: bool = False
+    spent: str = ""
+
+
+@dataclass(frozen=True)
+class UnitDivided:
+    """A unit's worker died without naming a cell; its cells are tried again in smaller units."""
+
+    unit: str
+    parts: tuple[Unit, ...]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The user asked to stop; what is running goes on to its next report."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user may want to know."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +79,32 @@ class AuditEnded:
     key: str
 
 
-Event: TypeAlias = "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded"
+@dataclass(frozen=True)
+class CellElsewhere:
+    """Another run in the same results folder has dealt with a cell, or with an audit.
+
+    Attributes:
+        key: the cell's key, with ``audit-`` before it if it is about the audit.
+    """
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """There is nothing to train but what other runs hold.
+
+    Attributes:
+        held: keys by the run that holds them, as people call it.
+    """
+
+    held: Mapping[str, tuple[str, ...]]
+
+
+Event: TypeAlias = (
+    "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded | UnitDivided | Stopping"
+    " | CellElsewhere | Waiting | Notice"
+)
 Listener: TypeAlias = "Callable[[Event], None]"
 
 
@@ -66,6 +121,7 @@ class WorkerSettings:
         command: the command line, for the record.
         git_commit: commit of the folder the command was started in, or None.
         plugins: plugin files, which every worker loads for itself.
+        run: id of the run, which names its drafts.
     """
 
     out: Path
@@ -76,6 +132,7 @@ class WorkerSettings:
     command: str = ""
     git_commit: str | None = None
     plugins: tuple[Path, ...] = ()
+    run: str = ""
 
 
 class Interrupted(BaseException):

@@ -1,22 +1,23 @@
-"""Running a resolved suite: what is left to do, done by an executor, under the folder's lock."""
+"""Running a resolved suite: what is left to do, done by an executor, shared with other runs."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from gzsl_bench.engine.events import Listener, WorkerSettings
 from gzsl_bench.engine.executors import Executor
 from gzsl_bench.engine.units import Unit, unfinished
-from gzsl_bench.engine.work import Work
+from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import journal
+from gzsl_bench.records.folderlock import FolderLock
 from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.tidy import sweep
 from gzsl_bench.suite.cells import Cell
 
 
@@ -46,28 +47,30 @@ class Outcome:
 
 @contextlib.contextmanager
 def hold(out: Path) -> Iterator[RecordStore]:
-    """Hold the results folder for one run; the lock goes with the process, however it ends.
+    """Be one of the runs that work in the results folder, until the block ends.
 
     Raises:
-        RecordError: another run holds it, or the folder cannot be written.
+        RecordError: a run of an older version holds it, or the folder cannot be written.
     """
     layout = Layout(out)
-    lock = FileLock(layout.lock)
+    lock, presence = FolderLock(layout.lock), Presence(layout)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RecordError(
-            f"another gzsl-bench run is using the results folder {out}; wait for it, or choose"
-            " another folder with --out"
-        ) from None
+        if lock.exclusive():
+            sweep(presence)
+        lock.shared()
+        presence.enter()
     except OSError as error:
+        lock.release()
         raise RecordError(f"the results folder {out} cannot be written: {error}") from None
+    presence.start()
     try:
-        store = RecordStore(out)
-        store.sweep()
-        yield store
+        yield RecordStore(out, presence.run, presence)
     finally:
+        presence.leave()
+        with contextlib.suppress(OSError):
+            if lock.exclusive():
+                sweep(presence)
         lock.release()
 
 
@@ -90,11 +93,18 @@ def run_units(
         listen: hears every event.
     """
     keys = list(dict.fromkeys(cell.key for cell in cells))
+    share = sharing(store, units, lambda key: store.layout.cell(key) / "record.json", listen)
     finished = {key for key in keys if store.finished(key)}
     todo = unfinished(units, finished)
-    log = store.layout.journal
-    journal.append(log, "started", cells=len(keys), finished=len(finished), units=len(todo))
-    completed = executor.run(Work(todo), settings, listen) if todo else True
+    log, run = store.layout.journal, store.run
+    journal.append(
+        log, "started", run=run, cells=len(keys), finished=len(finished), units=len(todo)
+    )
+    work = Work(todo, share)
+    try:
+        completed = executor.run(work, replace(settings, run=run), listen) if todo else True
+    finally:
+        work.close()
     records = [store.read(key) for key in keys]
     outcome = Outcome(
         total=len(keys),
@@ -105,6 +115,7 @@ def run_units(
     journal.append(
         log,
         "interrupted" if outcome.interrupted else "ended",
+        run=run,
         done=outcome.done,
         failed=len(outcome.failed),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ def remember(layout: Layout, unit: Unit, composition: Composition) -> None:
     path = layout.unit(unit.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        draft = path.with_suffix(f".{uuid.uuid4().hex[:12]}.tmp")
         draft.write_text(json.dumps(composition.to_json(), indent=1), encoding="utf-8")
         draft.replace(Path(path))
     except OSError as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gzsl_bench.suite.cells import Cell, digest
@@ -23,6 +23,15 @@ class Unit:
 
     name: str
     cells: tuple[Cell, ...]
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """What nobody else may work on while this unit is being trained: its cells' keys."""
+        return tuple(cell.key for cell in self.cells)
+
+    def part(self, claims: Collection[str]) -> Unit:
+        """The unit with some of its claims, in its own order."""
+        return replace(self, cells=tuple(cell for cell in self.cells if cell.key in claims))
 
     @property
     def title(self) -> str:
@@ -63,7 +72,7 @@ def unfinished(units: Iterable[Unit], finished: set[str]) -> list[Unit]:
     for unit in units:
         cells = tuple(cell for cell in unit.cells if cell.key not in finished)
         if cells:
-            rest.append(Unit(unit.name, cells))
+            rest.append(replace(unit, cells=cells))
     return rest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gzsl_bench.data.folds import Split, real_split, validation_folds
-from gzsl_bench.data.tasks import prepare_rows
 from gzsl_bench.engine import environment, stacks
 from gzsl_bench.engine.auditing import AuditUnit, audit_unit
 from gzsl_bench.engine.events import (
@@ -25,24 +24,23 @@ from gzsl_bench.engine.events import (
     WorkerSettings,
 )
 from gzsl_bench.engine.fit import TaskChanged, fit_runs
+from gzsl_bench.engine.results import FolderResults, Results
 from gzsl_bench.engine.sink import CellSink
+from gzsl_bench.engine.taskdata import DiskSource, Source, TaskData, task_name
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.errors import DataError, NotApplicable, PluginError, in_one_line
-from gzsl_bench.hooks.dataset import DatasetRequest
+from gzsl_bench.errors import NotApplicable, PluginError, RecordError, in_one_line
 from gzsl_bench.hooks.method import BatchedMethod, Method
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.hooks.task import Task
-from gzsl_bench.records.store import COMPLETE, FAILED, NOT_APPLICABLE, RecordStore
+from gzsl_bench.records.store import COMPLETE, FAILED, NOT_APPLICABLE
 from gzsl_bench.scoring.evaluate import about_metrics
 from gzsl_bench.scoring.predict import TestSet
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import dataset_spec, load_data
 
 if TYPE_CHECKING:
     import torch
 
-    from gzsl_bench.data.gzsl import GZSLData
     from gzsl_bench.hooks.manager import Registry
 
 #: Characters of a cell's log that its record keeps; the tail is what explains a failure.
@@ -68,6 +66,8 @@ class Worker:
         tell: receives events.
         should_stop: whether the user asked to stop.
         read_log: text printed since the unit began, for the records.
+        source: gives the data; by default from the files of this machine.
+        results: where records go; by default to the results folder.
     """
 
     registry: Registry
@@ -75,6 +75,8 @@ class Worker:
     tell: Listener
     should_stop: Callable[[], bool] = lambda: False
     read_log: Callable[[], str] = lambda: ""
+    source: Source | None = None
+    results: Results | None = None
     _benches: dict[str, Bench] = field(default_factory=dict)
 
     def run(self, unit: Unit) -> None:
@@ -92,22 +94,21 @@ class Worker:
 
     def _train_all(self, unit: Unit) -> None:
         """Train the stacks of a unit one after the other; one that does not fit is halved."""
-        store = RecordStore(self.settings.out)
         ended: list[stacks.Stack] = []
-        waiting = list(self._stacks(unit, store))
+        waiting = list(self._stacks(unit))
         while waiting:
             stack = waiting.pop(0)
-            if self._train_stack(unit, stack, store):
+            if self._train_stack(unit, stack):
                 ended.append(stack)
                 continue
             stacks.release()
             waiting[:0] = stacks.cut(stack, -(-len(stack) // 2))
             whole = stacks.Composition((*ended, *waiting), {"halved": "out of memory"})
-            stacks.remember(store.layout, unit, whole)
+            self.kept.compose(unit, whole)
 
-    def _train_stack(self, unit: Unit, stack: stacks.Stack, store: RecordStore) -> bool:
+    def _train_stack(self, unit: Unit, stack: stacks.Stack) -> bool:
         """Train some cells as one; False if they did not fit and fewer could be tried."""
-        cells = [cell for cell in stack if not store.finished(cell.key)]
+        cells = [cell for cell in stack if not self.kept.finished(cell.key)]
         if not cells:
             return True
         training = _Training(self, unit, cells)
@@ -119,11 +120,25 @@ class Worker:
                 return False
             training.fail_rest(error)
         for cell, content, arrays in training.records():
-            store.commit(cell.key, content, arrays, self.read_log()[-LOG_TAIL:])
+            self._commit(cell, content, arrays)
             self.tell(CellEnded(unit.name, cell.key))
         return True
 
-    def _stacks(self, unit: Unit, store: RecordStore) -> tuple[stacks.Stack, ...]:
+    def _commit(
+        self, cell: Cell, content: dict[str, Any], arrays: dict[str, np.ndarray] | None
+    ) -> None:
+        log = self.read_log()[-LOG_TAIL:]
+        try:
+            self.kept.commit(cell.key, content, arrays, log)
+        except RecordError as error:
+            # A disk that is too full for predictions may still hold the reason.
+            if content["status"] != COMPLETE:
+                raise
+            failed = {n: v for n, v in content.items() if n not in ("checkpoints", "curves")}
+            failed |= {"status": FAILED, "cause": in_one_line(error), "traceback": ""}
+            self.kept.commit(cell.key, failed, None, log)
+
+    def _stacks(self, unit: Unit) -> tuple[stacks.Stack, ...]:
         """How the unit is divided: as an earlier run did, or as the device's memory allows."""
         if len(unit.cells) < 2:
             return (unit.cells,)
@@ -131,7 +146,7 @@ class Worker:
 
         from gzsl_bench.stacked.precision import arithmetic
 
-        known = stacks.remembered(store.layout, unit)
+        known = self.kept.composition(unit)
         if known is not None:
             return known.stacks
         first = unit.cells[0]
@@ -149,7 +164,7 @@ class Worker:
         except Exception:
             # Whatever is wrong will show, and be recorded, when the stack is trained.
             return (unit.cells,)
-        stacks.remember(store.layout, unit, composition)
+        self.kept.compose(unit, composition)
         return composition.stacks
 
     def factory(self, cell: Cell) -> type[Method]:
@@ -171,6 +186,13 @@ class Worker:
             )
         return registry.methods[cell.method].factory
 
+    @property
+    def kept(self) -> Results:
+        """Where records go."""
+        if self.results is None:
+            self.results = FolderResults(self.settings)
+        return self.results
+
     def forget(self) -> None:
         """Drop the data, to be loaded afresh by the next unit."""
         self._benches.clear()
@@ -179,73 +201,45 @@ class Worker:
         """The data of a cell, from memory if the last unit used them too."""
         import torch
 
-        identity = cell.identity
-        name = repr(
-            (
-                sorted(cell.request.items()),
-                *(identity[part] for part in ("preprocessing", "setting", "task")),
-            )
-        )
+        name = task_name(cell)
         if name not in self._benches:
             self.forget()  # one data set at a time: they are large
+            source = self.source or DiskSource(self.registry, self.settings)
             device = torch.device(self.settings.device)
-            request = DatasetRequest(
-                name=cell.request["use"],
-                root=self.settings.root,
-                features=cell.request["features"],
-                attributes=cell.request["attributes"],
-                cache=self.settings.cache,
-            )
-            data = load_data(dataset_spec(self.registry, request.name), request)
-            if data.fingerprint != cell.identity["dataset"]["fingerprint"]:
-                raise DataError(
-                    f"the data of {cell.dataset} changed on disk while the suite was running:"
-                    f" fingerprint {data.fingerprint} instead of"
-                    f" {cell.identity['dataset']['fingerprint']}; start the run again"
-                )
-            split = _split(cell, data)
-            ready = prepare_rows(
-                data.features,
-                split.labels,
-                split.train,
-                (split.test_seen, split.test_unseen),
-                identity["preprocessing"],
-            )
-            tests = torch.from_numpy(ready.test_features).to(device)
-            unlabelled = None
-            if cell.identity["setting"] == "transductive":
-                order = torch.randperm(len(tests), generator=generator(0, "unlabelled order"))
-                unlabelled = tests[order.to(device)]
-            self._benches[name] = Bench(
-                task=Task(
-                    features=torch.from_numpy(ready.train_features).to(device),
-                    labels=torch.from_numpy(ready.train_labels).to(device),
-                    attributes=torch.from_numpy(split.attributes.astype(np.float32)).to(device),
-                    seen=torch.from_numpy(split.seen).to(device),
-                    unseen=torch.from_numpy(split.unseen).to(device),
-                    unlabelled=unlabelled,
-                ),
-                test_features=tests,
-                test_labels=ready.test_labels,
-            )
+            self._benches[name] = _on_device(source(cell), device, cell.identity["setting"])
         return self._benches[name]
+
+
+def _on_device(data: TaskData, device: torch.device, setting: str) -> Bench:
+    """Tensors of a task; on the CPU they share the memory of the arrays."""
+    import torch
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        with warnings.catch_warnings():
+            # Arrays that processes share are read-only, and no method may change its task anyway.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            return torch.from_numpy(array).to(device)
+
+    tests, unlabelled = tensor(data.test_features), None
+    if setting == "transductive":
+        order = torch.randperm(len(tests), generator=generator(0, "unlabelled order"))
+        unlabelled = tests[order.to(device)]
+    return Bench(
+        task=Task(
+            features=tensor(data.train_features),
+            labels=tensor(data.train_labels),
+            attributes=tensor(data.attributes),
+            seen=tensor(data.seen),
+            unseen=tensor(data.unseen),
+            unlabelled=unlabelled,
+        ),
+        test_features=tests,
+        test_labels=data.test_labels,
+    )
 
 
 def _pinned(version: str, source: str | None) -> str:
     return version if source is None else f"{version}, source {source}"
-
-
-def _split(cell: Cell, data: GZSLData) -> Split:
-    """The rows of a cell's task; of a fold's, no test row is ever looked at."""
-    if not cell.fold:
-        return real_split(data)
-    (fold,) = validation_folds(data, [cell.fold])
-    if fold.content != cell.identity["task"]["content"]:
-        raise DataError(
-            f"the class lists of {cell.dataset} changed on disk while the suite was running:"
-            f" fold {cell.fold} has other classes or rows; start the run again"
-        )
-    return fold.split(data)
 
 
 class _Training:

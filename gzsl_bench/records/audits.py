@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ OK, FAILED, NOT_AUDITED = "ok", "failed", "not audited"
 class AuditStore:
     """Reads and writes the audits of one results folder."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, run: str = "") -> None:
         self._layout = Layout(out)
+        self._run = run
         self.folder = self._layout.audits
 
     def read(self, key: str) -> Mapping[str, Any] | None:
@@ -43,6 +43,11 @@ class AuditStore:
         )
         return content if known else None
 
+    def settled(self, key: str) -> bool:
+        """Whether a cell has an outcome that stays."""
+        there = self.read(key)
+        return there is not None and there["outcome"] != NOT_AUDITED
+
     def write(self, key: str, content: Mapping[str, Any]) -> bool:
         """Write an audit in one rename; returns whether it is the one that counts.
 
@@ -53,11 +58,10 @@ class AuditStore:
         Raises:
             RecordError: the disk is full or the folder cannot be written.
         """
-        there = self.read(key)
-        if there is not None and there["outcome"] != NOT_AUDITED:
+        if self.settled(key):
             return False
         full = {"audit_version": AUDIT_VERSION, "key": key, **content}
-        draft = self._layout.scratch / f"audit-{key}-{uuid.uuid4().hex[:12]}.json"
+        draft = self._layout.draft(self._run, f"audit-{key}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             draft.parent.mkdir(parents=True, exist_ok=True)

@@ -7,14 +7,20 @@
 <out>/units/<name>.json                                      how units were divided to fit
 <out>/suites/<name>.json                                     suites as they were resolved
 <out>/suites/<name>-tuned.yaml                               what `tune` chose, as a suite to run
+<out>/runs/<id>.json, <id>.lost                              runs at work, and those that died
+<out>/leases/<key>.<n>                                       which of them trains a cell
 <out>/journal.jsonl                                          what happened, append-only
 <out>/mlflow.db, <out>/mlartifacts/                          the default MLflow store
 """
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
+
+#: Owner of drafts that no run writes.
+NOBODY = "none"
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,12 @@ class Layout:
 
     def rescoring(self, key: str) -> Path:
         """Metrics of a cell that were computed again."""
-        return self.out / "rescored" / f"{key}.json"
+        return self.rescored / f"{key}.json"
+
+    @property
+    def rescored(self) -> Path:
+        """Metrics computed again, one file per cell."""
+        return self.out / "rescored"
 
     @property
     def failed(self) -> Path:
@@ -47,6 +58,20 @@ class Layout:
         """Records being written; on the same file system, so that a rename is atomic."""
         return self.out / "tmp"
 
+    def draft(self, run: str, name: str) -> Path:
+        """A place of its own for something that the run ``run`` writes."""
+        return self.scratch / f"{run or NOBODY}.{name}-{uuid.uuid4().hex[:12]}"
+
+    @property
+    def runs(self) -> Path:
+        """Signs of life of the runs at work."""
+        return self.out / "runs"
+
+    @property
+    def leases(self) -> Path:
+        """Which run trains what."""
+        return self.out / "leases"
+
     @property
     def journal(self) -> Path:
         """The append-only log of what happened."""
@@ -54,7 +79,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held while a run uses the folder."""
+        """Held, together, by the runs that use the folder."""
         return self.out / ".lock"
 
     @property
@@ -65,7 +90,7 @@ class Layout:
     @property
     def artifacts(self) -> Path:
         """Artifacts of the default MLflow store."""
-        return (self.out / "mlartifacts").resolve()
+        return self.out.resolve() / "mlartifacts"
 
     def suite(self, name: str) -> Path:
         """The resolved suite ``name``."""

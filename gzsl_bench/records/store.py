@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import io
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,10 @@ import numpy as np
 from filelock import FileLock
 
 from gzsl_bench.errors import RecordError
+from gzsl_bench.masking import masked
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.rescored import overlaid
 
 RECORD_VERSION = 1
@@ -31,7 +34,10 @@ COMPLETE = "complete"
 FAILED = "failed"
 #: The method says that it cannot work on this kind of data: final, and no failure.
 NOT_APPLICABLE = "not applicable"
-_STATUSES = (COMPLETE, FAILED, NOT_APPLICABLE)
+#: Every status a record may have.
+STATUSES = (COMPLETE, FAILED, NOT_APPLICABLE)
+#: The arrays of a record, and the field of ``record.json`` that holds the file's SHA-256.
+PREDICTIONS, PREDICTIONS_HASH = "predictions.npz", "predictions_sha256"
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
@@ -71,21 +77,44 @@ class Record:
         """The arrays of ``predictions.npz``.
 
         Raises:
-            RecordError: the file is missing or damaged.
+            RecordError: the file is missing, damaged or another one than was recorded.
         """
-        path = self.path / "predictions.npz"
+        path = self.path / PREDICTIONS
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise RecordError(f"the predictions {path} cannot be read: {error}") from error
+        wanted = self.content.get(PREDICTIONS_HASH)  # records of the first versions have none
+        if wanted is not None and hashlib.sha256(raw).hexdigest() != wanted:
+            raise RecordError(
+                f"the predictions {path} cannot be read: they are not those that were recorded"
+                f" (their SHA-256 is not {wanted})"
+            )
+        try:
+            with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
         except Exception as error:
             raise RecordError(f"the predictions {path} cannot be read: {error}") from error
 
 
 class RecordStore:
-    """Reads and commits the records of one results folder."""
+    """Reads and commits the records of one results folder.
 
-    def __init__(self, out: Path) -> None:
+    Attributes:
+        layout: its files.
+        run: id of the run that writes, so that nobody clears its drafts away.
+        presence: the sign of life of that run, where it is this process's own.
+    """
+
+    def __init__(self, out: Path, run: str = "", presence: Presence | None = None) -> None:
         self.layout = Layout(out)
+        self.run = run
+        self.presence = presence
+
+    @property
+    def shared(self) -> bool:
+        """Whether other runs are at work in the folder."""
+        return self.presence is not None and bool(self.presence.others())
 
     def read(self, key: str) -> Record | None:
         """The record of a key, or None; one that cannot be trusted counts as absent.
@@ -106,7 +135,7 @@ class RecordStore:
         if not isinstance(content, dict) or content.get("key") != key:
             return None
         version = content.get("record_version")
-        if not isinstance(version, int) or content.get("status") not in _STATUSES:
+        if not isinstance(version, int) or content.get("status") not in STATUSES:
             return None
         if version > RECORD_VERSION:
             raise RecordError(
@@ -148,9 +177,9 @@ class RecordStore:
         Raises:
             RecordError: the disk is full or the folder cannot be written.
         """
-        full = {"record_version": RECORD_VERSION, "key": key, **content}
+        full = {"record_version": RECORD_VERSION, "key": key, **_without_secrets(content)}
         try:
-            draft = self._draft(key, full, arrays, log)
+            draft = self._draft(key, full, arrays, masked(log))
         except (OSError, ValueError, TypeError) as error:
             raise RecordError(
                 f"the record of cell {key} cannot be written to {self.layout.out}: {error}"
@@ -178,13 +207,14 @@ class RecordStore:
         arrays: Mapping[str, np.ndarray] | None,
         log: str,
     ) -> Path:
-        draft = self.layout.scratch / f"{key}-{uuid.uuid4().hex[:12]}"
+        draft = self.layout.draft(self.run, key)
         draft.mkdir(parents=True)
         try:
             if arrays is not None:
-                with (draft / "predictions.npz").open("wb") as file:
+                with (draft / PREDICTIONS).open("wb") as file:
                     np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
                     _flush(file.fileno(), file)
+                content = {**content, PREDICTIONS_HASH: hash_of(draft / PREDICTIONS)}
             with (draft / "log.txt").open("w", encoding="utf-8", errors="replace") as text:
                 text.write(log)
                 _flush(text.fileno(), text)
@@ -196,6 +226,25 @@ class RecordStore:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         return draft
+
+    def adopt(self, key: str, folder: Path) -> bool:
+        """Move a whole, checked record from a folder beside ours into place; whether it counts.
+
+        Args:
+            key: the cell's key.
+            folder: the record's files; moved if it counts, else left to the caller.
+
+        Raises:
+            RecordError: the folder cannot be written.
+        """
+        try:
+            for path in folder.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            _sync_folder(folder)
+            return self._move_into_place(key, folder)
+        except OSError as error:
+            raise RecordError(f"{self.layout.cell(key)} cannot be written: {error}") from error
 
     def _move_into_place(self, key: str, draft: Path) -> bool:
         """One rename; a failure that stands in the way of anything newer is moved aside."""
@@ -231,9 +280,17 @@ class RecordStore:
             else:
                 return
 
-    def sweep(self) -> None:
-        """Remove drafts that a killed process left behind; call only while holding the lock."""
-        shutil.rmtree(self.layout.scratch, ignore_errors=True)
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _without_secrets(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What people wrote or a plugin said may hold a password; what a key is made of stays."""
+    free = {name: content[name] for name in ("cause", "traceback", "command") if name in content}
+    return {**content, **{n: masked(v) for n, v in free.items() if isinstance(v, str)}}
 
 
 def _flush(descriptor: int, file: Any) -> None:

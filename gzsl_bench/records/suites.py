@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gzsl_bench.data.yamlfile import read_yaml
@@ -13,17 +17,58 @@ from gzsl_bench.suite.resolve import ResolvedSuite, merge
 
 
 def remember(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:
-    """Store a resolved suite, merged with what an earlier run of the same file resolved."""
-    merged = merge(_read(layout.suite(suite.name)), suite)
-    path = layout.suite(suite.name)
+    """Store a resolved suite, merged with what an earlier run of the same file resolved.
+
+    Of runs that do so at once, each finds what the others stored.
+    """
+    return _store(layout, suite.name, lambda ours: merge(ours, suite)) or suite
+
+
+def add(layout: Layout, suite: ResolvedSuite) -> bool:
+    """Add what another machine resolved; False if the suite of that name has another file here."""
+
+    def ours_first(ours: ResolvedSuite | None) -> ResolvedSuite | None:
+        if ours is None:
+            return suite
+        return merge(suite, ours) if ours.text == suite.text else None
+
+    return _store(layout, suite.name, ours_first) is not None
+
+
+def _store(
+    layout: Layout, name: str, change: Callable[[ResolvedSuite | None], ResolvedSuite | None]
+) -> ResolvedSuite | None:
+    """Put what ``change`` makes of a stored suite in its place; None leaves it as it is."""
+    path = layout.suite(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(merged.to_json(), indent=1), encoding="utf-8")
-        draft.replace(path)
+        with _alone(layout):
+            changed = change(_read(path))
+            if changed is not None:
+                draft = path.with_suffix(f".{uuid.uuid4().hex[:12]}.tmp")
+                draft.write_text(json.dumps(changed.to_json(), indent=1), encoding="utf-8")
+                draft.replace(path)
     except OSError as error:
         raise RecordError(f"the results folder {layout.out} cannot be written: {error}") from None
-    return merged
+    return changed
+
+
+@contextlib.contextmanager
+def _alone(layout: Layout) -> Iterator[None]:
+    """Let nobody else store a suite meanwhile, if the file system knows locks."""
+    descriptor = os.open(layout.out / ".suites.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def current(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:
+    """A suite as the folder remembers it by now: runs beside ours may have added cells to it."""
+    stored = _read(layout.suite(suite.name))
+    return stored if stored is not None and stored.text == suite.text else suite
 
 
 def recall(layout: Layout, suite: str) -> ResolvedSuite:

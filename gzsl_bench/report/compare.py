@@ -170,7 +170,8 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
             return None, (
                 f"no ranking over data sets: {row['label']} has several rows on {row['dataset']}"
             )
-        here[row["label"]] = row["harmonic_mean"]["mean"]
+        if row["harmonic_mean"] is not None:  # otherwise the method does not apply there
+            here[row["label"]] = row["harmonic_mean"]["mean"]
     labels = list(dict.fromkeys(row["label"] for row in table))
     complete = [here for here in scores.values() if len(here) == len(labels)]
     if len(labels) < 2:
@@ -187,6 +188,8 @@ def fragile_pairs(table: Sequence[Row], store: RecordStore) -> list[str]:
     """Neighbours in the order by H whose order hangs on a single class, one sentence each."""
     places: dict[tuple[str, ...], list[Row]] = {}
     for row in table:
+        if row.get("unavailable"):
+            continue
         place = (row["dataset"], row["selection"], *(str(row[name]) for name in SAME))
         places.setdefault(place, []).append(row)
     found = []

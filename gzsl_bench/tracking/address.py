@@ -1,7 +1,7 @@
 """Tracking URIs: which store is meant, what it may look like, how it is shown.
 
 Passwords in a URI never reach a terminal, a log or a record: everything shown goes through
-:func:`masked`.
+:func:`gzsl_bench.masking.masked`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gzsl_bench.errors import TrackingError
+from gzsl_bench.masking import masked
 from gzsl_bench.records.layout import Layout
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -59,12 +60,15 @@ def checked(uri: str, source: str = "--tracking-uri") -> str:
         return _absolute(uri, source)
     if scheme in _DATABASES:
         return uri
+    if "://" not in uri and "@" in uri:
+        # Somebody forgot http://, and what stands before the @ may be a password.
+        raise TrackingError(f"{source}: {masked('x://' + uri)[4:]!r} has no scheme; {_EXPECTED}")
     if scheme == "file" or "://" not in uri:
         path = re.sub(r"^file:(//)?", "", uri)
         suggestion = Path(path if path.endswith(".db") else Path(path) / "mlflow.db").absolute()
         raise TrackingError(
-            f"{source}: {uri!r} is a folder of files, which MLflow no longer keeps runs in; use"
-            f" sqlite:///{suggestion}, the address of a server (http://host:5000), or none"
+            f"{source}: {masked(uri)!r} is a folder of files, which MLflow no longer keeps runs in;"
+            f" use sqlite:///{suggestion}, the address of a server (http://host:5000), or none"
         )
     raise TrackingError(f"{source}: MLflow cannot keep runs in {masked(uri)!r}; {_EXPECTED}")
 
@@ -98,8 +102,3 @@ def artifact_root(uri: str, layout: Layout) -> Path | None:
         return None
     file = sqlite_file(uri)
     return layout.artifacts if file is None else file.parent / layout.artifacts.name
-
-
-def masked(text: str) -> str:
-    """``text`` with user names and passwords of URIs in it replaced by ``***``."""
-    return re.sub(r"(\w://)[^/\s@]+(?::[^\s@]*)?@", r"\1***@", text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,20 +16,26 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gzsl_bench.errors import TrackingError
+from gzsl_bench.masking import masked
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.tracking.address import artifact_root, is_server, masked, sqlite_file
+from gzsl_bench.tracking.address import artifact_root, is_server, sqlite_file
 
 #: Seconds to wait for another writer before the mirror counts as behind.
 PATIENCE = 10.0
+
+#: Seconds a server gets to show that it is there; a run waits that long at its start and its end.
+HURRY = 3.0
 
 #: Set only where the user has not: results never wait for a mirror, and nobody is told about runs.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    # The mirror catches up by itself: a request repeated at once, or when the server likes
+    # (Retry-After), would only keep a run waiting.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
 }
 
@@ -38,6 +45,10 @@ _DRIVERS = {
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
 }
+
+
+#: How MLflow and urllib3 tell what a server answered.
+_STATUS = re.compile(r"too many (\d{3}) error responses|failed with error code (\d{3})")
 
 
 class StoreError(Exception):
@@ -92,11 +103,17 @@ def connect(uri: str, layout: Layout, *, create: bool = True) -> Store:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    if not is_server(uri) and sqlite_file(uri) is None:
+    if is_server(uri):
+        probe_server(uri)
+    elif sqlite_file(uri) is None:
         _probe_database(uri)
+    if not is_server(uri):
+        _try_once()
     own = uri == layout.tracking_store
     if own:
         _commit_without_waiting()
+    if (file := sqlite_file(uri)) is not None and not file.exists():
+        _create(file)
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     except MlflowException as error:
@@ -108,6 +125,39 @@ def connect(uri: str, layout: Layout, *, create: bool = True) -> Store:
         utils._upgrade_db(utils.create_sqlalchemy_engine(uri))
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     return Store(uri, client, artifact_root(uri, layout), own)
+
+
+def _create(file: Path) -> None:
+    """Make a SQLite store, whole or not at all.
+
+    MLflow makes its tables in dozens of steps, and what a full disk or a kill leaves of them no
+    later attempt can put right.
+    """
+    from mlflow.store.db import utils
+
+    draft = file.with_name(f".{file.name}.new")
+    places = [draft, *(draft.with_name(draft.name + end) for end in ("-journal", "-wal", "-shm"))]
+    try:
+        for place in places:
+            place.unlink(missing_ok=True)
+        engine = utils.create_sqlalchemy_engine_with_retry(f"sqlite:///{draft}")
+        try:
+            utils._initialize_tables(engine)
+        finally:
+            engine.dispose()
+        if not file.exists():  # another program may have been faster
+            draft.rename(file)
+    finally:
+        for place in places:
+            place.unlink(missing_ok=True)
+
+
+def _try_once() -> None:
+    """MLflow tries ten times to open a database, a hundred seconds in all: on a full disk, say."""
+    from mlflow.store.db import utils
+
+    if hasattr(utils, "MAX_RETRY_COUNT"):
+        utils.MAX_RETRY_COUNT = 1
 
 
 def _commit_without_waiting() -> None:
@@ -127,6 +177,26 @@ def _commit_without_waiting() -> None:
 def _no_flush(connection: Any, record: Any) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
+
+
+def probe_server(uri: str) -> None:
+    """Ask a server for next to nothing: one that is away is not waited for with every request.
+
+    Raises:
+        MlflowException: it does not answer, or not as it should.
+    """
+    from mlflow import MlflowClient
+
+    # What it can change is the user's business: addresses, certificates, credentials.
+    name, patience = "MLFLOW_HTTP_REQUEST_TIMEOUT", f"{HURRY:.0f}"
+    before = os.environ.get(name)
+    os.environ[name] = patience if before is None else min(before, patience, key=float)
+    try:
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _probe_database(uri: str) -> None:
@@ -200,12 +270,10 @@ def _probe_file(file: Path, patience: float) -> None:
 def explain(error: BaseException, uri: str) -> str:
     """What went wrong in a few words, without passwords."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if is_server(uri) and ("Max retries exceeded" in text or "Connection" in text):
-        text = (
-            "the server does not answer as it should"
-            if "too many" in text
-            else ("the server does not answer")
-        )
+    if is_server(uri) and (status := _STATUS.search(text)):
+        text = f"the server answers with the error {status[1] or status[2]}"
+    elif is_server(uri) and ("Max retries exceeded" in text or "Connection" in text):
+        text = "the server does not answer"
     elif "(Background on this error" in text:  # SQLAlchemy adds the statement and a link
         text = text.split(" [SQL:", 1)[0]
     return masked(text if len(text) <= 300 else text[:297] + "...")

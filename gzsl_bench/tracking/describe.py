@@ -22,7 +22,14 @@ from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
-from gzsl_bench.tracking.names import PARAM_LENGTH, UNKNOWN, flatten, safe_names, text
+from gzsl_bench.tracking.names import (
+    PARAM_LENGTH,
+    UNKNOWN,
+    flatten,
+    plain_markdown,
+    safe_names,
+    text,
+)
 
 #: Grows when runs look different, so that a sync replaces those of an earlier version.
 MIRROR_VERSION = 1
@@ -209,7 +216,7 @@ def _tags(
     tags["mlflow.source.type"] = "LOCAL"
     if commit:
         tags["mlflow.source.git.commit"] = str(commit).rstrip("+")
-    tags["mlflow.note.content"] = text(note)
+    tags["mlflow.note.content"] = text(plain_markdown(note))
     return tags
 
 

@@ -11,7 +11,7 @@ from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import Store
 from gzsl_bench.tracking.describe import CELL, FOLD, PREFIX, SUITE, TRIAL, Image, absent
-from gzsl_bench.tracking.names import text
+from gzsl_bench.tracking.names import plain_markdown, text
 
 #: Limits of one call to ``log_batch``.
 _ENTITIES, _PARAMS = 1000, 100
@@ -58,6 +58,11 @@ class Experiment:
             token = page.token
             if not token:
                 return
+
+    def of_key(self, key: str) -> list[Any]:
+        """Our runs of one cell, fold or trial."""
+        found = self.store.client.search_runs([self.id], f"tags.`{PREFIX}key` = '{key}'")
+        return [run for run in found if run.data.tags.get(f"{PREFIX}out") == self.out]
 
     def create(self, image: Image, parent: str) -> str:
         """Write a cell's run; its status, set last, says that it is whole.
@@ -162,7 +167,7 @@ def open_experiment(store: Store, suite: ResolvedSuite, layout: Layout) -> Exper
             "mlflow.experimentKind": "custom_model_development",
         }
         if suite.description:
-            tags["mlflow.note.content"] = text(suite.description)
+            tags["mlflow.note.content"] = text(plain_markdown(suite.description))
         try:
             number = client.create_experiment(suite.name, artifact_location=place, tags=tags)
         except MlflowException:

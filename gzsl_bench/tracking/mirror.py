@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.errors import TrackingError
+from gzsl_bench.masking import masked
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.suites import current
 from gzsl_bench.suite.resolve import ResolvedSuite
-from gzsl_bench.tracking.address import checked, masked
-from gzsl_bench.tracking.client import connect, explain, require, writing
+from gzsl_bench.tracking.address import checked, is_server
+from gzsl_bench.tracking.client import connect, explain, probe_server, require, writing
 from gzsl_bench.tracking.describe import Image, cells_by_key, describe
 from gzsl_bench.tracking.experiment import Experiment, open_experiment
 from gzsl_bench.tracking.sync import cell_images, publish, reconcile, span
@@ -80,9 +82,13 @@ class Mirror:
     def catch_up(self) -> None:
         """Mirror all records, as ``gzsl-bench sync`` would; call through :func:`open_mirror`."""
         layout = self._records.layout
+        if self.behind is not None and is_server(self._uri):
+            probe_server(self._uri)
+        self._follow()
         if self._experiment is None:
             self._experiment = open_experiment(connect(self._uri, layout), self._suite, layout)
         experiment = self._experiment
+        experiment.suite = self._suite
         parents, children = experiment.runs()
         self._parent = experiment.parent(parents, lambda: span(self._suite, self._records)[0])
         if self._parent.info.status != "RUNNING":
@@ -90,11 +96,22 @@ class Mirror:
             self._parent = experiment.store.client.get_run(self._parent.info.run_id)
         _, self._index = reconcile(experiment, self._parent.info.run_id, children, self.images())
 
+    def _follow(self) -> None:
+        """Take note of cells that a run beside ours has added: its runs are not to be removed."""
+        self._suite = current(self._records.layout, self._suite)
+        self._cells = cells_by_key(self._suite)
+
     def _show(self, image: Image | None) -> None:
         if image is None:
             return
         assert self._experiment is not None
         experiment = self._experiment
+        if self._records.shared:
+            # Another run may have caught up with this record before us.
+            there = experiment.of_key(image.key)
+            _, found = reconcile(experiment, self._parent.info.run_id, there, [image])
+            self._index.update(found)
+            return
         known = self._index.get(image.key)
         if known is not None and known[1] == image.digest:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -40,6 +41,11 @@ def text(value: Any, limit: int = TAG_LENGTH) -> str:
         return UNKNOWN
     plain = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def plain_markdown(value: str) -> str:
+    """Text for a page that reads Markdown: what looks like HTML is shown, not obeyed."""
+    return html.escape(value, quote=False)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

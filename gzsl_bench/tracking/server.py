@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from gzsl_bench.errors import TrackingError
+from gzsl_bench.masking import masked
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.tracking.address import artifact_root, masked, sqlite_file
+from gzsl_bench.tracking.address import artifact_root, sqlite_file
 from gzsl_bench.tracking.client import require, writing
 from gzsl_bench.tracking.describe import CELL, PREFIX
 
@@ -98,7 +99,7 @@ def serving(uri: str, layout: Layout, host: str, port: int) -> Iterator[tuple[st
 
 def _start(uri: str, layout: Layout, host: str, port: int, output: int) -> subprocess.Popen[bytes]:
     command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
+        sys.executable, "-m", "mlflow", "server",
         "--default-artifact-root", str(artifact_root(uri, layout)), "--no-serve-artifacts",
         "--host", host, "--port", str(port), "--workers", "1",
     ]  # fmt: skip
@@ -106,6 +107,8 @@ def _start(uri: str, layout: Layout, host: str, port: int, output: int) -> subpr
         # No helpers for language model jobs: a researcher's laptop has better uses for them.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        # Not among the arguments, which every user of the machine can read.
+        "MLFLOW_BACKEND_STORE_URI": uri,
     }
     # A session of its own: Ctrl-C reaches us alone, and we end the whole group.
     return subprocess.Popen(

@@ -9,16 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from gzsl_bench.engine.validation import Validation
 from gzsl_bench.errors import GzslBenchError, TrackingError
-from gzsl_bench.records.layout import Layout
+from gzsl_bench.masking import masked
+from gzsl_bench.records.folderlock import in_use
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.rows import rows as table_rows
 from gzsl_bench.report.table import render
 from gzsl_bench.suite.resolve import ResolvedSuite
-from gzsl_bench.tracking.address import checked, masked
+from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import connect, explain, require, writing
 from gzsl_bench.tracking.describe import (
     MIRROR_VERSION,
@@ -29,7 +28,7 @@ from gzsl_bench.tracking.describe import (
     period,
 )
 from gzsl_bench.tracking.experiment import Experiment, matches, open_experiment
-from gzsl_bench.tracking.names import TAG_LENGTH
+from gzsl_bench.tracking.names import TAG_LENGTH, plain_markdown
 
 #: Seconds ``sync`` waits for a run that is mirroring into the same file.
 _PATIENCE = 60.0
@@ -80,7 +79,8 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
             report, _ = reconcile(experiment, parent.info.run_id, children, images)
             table = table_rows(suite, store)
             publish(experiment, parent, render(table, "github"), table)
-            if not (parents and parent.info.status != "RUNNING") and not _live(layout):
+            # A run at work says itself how it goes; of all others the records tell.
+            if not in_use(layout.lock):
                 experiment.status(parent, outcome(suite, store), span(suite, store)[1])
             return report
     except GzslBenchError:
@@ -161,6 +161,7 @@ def publish(
 
 def _note(markdown: str) -> str:
     """The table as far as a tag holds it, cut between lines."""
+    markdown = plain_markdown(markdown)
     if len(markdown) <= TAG_LENGTH:
         return markdown or "No results yet."
     return markdown[: TAG_LENGTH - 40].rsplit("\n", 1)[0] + "\n\n(more in table.md)"
@@ -180,18 +181,3 @@ def span(suite: ResolvedSuite, store: RecordStore) -> tuple[int, int]:
     times = [period(record) for record in records if record is not None]
     now = round(time.time() * 1000)
     return min((t[0] for t in times), default=now), max((t[1] for t in times), default=now)
-
-
-def _live(layout: Layout) -> bool:
-    """Whether a run holds the results folder at this moment; its status is then its own affair."""
-    if not layout.lock.exists():
-        return False
-    lock = FileLock(layout.lock)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    lock.release()
-    return False

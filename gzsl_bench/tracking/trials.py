@@ -25,7 +25,7 @@ from gzsl_bench.tracking.describe import (
     period,
 )
 from gzsl_bench.tracking.mirror import Mirror
-from gzsl_bench.tracking.names import PARAM_LENGTH, flatten, safe_names, text
+from gzsl_bench.tracking.names import PARAM_LENGTH, flatten, plain_markdown, safe_names, text
 
 #: The chosen checkpoint's means; ``validation/...`` are those of every checkpoint.
 _BEST = "best_validation"
@@ -49,6 +49,9 @@ class TrialMirror(Mirror):
             if (image := trial_image(self._tuning, search, trial, self._records)) is not None:
                 return image
         return None
+
+    def _follow(self) -> None:
+        """A search has all its trials from the start."""
 
     def images(self) -> Iterator[Image]:
         """All trials that are whole."""
@@ -145,7 +148,9 @@ def _tags(
         else f"Validation H {found.mean['harmonic_mean']:.1f} at checkpoint {found.checkpoint}."
     )
     cells = ", ".join(c.key for c in trial.cells)
-    tags["mlflow.note.content"] = text(f"{number} No result by itself. Fold cells: {cells}")
+    tags["mlflow.note.content"] = text(
+        plain_markdown(f"{number} No result by itself. Fold cells: {cells}")
+    )
     return tags
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import gzsl_bench.data.cache as store
 import gzsl_bench.data.features as features
 from gzsl_bench.data.features import load_features
 from gzsl_bench.data.xlsa17 import load
+from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.dataset import DatasetRequest
 
 
@@ -188,3 +193,95 @@ def test_the_default_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.delenv("GZSL_BENCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
     assert store.default_cache() == tmp_path / "x" / "gzsl-bench"
+
+
+def test_a_byte_between_the_sampled_rows(path: Path, cache: Path) -> None:
+    """Half of the rows are in the sample; the times of a file tell about the others."""
+    sound = load_features(path, cache)
+    entry = the_entry(cache) / "features.npy"
+    content = bytearray(entry.read_bytes())
+    width = 4 * sound.features.shape[1]
+    sampled = set(np.linspace(0, len(sound.features) - 1, 16).astype(int).tolist())
+    row = next(row for row in range(len(sound.features)) if row not in sampled)
+    content[len(content) - width * (len(sound.features) - row)] ^= 1
+    entry.write_bytes(bytes(content))
+    assert store.open_entry(cache, the_entry(cache).name) is None
+    again = load_features(path, cache)
+    np.testing.assert_array_equal(again.features, load_features(path, None).features)
+    assert again.digest == sound.digest
+
+
+def test_a_copied_cache_is_read_once(
+    path: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_features(path, cache)
+    shutil.copytree(cache, tmp_path / "copy")
+    assert isinstance(load_features(path, tmp_path / "copy").features, np.memmap)
+    monkeypatch.setattr(store, "array_digest", never)
+    monkeypatch.setattr(features, "_convert", never)
+    assert isinstance(load_features(path, tmp_path / "copy").features, np.memmap)
+    assert isinstance(load_features(path, cache).features, np.memmap)
+
+
+def test_a_disk_that_is_full_at_some_byte(path: Path, small_disk: Callable[[int], Path]) -> None:
+    """For every size of the disk: an entry or none, and the data either way."""
+    sound = load_features(path, None)
+    for kilobytes in (4, 8, 12, 16, 20, 24):
+        disk = small_disk(kilobytes)
+        loaded = load_features(path, disk / "cache")
+        np.testing.assert_array_equal(loaded.features, sound.features)
+        if loaded.warnings:
+            assert "No space left on device" in loaded.warnings[0]
+            assert not list(disk.glob("cache/content/*"))
+    assert not loaded.warnings
+
+
+_READ_ONLY = """
+import sys
+from pathlib import Path
+from gzsl_bench.data.xlsa17 import load
+from gzsl_bench.hooks.dataset import DatasetRequest
+root = Path(sys.argv[1])
+data = load(DatasetRequest("TINY", root, "res101", "att", root / "cache"))
+print(data.fingerprint, *data.warnings, sep="\\n")
+"""
+
+
+def test_a_folder_that_may_only_be_read(root: Path) -> None:
+    """Data are never written to, and a cache that cannot be is a warning."""
+    expected = load(DatasetRequest("TINY", root, "res101", "att")).fingerprint
+    humble = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+    if humble and not shutil.which("setpriv"):
+        pytest.skip("root, and no setpriv to be less")
+    places = [root, root / "TINY", *(root / "TINY").iterdir()]
+    before = {p: (p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in places}
+    for place in places:
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    try:
+        done = subprocess.run(
+            [*humble, sys.executable, "-c", _READ_ONLY, str(root)],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    finally:
+        root.chmod(0o755)
+        (root / "TINY").chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    fingerprint, warning = done.stdout.splitlines()
+    assert fingerprint == expected
+    assert "cannot be used (Permission denied)" in warning
+    assert {p: (p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in places} == before
+
+
+def test_a_file_that_vanishes_while_it_is_read(
+    path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert = features._convert
+
+    def remove(place: Path) -> Any:
+        found = convert(place)
+        place.unlink()
+        return found
+
+    monkeypatch.setattr(features, "_convert", remove)
+    with pytest.raises(DataError, match=r"res101\.mat cannot be read"):
+        load_features(path, cache)

@@ -268,6 +268,52 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         extract(source, tmp_path / "out", ["TINY"])
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("CON/a.mat", "no name"), ("TINY/nul.mat", "no name"), ("TINY./a.mat", "no name"),
+     ("TINY/a\x1b[2J.mat", "no name"), ("TINY/" + "a" * 2000, "no name"),
+     ("tiny/A.mat", None)],
+)  # fmt: skip
+def test_names_that_some_system_reads_otherwise(
+    name: str, sentence: str | None, tmp_path: Path
+) -> None:
+    source = make_zip(tmp_path / "a.zip", {"TINY/a.mat": b"1", name: b"2"})
+    if sentence is None:  # one file where case does not count
+        with pytest.raises(DataError, match="which are one file on some systems"):
+            extract(source, tmp_path / "out", ["TINY", "tiny"])
+    else:
+        with pytest.raises(DataError, match=f"is refused: its member .* is {sentence} of a file"):
+            extract(source, tmp_path / "out", ["TINY"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    """What a bomb of overlapping members is made of: two entries for the same place."""
+    source = make_zip(tmp_path / "a.zip", {"TINY/a.mat": b"1" * 900, "TINY/b.mat": b"2" * 900})
+    content = bytearray(source.read_bytes())
+    second = content.rindex(b"PK\x01\x02")
+    content[second + 42 : second + 46] = bytes(4)  # the offset of its local header
+    source.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="overlap"):
+        extract(source, tmp_path / "out", ["TINY"])
+
+
+def test_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 3)
+    source = make_zip(tmp_path / "a.zip", {f"TINY/{n}.mat": b"1" for n in range(4)})
+    with pytest.raises(DataError, match="4 members, more than 3 allowed"):
+        extract(source, tmp_path / "out", ["TINY"])
+
+
+def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+    source = make_zip(tmp_path / "a.zip", {"TINY/a.mat": b"1"})
+    content = bytearray(source.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    source.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="is encrypted"):
+        extract(source, tmp_path / "out", ["TINY"])
+
+
 def test_a_damaged_member_leaves_nothing(tmp_path: Path) -> None:
     source = make_zip(tmp_path / "a.zip", {"TINY/a.mat": b"1" * 50, "TINY/b.mat": b"2" * 50})
     source.write_bytes(source.read_bytes().replace(b"2" * 50, b"3" * 50))

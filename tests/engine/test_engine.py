@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 
 from gzsl_bench import (
     BatchedMethod,
@@ -517,16 +518,25 @@ def test_what_a_method_does_to_its_task_does_not_reach_the_next_cell(
 # The folder --------------------------------------------------------------------------------------
 
 
-def test_one_run_at_a_time_per_folder(tmp_path):
-    with hold(tmp_path / "out") as store:
-        assert store.layout.out.is_dir()
-        with (
-            pytest.raises(RecordError, match="another gzsl-bench run is using"),
-            hold(tmp_path / "out"),
-        ):
-            pass
-    with hold(tmp_path / "out"):
+def test_runs_share_a_folder_but_not_with_an_older_version(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with hold(out) as one, hold(out) as two:
+        assert one.shared
+        assert two.shared
+        assert one.run != two.run
+        # What versions before this one did: hold the file exclusively or not at all.
+        with pytest.raises(Timeout):
+            FileLock(one.layout.lock).acquire(timeout=0)
+    assert not list(one.layout.runs.iterdir())
+    monkeypatch.setattr("gzsl_bench.records.folderlock.PATIENCE", 0.1)
+    with (
+        FileLock(out / ".lock"),
+        pytest.raises(RecordError, match="a run of an older version"),
+        hold(out),
+    ):
         pass
+    with hold(out) as store:
+        assert not store.shared
 
 
 def test_a_folder_that_cannot_be_made_gets_a_sentence(tmp_path):
@@ -535,11 +545,17 @@ def test_a_folder_that_cannot_be_made_gets_a_sentence(tmp_path):
         pass
 
 
-def test_drafts_of_a_killed_run_are_swept(tmp_path):
-    draft = tmp_path / "out" / "tmp" / "abc-1"
-    draft.mkdir(parents=True)
-    with hold(tmp_path / "out"):
-        assert not draft.exists()
+def test_drafts_of_a_killed_run_are_swept_and_those_of_others_are_not(tmp_path):
+    older = tmp_path / "out" / "tmp" / "abc-1"
+    older.mkdir(parents=True)
+    with hold(tmp_path / "out") as one:
+        assert not older.exists()
+        ours = one.layout.draft(one.run, "abc")
+        ours.mkdir(parents=True)
+        with hold(tmp_path / "out"):
+            assert ours.exists()
+        assert ours.exists()
+    assert not ours.exists()
 
 
 def test_ctrl_c_inline_is_an_interruption(make_registry, resolve_text, run_inline):

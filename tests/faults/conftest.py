@@ -84,6 +84,9 @@ class Bench:
         self.suite = folder / "suite.yaml"
         self.suite.write_text(suite, encoding="utf-8")
 
+    #: Seconds a run may take.
+    limit = 120.0
+
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*self._program(self.command), "--device", "cpu", *self.options],
@@ -97,7 +100,7 @@ class Bench:
 
     def run(self) -> subprocess.CompletedProcess[str]:
         process = self.start()
-        stdout, stderr = process.communicate(timeout=120)
+        stdout, stderr = process.communicate(timeout=self.limit)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def call(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -155,7 +158,7 @@ def bench(tmp_path: Path, faulty: dict[str, str]):
 
 @pytest.fixture
 def group_members() -> Callable[[int], list[int]]:
-    """Living processes of a process group, zombies aside."""
+    """Living processes of a session, workers' groups included, zombies aside."""
 
     def look(group: int) -> list[int]:
         found = []
@@ -164,8 +167,8 @@ def group_members() -> Callable[[int], list[int]]:
                 name, _, rest = stat.read_text().rpartition(")")
             except OSError:
                 continue
-            state, _, pgrp = rest.split()[:3]
-            if int(pgrp) == group and state not in "ZX":
+            state, _, _, session = rest.split()[:4]
+            if int(session) == group and state not in "ZX":
                 found.append(int(name.split(" ", 1)[0]))
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -249,8 +250,24 @@ def test_pickles_are_neither_written_nor_read(store):
     store.commit(KEY, DONE, ARRAYS)
     path = store.layout.cell(KEY) / "predictions.npz"
     np.savez(path, evil=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(RecordError, match="cannot be read"):
+    with pytest.raises(RecordError, match="are not those that were recorded"):
         store.read(KEY).predictions()
+    # Even where the record says that they belong to it, as whoever forges one would.
+    forged = json.loads((path.parent / "record.json").read_text())
+    forged["predictions_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (path.parent / "record.json").write_text(json.dumps(forged))
+    with pytest.raises(RecordError, match="allow_pickle=False"):
+        store.read(KEY).predictions()
+
+
+def test_records_of_the_first_versions_have_no_hash_and_are_read(store):
+    store.commit(KEY, DONE, ARRAYS)
+    path = store.layout.cell(KEY) / "record.json"
+    content = json.loads(path.read_text())
+    raw = (path.parent / "predictions.npz").read_bytes()
+    assert content.pop("predictions_sha256") == hashlib.sha256(raw).hexdigest()
+    path.write_text(json.dumps(content))
+    assert set(store.read(KEY).predictions()) == set(ARRAYS)
 
 
 def test_damaged_predictions_are_an_error_in_a_sentence(store):
@@ -259,16 +276,6 @@ def test_damaged_predictions_are_an_error_in_a_sentence(store):
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(RecordError, match=r"predictions.npz cannot be read"):
         store.read(KEY).predictions()
-
-
-def test_sweep_removes_drafts_only(store):
-    store.commit(KEY, DONE, ARRAYS)
-    before = snapshot(store.layout.cells)
-    (store.layout.scratch / "abc-1").mkdir(parents=True)
-    (store.layout.scratch / "abc-1" / "record.json").write_text("half")
-    store.sweep()
-    assert not store.layout.scratch.exists()
-    assert snapshot(store.layout.cells) == before
 
 
 # The journal -------------------------------------------------------------------------------------

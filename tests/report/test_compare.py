@@ -11,7 +11,7 @@ import pytest
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.records.store import COMPLETE, NOT_APPLICABLE, RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.report.compare import compare, fragile_pairs, method_label, rank, table_of
 from gzsl_bench.report.rows import rows
@@ -282,6 +282,21 @@ def test_intervals_in_every_format(store):
     assert json.loads(render(more, "json"))[0]["acc_seen"]["high"] <= 100
 
 
+def test_rows_without_numbers_get_neither_intervals_nor_rivals(store):
+    suite = two(store)
+    refused = make_cell("C", seed=0)
+    store.commit(refused.key, {"status": NOT_APPLICABLE, "cause": "its attributes are not binary"})
+    # No cell of a fold is known, so `val` has no numbers either.
+    suite = make_suite(*suite.cells, refused, selection=["last", "val"])
+    table = with_intervals(rows(suite, store), store)
+    assert {r["label"] for r in table if r["unavailable"]} == {"A", "B", "C"}
+    assert all("last" in sentence for sentence in fragile_pairs(table, store))
+    assert "C on CUB: not applicable: its attributes are not binary." in render(table)
+    found, why = rank([row for row in table if row["selection"] != "val"])
+    assert found is None
+    assert "needs at least 3 data sets" in why
+
+
 # The command -------------------------------------------------------------------------------------
 
 
@@ -308,6 +323,23 @@ def test_the_command(store, capsys):
         said = capsys.readouterr()
         assert said.out == ""
         assert "Traceback" not in said.err
+    # A calibrated rule may be named as tables write it.
+    assert (
+        run(
+            [
+                "compare",
+                suite.name,
+                "A",
+                "B",
+                "--rule",
+                "last+\N{GREEK SMALL LETTER GAMMA}",
+                "--out",
+                out,
+            ]
+        )
+        == 2
+    )
+    assert "'last+gamma'" in capsys.readouterr().err
 
 
 def test_refusing_gives_exit_code_2_and_one_sentence(store, capsys):

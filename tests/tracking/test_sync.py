@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,18 @@ def test_a_store_of_an_older_mlflow_is_upgraded(store: RecordStore, uri: str) ->
     suite = make_suite([cell])
     sync(uri, suite, store)
     assert_mirrors(uri, suite, store)
+
+
+def test_notes_hold_no_html(store: RecordStore, uri: str) -> None:
+    """MLflow's pages read notes as Markdown, in which HTML counts."""
+    bad = "<img src=x onerror=alert(1)>"
+    suite = replace(make_suite([make_cell(label=bad)]), description=bad)
+    commit(store, suite.cells[0], status=FAILED, cause=bad)
+    sync(uri, suite, store)
+    (run,) = runs(uri, "small")
+    experiment = client(uri).get_experiment(run.info.experiment_id)
+    notes = [run.data.tags, parent(uri, "small").data.tags, experiment.tags]
+    for note in (tags["mlflow.note.content"] for tags in notes):
+        assert "<img" not in note
+    assert "&lt;img" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["gzsl_bench.cause"] == bad  # a tag is text

@@ -1,84 +1,103 @@
-"""The life of a worker process: take a unit, train it, report, take the next."""
+"""The life of a worker process: take a unit, train it, report, tidy up, take the next."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
-import tempfile
 import threading
+from dataclasses import replace
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as EventFlag
-from pathlib import Path
-from typing import BinaryIO
 
-from gzsl_bench.engine.events import Event, Listener, WorkerSettings
-from gzsl_bench.engine.worker import LOG_TAIL, Worker
+from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
+from gzsl_bench.engine.executors.output import Printing
+from gzsl_bench.engine.executors.processes import TAG, kill_tree
+from gzsl_bench.engine.worker import Worker
 from gzsl_bench.hooks.manager import load_plugins
 
 
-def main(pipe: Connection, settings: WorkerSettings, stop: EventFlag) -> None:
+def main(
+    pipe: Connection,
+    settings: WorkerSettings,
+    stop: EventFlag,
+    printed: Connection,
+    ask: Connection,
+) -> None:
     """Serve units from ``pipe`` until it closes.
 
-    Ctrl-C reaches the whole process group, so it is ignored here: the parent decides.  A worker
-    whose parent was killed ends at once rather than train for nobody.
+    Ctrl-C is for the parent to decide on: the worker leaves the terminal's process group, leads one
+    of its own, and ignores it besides.  A worker whose parent was killed ends at once, with all it
+    has started, rather than train for nobody.
+
+    Args:
+        pipe: units come in, events go out.
+        settings: paths, device, plugins.
+        stop: set when the user asks to stop.
+        printed: where output goes.
+        ask: where questions for that output go.
     """
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # SIGTERM is the parent's "stop now"; its own handler must not be inherited.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    log = _capture_output()
-    worker = Worker(
-        load_plugins(strict=False, files=settings.plugins),
-        settings,
-        _sender(pipe),
-        should_stop=stop.is_set,
-        read_log=lambda: _tail(log),
-    )
+    printing = Printing(printed, ask)
+    printing.capture()
+    _serve(pipe, settings, stop, printing)
+
+
+def _serve(pipe: Connection, settings: WorkerSettings, stop: EventFlag, printing: Printing) -> None:
+    import torch
+
+    from gzsl_bench.engine.executors.state import GlobalState, report_crashes, seed_all
+
+    report_crashes(printing.descriptor)
+    torch.set_num_threads(settings.threads)
+    state = GlobalState.now()
+    registry = load_plugins(strict=False, files=settings.plugins)
+    # Importing a plugin must not change what the others are trained with either.
+    state.keep("module search path")
+    if state.restore():
+        state = GlobalState.now()  # a fresh worker would be no better
+    state.threads = threading.enumerate()
+    ended: list[UnitEnded] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, UnitEnded):
+            ended.append(event)  # told once the worker is ready for another unit
+            return
+        _send(pipe, event)
+
+    worker = Worker(registry, settings, tell, should_stop=stop.is_set, read_log=printing.tail)
     while True:
         try:
             unit = pipe.recv()
         except (EOFError, OSError):
             return
-        log.truncate(0)
-        log.seek(0)
+        if unit is None:
+            return
+        printing.clear()
+        seed_all(unit.cells[0].key)
         worker.run(unit)
+        spent = state.restore()
+        printing.capture()
+        report_crashes(printing.descriptor)
+        _send(pipe, replace(ended.pop(), spent="; ".join(spent)))
 
 
-def _sender(pipe: Connection) -> Listener:
-    def send(event: Event) -> None:
-        try:
-            pipe.send(event)
-        except (BrokenPipeError, OSError):
-            os._exit(1)  # nobody listens any more
-
-    return send
+def _send(pipe: Connection, event: Event) -> None:
+    try:
+        pipe.send(event)
+    except (BrokenPipeError, OSError):
+        os._exit(1)  # nobody listens any more
 
 
 def _die_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
+        kill_tree(os.getpid(), os.environ.get(TAG, ""), spare_root=True)
         os._exit(1)
-
-
-def _capture_output() -> BinaryIO:
-    """Send everything printed, by C libraries too, to a temporary file."""
-    log = tempfile.TemporaryFile(prefix="gzsl-bench-")  # noqa: SIM115  it lives as long as we do
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Append mode: after truncation, writing goes on at the new end.
-    path = f"/proc/self/fd/{log.fileno()}"
-    target = os.open(path, os.O_WRONLY | os.O_APPEND) if Path(path).exists() else log.fileno()
-    os.dup2(target, 1)
-    os.dup2(target, 2)
-    return log
-
-
-def _tail(log: BinaryIO) -> str:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    size = os.fstat(log.fileno()).st_size
-    log.seek(max(0, size - LOG_TAIL))
-    return log.read(LOG_TAIL).decode("utf-8", errors="replace")

@@ -18,7 +18,11 @@ class InlineExecutor:
         """Run all of the work; False if the user interrupted."""
         worker = Worker(self._registry, settings, listen)
         try:
-            while (unit := work.take()) is not None:
+            while work.left:
+                unit = work.take()
+                if unit is None:
+                    work.wait()
+                    continue
                 worker.run(unit)
                 work.done(unit)
         except KeyboardInterrupt:

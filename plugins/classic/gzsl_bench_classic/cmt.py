@@ -36,7 +36,7 @@ class CMTStarConfig(CMTConfig):
     seen_lr: float = stackable(
         1e-3, "learning rate of the softmax classifier of seen classes", gt=0
     )
-    seen_batch: int = Field(64, ge=1, description="images in a step of that classifier")
+    seen_batch: int = Field(16, ge=1, description="images in a step of that classifier")
 
 
 class CMT(BatchedMethod):

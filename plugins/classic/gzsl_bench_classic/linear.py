@@ -25,7 +25,7 @@ MAX_ITERATIONS = 1000
 #: Stop where no entry of the gradient (in the coordinates of the search) is larger ...
 GRADIENT_TOLERANCE = 1e-7
 #: ... or the loss falls by less than this share in a step.
-LOSS_TOLERANCE = 1e-12
+LOSS_TOLERANCE = 1e-10
 _MEMORY = 20
 
 

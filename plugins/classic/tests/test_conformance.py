@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from gzsl_bench_classic import SPECS
 
 from gzsl_bench.testing import check_method
-from gzsl_bench_classic import SPECS
 
 #: Where the defaults, made for thousands of images, are too slow for the kit's hundred.
 SHORT = {"cmt_star": {"seen_lr": 0.03}}

@@ -208,25 +208,17 @@ def test_batches_cover_an_epoch_without_repetition():
         ("CUB", 1200, 1e-2, 1e-5, 100, "cosine"),
         ("SUN", 1600, 1e-5, 1e-4, 64, "euclidean"),
         ("APY", 1600, 1e-4, 1e-4, 64, "euclidean"),
-        ("FLO", 1600, 1e-3, 1e-4, 64, "euclidean"),
+        ("FLO", 1600, 1e-5, 1e-4, 64, "euclidean"),
     ],
 )
 def test_released_values(name, hidden, penalty, lr, batch, distance):
     config = DEMConfig(**DEM.defaults(DatasetInfo(name, "res101", "att")))
     found = (config.hidden, config.penalty, config.lr, config.batch, config.distance)
     assert found == (hidden, penalty, lr, batch, distance)
+    assert config.attribute_scale == (20 if name == "CUB" else 1)
+    assert config.epochs % config.checkpoint_every == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "embedding", "scale"),
-    [
-        ("CUB", "att", 400.0),
-        ("AWA1", "att", 300.0),
-        ("AWA1", "original_att", 1.0),
-        ("AWA2", "att", 1.0),
-        ("FLO", "att", 1.0),
-    ],
-)
-def test_attributes_have_the_length_of_the_released_scripts(name, embedding, scale):
-    config = DEMConfig(**DEM.defaults(DatasetInfo(name, "res101", embedding)))
-    assert config.attribute_scale == scale
+def test_cub_in_another_embedding_is_taken_as_it_is():
+    values = DEM.defaults(DatasetInfo("CUB", "res101", "original_att"))
+    assert DEMConfig(**values).attribute_scale == 1

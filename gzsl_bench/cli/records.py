@@ -1,0 +1,188 @@
+"""``gzsl-bench records``: the records of a results folder checked, tidied, exported and merged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gzsl_bench.cli.options import debug_option, out_option, plugin_option
+
+if TYPE_CHECKING:
+    from gzsl_bench.records.merge import Merged
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.tidy import Leftover
+
+#: Lines of one kind that are printed before the rest is counted.
+_SHOWN = 20
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+_SUITE = click.option("--suite", metavar="SUITE", help="Only the records of this suite.")
+
+
+@click.group("records")
+def records_group() -> None:
+    """Check, tidy, export and merge the records of a results folder."""
+
+
+@records_group.command("verify")
+@out_option
+@_SUITE
+@click.option("--deep", is_flag=True, help="Compute every metric of every checkpoint again.")
+@plugin_option
+@_JSON
+@debug_option
+def verify_command(
+    out: Path,
+    suite: str | None,
+    deep: bool,
+    plugin: tuple[Path, ...],
+    as_json: bool,
+    debug: bool,
+) -> int:
+    """Check that the records are whole and are what they claim to be.
+
+    Every record is readable, its key is the hash of its identity, its predictions are those that
+    were recorded; none that the journal has is gone.  With --deep the metrics come out of the
+    predictions again.  Exit code: 0 all well, 1 something is damaged, 2 there is no such folder.
+    """
+    from gzsl_bench.cli.validate import open_plugins
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.records.verify import verify
+
+    store = _store(out)
+    keys = None if suite is None else [c.key for c in recall(store.layout, suite).cells]
+    metrics = open_plugins(plugin).metrics if deep else None
+    found = verify(store, keys, metrics=metrics)
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=1))
+    else:
+        _lines(found.problems)
+    _lines([f"note: {note}" for note in found.notes], err=True)
+    click.echo(
+        f"{found.records} records: {found.complete} complete, {found.failed} failed,"
+        f" {found.not_applicable} not applicable; {len(found.problems)} problems",
+        err=True,
+    )
+    return 1 if found.problems else 0
+
+
+@records_group.command("gc")
+@out_option
+@click.option("--failed", is_flag=True, help="Also earlier failures of cells that ran again.")
+@click.option("--yes", is_flag=True, help="Remove it; without this it is only listed.")
+@_JSON
+@debug_option
+def gc_command(out: Path, failed: bool, yes: bool, as_json: bool, debug: bool) -> None:
+    """List, or remove, what killed runs left behind.  No record that counts is ever touched."""
+    from gzsl_bench.records.tidy import collect, leftovers
+
+    layout = _store(out).layout
+    found = collect(layout, failed=failed) if yes else leftovers(layout, failed=failed)
+    if as_json:
+        click.echo(json.dumps([_describe(entry, out) for entry in found], indent=1))
+    else:
+        _lines([f"{entry.kind}: {entry.path.relative_to(out)}" for entry in found])
+    size = sum(entry.size for entry in found)
+    what = "removed" if yes else "would be removed by --yes"
+    click.echo(f"{len(found)} leftovers, {_bytes(size)}, {what}", err=True)
+
+
+@records_group.command("export")
+@click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
+@out_option
+@_SUITE
+@debug_option
+def export_command(archive: Path, out: Path, suite: str | None, debug: bool) -> int:
+    """Write the finished records to ARCHIVE (.tar or .tar.gz), for `records import` elsewhere.
+
+    The same records give the same bytes: no times, no owners.  Exit code 1 if damaged records had
+    to be left out.
+    """
+    from gzsl_bench.records.export import export
+
+    done = export(_store(out), archive, suite)
+    _lines([f"left out: {problem}" for problem in done.damaged], err=True)
+    suites = f" and the suites {', '.join(done.suites)}" if done.suites else ""
+    failed = f"; {done.failed} failed cells are not in it" if done.failed else ""
+    click.echo(f"{archive}: {done.records} records{suites}, {_bytes(done.size)}{failed}", err=True)
+    return 1 if done.damaged else 0
+
+
+@records_group.command("import")
+@click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
+@out_option
+@_JSON
+@debug_option
+def import_command(archive: Path, out: Path, as_json: bool, debug: bool) -> int:
+    """Merge the records of ARCHIVE, which `records export` wrote, into the results folder.
+
+    Every record is checked before it is taken.  Where the folder has one of the same cell, that
+    stays, and what is different is said.  Runs may be at work meanwhile.  Exit code: 0 merged, 1
+    something in the archive was no record and was left out, 2 it is no such archive.
+    """
+    from gzsl_bench.engine.run import hold
+    from gzsl_bench.records.merge import merge
+
+    with hold(out) as store:
+        done = merge(store, archive)
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=1))
+    _show(done)
+    return 1 if done.refused else 0
+
+
+def _show(done: Merged) -> None:
+    _lines([f"left out: {problem}" for problem in done.refused], err=True)
+    _lines(
+        [f"kept ours of {key}; different: {'; '.join(d)}" for key, d in done.differing.items()],
+        err=True,
+    )
+    records = [key for key in done.differing if "/" not in key]
+    click.echo(
+        f"{done.added} records added, {done.known} were there, {len(records)} are there with other"
+        f" content, {len(done.refused)} left out",
+        err=True,
+    )
+    if done.suites:
+        click.echo(f"suites: {', '.join(done.suites)}; next: gzsl-bench table SUITE", err=True)
+
+
+def _store(out: Path) -> RecordStore:
+    """The records of a folder that has to be there.
+
+    Raises:
+        RecordError: it is not.
+    """
+    from gzsl_bench.errors import RecordError
+    from gzsl_bench.records.store import RecordStore
+
+    if not out.is_dir():
+        raise RecordError(f"there is no results folder {out}; name one with --out")
+    return RecordStore(out)
+
+
+def _lines(lines: list[str], err: bool = False) -> None:
+    for line in lines[:_SHOWN]:
+        click.echo(line, err=err)
+    if len(lines) > _SHOWN:
+        click.echo(f"... and {len(lines) - _SHOWN} more (--json lists all)", err=err)
+
+
+def _describe(entry: Leftover, out: Path) -> dict[str, str | int]:
+    return {
+        "kind": entry.kind,
+        "path": str(entry.path.relative_to(out)),
+        "bytes": entry.size,
+    }
+
+
+def _bytes(size: int) -> str:
+    """``3.4 MB``."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000  # type: ignore[assignment]
+    return f"{size:.1f} GB"

@@ -1,0 +1,126 @@
+"""``gzsl-bench records``: exit codes, what is printed, and that nothing that counts is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gzsl_bench.cli.main import run
+from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.leases import Leases
+from gzsl_bench.records.presence import Presence
+from gzsl_bench.records.store import FAILED, RecordStore
+
+SUITE = "name: mini\ndatasets: [digits]\nmethods: [eszsl]\nselection: [last]\n"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A results folder with the one cell of the suite."""
+    folder = tmp_path_factory.mktemp("mini")
+    (folder / "mini.yaml").write_text(SUITE)
+    arguments = ["--out", str(folder / "out"), "--device", "cpu", "--inline"]
+    assert run(["run", str(folder / "mini.yaml"), *arguments, "--tracking-uri", "none"]) == 0
+    return folder / "out"
+
+
+@pytest.fixture
+def out(trained, tmp_path) -> Path:
+    """A copy to spoil."""
+    import shutil
+
+    return Path(shutil.copytree(trained, tmp_path / "out"))
+
+
+@pytest.fixture
+def call(capsys):
+    def go(*arguments: str) -> tuple[int, str, str]:
+        code = run(["records", *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return go
+
+
+def test_verify(out, call):
+    code, said, told = call("verify", "--deep", "--out", str(out))
+    assert (code, said) == (0, "")
+    assert told == "1 records: 1 complete, 0 failed, 0 not applicable; 0 problems\n"
+    (cell,) = (out / "cells").iterdir()
+    raw = bytearray((cell / "predictions.npz").read_bytes())
+    raw[100] ^= 1
+    (cell / "predictions.npz").write_bytes(raw)
+    code, said, _ = call("verify", "--out", str(out))
+    assert code == 1
+    assert said.startswith(f"cells/{cell.name}: predictions.npz is not what was recorded")
+    code, said, _ = call("verify", "--out", str(out), "--suite", "mini", "--json")
+    found = json.loads(said)
+    assert (code, found["records"], len(found["problems"])) == (1, 1, 1)
+    code, _, told = call("verify", "--out", str(out), "--suite", "other")
+    assert (code, told.count("\n")) == (2, 1)
+    code, _, told = call("verify", "--out", str(out / "nowhere"))
+    assert (code, told.count("\n")) == (2, 1)
+
+
+def test_gc_lists_and_removes_nothing_that_counts(out, call):
+    layout, key = Layout(out), "f" * 24
+    before = {p: p.read_bytes() for p in (out / "cells").rglob("*") if p.is_file()}
+    store = RecordStore(out)
+    store.commit(key, {"status": FAILED})
+    store.commit(key, {"status": FAILED})
+    gone = Presence(layout)
+    gone.enter()
+    Leases(gone).take(key)
+    layout.draft(gone.run, key).mkdir(parents=True)
+    (out / "rescored").mkdir()
+    (out / "rescored" / f".{key}-{'a' * 12}").write_text("{")
+    # While it lives, nothing of it may go.
+    code, said, _ = call("gc", "--out", str(out))
+    assert (code, said) == (0, f"draft: rescored/.{key}-{'a' * 12}\n")
+    code, _, told = call("gc", "--out", str(out), "--yes")
+    assert code == 2
+    assert told.startswith("gzsl-bench: a run is at work in the results folder")
+    gone.bury(gone.run, gone.me, "it died")
+    code, said, told = call("gc", "--out", str(out), "--failed")
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        "draft",
+        "draft",
+        "lost run",
+        "lease",
+        "earlier failure",
+    ]
+    assert "would be removed by --yes" in told
+    code, listed, _ = call("gc", "--out", str(out), "--failed", "--json")
+    code, removed, _ = call("gc", "--out", str(out), "--failed", "--json", "--yes")
+    assert json.loads(removed) == json.loads(listed)
+    assert call("gc", "--out", str(out), "--failed")[1] == ""
+    assert {p: p.read_bytes() for p in before} == before
+    assert store.read(key) is not None
+
+
+def test_a_table_on_another_machine(out, call, tmp_path, capsys):
+    archive, away = str(tmp_path / "mini.tar.gz"), str(tmp_path / "away")
+    code, _, told = call("export", archive, "--out", str(out), "--suite", "mini")
+    assert code == 0
+    assert "1 records and the suites mini" in told
+    code, said, told = call("import", archive, "--out", away, "--json")
+    assert (code, json.loads(said)["added"]) == (0, 1)
+    assert "1 records added, 0 were there" in told
+    code, _, told = call("import", archive, "--out", away)
+    assert (code, "0 records added, 1 were there" in told) == (0, True)
+    tables = []
+    for folder in (str(out), away):
+        assert run(["table", "mini", "--out", folder]) == 0
+        tables.append(capsys.readouterr().out)
+    assert tables[0] == tables[1] != ""
+    # Bad input is one sentence.
+    for arguments in (
+        ("export", archive, "--out", str(out)),
+        ("export", str(tmp_path / "x.tar"), "--out", str(tmp_path)),
+        ("import", str(tmp_path / "nowhere.tar"), "--out", away),
+        ("import", __file__, "--out", away),
+    ):
+        code, _, told = call(*arguments)
+        assert (code, told.count("\n"), "Traceback" in told) == (2, 1, False), told

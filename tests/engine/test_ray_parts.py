@@ -1,0 +1,234 @@
+"""The parts of the Ray executor that need no cluster, nor Ray."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gzsl_bench.cli.main import run
+from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
+from gzsl_bench.engine.executors.ray_memory import sealed
+from gzsl_bench.engine.executors.ray_plugins import pack, unpack
+from gzsl_bench.engine.executors.ray_worker import Outbox
+from gzsl_bench.engine.executors.resources import Resources, parse_resources
+from gzsl_bench.engine.taskdata import TaskData
+from gzsl_bench.errors import PluginError
+from gzsl_bench.hooks.inline import load_inline
+from gzsl_bench.hooks.source import source_digest
+
+
+def test_resources_are_read():
+    assert parse_resources("cpu=2, gpu=0.5,memory=8GiB") == Resources(2, 0.5, 8 << 30)
+    assert parse_resources("gpu=1") == Resources(1, 1, 0)
+    assert str(parse_resources("gpu=0.25,memory=1GiB")) == "cpu=1, gpu=0.25, memory=1 GiB"
+    assert (parse_resources("gpu=1").device, Resources().device) == ("cuda", "cpu")
+    assert (Resources(cpu=0.5).threads, Resources(cpu=3).threads) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "is not understood; write cpu=1,gpu=0.5,memory=8GiB"),
+        ("cores=2", "'cores=2' in 'cores=2' is not understood"),
+        ("cpu=1,cpu=2", "'cpu=2' in 'cpu=1,cpu=2' is not understood"),
+        ("cpu=0", "cpu=0 is no number between 0.01 and 4096"),
+        ("gpu=2", "gpu=2 is no number between 0 and 1; a method trains on one GPU"),
+        ("gpu=nan", "gpu=nan is no number"),
+        ("gpu=0.33333", "Ray counts in steps of 0.0001"),
+        ("memory=lots", "'lots' is no size"),
+    ],
+)
+def test_resources_that_cannot_be(text, complaint):
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        parse_resources(text)
+
+
+def test_how_many_workers_a_node_holds():
+    node = {"CPU": 8.0, "GPU": 2.0, "memory": float(10 << 30)}
+    assert Resources().fit(node) == 8
+    assert Resources(cpu=3).fit(node) == 2
+    assert Resources(gpu=0.5).fit(node) == 4
+    assert Resources(cpu=0.1).fit({"CPU": 1.0}) == 10  # 1 / 0.1 and its like round as they should
+    assert Resources(gpu=0.1).fit({"CPU": 64.0, "GPU": 0.3}) == 3
+    assert Resources(memory=4 << 30).fit(node) == 2
+    assert Resources(gpu=1).fit({"CPU": 8.0}) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--resources", "cpu=1"], "--ray-address and --resources need --executor ray"),
+        (["--ray-address", "auto"], "--ray-address and --resources need --executor ray"),
+        (["--executor", "ray", "--inline"], "--inline trains in this process"),
+        (["--executor", "ray", "--memory-limit", "1GiB"], "--memory-limit is for workers of this"),
+        (["--executor", "ray", "--device", "cuda:1"], "the scheduler chooses the GPU"),
+        (["--executor", "ray", "--device", "cpu", "--resources", "gpu=1"], "contradict"),
+        (["--executor", "ray", "--resources", "gpu=3"], "gpu=3 is no number between 0 and 1"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "tune"])
+def test_options_that_do_not_go_together(command, options, complaint, tmp_path, capsys):
+    suite = tmp_path / "s.yaml"
+    suite.write_text("name: s\ndatasets: [digits]\nmethods: [eszsl]\n")
+    assert run([command, str(suite), "--out", str(tmp_path / "out"), *options]) == 2
+    assert complaint in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_plugins_travel_by_content(tmp_path):
+    single = tmp_path / "one.py"
+    single.write_bytes(b"VALUE = 1\r\n")
+    package = tmp_path / "many"
+    (package / "inner" / "__pycache__").mkdir(parents=True)
+    (package / "__init__.py").write_text("from .inner import part\n")
+    (package / "inner" / "__init__.py").write_text("")
+    (package / "inner" / "part.py").write_text("VALUE = 2\n")
+    (package / "inner" / "table.txt").write_text("data")
+    (package / "inner" / "__pycache__" / "part.pyc").write_bytes(b"stale")
+    sent = pack([single, package])
+    there = unpack(sent, tmp_path / "there")
+    assert [place.name for place in there] == ["one.py", "many"]
+    assert there[0].read_bytes() == b"VALUE = 1\r\n"
+    assert (there[1] / "inner" / "table.txt").read_text() == "data"
+    assert not list(there[1].rglob("*.pyc"))
+    # What the key of a cell says of the source holds there, too.
+    digests = [source_digest(load_inline(place)) for place in (single, package)]
+    for name in [name for name in sys.modules if name.startswith("gzsl_bench_inline_")]:
+        del sys.modules[name]
+    assert [source_digest(load_inline(place)) for place in there] == digests
+
+
+def test_a_plugin_that_does_not_arrive_whole_is_refused(tmp_path):
+    file = tmp_path / "one.py"
+    file.write_text("VALUE = 1\n")
+    (sent,) = pack([file])
+    for bad in (
+        replace(sent, files={"": b"VALUE = 2\n"}),
+        replace(sent, name="two.py"),
+        replace(sent, files={}),
+    ):
+        with pytest.raises(PluginError, match="did not arrive as it was sent"):
+            unpack([bad], tmp_path / "there")
+
+
+@pytest.mark.parametrize("name", ["../x.py", "/x.py", "a/../../x.py"])
+def test_a_plugin_file_cannot_lead_out_of_its_folder(name, tmp_path):
+    from gzsl_bench.engine.executors import ray_plugins
+
+    files = {name: b""}
+    bad = ray_plugins.PluginFiles("p", files, ray_plugins._digest("p", files))
+    with pytest.raises(PluginError, match="leads out of its folder"):
+        unpack([bad], tmp_path / "there")
+    assert not (tmp_path / "x.py").exists()
+
+
+@given(st.lists(st.tuples(st.sampled_from("psce"), st.sampled_from("ab")), max_size=30))
+def test_no_message_is_lost_or_overtaken(drawn):
+    """All but progress arrives in order; of progress the last word of each cell does."""
+    made = []
+    for number, (kind, cell) in enumerate(drawn):
+        made.append(
+            {
+                "p": Progress("u", cell, number, 99),
+                "s": UnitStarted(cell),
+                "c": CellEnded("u", cell),
+                "e": UnitEnded(cell),
+            }[kind]
+        )
+    outbox = Outbox()
+    for message in made:
+        outbox.put(message)
+    found = outbox.take() if made else []
+    assert [m for m in found if not isinstance(m, Progress)] == [
+        m for m in made if not isinstance(m, Progress)
+    ]
+    for cell in "ab":
+        told = [m for m in made if isinstance(m, Progress) and m.key == cell]
+        heard = [m for m in found if isinstance(m, Progress) and m.key == cell]
+        assert heard[-1:] == told[-1:]
+
+    def weighty_before(messages, one):
+        return sum(not isinstance(m, Progress) for m in messages[: messages.index(one)])
+
+    for message in found:
+        if isinstance(message, Progress):
+            assert weighty_before(found, message) == weighty_before(made, message)
+
+
+def test_news_wait_for_something_to_say():
+    outbox = Outbox()
+    threading.Timer(0.1, lambda: outbox.put(CellEnded("u", "k"))).start()
+    began = time.monotonic()
+    assert outbox.take() == [CellEnded("u", "k")]
+    assert 0.05 < time.monotonic() - began < 20
+
+
+def _task(features):
+    empty = np.zeros(0, np.int64)
+    return TaskData(features, empty, features[:0], empty, empty, features[:0], empty)
+
+
+def _rights(address):
+    """Of the mapping that an address lies in; None if in none."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        where, rights, *_ = line.split()
+        low, high = (int(end, 16) for end in where.split("-"))
+        if low <= address < high:
+            return rights
+    return None
+
+
+def test_private_arrays_are_left_as_they_are():
+    features = np.ones((40, 30), np.float32)
+    assert sealed(_task(features)).train_features is features
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and mremap")
+def test_shared_arrays_are_mapped_for_reading_alone():
+    shared = mmap.mmap(-1, 1 << 16)  # shared and anonymous
+    whole = np.frombuffer(shared, np.float32)
+    features = whole[100 : 100 + 1200].reshape(40, 30)  # starts within a page
+    features[:] = np.arange(1200, dtype=np.float32).reshape(40, 30)
+    view = sealed(_task(features)).train_features
+    assert np.array_equal(view, features)
+    assert not view.flags.writeable
+    assert view.ctypes.data != features.ctypes.data
+    features[3, 4] = -1.0
+    assert view[3, 4] == -1.0  # the same memory, not a copy
+    place = view.ctypes.data
+    assert _rights(place) == "r--s"
+    del view
+    assert _rights(place) is None  # the second mapping went with the last array
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and mremap")
+def test_who_writes_there_dies():
+    program = """
+import mmap, numpy as np, torch, warnings
+from gzsl_bench.engine.executors.ray_memory import sealed
+from gzsl_bench.engine.taskdata import TaskData
+a = np.frombuffer(mmap.mmap(-1, 1 << 16), np.float32)
+e = np.zeros(0, np.int64)
+t = torch.from_numpy(sealed(TaskData(a, e, e, e, e, e, e)).train_features)
+print(float(t.sum()), flush=True)
+t.add_(1)
+print("alive", float(a.sum()), flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True, text=True, timeout=120, env=dict(os.environ),
+    )  # fmt: skip
+    assert done.stdout == "0.0\n"
+    assert done.returncode < 0
