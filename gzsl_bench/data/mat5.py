@@ -260,7 +260,10 @@ class _Reader:
         after = real.next
         if is_complex:
             imaginary = self._part(after, _STORED[code])
-            values = values + 1j * self._counted(imaginary, shape)
+            # A sum with 1j * imaginary would turn an infinite part into NaN.
+            whole = np.empty_like(values, dtype=(np.empty(0, values.dtype) + 1j).dtype)
+            whole.real, whole.imag = values, self._counted(imaginary, shape)
+            values = whole
             after = imaginary.next
         self._ends(after)
         return values

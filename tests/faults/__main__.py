@@ -11,6 +11,7 @@ Prints the figures; exit code 1 with a sentence if anything was lost, replaced o
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -44,6 +45,8 @@ def main() -> int:
     parents, pairs, workers = (
         usual[i] if own[i] is None else own[i] for i in range(3)
     )  # fmt: skip
+    # A store that some other program was pointed at is none of ours.
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
     preload()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with the figures so far
     began = time.monotonic()
