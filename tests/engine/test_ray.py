@@ -216,7 +216,7 @@ def content(store, key):
     """A record, without what differs from machine to machine and from time to time."""
     record = store.read(key)
     found = json.loads((record.path / "record.json").read_text())
-    for name in ("started", "seconds", "hardware"):
+    for name in ("started", "seconds", "hardware", "peak_memory"):
         assert found.pop(name)
     log, arrays = record.path / "log.txt", record.path / "predictions.npz"
     return found, log.read_bytes(), arrays.read_bytes()
