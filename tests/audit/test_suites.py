@@ -144,9 +144,9 @@ def test_a_worker_that_dies_leaves_a_reason_and_is_tried_again(program):
     assert code == 1, err
     audits = program.audits()
     assert audits["dies", 0]["outcome"] == "not audited"
-    assert audits["dies", 0]["reason"] == (
-        "the worker process was killed by signal 9 while it audited"
-    )
+    reason = audits["dies", 0]["reason"]
+    assert reason.startswith("the worker process was killed by signal 9")
+    assert reason.endswith("while it audited")
     assert audits["honest", 0]["outcome"] == "ok"
     assert "not audited" in err
     assert "(2 of 2 cells)" in err  # the records are whole

@@ -50,6 +50,11 @@ def forget_scores(record):
         arrays[name] = arrays[name][kept]
     with (record.path / "predictions.npz").open("wb") as file:
         np.savez_compressed(file, **arrays)
+    # Those versions did not keep the file's hash either.
+    path = record.path / "record.json"
+    content = json.loads(path.read_text())
+    del content["predictions_sha256"]
+    path.write_text(json.dumps(content))
 
 
 def snapshot(store: RecordStore):

@@ -35,7 +35,7 @@ def gzsl_bench_methods():
 
 def test_no_secret_leaves_the_command_line_or_the_environment(bench, faulty):
     uri = f"http://user:{PASSWORD}@127.0.0.1:9"
-    one = bench(SUITE, "--jobs", "1", "--tracking-uri", uri)
+    one = bench(SUITE, "--inline", "--tracking-uri", uri)
     one.environment = faulty | {"MLFLOW_TRACKING_URI": uri, "LAB_API_TOKEN": TOKEN}
     begun = time.monotonic()
     done = one.run()
@@ -50,7 +50,7 @@ def test_no_secret_leaves_the_command_line_or_the_environment(bench, faulty):
 
     (one.folder / "talkative.py").write_text(TALKATIVE)
     one.suite.write_text(SUITE.replace("label: a}", "label: a}, talkative"))
-    one.options = (*one.options, "--plugin", "talkative.py")
+    one.options = ("--jobs", "1", *one.options[1:], "--plugin", "talkative.py")
     failed = one.run()
     assert failed.returncode == 1, failed.stderr
     synced = one.call("sync", "--tracking-uri", uri)
@@ -78,11 +78,12 @@ def test_a_disk_too_small_for_the_records(bench, small_disk):
     disk = small_disk(40)  # a record takes 20, the reason of a failure 4
     one.out = disk / "out"
     done = one.run()
-    assert done.returncode == 1, done.stderr
+    # Where even the reason of a failure finds no room the run ends with it.
+    assert done.returncode in (1, 2), done.stderr
     assert "Traceback" not in done.stderr
-    (said,) = [line for line in done.stderr.splitlines() if line.startswith("| digits")]
+    assert "internal error" not in done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if "No space left on device" in line]
     assert "cannot be written" in said
-    assert "No space left on device" in said
     whole = one.finished()
     assert len(whole) == 1
     assert not list(one.out.glob("tmp/*"))

@@ -69,7 +69,7 @@ def test_the_mean_line_has_the_steps_that_all_seeds_have():
     assert training.mean_line([]) == []
     long = [(float(i), float(i)) for i in range(1000)]
     thin = training.thinned(long)
-    assert len(thin) <= 301
+    assert len(thin) <= 151
     assert (thin[0], thin[-1]) == (long[0], long[-1])
 
 

@@ -41,7 +41,7 @@ def of_ranking(ranking: Ranking, rule: str) -> Plot:
     """The critical-difference diagram."""
     return Plot(
         "ranking",
-        "Ranking over data sets",
+        "Critical-difference diagram",
         "Bars join methods whose average ranks differ by less than the critical difference"
         " (Nemenyi, 5 %): they are not told apart.",
         "Critical-difference diagram: "

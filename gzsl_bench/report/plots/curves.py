@@ -85,21 +85,9 @@ def figure(title: str, curves: Sequence[Curve]) -> Figure:
         name = f"{style.words(curve.label)}  {curve.area:.1f}"
         handles.append(Line2D([], [], label=name, **look))
         for rule, (unseen, seen) in curve.points.items():
-            axes.plot(
-                [unseen], [seen], marker=_shape(rule)[0], markersize=_shape(rule)[1], zorder=3,
-                color=look["color"], markeredgewidth=1.5,
-                markerfacecolor=look["color"] if "+" in rule else "none",
-                linestyle="none",
-            )  # fmt: skip
+            _point(axes, unseen, seen, rule, look["color"])
     rules = list(dict.fromkeys(rule for curve in curves for rule in curve.points))
-    operating = [
-        Line2D(
-            [], [], marker=_shape(rule)[0], linestyle="none", color=style.GREY,
-            markersize=_shape(rule)[1], markerfacecolor=style.GREY if "+" in rule else "none",
-            markeredgewidth=1.5, label=rule,
-        )
-        for rule in rules
-    ]  # fmt: skip
+    operating = [Line2D([], [], label=rule, **_mark(rule, style.GREY)) for rule in rules]
     axes.set(
         xlim=(0, top_u),
         ylim=(0, top_s),
@@ -137,8 +125,22 @@ def rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
     return found
 
 
-def _shape(rule: str) -> tuple[str, float]:
-    return SHAPES.get(rule.split("+")[0], ("D", 8.0))
+def _mark(rule: str, colour: str) -> dict[str, Any]:
+    """How an operating point looks: calibrated ones are filled, with a white edge."""
+    plain, _, calibrated = rule.partition("+")
+    shape, size = SHAPES.get(plain, ("D", 8.0))
+    return {
+        "marker": shape, "markersize": size, "linestyle": "none",
+        "markerfacecolor": colour if calibrated else "none",
+        "markeredgecolor": "white" if calibrated else colour,
+        "markeredgewidth": 1.0 if calibrated else 1.5,
+    }  # fmt: skip
+
+
+def _point(axes: Any, unseen: float, seen: float, rule: str, colour: str) -> None:
+    # Small ones on top, whatever the order of the rules.
+    look = _mark(rule, colour)
+    axes.plot([unseen], [seen], zorder=5 - look["markersize"] / 20, **look)
 
 
 def _contours(axes: Any, top_u: float, top_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from gzsl_bench.report.plots.style import styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PATH = re.compile(r' d="[^"]*"')
+_DIGITS = re.compile(r"(\.\d\d)\d+")
 #: Of PNG files: print quality at the size of the page.
 DPI = 200
 
@@ -22,14 +25,26 @@ DPI = 200
 @styled
 def as_bytes(figure: Figure, fmt: str) -> bytes:
     """A figure as ``svg``, ``png`` or ``pdf``, without the time of its making."""
+    if fmt == "svg":
+        return _svg(figure)
     buffer = io.BytesIO()
     dated: dict[str, dict[str, Any]] = {
-        "svg": {"Date": None, "Creator": None},
         "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
         "png": {"Software": None},
     }
     figure.savefig(buffer, format=fmt, dpi=DPI, metadata=dated[fmt])
     return buffer.getvalue()
+
+
+def _svg(figure: Figure) -> bytes:
+    """Drawn once (``savefig`` draws twice), with coordinates to a hundredth of a point."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    buffer = io.StringIO()
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
+    text = _PATH.sub(lambda path: _DIGITS.sub(r"\1", path[0]), buffer.getvalue())
+    return text.encode()
 
 
 def data_uri(svg: bytes) -> str:

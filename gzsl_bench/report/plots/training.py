@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Line = Sequence[tuple[float, float]]
 
 #: More points than this cannot be told apart on the page.
-_MOST = 300
+_MOST = 150
 _COLUMNS = 3
 #: How the validation folds are drawn.
 _FOLDS: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (4, 1.5))}
@@ -76,8 +76,13 @@ def figure(
 
     columns = min(_COLUMNS, len(panels))
     lines = math.ceil(len(panels) / columns)
-    made = style.new_figure(max(6.4, 3.35 * columns), 1.0 + 2.35 * lines)
+    width, height = max(6.4, 0.5 + 3.3 * columns), 1.25 + 2.5 * lines
+    made = style.new_figure(width, height, layout=None)
     grid = made.subplots(lines, columns, squeeze=False, sharey=share)
+    made.subplots_adjust(
+        left=0.75 / width, right=1 - 0.15 / width, top=1 - 0.7 / height, bottom=1.0 / height,
+        wspace=0.12 if share else 0.4, hspace=0.5,
+    )  # fmt: skip
     rules: dict[str, Any] = {}
     for position, axes in enumerate(grid.flat):
         if position >= len(panels):
@@ -99,6 +104,7 @@ def figure(
             rules[f"chosen by {rule}"] = {"color": "black", "linestyle": ":", "linewidth": 1.1}
         if not share and _wide(panel):
             axes.set_yscale("log")
+            axes.minorticks_off()
         axes.set_title(style.words(panel.label), loc="left", fontsize=10)
         axes.set_xlabel(x)
         if position % columns == 0 or not share:
@@ -110,10 +116,11 @@ def figure(
         Line2D([], [], color="black", linewidth=2.4, label="mean over seeds"),
         *(Line2D([], [], label=name, **look) for name, look in rules.items()),
     ]
-    made.legend(handles=handles, loc="outside lower left", ncols=4)
+    made.legend(handles=handles, loc="lower left", ncols=4)
     made.suptitle(
-        style.words(title, style.TITLE), x=0.01, ha="left", fontsize=11, fontweight="bold"
-    )
+        style.words(title, style.TITLE), x=0.01, y=1 - 0.08 / height, ha="left", va="top",
+        fontsize=11, fontweight="bold",
+    )  # fmt: skip
     return made
 
 

@@ -19,7 +19,9 @@ class SSEConfig(Config):
     ridge: float = Field(
         0.01, gt=0, description="gamma, penalty on the mixture weights of a class embedding"
     )
-    penalty: float = Field(1e-4, ge=0, description="weight of ||w||^2 / 2 beside the mean hinge")
+    penalty: float = Field(
+        1e-4, ge=0, description="weight of ||w||^2 / (2 D) beside the mean hinge"
+    )
     margin: float = Field(1.0, gt=0, description="Delta, by which the true class should win")
     epochs: int = Field(20, ge=1, description="passes over the training rows")
     batch: int = Field(64, ge=1, description="rows in a step")
@@ -101,7 +103,7 @@ class Histograms:
         return torch.cat([self._histogram(self._excess(block)) for block in blocks])
 
     def gradients(self, features: torch.Tensor, index: torch.Tensor) -> float:
-        """Set the gradients of a batch: its mean hinge plus penalty/2 ||w||^2.
+        """Set the gradients of a batch: its mean hinge plus penalty/2 mean(w^2).
 
         Args:
             features: [B, D].
@@ -111,9 +113,9 @@ class Histograms:
             The sum of the hinges.
         """
         weights, references = self.weight_slope, self.reference_slope
-        torch.mul(self.weights, self._penalty, out=weights)
-        references.zero_()
         width, total = features.shape[1], features.new_zeros(())
+        torch.mul(self.weights, self._penalty / width, out=weights)
+        references.zero_()
         for block, true in zip(
             torch.split(features, self._rows), torch.split(index, self._rows), strict=True
         ):
