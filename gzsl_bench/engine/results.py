@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gzsl_bench.engine import stacks
+from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import AuditStore
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import WorkerSettings
@@ -57,8 +58,16 @@ class FolderResults:
         return self._store.finished(key)
 
     def commit(self, key: str, content: Mapping[str, Any], arrays: Arrays | None, log: str) -> None:
-        """Write the record of a cell."""
-        self._store.commit(key, content, arrays, log)
+        """Write the record of a cell; one that finds no room becomes a failed one if it can."""
+        try:
+            self._store.commit(key, content, arrays, log)
+        except RecordError as error:
+            # A disk that is too full for predictions may still hold the reason.
+            if content["status"] != COMPLETE:
+                raise
+            failed = {n: v for n, v in content.items() if n not in ("checkpoints", "curves")}
+            failed |= {"status": FAILED, "cause": in_one_line(error), "traceback": ""}
+            self._store.commit(key, failed, None, log)
 
     def composition(self, unit: Unit) -> stacks.Composition | None:
         """How an earlier run divided a unit."""

@@ -28,7 +28,7 @@ from gzsl_bench.engine.results import FolderResults, Results
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.taskdata import DiskSource, Source, TaskData, task_name
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.errors import NotApplicable, PluginError, RecordError, in_one_line
+from gzsl_bench.errors import NotApplicable, PluginError, in_one_line
 from gzsl_bench.hooks.method import BatchedMethod, Method
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.hooks.streams import generator
@@ -120,23 +120,9 @@ class Worker:
                 return False
             training.fail_rest(error)
         for cell, content, arrays in training.records():
-            self._commit(cell, content, arrays)
+            self.kept.commit(cell.key, content, arrays, self.read_log()[-LOG_TAIL:])
             self.tell(CellEnded(unit.name, cell.key))
         return True
-
-    def _commit(
-        self, cell: Cell, content: dict[str, Any], arrays: dict[str, np.ndarray] | None
-    ) -> None:
-        log = self.read_log()[-LOG_TAIL:]
-        try:
-            self.kept.commit(cell.key, content, arrays, log)
-        except RecordError as error:
-            # A disk that is too full for predictions may still hold the reason.
-            if content["status"] != COMPLETE:
-                raise
-            failed = {n: v for n, v in content.items() if n not in ("checkpoints", "curves")}
-            failed |= {"status": FAILED, "cause": in_one_line(error), "traceback": ""}
-            self.kept.commit(cell.key, failed, None, log)
 
     def _stacks(self, unit: Unit) -> tuple[stacks.Stack, ...]:
         """How the unit is divided: as an earlier run did, or as the device's memory allows."""
