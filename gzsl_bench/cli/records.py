@@ -181,8 +181,11 @@ def _describe(entry: Leftover, out: Path) -> dict[str, str | int]:
 
 def _bytes(size: int) -> str:
     """``3.4 MB``."""
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000  # type: ignore[assignment]
-    return f"{size:.1f} GB"
+    if size < 1000:
+        return f"{size} bytes"
+    count = size / 1000
+    for unit in ("kB", "MB"):
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

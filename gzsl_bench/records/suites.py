@@ -13,7 +13,8 @@ from pathlib import Path
 from gzsl_bench.data.yamlfile import read_yaml
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.suite.resolve import ResolvedSuite, merge
+from gzsl_bench.suite.merge import merge
+from gzsl_bench.suite.resolve import ResolvedSuite
 
 
 def remember(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -352,52 +352,3 @@ def _once(cells: Sequence[Cell]) -> list[Cell]:
             seen.add(mark)
             kept.append(cell)
     return kept
-
-
-def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
-    """What the results folder remembers of a suite after several partial runs of one file.
-
-    Cells of the same file that an earlier run resolved (other ``--only`` or ``--seeds``) stay;
-    where both resolved the same place, the newer one counts.  An edited file starts afresh.
-    """
-    if old is None or old.text != new.text:
-        return new
-
-    def place(c: Cell) -> tuple[Any, ...]:
-        axes = (c.request["features"], c.request["attributes"])
-        return (c.dataset, *axes, c.label, c.fold, c.seed)
-
-    taken = {place(c) for c in new.cells}
-    kept = [c for c in old.cells if place(c) not in taken]
-    known = {(d["label"], d["features"], d["attributes"]) for d in new.datasets}
-    datasets = [
-        d for d in old.datasets if (d["label"], d["features"], d["attributes"]) not in known
-    ]
-    return replace(
-        new,
-        cells=_in_file_order([*kept, *new.cells], new.text),
-        datasets=(*datasets, *new.datasets),
-    )
-
-
-def _in_file_order(cells: Sequence[Cell], text: str) -> tuple[Cell, ...]:
-    """Sorted as the suite file lists data sets and methods, then by seed."""
-    import yaml
-
-    content = yaml.safe_load(text)
-
-    def rank(entries: Sequence[Any], label: str) -> int:
-        names = [e if isinstance(e, str) else (e.get("label") or e["use"]) for e in entries]
-        return names.index(label) if label in names else len(names)
-
-    return tuple(
-        sorted(
-            cells,
-            key=lambda c: (
-                rank(content["datasets"], c.dataset),
-                rank(content["methods"], c.label),
-                c.fold,
-                c.seed,
-            ),
-        )
-    )

@@ -10,7 +10,8 @@ from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.data.folds import validation_folds
 from gzsl_bench.errors import DataError
 from gzsl_bench.suite.cells import Cell, digest, identity
-from gzsl_bench.suite.resolve import Filter, ResolvedSuite, merge
+from gzsl_bench.suite.merge import merge
+from gzsl_bench.suite.resolve import Filter, ResolvedSuite
 from gzsl_bench.suite.schema import json_schema
 
 

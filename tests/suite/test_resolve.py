@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gzsl_bench import Config, DatasetSpec, Method, MethodSpec, MissingFile, stackable
 from gzsl_bench.errors import DataError, PluginError, SuiteError
 from gzsl_bench.suite.cells import Cell, digest
-from gzsl_bench.suite.resolve import Filter, ResolvedSuite, merge
+from gzsl_bench.suite.merge import merge
+from gzsl_bench.suite.resolve import Filter, ResolvedSuite
 
 
 class Knobs(Config):
