@@ -190,7 +190,7 @@ def _train(
     from gzsl_bench.tracking import open_mirror
 
     mirror = open_mirror(uri, remembered, store) if uri else None
-    with open_view(resolved.cells, units, store) as view:
+    with open_view(resolved, units, store) as view:
 
         def listen(event: Event) -> None:
             view.hear(event)

@@ -155,7 +155,7 @@ def _train(
 
     mirror = open_trial_mirror(uri, tuning, store) if uri else None
     cells = tuning.suite.cells
-    with open_view(cells, units, store) as view:
+    with open_view(tuning.suite, units, store) as view:
 
         def listen(event: Event) -> None:
             view.hear(event)
