@@ -108,6 +108,7 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
         "failures": lacking,
         "datasets": provenance.datasets(suite),
         "methods": provenance.methods(table, suite),
+        "configurations": provenance.configurations(table, suite),
         "environments": environment,
         "cells": provenance.cells(suite, store, table, of_cell),
     }  # fmt: skip
