@@ -6,6 +6,7 @@ They come from a training made again for the picture.  No record is touched, and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import uuid
@@ -110,7 +111,8 @@ def write(layout: Layout, kept: KeptLatents) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise RecordError(f"the latents {path} cannot be written: {error}") from error
 
 

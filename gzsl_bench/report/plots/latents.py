@@ -58,7 +58,8 @@ def figure(title: str, found: Sequence[Row], perplexity: float) -> Figure:
     """
     from matplotlib.lines import Line2D
 
-    made = style.new_figure(9.6, 1.9 + 4.1 * len(found))
+    height = 1.9 + 4.1 * len(found)
+    made = style.new_figure(9.6, height)
     panels = made.subplots(len(found), len(PARTS), squeeze=False)
     for line, row in zip(panels, found, strict=True):
         for axes, plane in zip(line, row.planes, strict=True):
@@ -72,10 +73,15 @@ def figure(title: str, found: Sequence[Row], perplexity: float) -> Figure:
                markerfacecolor=SEMANTIC["facecolor"], markeredgecolor=SEMANTIC["edgecolor"],
                label="semantic: as many samples from each class's embedding"),
     ]  # fmt: skip
-    made.legend(handles=handles, loc="outside upper left", ncols=2, fontsize=10)
+    # The title keeps the room for the legend below it, in inches from the top.
+    made.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.3 / height), ncols=2,
+        fontsize=10, borderaxespad=0,
+    )  # fmt: skip
     made.suptitle(
-        style.words(title, style.TITLE), x=0.01, ha="left", fontsize=11, fontweight="bold"
-    )
+        style.words(title, style.TITLE) + "\n\n",
+        x=0.01, ha="left", fontsize=11, fontweight="bold",
+    )  # fmt: skip
     made.supxlabel(_caption(found, perplexity), x=0.01, ha="left", fontsize=8.5, color=style.GREY)
     return made
 
