@@ -101,6 +101,7 @@ def visualize_command(
     from gzsl_bench.cli.run import choose_device, stop_on_terminate, usual_jobs, worker_settings
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine.worker import Worker
+    from gzsl_bench.errors import NotApplicable
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.resolve import resolve
 
@@ -114,6 +115,8 @@ def visualize_command(
     stop_on_terminate()
     worker = Worker(registry, settings, lambda event: None)
     shown = list(_all_latents(worker, resolved, RecordStore(out), cells))
+    if not shown:
+        raise NotApplicable("there is nothing to draw: no method applies to these data")
     found = _draw(shown, into or out, perplexity, points)
     _print(shown, found, fmt)
     return 0
@@ -151,6 +154,7 @@ def _all_latents(
 ) -> Iterator[tuple[Cell, Wanted, KeptLatents, Agreement]]:
     """The latents of every cell, from disk or from a training."""
     from gzsl_bench.engine.visualize import agreement, train_again, wanted
+    from gzsl_bench.errors import NotApplicable
     from gzsl_bench.records import latents
 
     for cell in cells:
@@ -160,9 +164,13 @@ def _all_latents(
         kept = latents.read(store.layout, cell.key, choice.checkpoint)
         if kept is None:
             clock = Clock(f"training {cell.title} again")
-            kept = train_again(
-                worker, cell, choice.checkpoint, store.read(cell.key), clock.progress
-            )
+            try:
+                kept = train_again(
+                    worker, cell, choice.checkpoint, store.read(cell.key), clock.progress
+                )
+            except NotApplicable as reason:
+                click.echo(f"left out: {cell.title}: not applicable: {reason}", err=True)
+                continue
             clock.end()
             latents.write(store.layout, kept)
         else:

@@ -14,7 +14,7 @@ from gzsl_bench.cli.main import run
 PLUGIN = '''\
 import torch
 
-from gzsl_bench import Config, Latents, Method, MethodSpec, Scorer, hookimpl
+from gzsl_bench import Config, Latents, Method, MethodSpec, NotApplicable, Scorer, hookimpl
 
 
 class Drawn(Method):
@@ -22,12 +22,15 @@ class Drawn(Method):
 
     class Config(Config):
         offers: bool = True
+        refuses: bool = False
 
     def fit(self, task, run):
         x, classes = task.features.double(), task.attributes.double()
         eye = torch.eye(x.shape[1], dtype=torch.float64)
         weights = torch.linalg.solve(x.T @ x + eye, x.T @ classes[task.labels])
         print("trained", run.seed)
+        if self.config.refuses:
+            raise NotApplicable("planted")
 
         def embed(features):
             return features.double() @ weights
@@ -169,6 +172,17 @@ def test_a_method_that_only_says_so_is_found_out(call, suite, tmp_path):
     assert code == 2
     assert "the scorer of checkpoint 1 offers no latents, though the method's spec says so" in said
     assert not (tmp_path / "out" / "latents").exists()
+
+
+def test_a_method_that_does_not_apply_is_left_out(call, suite, tmp_path):
+    suite.write_text(
+        suite.read_text().replace("label: Drawn", "label: Drawn, config: {refuses: true}")
+    )
+    code, text, said = call("visualize", suite, "--out", tmp_path / "out")
+    assert code == 2
+    assert "left out: digits · Drawn · seed 0: not applicable: planted" in said
+    assert "gzsl-bench: there is nothing to draw" in said
+    assert not list((tmp_path / "out").glob("latents*"))
 
 
 def test_unknown_names_and_impossible_values(call, suite):
