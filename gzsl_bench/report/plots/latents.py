@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Images are dark discs; samples are light triangles with a dark edge, which holds them on white.
-VISUAL: dict[str, Any] = {"color": "#004488", "marker": "o", "linewidths": 0.0}
+VISUAL: dict[str, Any] = {"color": "#004488", "marker": "o"}
 SEMANTIC: dict[str, Any] = {
-    "facecolor": "#ffd21f", "marker": "^", "edgecolor": "#4d3d00", "linewidths": 0.5
+    "facecolor": "#ffd21f", "marker": "^", "edgecolor": "#4d3d00"
 }  # fmt: skip
 #: Layers that are drawn in turn, so that neither modality hides the other.
 _LAYERS = 12
@@ -88,14 +88,15 @@ def figure(title: str, found: Sequence[Row], perplexity: float) -> Figure:
 
 def _panel(axes: Axes, plane: Plane) -> None:
     here = plane.measured
-    size = float(np.clip(9000 / max(1, len(plane.labels)), 7, 34))
+    size = float(np.clip(9000 / max(1, len(plane.labels)), 8, 34))
+    edge = 0.2 + 0.3 * size / 34  # among many small ones, edges would darken the faces
     # The rows of a class lie together: every n-th row makes a layer of all classes.
     for layer in range(_LAYERS):
-        for points, look, area in (
-            (plane.visual, VISUAL, size), (plane.semantic, SEMANTIC, 1.25 * size)
+        for points, look, area, width in (
+            (plane.visual, VISUAL, size, 0.0), (plane.semantic, SEMANTIC, 1.4 * size, edge)
         ):  # fmt: skip
-            part = points[layer::_LAYERS]
-            axes.scatter(part[:, 0], part[:, 1], s=area, zorder=2 + layer, rasterized=True, **look)
+            x, y = points[layer::_LAYERS].T
+            axes.scatter(x, y, area, linewidths=width, zorder=2 + layer, rasterized=True, **look)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     for side in axes.spines.values():
