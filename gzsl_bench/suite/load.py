@@ -92,6 +92,9 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
             raise _explain(loaded.file, error, ("methods", index, "config"), config) from None
         if method.tune is not None:
             check_space(loaded.file, ("methods", index, "tune"), method.tune, config, method.config)
+        if method.sweep is not None:
+            path = ("methods", index, "sweep")
+            check_space(loaded.file, path, method.sweep, config, method.config)
         _check_preprocessing(loaded.file, ("methods", index), method)
         precision = method.precision or loaded.suite.precision
         if precision not in spec.precisions:
