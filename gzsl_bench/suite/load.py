@@ -158,7 +158,7 @@ def _explain(
 
 def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
     key = path[-1] if path else ""
-    if key in ("seeds", "val_seeds") and error["type"] == "list_type":
+    if key in ("seeds", "val_seeds", "sweep_seeds") and error["type"] == "list_type":
         return f"{key!r} should be a whole number or a list of them, not {error['input']!r}"
     if error["type"] == "model_type":
         name = f"{path[-2]}[{key}]" if isinstance(key, int) and len(path) > 1 else key

@@ -271,7 +271,8 @@ def _cells(
     plugin = registry.owner("methods", method.use)
     info = DatasetInfo(entry.use, asked.features, asked.attributes)
     config = resolve_config(spec.name, spec.factory, info, variant.config)
-    chosen = list(seeds or method.seeds or entry.seeds or loaded.suite.seeds)
+    own = method.sweep_seeds if variant.about else None
+    chosen = list(seeds or own or method.seeds or entry.seeds or loaded.suite.seeds)
     # A seed changes nothing for a deterministic method: one cell, always the same, says it all.
     chosen = [0] if spec.deterministic else chosen
     tried = [0] if spec.deterministic else loaded.suite.val_seeds

@@ -94,6 +94,9 @@ class MethodEntry(_Strict):
         description="hyper-parameters with the values that each takes, one after the other, all"
         " else as it is; the points are rows of their own, shown and never ranked",
     )
+    sweep_seeds: Seeds | None = Field(
+        None, description="seeds of the swept points; those of the entry by default"
+    )
     tune: Space | None = Field(
         None,
         description="what `gzsl-bench tune` tries: for each hyper-parameter a list of values, or a"
@@ -188,6 +191,9 @@ class Suite(_Strict):
                     )
                     return ("methods", index), text
                 labels.setdefault(variant.label, []).append(method)
+            if method.sweep_seeds and not method.sweep:
+                text = "`sweep_seeds` is of no use without `sweep`"
+                return ("methods", index, "sweep_seeds"), text
             if method.sweep and method.tune:
                 text = "an entry is swept or tuned; give `tune` an entry of its own"
                 return ("methods", index, "sweep"), text

@@ -100,6 +100,14 @@ def test_partial_runs_keep_the_order_of_the_file(registry, resolve_text):
     assert merge(first, second).cells == whole.cells
 
 
+def test_points_may_have_seeds_of_their_own(registry, resolve_text):
+    text = TEXT.replace("    sweep:", "    sweep_seeds: [7]\n    sweep:")
+    found = [(c.label, c.seed) for c in resolve_text(text, registry).cells]
+    assert found[:4] == [("P", 0), ("P", 1), ("P rate=0.5", 7), ("P rate=1", 7)]
+    assert len(found) == 6
+    assert {c.seed for c in resolve_text(text, registry, seeds=[3]).cells} == {3}
+
+
 def test_a_filter_names_the_entry(registry, resolve_text):
     only = Filter(methods=frozenset({"P"}))
     assert len(resolve_text(TEXT, registry, only=only).cells) == 10
@@ -113,6 +121,11 @@ WRONG = {
     "twice": ("[0.5, 1]", "[1, 1]", "8: the same value is listed twice"),
     "one value in two spellings": ("[0.5, 1]", "[1, 1.0]", "4: two methods are called 'P rate=1'"),
     "empty": ("[0.5, 1]", "[]", "8: 'rate' is empty"),
+    "seeds of no sweep": (
+        "seeds: 2",
+        "  - {use: plain, label: Q, sweep_seeds: 1}\nseeds: 2",
+        "10: `sweep_seeds` is of no use without `sweep`",
+    ),
     "the label of a point": (
         "seeds: 2",
         "  - {use: plain, label: P rate=0.5}\nseeds: 2",

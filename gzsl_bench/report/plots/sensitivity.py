@@ -114,6 +114,7 @@ def in_words(data: Sensitivity) -> list[str]:
 def figure(title: str, data: Sensitivity) -> Figure:
     """A panel per field: mean H with its standard deviation, a line per rule."""
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     columns = min(_COLUMNS, len(data.fields))
     lines = math.ceil(len(data.fields) / columns)
@@ -133,13 +134,15 @@ def figure(title: str, data: Sensitivity) -> Figure:
             axes.set_ylabel("H (%)")
     _limits(grid[0, 0], data)
     handles = [
-        Line2D([], [], label=f"{rule}: mean, bars: sd over seeds", **_look(number))
+        Line2D([], [], label=f"{rule}: mean ± sd over seeds", **_look(number))
         for number, rule in enumerate(data.rules)
     ]
     handles.append(
         Line2D([], [], color="black", linestyle=":", linewidth=1.1, label="value of the method")
     )
-    made.legend(handles=handles, loc="lower left", ncols=3)
+    if any(_usual_band(data, field) for field in data.fields):
+        handles.append(Patch(color=style.PALE, alpha=0.5, label="its mean ± sd over seeds"))
+    made.legend(handles=handles, loc="lower left", ncols=4)
     made.suptitle(
         style.words(title, style.TITLE), x=0.01, y=1 - 0.08 / height, ha="left", va="top",
         fontsize=11, fontweight="bold",
@@ -161,6 +164,8 @@ def _panel(axes: Any, data: Sensitivity, field: Field) -> None:
             yerr=[h["sd"] or 0.0 for _, h in shown], capsize=3, elinewidth=1.2,
             zorder=4 - number, **_look(number, numeric),
         )  # fmt: skip
+    if band := _usual_band(data, field):
+        axes.axhspan(*band, color=style.PALE, alpha=0.5, linewidth=0, zorder=0)
     for x, p in zip(places, field.points, strict=True):
         if p.usual:
             axes.axvline(x, color="black", linewidth=1.1, linestyle=":", zorder=1)
@@ -171,6 +176,15 @@ def _panel(axes: Any, data: Sensitivity, field: Field) -> None:
     n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
     axes.set_title(f"{style.words(field.name)}  ({n})", loc="left", fontsize=10)
     axes.set_xlabel(_wrapped(field.words or field.name), fontsize=9)
+
+
+def _usual_band(data: Sensitivity, field: Field) -> tuple[float, float] | None:
+    """Mean ± sd of the method itself by the first rule, where it has several seeds."""
+    for point in field.points:
+        found = point.harmonic.get(data.rules[0])
+        if point.usual and found is not None and found["sd"] is not None:
+            return found["mean"] - found["sd"], found["mean"] + found["sd"]
+    return None
 
 
 def _wrapped(text: str) -> str:
