@@ -125,14 +125,17 @@ def visualize_command(
 def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[Cell]:
     """One cell of each data set and method that offers latents; the others are named.
 
+    Points of a sweep are no methods in their own right and are not drawn.
+
     Raises:
         PluginError: a method that was asked for offers none, or no method of the suite does.
     """
     from gzsl_bench.errors import PluginError
+    from gzsl_bench.suite.sweep import ABOUT as SWEEP
 
     first: dict[tuple[str, str], Cell] = {}
     for cell in resolved.cells:
-        if not cell.fold:
+        if not cell.fold and SWEEP not in cell.about:
             first.setdefault((cell.dataset, cell.label), cell)
     able = sorted(name for name, spec in registry.methods.items() if spec.latents)
     without = {c.label: c.method for c in first.values() if c.method not in able}

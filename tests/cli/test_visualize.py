@@ -174,6 +174,17 @@ def test_a_method_that_only_says_so_is_found_out(call, suite, tmp_path):
     assert not (tmp_path / "out" / "latents").exists()
 
 
+def test_points_of_a_sweep_are_not_drawn(call, suite, tmp_path):
+    # The point would fail: it offers nothing to draw.
+    suite.write_text(
+        suite.read_text().replace("label: Drawn", "label: D, sweep: {offers: [false]}")
+    )
+    code, text, _ = call("visualize", suite, "--out", tmp_path / "out", "--points", 40)
+    assert code == 0
+    lines = [line for line in text.splitlines() if line.startswith("| digits")]
+    assert [line.split("|")[2].strip() for line in lines] == ["D", "D"]
+
+
 def test_a_method_that_does_not_apply_is_left_out(call, suite, tmp_path):
     suite.write_text(
         suite.read_text().replace("label: Drawn", "label: Drawn, config: {refuses: true}")
