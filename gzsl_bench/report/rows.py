@@ -193,12 +193,14 @@ def extra_metrics(table: Sequence[Row], quiet: bool = False) -> list[str]:
 
 
 def chosen_metrics(table: Sequence[Row], wanted: Sequence[str]) -> list[str]:
-    """The metrics a table is asked to show, checked against those it has.
+    """The metrics a table is asked to show, checked against those it has; ``all`` of them.
 
     Raises:
         SuiteError: no row has a metric of this name.
     """
     known = [*HEADINGS, *extra_metrics(table, quiet=True)]
+    if list(wanted) == ["all"]:
+        return known
     for name in wanted:
         if name not in known:
             raise SuiteError(unknown_name("metric", name, known))
