@@ -133,7 +133,7 @@ def figure(title: str, data: Sensitivity) -> Figure:
         if position % columns == 0:
             axes.set_ylabel("H (%)")
     _limits(grid[0, 0], data)
-    handles = [
+    handles: list[Line2D | Patch] = [
         Line2D([], [], label=f"{rule}: mean ± sd over seeds", **_look(number))
         for number, rule in enumerate(data.rules)
     ]
