@@ -16,7 +16,7 @@ from gzsl_bench.report import latex, markup
 from gzsl_bench.report.cells import GAP, SIGN, has_gap, headings, rule_name, texts
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.identity import differences
-from gzsl_bench.report.rows import HEADINGS, NO_RULE, Row, extra_metrics
+from gzsl_bench.report.rows import HEADINGS, NO_RULE, Row, extra_metrics, is_swept
 from gzsl_bench.suite.cells import fold_number
 
 #: Begins a note on a row without numbers; in a paper its dashes are enough.
@@ -102,7 +102,8 @@ def _whence(row: Row) -> str:
 
 
 def _whose(row: Row) -> str:
-    return f"{row['label']}: version {_version(row)}, {row['fidelity']}."
+    label = row.get("sweep_of", row["label"])
+    return f"{label}: version {_version(row)}, {row['fidelity']}."
 
 
 def _version(row: Row) -> str:
@@ -168,6 +169,8 @@ def _marks(table: Sequence[Row]) -> list[str]:
             lines.append(f"[{name}]: the scaler has seen the test set; not comparable.")
     if any(r["setting"] == "transductive" for r in table):
         lines.append("[transductive]: trained with unlabelled test images; not comparable.")
+    swept = dict.fromkeys((r["sweep_of"], r["sweep_field"]) for r in table if is_swept(r))
+    lines += [f"{label} {name}=...: a sweep; shown, not ranked." for label, name in swept]
     return lines
 
 

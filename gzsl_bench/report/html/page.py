@@ -22,7 +22,7 @@ from gzsl_bench.report.html.reading import ReadOnce
 from gzsl_bench.report.html.verdicts import RULES, interval, verdicts
 from gzsl_bench.report.plots.save import as_bytes, data_uri, write
 from gzsl_bench.report.published import beside as published
-from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics, rows
+from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics, is_swept, rows
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import notes
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -153,7 +153,7 @@ def _counts(suite: ResolvedSuite, lacking: provenance.Grid) -> dict[str, int]:
 
 def _summary(ground: Ground, table: Sequence[Row]) -> dict[str, Any]:
     """H of every method by every rule: a line per method."""
-    own = list(ground.rows)
+    own = [row for row in ground.rows if not is_swept(row)]
     rules = list(dict.fromkeys(rule_name(r) for r in own if r["selection"] != "-"))
     ranked = marks(own, [_H])
     lines: dict[str, dict[str, Any]] = {}
