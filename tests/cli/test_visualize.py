@@ -18,7 +18,10 @@ from gzsl_bench import Config, Latents, Method, MethodSpec, NotApplicable, Score
 
 
 class Drawn(Method):
-    """Ridge regression to class embeddings; samples are embeddings with noise."""
+    """Ridge regression to class embeddings; samples are embeddings with noise.
+
+    Numbers are rounded so that products are exact: how a library sums is no part of the test.
+    """
 
     class Config(Config):
         offers: bool = True
@@ -28,19 +31,20 @@ class Drawn(Method):
         x, classes = task.features.double(), task.attributes.double()
         eye = torch.eye(x.shape[1], dtype=torch.float64)
         weights = torch.linalg.solve(x.T @ x + eye, x.T @ classes[task.labels])
+        weights = (weights * 256).round() / 256
         print("trained", run.seed)
         if self.config.refuses:
             raise NotApplicable("planted")
 
         def embed(features):
-            return features.double() @ weights
+            return (features.double() * 256).round() @ weights / 256
 
         def semantic(ids):
             noise = torch.randn(len(ids), classes.shape[1], generator=run.generator("visualize"))
             return classes[ids] + 0.1 * noise
 
         offered = Latents(embed, semantic) if self.config.offers else None
-        return Scorer(embed, lambda z: -torch.cdist(z, classes), offered)
+        return Scorer(embed, lambda z: -(z[:, None] - classes).square().sum(2), offered)
 
 
 @hookimpl
