@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.gather import Ground, grounds, headline
 from gzsl_bench.report.html.reading import ReadOnce
 from gzsl_bench.report.html.verdicts import RULES, interval, verdicts
+from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.report.plots.save import as_bytes, data_uri, write
 from gzsl_bench.report.published import beside as published
 from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics, is_swept, rows
@@ -74,12 +76,10 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     overall = [] if ranking is None else [figures.of_ranking(ranking, rule)]
     taken: set[str] = {"ranking"}
     per_ground = [figures.of_ground(ground, rule, taken) for ground in found]
-    drawn: dict[str, str] = {}
-    for plot in [*overall, *(p for plots in per_ground for p in plots)]:
-        figure = plot.draw()
-        drawn[plot.name] = data_uri(as_bytes(figure, "svg"))
-        if plot_files:
-            write(into / "plots", plot.name, figure, plot.rows())
+    folder = into / "plots" if plot_files else None
+    plots = [*overall, *(p for plots in per_ground for p in plots)]
+    texts = on_all_cores([functools.partial(_drawn, plot, folder) for plot in plots])
+    drawn = {plot.name: text for plot, text in zip(plots, texts, strict=True)}
     environment, of_cell = provenance.environments(suite, store)
     # One line per printed number: ours by the rule they chose by, or else by the honest one.
     known = [line for line in published.beside(table, suite) if _fitting(line, rule, suite)]
@@ -116,6 +116,15 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     path = into / NAME
     _write(path, text)
     return Report(path, len(text.encode()), tuple(drawn) if plot_files else ())
+
+
+def _drawn(plot: figures.Plot, folder: Path | None) -> str:
+    """A plot for the page, and its files where there is a folder for them."""
+    figure = plot.draw()
+    text = data_uri(as_bytes(figure, "svg"))
+    if folder is not None:
+        write(folder, plot.name, figure, plot.rows())
+    return text
 
 
 def _fitting(line: Mapping[str, Any], rule: str, suite: ResolvedSuite) -> bool:
