@@ -79,6 +79,7 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
             report, _ = reconcile(experiment, parent.info.run_id, children, images)
             table = table_rows(suite, store)
             publish(experiment, parent, render(table, "github"), table)
+            experiment.offer_views()
             # A run at work says itself how it goes; of all others the records tell.
             if not in_use(layout.lock):
                 experiment.status(parent, outcome(suite, store), span(suite, store)[1])
