@@ -19,6 +19,7 @@ from gzsl_bench.engine.validation import rules
 from gzsl_bench.masking import masked
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.html.gather import headline
 from gzsl_bench.report.html.verdicts import Verdict, interval
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import connect, explain, writing
@@ -116,7 +117,7 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
     MLflow shows the first line until a reader unfolds the rest.
     """
     best = "; ".join(_short(card) for card in cards)
-    lines = [f"**{best or 'No results yet.'}**"]
+    lines = [f"**Best by {headline(suite)}: {best}**" if best else "No results yet."]
     if suite.description:
         lines += ["", plain_markdown(suite.description)]
     lines += ["", "| " + " | ".join(_HEADINGS) + " |", "|" + "---|" * len(_HEADINGS)]
@@ -146,7 +147,8 @@ def _short(card: Verdict) -> str:
     if card.best is None:
         return plain_markdown(f"{card.title}: no result yet")
     between = interval(card.best["harmonic_mean"])
-    return plain_markdown(f"{card.title}: {card.name}, H {card.harmonic} {between}".rstrip())
+    found = f"{card.title}: {card.name}, H {card.harmonic}"
+    return plain_markdown(f"{found}, 95 % interval {between}" if between else found)
 
 
 def _line(card: Verdict) -> list[Any]:

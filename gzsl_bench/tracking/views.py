@@ -108,7 +108,7 @@ def _runs() -> dict[str, Any]:
 def _means(closed: Mapping[str, bool]) -> dict[str, Any]:
     """Lines of means, which open to their seeds; ``closed`` names those that begin closed."""
     keys = [{"mode": "param", "groupByData": name} for name in ("dataset", "label")]
-    return _state(("seed",), {"attributes.`Run Name`": 360, "runDateAndNestInfo": 120}) | {
+    return _state((), {"attributes.`Run Name`": 360, "runDateAndNestInfo": 120}) | {
         "groupBy": {"aggregateFunction": "average", "groupByKeys": keys},
         "groupsExpanded": closed,
     }
