@@ -12,7 +12,6 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gzsl_bench import __version__
 from gzsl_bench.engine.validation import rules
@@ -120,8 +119,8 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
     lines = [f"**Best by {headline(suite)}: {best}**" if best else "No results yet."]
     if suite.description:
         lines += ["", plain_markdown(suite.description)]
-    lines += ["", "| " + " | ".join(_HEADINGS) + " |", "|" + "---|" * len(_HEADINGS)]
-    lines += ["| " + " | ".join(map(_escaped, _line(card))) + " |" for card in cards]
+    # A list: in a table of that width MLflow breaks words anywhere.
+    lines += ["", *(_item(card) for card in cards)]
     first = rules(suite)[0]
     lines += [
         "",
@@ -139,10 +138,6 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
     return text[: NOTE_LENGTH - 60].rsplit("\n", 1)[0] + "\n\n(more in the report)"
 
 
-_HEADINGS = ("Data set", "Best", "H", "95 % interval", "U and S", "Seeds", "Next method",
-             "Checkpoint", "Protocol")  # fmt: skip
-
-
 def _short(card: Verdict) -> str:
     if card.best is None:
         return plain_markdown(f"{card.title}: no result yet")
@@ -151,15 +146,12 @@ def _short(card: Verdict) -> str:
     return plain_markdown(f"{found}, 95 % interval {between}" if between else found)
 
 
-def _line(card: Verdict) -> list[Any]:
+def _item(card: Verdict) -> str:
+    """All that is known of one data set, as an item of a list."""
     if card.best is None:
-        return [card.title, "-", "-", "-", "-", "-", card.why, "-", card.protocol]
-    between = interval(card.best["harmonic_mean"]) or "-"
-    return [
-        card.title, card.name, card.harmonic, between, card.parts, card.seeds, card.against,
-        card.rule, card.protocol,
-    ]  # fmt: skip
-
-
-def _escaped(value: str) -> str:
-    return plain_markdown(value).replace("|", "\\|").replace("\n", " ")
+        about = f"{card.why}. Protocol: {card.protocol}."
+    else:
+        about = (
+            f"{card.parts}, {card.seeds}; {card.against}. Protocol: {card.rule}; {card.protocol}."
+        )
+    return f"* **{_short(card)}** {plain_markdown(about)}".replace("\n", " ")

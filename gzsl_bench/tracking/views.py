@@ -28,7 +28,7 @@ RUNS, MEANS = "gzsl-bench-runs", "gzsl-bench-means"
 _AXES = ("dataset", "label", "seed")
 _PARTS = ("acc_unseen", "acc_seen")
 _H = "harmonic_mean"
-_WIDTHS = {"dataset": 110, "label": 170, "seed": 80, "acc_unseen": 120, "acc_seen": 120, _H: 140}
+_WIDTHS = {"dataset": 100, "label": 140, "seed": 70, "acc_unseen": 105, "acc_seen": 105, _H: 140}
 _SECTION = "gzsl-bench-comparison"
 
 #: What all views show: the cells alone, the best H first.
@@ -102,7 +102,7 @@ def _envelope(title: str, age: int, *states: Mapping[str, Any]) -> str:
 
 def _runs() -> dict[str, Any]:
     """Every cell in a line of its own."""
-    return _state(_AXES, {"attributes.`Run Name`": 230, "runDateAndNestInfo": 120})
+    return _state(_AXES, {"attributes.`Run Name`": 210, "runDateAndNestInfo": 120})
 
 
 def _means(closed: Mapping[str, bool]) -> dict[str, Any]:

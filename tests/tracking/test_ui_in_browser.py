@@ -97,7 +97,8 @@ def column(page: Any, name: str) -> list[str]:
     return list(found)
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180) -> None:
+    """Wait; patiently, since a busy machine takes a minute to draw MLflow's plots."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -141,12 +142,12 @@ def test_a_visitor_finds_what_counts(browser, listen, shown, tmp_path):
     closed = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
     context.add_init_script(f"localStorage.setItem('{closed}', 'true')")
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     troubles, asked = listen(page)
 
     # The report comes once the page is served.
     suite_run = parent(Layout(out).tracking_store, "shown").info
-    until(lambda: "report.html" in artifacts(url, suite_run.run_id), 90)
+    until(lambda: "report.html" in artifacts(url, suite_run.run_id))
 
     # The address opens every seed, the best H first, axes and numbers before all else.
     page.goto(address)
@@ -168,17 +169,17 @@ def test_a_visitor_finds_what_counts(browser, listen, shown, tmp_path):
 
     # The other view: one line per data set and method, the means over its seeds.
     page.get_by_test_id("saved-views-trigger").click()
-    page.get_by_text("Means over seeds").click()
+    page.get_by_test_id("saved-views-item-gzsl-bench-means").get_by_text("Means").click()
     until(lambda: len(column(page, "metrics.`harmonic_mean`")) == 2)
     table = page.locator(".ag-root").inner_text()
     assert all(f"dataset: digits, label: {label}" in table for label in ("light", "heavy"))
-    means = [float(text.rstrip("…")) for text in column(page, "metrics.`harmonic_mean`")]
+    means = [float(text.split()[0]) for text in column(page, "metrics.`harmonic_mean`")]
     assert sum(means) / 2 == pytest.approx(sum(numbers) / 6)
     page.screenshot(path=pictures / "mlflow-means.png")
 
     # The plots beside the table, by a view's own choice of axes.
     page.goto(f"{address}&compareRunsMode=CHART")
-    for marks in (".scatterlayer .point", ".parcoords-line-layer, .parcoords", ".barlayer .point"):
+    for marks in (".scatterlayer .point", ".parcoords", ".barlayer .point"):
         until(lambda marks=marks: page.locator(f".js-plotly-plot:has({marks})").count() > 0)
     page.screenshot(path=pictures / "mlflow-plots.png")
 
