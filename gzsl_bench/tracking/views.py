@@ -57,10 +57,13 @@ def tags(suite: ResolvedSuite) -> dict[str, str]:
         for dataset, label in dict.fromkeys((cell.dataset, cell.label) for cell in suite.cells)
     ]
     closed = dict.fromkeys(groups, False)
+    # A card has little room for axes: one that all runs share says nothing.
+    several = len({cell.dataset for cell in suite.cells}) > 1
+    plots = {"compareRunCharts": _charts(_AXES[:2] if several else _AXES[1:2])}
     # MLflow lists the newest first; no clock is involved.
     return {
-        _TAG + MEANS: _envelope("Means over seeds", 1, _means(closed), _means({})),
-        _TAG + RUNS: _envelope("Every seed, best H first", 2, _runs()),
+        _TAG + MEANS: _envelope("Means over seeds", 1, _means(closed) | plots, _means({}) | plots),
+        _TAG + RUNS: _envelope("Every seed, best H first", 2, _runs() | plots),
     }
 
 
@@ -129,21 +132,20 @@ def _state(axes: Sequence[str], fixed: Mapping[str, int]) -> dict[str, Any]:
         "columnWidths": {**fixed, **columns},
         "useGroupedValuesInCharts": True,
         "runsHiddenMode": "SHOW_ALL",
-        "compareRunCharts": _charts(),
         "compareRunSections": [section],
         # MLflow adds sections for all other metrics; ours stays first.
         "isAccordionReordered": True,
     }
 
 
-def _charts() -> list[dict[str, Any]]:
+def _charts(axes: Sequence[str]) -> list[dict[str, Any]]:
     common = {
         "metricSectionId": _SECTION, "deleted": False, "isGenerated": False,
         "runsCountToCompare": 100,
     }  # fmt: skip
     unseen, seen = ({"key": name, "type": "METRIC"} for name in _PARTS)
     lines = {
-        "selectedParams": ["dataset", "label"],
+        "selectedParams": list(axes),
         "selectedMetrics": [*_PARTS, _H],
         "showAllRuns": True,
     }

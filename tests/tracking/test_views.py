@@ -32,6 +32,16 @@ def test_the_first_columns_are_axes_and_numbers() -> None:
     assert "gzsl_bench.role" in state["searchFilter"]
 
 
+def test_plots_have_no_axis_that_all_runs_share() -> None:
+    for cells, axes in ((grid(), ["dataset", "label"]), (grid()[:4], ["label"])):
+        for value in views.tags(make_suite(cells)).values():
+            charts = json.loads(json.loads(value)["state"])["compareRunCharts"]
+            (lines,) = [chart for chart in charts if chart["type"] == "PARALLEL"]
+            assert lines["selectedParams"] == axes
+            (points,) = [chart for chart in charts if chart["type"] == "SCATTER"]
+            assert [points["xaxis"]["key"], points["yaxis"]["key"]] == ["acc_unseen", "acc_seen"]
+
+
 def test_means_begin_closed() -> None:
     state = states()["Means over seeds"]
     assert [key["groupByData"] for key in state["groupBy"]["groupByKeys"]] == ["dataset", "label"]
