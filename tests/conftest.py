@@ -98,6 +98,40 @@ def small_disk() -> Iterator[Callable[[int], Path]]:
 
 
 @pytest.fixture
+def browser() -> Iterator[Any]:
+    """Debian's chromium; skips where it or playwright is absent."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("chromium is not installed")
+    with api.sync_playwright() as player:
+        found = player.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def listen() -> Callable[[Any], tuple[list[str], list[str]]]:
+    """Starts to note whatever goes wrong in a page, and every address that it asks for."""
+
+    def start(page: Any) -> tuple[list[str], list[str]]:
+        troubles: list[str] = []
+        asked: list[str] = []
+
+        def hear(message: Any) -> None:
+            if message.type != "warning":
+                troubles.append(f"{message.type}: {message.text} {message.location.get('url')}")
+
+        page.on("console", hear)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("requestfailed", lambda request: troubles.append(request.url[:200]))
+        page.on("request", lambda request: asked.append(request.url))
+        return troubles, asked
+
+    return start
+
+
+@pytest.fixture
 def tiny() -> GZSLData:
     return _tiny()
 

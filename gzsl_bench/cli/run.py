@@ -149,7 +149,7 @@ def run_command(
     )
     stop_on_terminate()
     with hold(out) as store:
-        outcome = _train(
+        outcome, shown = _train(
             store,
             remember(store.layout, resolved),
             asked,
@@ -160,6 +160,8 @@ def run_command(
             audit,
         )
         _conclude(resolved, store, outcome)
+        if uri is not None and shown and not outcome.interrupted:
+            _renew_front(uri, resolved, store)
         if audit and not outcome.interrupted:
             from gzsl_bench.cli.audit import conclude
 
@@ -177,8 +179,12 @@ def _train(
     settings: WorkerSettings,
     uri: str | None,
     audit: bool,
-) -> Outcome:
-    """Train what is left, showing progress and mirroring each record as it comes; then audit."""
+) -> tuple[Outcome, bool]:
+    """Train what is left, showing progress and mirroring each record as it comes; then audit.
+
+    Returns:
+        What came of it, and whether MLflow shows all of it.
+    """
     from gzsl_bench.cli.audit import audit_cells
     from gzsl_bench.cli.progress import open_view
     from gzsl_bench.engine.events import CellEnded
@@ -221,7 +227,7 @@ def _train(
                 f" {shlex.quote(str(store.layout.out))}",
                 err=True,
             )
-    return outcome
+    return outcome, mirror is not None and mirror.behind is None
 
 
 def _conclude(resolved: ResolvedSuite, store: RecordStore, outcome: Outcome) -> None:
@@ -242,6 +248,26 @@ def _conclude(resolved: ResolvedSuite, store: RecordStore, outcome: Outcome) -> 
         click.echo(
             f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
             f" {store.layout.cells}/KEY; the same command tries again, --only-failed these alone",
+            err=True,
+        )
+
+
+def _renew_front(uri: str, resolved: ResolvedSuite, store: RecordStore) -> None:
+    """Show the report in MLflow, too: after the results, and never at their expense."""
+    from gzsl_bench.records.suites import current
+    from gzsl_bench.tracking import front
+
+    suite = current(store.layout, resolved)
+    if not front.worthwhile(suite, store):
+        return
+    try:
+        behind = front.refresh(uri, suite, store)
+    except KeyboardInterrupt:
+        behind = "interrupted"
+    if behind:
+        click.echo(
+            f"warning: the report in MLflow is not renewed: {behind}; gzsl-bench sync"
+            f" {shlex.quote(suite.name)} --out {shlex.quote(str(store.layout.out))} does it",
             err=True,
         )
 

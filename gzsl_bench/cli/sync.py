@@ -8,10 +8,14 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from gzsl_bench.cli.options import debug_option, out_option
+
+if TYPE_CHECKING:
+    from gzsl_bench.records.layout import Layout
 
 _TRACKING = click.option(
     "--tracking-uri",
@@ -38,7 +42,7 @@ def sync_command(
     from gzsl_bench.masking import masked
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.tracking import resolve_uri, sync
+    from gzsl_bench.tracking import front, resolve_uri, sync
 
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
@@ -46,6 +50,7 @@ def sync_command(
     if uri is None:
         raise TrackingError("sync needs an MLflow store, but the tracking URI is none")
     report = sync(uri, resolved, store)
+    behind = front.refresh(uri, resolved, store)
     if as_json:
         click.echo(json.dumps({**asdict(report), "uri": masked(uri), "suite": resolved.name}))
     click.echo(
@@ -54,6 +59,8 @@ def sync_command(
         f" {report.removed} removed, {report.unchanged} unchanged",
         err=True,
     )
+    if behind:
+        click.echo(f"warning: description and report in MLflow are not renewed: {behind}", err=True)
 
 
 @click.command("ui")
@@ -72,7 +79,10 @@ def sync_command(
 def ui_command(
     suite: str | None, out: Path, tracking_uri: str | None, port: int, host: str, debug: bool
 ) -> None:
-    """Open MLflow on the results, at SUITE's experiment if one is named; Ctrl-C ends it."""
+    """Open MLflow on the results, at SUITE's experiment (or that of the only suite in DIR).
+
+    Ctrl-C ends it.
+    """
     from gzsl_bench.errors import TrackingError
     from gzsl_bench.masking import masked
     from gzsl_bench.records.layout import Layout
@@ -83,7 +93,7 @@ def ui_command(
     uri = resolve_uri(tracking_uri, layout)
     if uri is None:
         raise TrackingError("ui needs an MLflow store, but the tracking URI is none")
-    name = None if suite is None else _suite_name(suite)
+    name = _only_suite(layout) if suite is None else _suite_name(suite)
     if is_server(uri):
         page = server.experiment_page(uri, name) if name else None
         click.echo(f"MLflow is at {masked(page or uri)}", err=True)
@@ -100,6 +110,8 @@ def ui_command(
             if name and page is None:
                 click.echo(f"The store has no experiment {name!r} yet: gzsl-bench sync", err=True)
             click.echo(f"MLflow is at {page or url} (Ctrl-C ends it)", err=True)
+            if name and page and uri == layout.tracking_store:
+                _renew(url, layout, name)
             status = running.wait()
         raise TrackingError(f"MLflow's server ended by itself with status {status}")
     except KeyboardInterrupt:
@@ -114,6 +126,32 @@ def _suite_name(suite: str) -> str:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return str(read_yaml(path).content.get("name"))
     return suite
+
+
+def _only_suite(layout: Layout) -> str | None:
+    """The suite of a results folder that holds one."""
+    found = list(layout.suite("x").parent.glob("*.json"))
+    return found[0].stem if len(found) == 1 else None
+
+
+def _renew(url: str, layout: Layout, name: str) -> None:
+    """Bring description and report of the folder's own store up to date, as ``sync`` does."""
+    from gzsl_bench.errors import GzslBenchError
+    from gzsl_bench.records.folderlock import in_use
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.tracking import front
+
+    # A run at work does so at its end, when its numbers stand.
+    if in_use(layout.lock):
+        return
+    try:
+        suite = recall(layout, name)
+    except GzslBenchError:
+        return  # an experiment of other origin
+    behind = front.refresh(url, suite, RecordStore(layout.out))
+    if behind:
+        click.echo(f"warning: description and report are not renewed: {behind}", err=True)
 
 
 def _on_terminate() -> threading.Event:

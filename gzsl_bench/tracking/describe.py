@@ -32,7 +32,7 @@ from gzsl_bench.tracking.names import (
 )
 
 #: Grows when runs look different, so that a sync replaces those of an earlier version.
-MIRROR_VERSION = 1
+MIRROR_VERSION = 2
 
 #: Tags that every run of ours carries, the suite's own run too.
 TAGS = (
@@ -153,7 +153,9 @@ def describe(
         status="FINISHED" if record.final else "FAILED",
         started=started,
         ended=ended,
-        tags=_tags(suite, cell, record, dataset, label, out, _note(cell, record, chosen)),
+        tags=_tags(
+            suite, cell, record, dataset, label, out, _note(cell, dataset, label, record, chosen)
+        ),
         params=_params(cell, dataset, label),
         points=_points(cell, record, chosen),
         dataset=dataset_input(suite, cell, dataset),
@@ -220,7 +222,9 @@ def _tags(
     return tags
 
 
-def _note(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> str:
+def _note(
+    cell: Cell, dataset: str, label: str, record: Record, chosen: Mapping[str, Choice | str]
+) -> str:
     """The run's description on its page."""
     if record.not_applicable:
         return f"Not applicable: {record.content['cause']}"
@@ -228,7 +232,13 @@ def _note(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> str
         return f"Failed: {record.content.get('cause')}"
     if cell.fold:
         return f"Validation fold {cell.fold}: made of training rows, no result by itself."
-    lines = []
+    data = cell.identity["dataset"]
+    lines = [
+        f"{label}, seed {cell.seed}, on {dataset} (features {text(data.get('features'))}, class"
+        f" embedding {text(data.get('attributes'))}). Per-class accuracies in percent (U unseen, S"
+        " seen classes, H their harmonic mean) by the rule that chose the checkpoint:",
+        "",
+    ]
     for rule, choice in chosen.items():
         if isinstance(choice, str):
             lines.append(f"* {rule}: {choice}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.tracking import views
 from gzsl_bench.tracking.client import Store
 from gzsl_bench.tracking.describe import CELL, FOLD, PREFIX, SUITE, TRIAL, Image, absent
 from gzsl_bench.tracking.names import plain_markdown, text
@@ -125,6 +126,17 @@ class Experiment:
             client.update_run(run_id, status=status)
         elif parent.info.status != status:
             client.set_terminated(run_id, status, ended)
+
+    def offer_views(self) -> None:
+        """Give the experiment the views that its page is opened with, where MLflow has such."""
+        from mlflow.version import VERSION
+
+        client = self.store.client
+        if not views.supported(VERSION):
+            return
+        found = client.get_experiment(self.id).tags
+        for name, value in views.missing(self.suite, found).items():
+            client.set_experiment_tag(self.id, name, value)
 
     def publish(self, parent: Any, texts: Mapping[str, str], note: str, digest: str) -> None:
         """Put tables and files into the suite's own run, unless it has them already."""

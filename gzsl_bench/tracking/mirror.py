@@ -75,9 +75,13 @@ class Mirror:
             self.catch_up()
             assert self._experiment is not None
             publish(self._experiment, self._parent, table_markdown, rows)
+            self._offer_views(self._experiment)
             self._experiment.status(self._parent, status)
 
         self._guarded(close)
+
+    def _offer_views(self, experiment: Experiment) -> None:
+        experiment.offer_views()
 
     def catch_up(self) -> None:
         """Mirror all records, as ``gzsl-bench sync`` would; call through :func:`open_mirror`."""

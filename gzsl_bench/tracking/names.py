@@ -12,6 +12,8 @@ from typing import Any
 KEY_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
+#: Of an experiment's description: MLflow 3.0 takes no more, later ones do.
+NOTE_LENGTH = 5000
 
 #: Stands for what is not known: a tag that some runs lack misleads grouping.
 UNKNOWN = "none"

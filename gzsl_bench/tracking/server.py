@@ -19,9 +19,9 @@ from typing import Any
 from gzsl_bench.errors import TrackingError
 from gzsl_bench.masking import masked
 from gzsl_bench.records.layout import Layout
+from gzsl_bench.tracking import views
 from gzsl_bench.tracking.address import artifact_root, sqlite_file
 from gzsl_bench.tracking.client import require, writing
-from gzsl_bench.tracking.describe import CELL, PREFIX
 
 #: Seconds the server may take to answer: importing MLflow on a cold disk is slow.
 _START = 120.0
@@ -169,22 +169,26 @@ def experiment_page(url: str, name: str) -> str | None:
     """The page of the experiment ``name`` on a server, None if it has no such experiment.
 
     It lists the cells alone, the best H first: MLflow would fold them under the suite's own run.
+    Where the experiment has views that this server can show, the first of them is opened.
     """
     query = urllib.parse.urlencode({"experiment_name": name})
     try:
         with _get(f"{url}/api/2.0/mlflow/experiments/get-by-name?{query}") as answer:
-            number = json.load(answer)["experiment"]["experiment_id"]
+            found = json.load(answer)["experiment"]
+            number = found["experiment_id"]
+            tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
     except (OSError, ValueError, KeyError):
         return None
-    view = urllib.parse.urlencode(
-        {
-            "searchFilter": f"tags.`{PREFIX}role` = '{CELL}'",
-            "orderByKey": "metrics.`harmonic_mean`",
-            "orderByAsc": "false",
-        },
-        quote_via=urllib.parse.quote,
-    )
-    return f"{url}/#/experiments/{number}/runs?{view}"
+    return f"{url}/#/experiments/{number}/runs?{views.query(tags, _version(url))}"
+
+
+def _version(url: str) -> str:
+    """The server's version; empty if it does not say."""
+    try:
+        with _get(f"{url}/version") as answer:
+            return str(answer.read(100).decode().strip())
+    except (OSError, ValueError):
+        return ""
 
 
 def _get(url: str) -> contextlib.closing[Any]:

@@ -30,6 +30,12 @@ from gzsl_bench.tracking.describe import (
 from gzsl_bench.tracking.experiment import Experiment, matches, open_experiment
 from gzsl_bench.tracking.names import TAG_LENGTH, plain_markdown
 
+#: Says where to look on: MLflow folds all but the first lines of a description.
+_WHERE = (
+    "The tab **Artifacts** has the whole report with plots (`report.html`, made by `gzsl-bench"
+    " sync` and `ui`, and by runs of a minute or more), this table and the suite file."
+)
+
 #: Seconds ``sync`` waits for a run that is mirroring into the same file.
 _PATIENCE = 60.0
 
@@ -79,6 +85,7 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
             report, _ = reconcile(experiment, parent.info.run_id, children, images)
             table = table_rows(suite, store)
             publish(experiment, parent, render(table, "github"), table)
+            experiment.offer_views()
             # A run at work says itself how it goes; of all others the records tell.
             if not in_use(layout.lock):
                 experiment.status(parent, outcome(suite, store), span(suite, store)[1])
@@ -162,9 +169,12 @@ def publish(
 def _note(markdown: str) -> str:
     """The table as far as a tag holds it, cut between lines."""
     markdown = plain_markdown(markdown)
-    if len(markdown) <= TAG_LENGTH:
-        return markdown or "No results yet."
-    return markdown[: TAG_LENGTH - 40].rsplit("\n", 1)[0] + "\n\n(more in table.md)"
+    if not markdown:
+        return "No results yet."
+    whole = f"{_WHERE}\n\n{markdown}"
+    if len(whole) <= TAG_LENGTH:
+        return whole
+    return whole[: TAG_LENGTH - 40].rsplit("\n", 1)[0] + "\n\n(more in table.md)"
 
 
 def outcome(suite: ResolvedSuite, store: RecordStore) -> str:

@@ -24,6 +24,7 @@ from gzsl_bench.tracking.describe import (
     dataset_input,
     period,
 )
+from gzsl_bench.tracking.experiment import Experiment
 from gzsl_bench.tracking.mirror import Mirror
 from gzsl_bench.tracking.names import PARAM_LENGTH, flatten, plain_markdown, safe_names, text
 
@@ -49,6 +50,9 @@ class TrialMirror(Mirror):
             if (image := trial_image(self._tuning, search, trial, self._records)) is not None:
                 return image
         return None
+
+    def _offer_views(self, experiment: Experiment) -> None:
+        """Those of results would show none of the trials."""
 
     def _follow(self) -> None:
         """A search has all its trials from the start."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,6 @@ from gzsl_bench.report.html.page import build
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None
-)
 #: The name ends in markup: a browser that ran it would call its title "broken".
 EVIL = "<img src=x onerror=\"document.title='broken'\">"
 
@@ -38,17 +34,6 @@ class Ridge(Method):
 
 
 @pytest.fixture
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
-    with api.sync_playwright() as player:
-        found = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-@pytest.fixture
 def page_file(make_registry, resolve_text, run_inline, tmp_path) -> Path:
     registry = make_registry(MethodSpec("ridge", Ridge, "none", "paper"))
     suite = resolve_text(
@@ -61,18 +46,7 @@ def page_file(make_registry, resolve_text, run_inline, tmp_path) -> Path:
     return build(suite, store, tmp_path / "page").path
 
 
-def listen(page) -> tuple[list[str], list[str]]:
-    """Whatever goes wrong, and every address that is asked for."""
-    troubles: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("requestfailed", lambda request: troubles.append(request.url[:200]))
-    page.on("request", lambda request: asked.append(request.url))
-    return troubles, asked
-
-
-def test_the_page_works_in_a_browser(browser, page_file, tmp_path):
+def test_the_page_works_in_a_browser(browser, listen, page_file, tmp_path):
     for width, scheme in ((1300, "light"), (1300, "dark"), (390, "light")):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page = context.new_page()

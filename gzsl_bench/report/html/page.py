@@ -20,7 +20,7 @@ from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.gather import Ground, grounds, headline
 from gzsl_bench.report.html.reading import ReadOnce
-from gzsl_bench.report.html.verdicts import RULES, interval, verdicts
+from gzsl_bench.report.html.verdicts import RULES, Verdict, interval, verdicts
 from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.report.plots.save import as_bytes, data_uri, write
 from gzsl_bench.report.published import beside as published
@@ -41,11 +41,13 @@ class Report:
         path: the page.
         size: its bytes.
         plots: files of single plots, a stem for each.
+        verdicts: the cards of its first screen.
     """
 
     path: Path
     size: int
     plots: tuple[str, ...]
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool = False) -> Report:
@@ -85,12 +87,13 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     known = [line for line in published.beside(table, suite) if _fitting(line, rule, suite)]
     lines = sorted(known, key=lambda line: line["difference"] is None)
     lacking = provenance.failures(suite, store)
+    cards = tuple(verdicts(suite, store, found, table))
     context = {
         "suite": suite,
         "version": __version__,
         "rule": rule,
         "rule_words": RULES.get(rule, rule),
-        "cards": verdicts(suite, store, found, table),
+        "cards": cards,
         "counts": _counts(suite, lacking),
         "grounds": [
             {"ground": g, "id": f"data-{i}", "plots": plots, "summary": _summary(g, table),
@@ -115,7 +118,7 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     text = _render(context)
     path = into / NAME
     _write(path, text)
-    return Report(path, len(text.encode()), tuple(drawn) if plot_files else ())
+    return Report(path, len(text.encode()), tuple(drawn) if plot_files else (), cards)
 
 
 def _drawn(plot: figures.Plot, folder: Path | None) -> str:

@@ -1,0 +1,157 @@
+"""What a visitor sees first: the verdict as the experiment's description, and the report.
+
+The verdict stands above the runs table; the report is an artifact of the suite's own run, which
+MLflow shows on its page.  Both follow from the records alone.  They take seconds to make, so they
+are made after the results are printed, outside the store's lock, and only where something changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from gzsl_bench import __version__
+from gzsl_bench.engine.validation import rules
+from gzsl_bench.masking import masked
+from gzsl_bench.records.audits import AuditStore
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.html.gather import headline
+from gzsl_bench.report.html.verdicts import Verdict, interval
+from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.tracking.client import connect, explain, writing
+from gzsl_bench.tracking.describe import MIRROR_VERSION, PREFIX, cells_by_key
+from gzsl_bench.tracking.experiment import Experiment, open_experiment
+from gzsl_bench.tracking.names import NOTE_LENGTH, plain_markdown
+
+#: A run makes the front page itself if its cells trained for so many seconds: then making it takes
+#: a few percent of what the results took.  For smaller suites ``sync`` and ``ui`` do.
+WORTHWHILE = 60.0
+
+_REPORT = f"{PREFIX}report"
+_NOTE = f"{PREFIX}note"
+_DESCRIPTION = "mlflow.note.content"
+
+
+def worthwhile(suite: ResolvedSuite, store: RecordStore) -> bool:
+    """Whether the suite's cells trained for long enough to wait for a report."""
+    found = (store.read(key) for key in cells_by_key(suite))
+    seconds = sum(float(r.content.get("seconds") or 0) for r in found if r is not None)
+    return seconds >= WORTHWHILE
+
+
+def refresh(uri: str, suite: ResolvedSuite, store: RecordStore) -> str | None:
+    """Bring description and report up to date, if the suite's own run is there.
+
+    Args:
+        uri: the MLflow store, checked.
+        suite: the suite as the results folder remembers it.
+        store: its records.
+
+    Returns:
+        Why they are behind, in a few words; None where they are as they should be.  Whatever goes
+        wrong, results and the runs of cells are not touched.
+    """
+    layout = store.layout
+    try:
+        digest = _digest(suite, store)
+        with writing(uri, layout):
+            experiment = open_experiment(connect(uri, layout), suite, layout)
+            parents, _ = experiment.runs()
+            if not parents or parents[0].data.tags.get(_REPORT) == digest:
+                return None
+        with tempfile.TemporaryDirectory(prefix="gzsl-bench-report-") as folder:
+            report, note = _make(suite, store, Path(folder))
+            with writing(uri, layout):
+                _publish(experiment, parents[0].info.run_id, report, note, digest)
+    except Exception as error:
+        return f"{explain(error, uri)} ({masked(uri)})"
+    return None
+
+
+def _digest(suite: ResolvedSuite, store: RecordStore) -> str:
+    """Hash of all that the page is made of."""
+    audits = AuditStore(store.layout.out)
+    whole = hashlib.sha256(
+        json.dumps([MIRROR_VERSION, __version__, suite.to_json()], sort_keys=True).encode()
+    )
+    for key in sorted(cells_by_key(suite)):
+        record = store.read(key)
+        content = None if record is None else record.content
+        whole.update(json.dumps([key, content, audits.read(key)], default=str).encode())
+    return whole.hexdigest()[:16]
+
+
+def _make(suite: ResolvedSuite, store: RecordStore, folder: Path) -> tuple[Path, str]:
+    """The report's file, and the description."""
+    # matplotlib takes a second to come: only where there is something to draw.
+    from gzsl_bench.report.html.page import build
+
+    report = build(suite, store, folder)
+    return report.path, description(suite, report.verdicts)
+
+
+def _publish(experiment: Experiment, run_id: str, report: Path, note: str, digest: str) -> None:
+    client = experiment.store.client
+    client.log_artifact(run_id, str(report))
+    found = client.get_experiment(experiment.id).tags
+    there = found.get(_DESCRIPTION, "")
+    # Words that somebody else wrote there since stay.
+    if there == plain_markdown(experiment.suite.description) or _hash(there) == found.get(_NOTE):
+        client.set_experiment_tag(experiment.id, _DESCRIPTION, note)
+        client.set_experiment_tag(experiment.id, _NOTE, _hash(note))
+    # Last: what is marked is whole.
+    client.set_tag(run_id, _REPORT, digest)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
+    """The experiment's description: who is best where, how sure that is, by which protocol.
+
+    MLflow shows the first line until a reader unfolds the rest.
+    """
+    best = "; ".join(_short(card) for card in cards)
+    lines = [f"**Best by {headline(suite)}: {best}**" if best else "No results yet."]
+    if suite.description:
+        lines += ["", plain_markdown(suite.description)]
+    # A list: in a table of that width MLflow breaks words anywhere.
+    lines += ["", *(_item(card) for card in cards)]
+    first = rules(suite)[0]
+    lines += [
+        "",
+        "U, S and H are per-class accuracies in percent: unseen classes, seen classes, their"
+        " harmonic mean; mean ± sd over seeds and 95 % interval over seeds and classes. Columns of"
+        f" the runs table: `acc_unseen` is U, `acc_seen` is S, `harmonic_mean` is H, all by"
+        f" `{first}`; those of the other rules begin with the rule's name.",
+        "",
+        f"Above the runs: **Views** lists *Every seed* and *Means over seeds*. The run *suite"
+        f" {plain_markdown(suite.name)}* has the whole report under **Artifacts**.",
+    ]
+    text = "\n".join(lines)
+    if len(text) <= NOTE_LENGTH:
+        return text
+    return text[: NOTE_LENGTH - 60].rsplit("\n", 1)[0] + "\n\n(more in the report)"
+
+
+def _short(card: Verdict) -> str:
+    if card.best is None:
+        return plain_markdown(f"{card.title}: no result yet")
+    between = interval(card.best["harmonic_mean"])
+    found = f"{card.title}: {card.name}, H {card.harmonic}"
+    return plain_markdown(f"{found}, 95 % interval {between}" if between else found)
+
+
+def _item(card: Verdict) -> str:
+    """All that is known of one data set, as an item of a list."""
+    if card.best is None:
+        about = f"{card.why}. Protocol: {card.protocol}."
+    else:
+        about = (
+            f"{card.parts}, {card.seeds}; {card.against}. Protocol: {card.rule}; {card.protocol}."
+        )
+    return f"* **{_short(card)}** {plain_markdown(about)}".replace("\n", " ")

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tracking_factory import commit, grid, make_suite
+from tracking_helpers import assert_mirrors, client, parent
+
+from gzsl_bench import Method, MethodSpec
+from gzsl_bench.errors import RecordError
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.html import page
+from gzsl_bench.report.rows import rows
+from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.tracking import front, sync
+
+NOTE = "mlflow.note.content"
+EVIL = "<img src=x onerror=alert(1)> | pipe"
+
+
+class Half(Method):
+    """A linear map from some of the features, others for each seed."""
+
+    def fit(self, task, run):
+        mask = torch.rand(task.features.shape[1], generator=run.generator("mask")) < 0.7
+        x, t = task.features * mask, task.attributes[task.labels]
+        weights = torch.linalg.solve(x.T @ x + torch.eye(x.shape[1]), x.T @ t)
+        return lambda rows: rows * mask @ weights @ task.attributes.T
+
+
+#: Trains cells of the suite ``small``, all or the first so many.
+Train = Callable[..., tuple[ResolvedSuite, RecordStore]]
+
+
+@pytest.fixture
+def train(make_registry, resolve_text, run_inline) -> Train:
+    registry = make_registry(MethodSpec("half", Half, "none", "paper"))
+
+    def go(count: int | None = None, label: str = "half") -> tuple[ResolvedSuite, RecordStore]:
+        suite = resolve_text(
+            "name: small\ndescription: made by hand\ndatasets: [tiny]\nseeds: 3\n"
+            f"methods: [{{use: half, label: '{label}'}}]\nselection: [last, best_test]\n",
+            registry,
+        )
+        _, store, _ = run_inline(suite.cells[:count], registry)
+        return suite, store
+
+    return go
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every report that is built."""
+    made: list[Path] = []
+    build = page.build
+
+    def counted(*given, **more):
+        report = build(*given, **more)
+        made.append(report.path)
+        return report
+
+    monkeypatch.setattr(page, "build", counted)
+    return made
+
+
+def description(uri: str, name: str = "small") -> str:
+    return str(client(uri).get_experiment_by_name(name).tags[NOTE])
+
+
+def test_report_and_verdict_are_renewed_only_where_something_changed(
+    train: Train, built: list[Path]
+) -> None:
+    suite, store = train(2)
+    uri = store.layout.tracking_store
+    # Nothing to put it into yet: the mirror makes the suite's run.
+    assert front.refresh(uri, suite, store) is None
+    assert built == []
+    sync(uri, suite, store)
+    assert description(uri) == "made by hand"
+
+    assert front.refresh(uri, suite, store) is None
+    assert len(built) == 1
+    assert not built[0].exists()  # no litter
+    run_id = parent(uri, "small").info.run_id
+    text = Path(client(uri).download_artifacts(run_id, "report.html")).read_text()
+    assert "small: gzsl-bench report" in text
+    first, *rest = description(uri).splitlines()
+    h = rows(suite, store)[0]["harmonic_mean"]
+    assert first.startswith(f"**Best by last: tiny: half, H {h['mean']:.1f} ± {h['sd']:.1f}")
+    assert "made by hand" in rest
+    assert "features raw, class embedding made" in "\n".join(rest)
+
+    assert front.refresh(uri, suite, store) is None
+    sync(uri, suite, store)
+    assert front.refresh(uri, suite, store) is None
+    assert len(built) == 1
+    suite, store = train()
+    sync(uri, suite, store)
+    assert front.refresh(uri, suite, store) is None
+    assert len(built) == 2
+    assert "3 seeds" in description(uri)
+    assert_mirrors(uri, suite, store)
+
+
+def test_words_of_somebody_else_stay(train: Train) -> None:
+    suite, store = train(1)
+    uri = store.layout.tracking_store
+    sync(uri, suite, store)
+    number = client(uri).get_experiment_by_name("small").experiment_id
+    client(uri).set_experiment_tag(number, NOTE, "our own words")
+    assert front.refresh(uri, suite, store) is None
+    assert description(uri) == "our own words"
+
+
+def test_a_report_that_cannot_be_built_harms_nothing(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, store = train()
+    uri = store.layout.tracking_store
+    sync(uri, suite, store)
+
+    def broken(*given, **more):
+        raise RecordError("predictions are damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(page, "build", broken)
+        assert "predictions are damaged" in str(front.refresh(uri, suite, store))
+    assert_mirrors(uri, suite, store)
+    assert front.refresh(uri, suite, store) is None  # the next attempt makes up for it
+    assert description(uri).startswith("**Best by last: ")
+
+
+def test_a_server_that_is_away_is_a_reason_not_an_error(store: RecordStore) -> None:
+    suite = make_suite(grid(1))
+    commit(store, suite.cells[0])
+    why = front.refresh("http://me:secret@127.0.0.1:9", suite, store)
+    assert "does not answer" in str(why)
+    assert "secret" not in str(why)
+
+
+def test_the_description_holds_no_html_and_fits(train: Train, tmp_path: Path) -> None:
+    suite, store = train(label=EVIL)
+    cards: Any = page.build(suite, store, tmp_path / "page").verdicts
+    text = front.description(suite, cards)
+    assert "<img" not in text
+    assert "&lt;img" in text
+    assert len([line for line in text.splitlines() if line.startswith("* **tiny: ")]) == 1
+    assert len(front.description(suite, cards * 60)) <= 5000
+
+
+def test_short_suites_do_not_wait_for_a_report(store: RecordStore) -> None:
+    suite = make_suite(grid())  # eight cells of 12.5 s each
+    for number, cell in enumerate(suite.cells, start=1):
+        commit(store, cell)
+        assert front.worthwhile(suite, store) is (number >= 5)
