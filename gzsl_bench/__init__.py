@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
     from gzsl_bench.hooks.method import BatchedMethod, Method, MethodSpec
     from gzsl_bench.hooks.metric import MetricSpec, Predictions
-    from gzsl_bench.hooks.run import Run, Scorer
+    from gzsl_bench.hooks.run import Latents, Run, Scorer
     from gzsl_bench.hooks.specs import HOOKS_VERSION, hookimpl
     from gzsl_bench.hooks.task import Task
 
@@ -31,6 +31,7 @@ _WHERE = {
     "DatasetRequest": "hooks.dataset",
     "DatasetSpec": "hooks.dataset",
     "GZSLData": "data.gzsl",
+    "Latents": "hooks.run",
     "Method": "hooks.method",
     "MethodSpec": "hooks.method",
     "MetricSpec": "hooks.metric",
@@ -53,6 +54,7 @@ __all__ = [
     "DatasetRequest",
     "DatasetSpec",
     "GZSLData",
+    "Latents",
     "Method",
     "MethodSpec",
     "MetricSpec",

@@ -149,6 +149,17 @@ def readme_methods():
     return module.gzsl_bench_methods()
 
 
+def test_the_method_that_offers_latents_passes_every_check():
+    from gzsl_bench.testing import check_method
+
+    (spec,) = module_of("plugins.md").gzsl_bench_methods()
+    # A class of a page cannot be imported by a fresh process.
+    report = check_method(spec, leave_out=("survives_spawn", "memory_budget"))
+    assert report.passed, report.text()
+    outcomes = {each.name: each.outcome for each in report.results}
+    assert {outcomes["latents"], outcomes["latents_change_nothing"]} == {"ok"}
+
+
 def test_the_methods_shown_describe_their_configuration():
     for spec in (*readme_methods(), *module_of("fast-methods.md").gzsl_bench_methods()):
         assert all(field.description for field in spec.factory.Config.model_fields.values())

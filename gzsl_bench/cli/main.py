@@ -36,6 +36,11 @@ _COMMANDS = {
         "report_command",
         "Write a page of tables and plots that needs nothing else.",
     ),
+    "visualize": (
+        "gzsl_bench.cli.visualize",
+        "visualize_command",
+        "Draw the latent spaces of a suite's methods (t-SNE).",
+    ),
     "compare": (
         "gzsl_bench.cli.compare",
         "compare_command",

@@ -1,60 +1,72 @@
-"""What a person sees while a suite runs: bars on a terminal, a line per cell elsewhere."""
+"""What a person sees while a suite runs: a live view on a terminal, a line per cell elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator, Sequence
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
+from gzsl_bench.cli.latest import Latest
+from gzsl_bench.cli.pace import Pace, about
 from gzsl_bench.engine.events import (
     CellElsewhere,
     CellEnded,
     Event,
     Notice,
+    Progress,
     Stopping,
     UnitDivided,
     UnitEnded,
     UnitStarted,
     Waiting,
 )
-from gzsl_bench.engine.events import Progress as CellProgress
-from gzsl_bench.engine.selection import select
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.resolve import ResolvedSuite
 
 #: Cells that are named before the others are counted.
 _SHOWN = 3
+#: Letters of a cause: the whole of it is in the record.
+_CAUSE = 240
 
 
 class View:
-    """One line on standard error for every cell that ends."""
+    """One line on standard error for every cell that ends.
 
-    def __init__(self, cells: Sequence[Cell], units: Sequence[Unit], store: RecordStore) -> None:
+    Args:
+        suite: its cells, and the rule whose H is shown.
+        units: how the cells are grouped.
+        store: the results folder.
+        pace: what estimates the rest.
+    """
+
+    def __init__(
+        self,
+        suite: ResolvedSuite,
+        units: Sequence[Unit],
+        store: RecordStore,
+        pace: Pace | None = None,
+    ) -> None:
         self.store = store
-        self.cells = {cell.key: cell for cell in cells}
+        self.cells = {cell.key: cell for cell in suite.cells}
         self.units = {unit.name: unit for unit in units}
+        self.pace = pace or Pace()
+        self.latest = Latest(suite, store)
+        self.several = len(suite.selection) > 1
         # A failed cell may be tried again and end twice.
         self.over = {key for key in self.cells if store.finished(key)}
-        self.at_start = self.ended
-        self.began = time.monotonic()
+        self.failed: set[str] = set()
+        self.stopping = False
+
+    def open(self) -> None:
+        """Say what is there already, and who else works here."""
         if self.ended:
             self.say(f"{self.ended} of {len(self.cells)} cells are finished already")
-        if store.presence is not None:
-            for run in store.presence.others():
+        if self.store.presence is not None:
+            for run in self.store.presence.others():
                 self.say(f"another run works in this folder and shares the cells: {run.who}")
 
     @property
@@ -62,18 +74,29 @@ class View:
         """How many cells have ended."""
         return len(self.over)
 
+    @property
+    def waiting(self) -> list[Cell]:
+        """Cells that are neither finished nor at work."""
+        busy = {cell.key for job in list(self.pace.jobs.values()) for cell in job.unit.cells}
+        return [cell for key, cell in self.cells.items() if key not in busy | self.over]
+
     def say(self, line: str) -> None:
         """Print one line for good."""
-        click.echo(line, err=True)
+        click.echo(one_line(line), err=True)
 
     def hear(self, event: Event) -> None:
         """Take notice of what a worker said."""
-        if isinstance(event, CellEnded):
-            self.over.add(event.key)
-            self.say(f"[{self.ended}/{len(self.cells)}] {self.result(event.key)}{self.left()}")
+        if isinstance(event, UnitStarted) and event.unit in self.units:
+            self.pace.started(self.units[event.unit])
+        elif isinstance(event, Progress):
+            self.pace.reported(event.unit, event.key, event.done, event.total)
+        elif isinstance(event, CellEnded):
+            self.pace.finished(event.unit, event.key)
+            self._over(event.key, "", self.left())
         elif isinstance(event, CellElsewhere) and event.key in self.cells:
-            self.over.add(event.key)
-            self.say(f"[{self.ended}/{len(self.cells)}] {self.result(event.key)}; by another run")
+            self._over(event.key, "; by another run", "")
+        elif isinstance(event, UnitEnded):
+            self.pace.ended(event.unit)
         elif isinstance(event, Waiting):
             for who, keys in event.held.items():
                 self.say(f"waiting for what {who} is training: {self.titles(keys)}")
@@ -82,7 +105,16 @@ class View:
         elif isinstance(event, Notice):
             self.say(event.text)
         elif isinstance(event, Stopping):
+            self.stopping = True
             self.say("stopping after the running step of each worker; Ctrl-C again stops at once")
+
+    def _over(self, key: str, by: str, left: str) -> None:
+        self.over.add(key)
+        self.latest.heard(key)
+        record = self.store.read(key)
+        failed = record is not None and not record.final
+        (self.failed.add if failed else self.failed.discard)(key)
+        self.say(f"[{self.ended}/{len(self.cells)}] {self.result(key)}{by}{left}")
 
     def titles(self, keys: Sequence[str]) -> str:
         """The first of some cells, and how many more there are."""
@@ -97,78 +129,54 @@ class View:
         if record is None:
             return f"{title}: no record"
         if record.not_applicable:
-            return f"{title}: not applicable: {record.content['cause']}"
+            return f"{title}: not applicable: {_short(record.content['cause'])}"
         if not record.complete:
-            return f"{title}: FAILED: {record.content['cause']}"
-        metrics = select("last", record.content["checkpoints"])["metrics"]
+            return f"{title}: FAILED: {_short(record.content['cause'])}"
+        metrics, rule = self.latest.metrics(self.cells[key], record)
+        by = f"by {rule}, " if self.several and not self.cells[key].fold else ""
         return (
             f"{title}: U {metrics['acc_unseen']:.1f}  S {metrics['acc_seen']:.1f}"
-            f"  H {metrics['harmonic_mean']:.1f} ({record.content['seconds']:.0f} s)"
+            f"  H {metrics['harmonic_mean']:.1f} ({by}{record.content['seconds']:.0f} s)"
         )
 
     def left(self) -> str:
-        """A rough estimate of the rest, from the cells of this run."""
-        done, rest = self.ended - self.at_start, len(self.cells) - self.ended
-        if not done or not rest:
-            return ""
-        seconds = (time.monotonic() - self.began) / done * rest
-        minutes = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-        return f"; about {minutes} left"
+        """A rough estimate of the rest."""
+        seconds = self.pace.left(self.waiting)
+        rest = len(self.cells) - self.ended
+        return "" if seconds is None or not rest else f"; {about(seconds)} left"
 
     def close(self) -> None:
         """Nothing to clear away."""
 
 
-class LiveView(View):
-    """Bars: one for the suite, one for every unit that is being trained."""
+def one_line(text: str) -> str:
+    """Whatever a method's message holds: no line breaks, no control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
-    def __init__(self, cells: Sequence[Cell], units: Sequence[Unit], store: RecordStore) -> None:
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self.tasks: dict[str, TaskID] = {}
-        self.bars.start()
-        super().__init__(cells, units, store)
-        self.whole = self.bars.add_task("all cells", total=len(self.cells), completed=self.ended)
 
-    def say(self, line: str) -> None:
-        """Print one line above the bars."""
-        self.bars.console.print(line, markup=False, highlight=False)
-
-    def left(self) -> str:
-        """The bars tell."""
-        return ""
-
-    def hear(self, event: Event) -> None:
-        """Move the bars."""
-        super().hear(event)
-        if isinstance(event, UnitStarted):
-            title = self.units[event.unit].title
-            self.tasks[event.unit] = self.bars.add_task(title, total=None)
-        elif isinstance(event, CellProgress) and event.unit in self.tasks:
-            self.bars.update(self.tasks[event.unit], completed=event.done, total=event.total)
-        elif isinstance(event, (CellEnded, CellElsewhere)):
-            self.bars.update(self.whole, completed=self.ended)
-        elif isinstance(event, UnitEnded) and event.unit in self.tasks:
-            self.bars.remove_task(self.tasks.pop(event.unit))
-
-    def close(self) -> None:
-        """Clear the bars away."""
-        self.bars.stop()
+def _short(cause: str) -> str:
+    """A cause as part of a sentence."""
+    text = " ".join(one_line(cause).split())
+    return text if len(text) <= _CAUSE else text[: _CAUSE - 1] + "…"
 
 
 @contextlib.contextmanager
-def open_view(cells: Sequence[Cell], units: Sequence[Unit], store: RecordStore) -> Iterator[View]:
+def open_view(suite: ResolvedSuite, units: Sequence[Unit], store: RecordStore) -> Iterator[View]:
     """The view that fits standard error."""
-    view = (LiveView if sys.stderr.isatty() else View)(cells, units, store)
+    view = _live(suite, units, store) if sys.stderr.isatty() else None
+    view = view or View(suite, units, store)
+    view.open()
     try:
         yield view
     finally:
         view.close()
+
+
+def _live(suite: ResolvedSuite, units: Sequence[Unit], store: RecordStore) -> View | None:
+    """A live view, unless the terminal cannot move its cursor (``TERM=dumb``)."""
+    from rich.console import Console
+
+    from gzsl_bench.cli.live import LiveView
+
+    console = Console(stderr=True)
+    return LiveView(suite, units, store, console) if console.is_interactive else None

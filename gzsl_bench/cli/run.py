@@ -196,7 +196,7 @@ def _train(
     from gzsl_bench.tracking import open_mirror
 
     mirror = open_mirror(uri, remembered, store) if uri else None
-    with open_view(resolved.cells, units, store) as view:
+    with open_view(resolved, units, store) as view:
 
         def listen(event: Event) -> None:
             view.hear(event)
@@ -232,17 +232,19 @@ def _train(
 
 def _conclude(resolved: ResolvedSuite, store: RecordStore, outcome: Outcome) -> None:
     """The table, then what went wrong."""
+    from gzsl_bench.cli.terminal import columns, show_table
+    from gzsl_bench.report.fit import USUAL
     from gzsl_bench.report.rows import rows
-    from gzsl_bench.report.table import failures, render
+    from gzsl_bench.report.table import failures
 
     table = rows(resolved, store)
     if table:
-        click.echo(render(table))
+        show_table(table, resolved.name, store.layout.out, columns() or USUAL)
     click.echo(f"records: {store.layout.out} ({outcome.done} of {outcome.total} cells)", err=True)
     if outcome.interrupted:
         click.echo("interrupted; the same command goes on where it stopped", err=True)
     if outcome.failed:
-        click.echo("\n" + failures(outcome.failed), err=True)
+        click.echo("\n" + failures(outcome.failed, columns(sys.stderr)), err=True)
         click.echo(
             f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
             f" {store.layout.cells}/KEY; the same command tries again, --only-failed these alone",

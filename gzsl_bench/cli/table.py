@@ -20,7 +20,12 @@ from gzsl_bench.cli.options import debug_option, out_option
     show_default=True,
     help="How to print it.",
 )
-@click.option("--metrics", metavar="NAMES", help="Columns, as harmonic_mean,unseen_as_seen.")
+@click.option(
+    "--metrics",
+    metavar="NAMES",
+    help="Columns, as harmonic_mean,unseen_as_seen, or all; by default the usual ones, on a"
+    " terminal as many of them as fit.",
+)
 @click.option("--intervals", is_flag=True, help="Add 95 % bootstrap intervals (seeds, classes).")
 @click.option("--strict", is_flag=True, help="Refuse rows that are not comparable.")
 @click.option(
@@ -43,6 +48,7 @@ def table_command(
 
     Needs neither the data nor the plugins that made the records.
     """
+    from gzsl_bench.cli.terminal import columns, show_table
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.rows import chosen_metrics, missing, rows
@@ -79,6 +85,8 @@ def table_command(
         from gzsl_bench.report.published.show import render_beside
 
         click.echo(render_beside(table, resolved, fmt, names, marks))
+    elif fmt == "github" and not names and (width := columns()):
+        show_table(table, resolved.name, out, width)
     else:
         click.echo(render(table, fmt, names, marks))
     for sentence in fragile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,7 +156,7 @@ def _train(
 
     mirror = open_trial_mirror(uri, tuning, store) if uri else None
     cells = tuning.suite.cells
-    with open_view(cells, units, store) as view:
+    with open_view(tuning.suite, units, store) as view:
 
         def listen(event: Event) -> None:
             view.hear(event)
@@ -180,6 +181,7 @@ def _train(
 
 def _conclude(tuning: Tuning, store: RecordStore, outcome: Outcome, path: Path, out: Path) -> None:
     """Write the suite if every search has come to a choice, and say what went wrong."""
+    from gzsl_bench.cli.terminal import columns
     from gzsl_bench.report.table import failures
     from gzsl_bench.report.tuned import chosen, edges, tuned_suite, write_suite
 
@@ -190,7 +192,7 @@ def _conclude(tuning: Tuning, store: RecordStore, outcome: Outcome, path: Path, 
             err=True,
         )
     if outcome.failed:
-        click.echo("\n" + failures(outcome.failed), err=True)
+        click.echo("\n" + failures(outcome.failed, columns(sys.stderr)), err=True)
         click.echo(
             f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
             f" {store.layout.cells}/KEY; the same command tries again",

@@ -87,9 +87,9 @@ class Validation:
         scored = _scored(record, number, cell.title)
         builtin = {metric.name: metric for metric in gzsl_bench_metrics()}
         # What the record knows nothing of is not added: only it can say how to read a metric.
-        known = {name: spec for name, spec in builtin.items() if name in row["metrics"]}
-        metrics = evaluate(calibrate(scored, gamma), known)
         same = {name: row["metrics"][name] for name in _UNBIASED if name in row["metrics"]}
+        known = {n: spec for n, spec in builtin.items() if n in row["metrics"] and n not in same}
+        metrics = evaluate(calibrate(scored, gamma), known)
         return Choice(number, metrics | same, gamma)
 
     def gamma(self, cell: Cell, number: int) -> float:

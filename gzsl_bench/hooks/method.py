@@ -75,6 +75,8 @@ class MethodSpec:
         summary: one sentence.
         precisions: arithmetics it can train in, of ``float32``, ``tf32`` and ``bf16``; it finds the
             one asked for in ``run.precision``.
+        latents: its scorers offer :class:`~gzsl_bench.hooks.run.Latents`, to be drawn by
+            ``gzsl-bench visualize``.
     """
 
     name: str
@@ -86,3 +88,4 @@ class MethodSpec:
     setting: Literal["inductive", "transductive"] = "inductive"
     summary: str = ""
     precisions: tuple[str, ...] = ("float32",)
+    latents: bool = False

@@ -20,6 +20,25 @@ ScoreFunction: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
 
 @dataclass(frozen=True, eq=False)
+class Latents:
+    """The space in which a method compares images and classes, to be looked at.
+
+    Only ``gzsl-bench visualize`` and the conformance kit call it, after the checkpoint was scored.
+    Calling it must change nothing, and the same call must give the same numbers: draw noise from a
+    ``run.generator`` with a purpose of its own, made anew inside the call.  Checkpoints that pass
+    the *same* object share one call.
+
+    Attributes:
+        visual: features [N, D] -> [N, K], what the method's decision on these images rests on.
+        semantic: ids of classes [M] int64, one per wanted sample and repeated at will -> [M, K]
+            samples made from the classes' embeddings, for classes seen and unseen alike.
+    """
+
+    visual: ScoreFunction
+    semantic: ScoreFunction
+
+
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """A scorer in two parts, for checkpoints that share an encoder.
 
@@ -27,10 +46,12 @@ class Scorer:
         embed: features [N, D] -> anything the second part understands.  Checkpoints that pass the
             *same* callable share one call: it runs once per run on the test features.
         score: embedded features -> class scores [N, C]; runs once per checkpoint.
+        latents: what can be drawn of the space in between, or None; the scores never depend on it.
     """
 
     embed: ScoreFunction
     score: ScoreFunction
+    latents: Latents | None = None
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Both parts, one after the other."""

@@ -4,6 +4,7 @@
 <out>/rescored/<key>.json                                    metrics computed again, beside them
 <out>/failed/<key>-<n>/                                      earlier failures of a retried cell
 <out>/audits/<key>.json                                      outcomes of audits
+<out>/latents/<key>.npz                                      what `visualize` draws of a cell
 <out>/units/<name>.json                                      how units were divided to fit
 <out>/suites/<name>.json                                     suites as they were resolved
 <out>/suites/<name>-tuned.yaml                               what `tune` chose, as a suite to run
@@ -52,6 +53,10 @@ class Layout:
     def audits(self) -> Path:
         """Outcomes of audits, one file per audited cell."""
         return self.out / "audits"
+
+    def latents(self, key: str) -> Path:
+        """What can be drawn of a cell's latent space."""
+        return self.out / "latents" / f"{key}.npz"
 
     @property
     def scratch(self) -> Path:

@@ -127,7 +127,8 @@ def _drafts(presence: Presence) -> Iterator[Path]:
             owner = path.name.partition(".")[0]
             if presence.look(owner) is None:
                 yield path
-    for folder in (layout.rescored, layout.suite("x").parent, layout.unit("x").parent):
+    places = (layout.suite("x"), layout.unit("x"), layout.latents("x"))
+    for folder in (layout.rescored, *(place.parent for place in places)):
         if folder.is_dir():
             yield from sorted(p for p in folder.iterdir() if _DRAFT_NAME.fullmatch(p.name))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.report.rows import Row
+from gzsl_bench.report.rows import Row, is_swept
 
 #: What must agree before two rows may be subtracted from one another.
 SAME = ("features", "attributes", "fingerprint", "precision", "setting")
@@ -31,6 +31,9 @@ def obstacle(row: Row) -> str:
         return f"preprocessing {row['preprocessing']} has seen the test set"
     if str(row.get("audit", "")).startswith("FAILED"):
         return "failed the audit"
+    if is_swept(row):
+        # The best of many values by its test results would have been selected on the test set.
+        return "a point of a sweep"
     return ""
 
 

@@ -16,7 +16,7 @@ from gzsl_bench.engine.validation import rules
 from gzsl_bench.errors import RecordError, SuiteError, unknown_name
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.comparable import SAME
-from gzsl_bench.report.rows import Row, rows
+from gzsl_bench.report.rows import Row, is_swept, rows
 from gzsl_bench.report.samples import sample
 from gzsl_bench.scoring.bootstrap import Sample
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
@@ -163,6 +163,7 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
         The ranking, or None and the reason there is none.
     """
     scores: dict[tuple[str, ...], dict[str, float]] = {}
+    table = [row for row in table if not is_swept(row)]
     for row in table:
         place = (row["dataset"], *(str(row[name]) for name in SAME))
         here = scores.setdefault(place, {})

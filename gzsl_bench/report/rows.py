@@ -14,6 +14,7 @@ from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.sweep import ABOUT as SWEEP
 
 #: The metrics every table has, in this order, and their short headings.
 HEADINGS: Mapping[str, str] = {
@@ -75,8 +76,8 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
     fidelity, version, source, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was
     chosen: ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is
     calibrated), ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None
-    but at
-    ``best_test``) and ``unavailable`` (why the rule gives no numbers, else None).
+    but at ``best_test``) and ``unavailable`` (why the rule gives no numbers, else None).  Points of
+    a sweep have ``sweep_of`` (the label of the entry), ``sweep_field`` and ``sweep_value``, too.
     """
     validation = Validation(suite, store)
     found = []
@@ -150,7 +151,14 @@ def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
     row["gamma"] = gammas or None
     row["selection_gap"] = None
     row["unavailable"] = choices if isinstance(choices, str) else None
+    if swept := cell.about.get(SWEEP):
+        row |= {f"sweep_{part}": swept[part] for part in ("of", "field", "value")}
     return row
+
+
+def is_swept(row: Row) -> bool:
+    """Whether a row is a point of a sweep, not a method in its own right."""
+    return "sweep_of" in row
 
 
 def _about_extra(group: Group, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -185,12 +193,14 @@ def extra_metrics(table: Sequence[Row], quiet: bool = False) -> list[str]:
 
 
 def chosen_metrics(table: Sequence[Row], wanted: Sequence[str]) -> list[str]:
-    """The metrics a table is asked to show, checked against those it has.
+    """The metrics a table is asked to show, checked against those it has; ``all`` of them.
 
     Raises:
         SuiteError: no row has a metric of this name.
     """
     known = [*HEADINGS, *extra_metrics(table, quiet=True)]
+    if list(wanted) == ["all"]:
+        return known
     for name in wanted:
         if name not in known:
             raise SuiteError(unknown_name("metric", name, known))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ from gzsl_bench.report import latex, markup
 from gzsl_bench.report.cells import GAP, SIGN, has_gap, headings, rule_name, texts
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.identity import differences
-from gzsl_bench.report.rows import HEADINGS, NO_RULE, Row, extra_metrics
+from gzsl_bench.report.rows import HEADINGS, NO_RULE, Row, extra_metrics, is_swept
 from gzsl_bench.suite.cells import fold_number
 
 #: Begins a note on a row without numbers; in a paper its dashes are enough.
 _NO_NUMBERS = "No numbers for"
+#: Letters of a cause in the table of failures; all of it is in the record.
+_CAUSE = 120
 FORMATS = ("github", "latex", "html", "csv", "json")
 
 
@@ -28,6 +31,7 @@ def render(
     fmt: str = "github",
     metrics: Sequence[str] | None = None,
     daggers: Daggers | None = None,
+    width: int | None = None,
 ) -> str:
     """A table in one of ``FORMATS``; github, latex and html say the protocol of the numbers.
 
@@ -36,6 +40,7 @@ def render(
         fmt: json and csv hold every metric.
         metrics: the columns of the others; by default the usual ones and those of plugins.
         daggers: marks of latex and html for what differs from one method.
+        width: of a terminal: the notes of github are broken between words.
     """
     names = list(metrics) if metrics else [*HEADINGS, *extra_metrics(table)]
     if fmt == "json":
@@ -46,8 +51,11 @@ def render(
         return latex.table(table, names, notes(table, names), protocol(table, names), daggers)
     if fmt == "html":
         return markup.table(table, names, notes(table, names), daggers)
-    body = _tabulate(headings(table, names), [texts(row, table, names) for row in table], "github")
-    return "\n".join([body, "", *notes(table, names)])
+    body = _github(headings(table, names), [texts(row, table, names) for row in table])
+    said = notes(table, names)
+    if width is not None:
+        said = [part for line in said for part in textwrap.wrap(line, width)]
+    return "\n".join([body, "", *said])
 
 
 def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
@@ -94,7 +102,8 @@ def _whence(row: Row) -> str:
 
 
 def _whose(row: Row) -> str:
-    return f"{row['label']}: version {_version(row)}, {row['fidelity']}."
+    label = row.get("sweep_of", row["label"])
+    return f"{label}: version {_version(row)}, {row['fidelity']}."
 
 
 def _version(row: Row) -> str:
@@ -160,21 +169,37 @@ def _marks(table: Sequence[Row]) -> list[str]:
             lines.append(f"[{name}]: the scaler has seen the test set; not comparable.")
     if any(r["setting"] == "transductive" for r in table):
         lines.append("[transductive]: trained with unlabelled test images; not comparable.")
+    swept = dict.fromkeys((r["sweep_of"], r["sweep_field"]) for r in table if is_swept(r))
+    lines += [f"{label} {name}=...: a sweep; shown, not ranked." for label, name in swept]
     return lines
 
 
-def failures(records: Sequence[Record]) -> str:
-    """The table of failed cells, printed last."""
-    lines = [
-        [
-            r.content["dataset"],
-            r.content["label"] + (f" (fold {fold})" if (fold := fold_number(_identity(r))) else ""),
-            r.content["seed"],
-            r.content["cause"][:120],
-        ]
-        for r in records
-    ]
-    return _tabulate(["Failed on", "Method", "Seed", "Cause"], lines, "github")
+def failures(records: Sequence[Record], width: int | None = None) -> str:
+    """The table of failed cells, printed last.
+
+    Args:
+        records: of failed cells.
+        width: of a terminal: causes are broken between words; otherwise cut.
+    """
+    heads, lines = ["Failed on", "Method", "Seed", "Cause"], []
+    for r in records:
+        fold = fold_number(_identity(r))
+        label = r.content["label"] + (f" (fold {fold})" if fold else "")
+        cause = " ".join(str(r.content["cause"]).split())
+        lines.append([r.content["dataset"], label, str(r.content["seed"]), cause])
+    if width is None:
+        lines = [[*line[:-1], line[-1][:_CAUSE]] for line in lines]
+    else:
+        columns = list(zip(heads, *lines, strict=True))[:-1]
+        before = sum(3 + max(map(width_of, column)) for column in columns)
+        lines = [part for line in lines for part in _broken(line, max(30, width - before - 4))]
+    return _github(heads, lines)
+
+
+def _broken(line: list[str], room: int) -> list[list[str]]:
+    """A line whose last cell goes on in further lines."""
+    first, *rest = textwrap.wrap(line[-1][: 2 * _CAUSE], room) or [""]
+    return [[*line[:-1], first], *([*[""] * (len(line) - 1), more] for more in rest)]
 
 
 def _identity(record: Record) -> Mapping[str, Any]:
@@ -182,12 +207,29 @@ def _identity(record: Record) -> Mapping[str, Any]:
     return found
 
 
-def _tabulate(headings: Sequence[str], lines: Sequence[Sequence[Any]], fmt: str) -> str:
-    from tabulate import tabulate
+def width_of(cell: str) -> int:
+    """Columns of a terminal that a cell of the table takes."""
+    from rich.cells import cell_len
 
-    # A bar within a cell would begin another one.
-    safe = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
-    return tabulate(safe, headers=headings, tablefmt=fmt, disable_numparse=True)
+    return cell_len(_safe(cell))
+
+
+def _github(headings: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """No wider than it has to be: tables are read on terminals, too."""
+    text = [[str(cell) for cell in line] for line in (headings, *lines)]
+    widths = [max(map(width_of, column)) for column in zip(*text, strict=True)]
+
+    def drawn(line: Sequence[str]) -> str:
+        cells = zip(line, widths, strict=True)
+        return "".join(f"| {_safe(c)}{' ' * (w - width_of(c))} " for c, w in cells) + "|"
+
+    rule = "".join("|" + "-" * (w + 2) for w in widths) + "|"
+    return "\n".join([drawn(text[0]), rule, *map(drawn, text[1:])])
+
+
+def _safe(text: str) -> str:
+    """A bar within a cell would begin another one."""
+    return text.replace("|", "\\|")
 
 
 def _csv(table: Sequence[Row]) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gzsl_bench.errors import PluginError
-from gzsl_bench.hooks.metric import IntArray, Predictions
-from gzsl_bench.hooks.run import ScoreFunction, Scorer
+from gzsl_bench.hooks.metric import FloatArray, IntArray, Predictions
+from gzsl_bench.hooks.run import Latents, ScoreFunction, Scorer
 
 if TYPE_CHECKING:
     import torch
@@ -89,6 +89,43 @@ class TestSet:
                 best_unseen=_gather(unseen_scores, among_unseen),
             )
 
+    def latents(self, offered: Latents) -> tuple[FloatArray, FloatArray, IntArray]:
+        """What a method offers to be drawn of its latent space, checked.
+
+        The rows are shown in the order in which they are scored, the classes in ascending order: as
+        many samples of each as it has test images.  Neither tells which image is of which class.
+
+        Returns:
+            [N, K] latents of the images in the order given, [N, K] samples, [N] their classes.
+
+        Raises:
+            PluginError: latents of the wrong shape or kind, not finite, or changed arguments.
+        """
+        import torch
+
+        classes = np.sort(self.labels)
+        wanted = torch.as_tensor(classes, dtype=torch.int64, device=self._features.device)
+        found = []
+        for name, call, shown in (
+            ("visual", offered.visual, self._features),
+            ("semantic", offered.semantic, wanted),
+        ):
+            before = shown._version
+            with torch.no_grad():
+                given = call(shown)
+            if shown._version != before:
+                raise PluginError(f"the {name} latents changed what they were shown; copy it first")
+            _check_latents(name, given, len(shown))
+            found.append(given.detach().clone())
+        visual, semantic = found
+        if visual.shape[1] != semantic.shape[1]:
+            raise PluginError(
+                f"the visual latents have {visual.shape[1]} dimensions and the semantic ones"
+                f" {semantic.shape[1]}; they must share one space"
+            )
+        back = self._back.to(visual.device)
+        return visual[back].cpu().numpy(), semantic.cpu().numpy(), classes
+
     def _check(self, scores: object) -> None:
         import torch
 
@@ -104,6 +141,21 @@ class TestSet:
             raise PluginError(f"the scorer gave {scores.dtype} scores where floats are expected")
         if not bool(torch.isfinite(scores).all()):
             raise PluginError("the scorer gave scores that are NaN or infinite")
+
+
+def _check_latents(name: str, given: object, rows: int) -> None:
+    import torch
+
+    if not isinstance(given, torch.Tensor):
+        raise PluginError(f"the {name} latents are {type(given).__name__}; a tensor is expected")
+    if given.ndim != 2 or given.shape[0] != rows or given.shape[1] < 1:
+        raise PluginError(
+            f"the {name} latents have the shape {tuple(given.shape)} where ({rows}, K) is expected"
+        )
+    if given.dtype not in (torch.float32, torch.float64):
+        raise PluginError(f"the {name} latents are {given.dtype}; float32 or float64 is expected")
+    if not bool(torch.isfinite(given).all()):
+        raise PluginError(f"the {name} latents hold values that are NaN or infinite")
 
 
 class EmbeddingCache:

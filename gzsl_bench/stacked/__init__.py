@@ -18,6 +18,7 @@ from gzsl_bench.stacked.latents import (
     embed_in_chunks,
     first_rows,
     latent_training_set,
+    sampled_latents,
     train_on_latents,
 )
 from gzsl_bench.stacked.layers import Linear, linear, permute_channels
@@ -52,6 +53,7 @@ __all__ = [
     "permute_channels",
     "precision_of",
     "reparameterize",
+    "sampled_latents",
     "subsets",
     "train",
     "train_on_latents",

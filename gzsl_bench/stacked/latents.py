@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from gzsl_bench.hooks.run import Run, ScoreFunction, Scorer
+from gzsl_bench.hooks.run import Latents, Run, ScoreFunction, Scorer
 from gzsl_bench.hooks.task import Task
 from gzsl_bench.stacked.gaussian import reparameterize
 from gzsl_bench.stacked.loop import Progress
@@ -102,11 +102,40 @@ def _sample(
     return reparameterize(mu, logvar, noise.to(mu))
 
 
+def sampled_latents(
+    task: Task,
+    run: HasStreams,
+    embed: ScoreFunction,
+    encode_attributes: Callable[[torch.Tensor], torch.Tensor],
+) -> Latents:
+    """What a latent-space method offers to be drawn: the classifier's test inputs and samples.
+
+    Samples of a class, seen or unseen, are made as those of unseen classes are made to train the
+    classifier: its embedding is encoded once, the noise is one number per sample.  The noise comes
+    from the stream ``visualize/attributes``, begun anew at every call, so nothing else changes.
+
+    Args:
+        task: where class embeddings come from.
+        run: whose stream to draw from.
+        embed: features [N, D] -> latents [N, L], as at test time.
+        encode_attributes: [U, A] -> [U, 2 L] means and log-variances.
+    """
+
+    def semantic(classes: torch.Tensor) -> torch.Tensor:
+        wanted, places = torch.unique(classes, return_inverse=True)
+        with torch.no_grad():
+            statistics = encode_attributes(task.attributes[wanted])
+            return _sample(statistics, places, run.generator("visualize/attributes"))
+
+    return Latents(visual=embed, semantic=semantic)
+
+
 def train_on_latents(
     runs: Sequence[Run],
     classifier: SoftmaxClassifier,
     embeds: Sequence[ScoreFunction],
     *,
+    latents: Sequence[Latents] = (),
     epochs: int,
     first_checkpoint: int = 1,
     progress: Progress | None = None,
@@ -121,6 +150,7 @@ def train_on_latents(
         runs: the stack; runs that failed before are skipped.
         classifier: not trained yet.
         embeds: for every run, features [N, D] -> latents [N, L]; shared by its checkpoints.
+        latents: for every run, what its checkpoints offer to be drawn; empty offers nothing.
         epochs: number of epochs.
         first_checkpoint: earlier epochs are trained but not offered.
         progress: told after each epoch.
@@ -138,7 +168,8 @@ def train_on_latents(
                 continue
             run.log(epoch, classifier_loss=losses[number])
             if epoch >= first_checkpoint:
-                run.checkpoint(epoch, Scorer(embeds[number], classifier.scorer(number)))
+                offered = latents[number] if latents else None
+                run.checkpoint(epoch, Scorer(embeds[number], classifier.scorer(number), offered))
         if progress is not None:
             progress.advance(units)
         if all(run.failure for run in runs):

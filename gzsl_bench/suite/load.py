@@ -92,6 +92,9 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
             raise _explain(loaded.file, error, ("methods", index, "config"), config) from None
         if method.tune is not None:
             check_space(loaded.file, ("methods", index, "tune"), method.tune, config, method.config)
+        if method.sweep is not None:
+            path = ("methods", index, "sweep")
+            check_space(loaded.file, path, method.sweep, config, method.config)
         _check_preprocessing(loaded.file, ("methods", index), method)
         precision = method.precision or loaded.suite.precision
         if precision not in spec.precisions:
@@ -155,7 +158,7 @@ def _explain(
 
 def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
     key = path[-1] if path else ""
-    if key in ("seeds", "val_seeds") and error["type"] == "list_type":
+    if key in ("seeds", "val_seeds", "sweep_seeds") and error["type"] == "list_type":
         return f"{key!r} should be a whole number or a list of them, not {error['input']!r}"
     if error["type"] == "model_type":
         name = f"{path[-2]}[{key}]" if isinstance(key, int) and len(path) > 1 else key

@@ -8,6 +8,7 @@ from typing import Any
 
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.sweep import variants
 
 
 def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
@@ -42,8 +43,15 @@ def _in_file_order(cells: Sequence[Cell], text: str) -> tuple[Cell, ...]:
 
     content = yaml.safe_load(text)
 
+    def labels(entry: Any) -> list[str]:
+        if isinstance(entry, str):
+            return [entry]
+        return [
+            v.label for v in variants(entry.get("label") or entry["use"], {}, entry.get("sweep"))
+        ]
+
     def rank(entries: Sequence[Any], label: str) -> int:
-        names = [e if isinstance(e, str) else (e.get("label") or e["use"]) for e in entries]
+        names = [name for entry in entries for name in labels(entry)]
         return names.index(label) if label in names else len(names)
 
     return tuple(

@@ -17,6 +17,7 @@ from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, M
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
 from gzsl_bench.suite.load import LoadedSuite
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
+from gzsl_bench.suite.sweep import Variant, variants
 
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData
@@ -133,7 +134,13 @@ def resolve(
         shown.append(_describe(entry, data, found))
         for method in methods:
             if method.datasets is None or (entry.label or entry.use) in method.datasets:
-                cells += _cells(loaded, registry, entry, asked, data, found, method, seeds)
+                model = registry.methods[method.use].factory.Config
+                for variant in variants(
+                    method.label or method.use, method.config, method.sweep, model
+                ):
+                    cells += _cells(
+                        loaded, registry, entry, asked, data, found, method, variant, seeds
+                    )
     return ResolvedSuite(
         name=loaded.suite.name,
         description=loaded.suite.description,
@@ -257,13 +264,15 @@ def _cells(
     data: GZSLData,
     folds: Sequence[Fold],
     method: MethodEntry,
+    variant: Variant,
     seeds: Sequence[int] | None,
 ) -> list[Cell]:
     spec = registry.methods[method.use]
     plugin = registry.owner("methods", method.use)
     info = DatasetInfo(entry.use, asked.features, asked.attributes)
-    config = resolve_config(spec.name, spec.factory, info, method.config)
-    chosen = list(seeds or method.seeds or entry.seeds or loaded.suite.seeds)
+    config = resolve_config(spec.name, spec.factory, info, variant.config)
+    own = method.sweep_seeds if variant.about else None
+    chosen = list(seeds or own or method.seeds or entry.seeds or loaded.suite.seeds)
     # A seed changes nothing for a deterministic method: one cell, always the same, says it all.
     chosen = [0] if spec.deterministic else chosen
     tried = [0] if spec.deterministic else loaded.suite.val_seeds
@@ -296,7 +305,7 @@ def _cells(
                 identity=described,
                 dataset=entry.label or entry.use,
                 method=spec.name,
-                label=method.label or method.use,
+                label=variant.label,
                 seed=seed,
                 request={
                     "use": asked.name,
@@ -308,6 +317,7 @@ def _cells(
                     "citation": spec.citation,
                     "deterministic": spec.deterministic,
                     "distribution": plugin.distribution,
+                    **variant.about,
                 },
             )
         )

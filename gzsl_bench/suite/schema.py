@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from gzsl_bench.suite.space import SearchKind, Space, Trials
 from gzsl_bench.suite.space import contradiction as space_contradiction
+from gzsl_bench.suite.sweep import Sweep, variants
 
 Selection = Literal["last", "val", "best_test"]
 Precision = Literal["float32", "tf32", "bf16"]
@@ -87,6 +88,14 @@ class MethodEntry(_Strict):
     seeds: Seeds | None = Field(None, description="overrides the suite's seeds for this method")
     datasets: list[str] | None = Field(
         None, min_length=1, description="labels of the data sets it runs on; all by default"
+    )
+    sweep: Sweep | None = Field(
+        None,
+        description="hyper-parameters with the values that each takes, one after the other, all"
+        " else as it is; the points are rows of their own, shown and never ranked",
+    )
+    sweep_seeds: Seeds | None = Field(
+        None, description="seeds of the swept points; those of the entry by default"
     )
     tune: Space | None = Field(
         None,
@@ -174,14 +183,20 @@ class Suite(_Strict):
             return ("calibration",), text
         labels: dict[str, list[MethodEntry]] = {}
         for index, method in enumerate(self.methods):
-            label = method.label or method.use
-            if not all(_apart(method, other) for other in labels.get(label, ())):
-                text = (
-                    f"two methods are called {label!r}; give each entry a `label` of its own, or"
-                    " `datasets` that no other has"
-                )
-                return ("methods", index), text
-            labels.setdefault(label, []).append(method)
+            for variant in variants(method.label or method.use, {}, method.sweep):
+                if not all(_apart(method, other) for other in labels.get(variant.label, ())):
+                    text = (
+                        f"two methods are called {variant.label!r}; give each entry a `label` of"
+                        " its own, or `datasets` that no other has"
+                    )
+                    return ("methods", index), text
+                labels.setdefault(variant.label, []).append(method)
+            if method.sweep_seeds and not method.sweep:
+                text = "`sweep_seeds` is of no use without `sweep`"
+                return ("methods", index, "sweep_seeds"), text
+            if method.sweep and method.tune:
+                text = "an entry is swept or tuned; give `tune` an entry of its own"
+                return ("methods", index, "sweep"), text
         shown: set[tuple[str | None, ...]] = set()
         for index, entry in enumerate(self.datasets):
             form = (entry.label or entry.use, entry.features, entry.attributes, entry.preprocessing)
@@ -228,7 +243,7 @@ class Suite(_Strict):
 
 def _apart(one: MethodEntry, other: MethodEntry) -> bool:
     """Whether two entries may share a label: one method with a configuration for each data set."""
-    if one.use != other.use or one.datasets is None or other.datasets is None:
+    if one is other or one.use != other.use or one.datasets is None or other.datasets is None:
         return False
     return not set(one.datasets) & set(other.datasets)
 

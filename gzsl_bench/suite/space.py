@@ -58,7 +58,7 @@ class Range(BaseModel):
         return self
 
 
-def _different(values: list[Any]) -> list[Any]:
+def different(values: list[Any]) -> list[Any]:
     """A value listed twice is a slip: it would be trained once and shown twice."""
     if len({json.dumps(value, sort_keys=True, default=str) for value in values}) < len(values):
         raise ValueError("the same value is listed twice")
@@ -73,7 +73,7 @@ def _form(value: Any) -> str | None:
 
 #: What may stand beside a field under ``tune``.
 Dimension = Annotated[
-    Annotated[list[Any], Field(min_length=1), AfterValidator(_different), Tag(TAGS[0])]
+    Annotated[list[Any], Field(min_length=1), AfterValidator(different), Tag(TAGS[0])]
     | Annotated[Range, Tag(TAGS[1])],
     Discriminator(
         _form,
@@ -170,11 +170,11 @@ def check_space(
     config: type[Config],
     given: Mapping[str, Any],
 ) -> None:
-    """Check a space against the method's configuration.
+    """Check a space, or a sweep, against the method's configuration.
 
     Args:
         file: where it stands.
-        path: the key ``tune`` of the method's entry.
+        path: the key ``tune`` or ``sweep`` of the method's entry.
         space: the space.
         config: the method's configuration.
         given: the suite's fixed values, which were checked.

@@ -8,7 +8,7 @@ from typing import Any
 from gzsl_bench.errors import PluginError, unknown_name
 from gzsl_bench.hooks.manager import Registry, load_plugins
 from gzsl_bench.hooks.method import MethodSpec
-from gzsl_bench.testing import behaviour, declared, places
+from gzsl_bench.testing import behaviour, declared, latents, places
 from gzsl_bench.testing.report import Check, Report, Result, Skipped
 from gzsl_bench.testing.trials import Budget, Trials
 
@@ -16,6 +16,7 @@ from gzsl_bench.testing.trials import Budget, Trials
 METHOD_CHECKS: Sequence[Check[Trials]] = (
     *declared.check.all,
     *behaviour.check.all,
+    *latents.check.all,
     *places.check.all,
 )
 

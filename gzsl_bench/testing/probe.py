@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gzsl_bench.engine.twin import TracingSink
-from gzsl_bench.hooks.run import ScoreFunction, Scorer
+from gzsl_bench.errors import PluginError, in_one_line
+from gzsl_bench.hooks.run import Latents, ScoreFunction, Scorer
+from gzsl_bench.scoring.predict import TestSet
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +27,8 @@ class Seen:
         rows_changed: a scorer changed the rows it was shown.
         progress: every report, (done, total).
         logs: how often it logged.
+        offered: whether a scorer offered latents.
+        latents: what was wrong with them, in words, or None.
     """
 
     kind: str | None = None
@@ -31,6 +37,8 @@ class Seen:
     rows_changed: bool = False
     progress: list[tuple[int, int]] = field(default_factory=list)
     logs: int = 0
+    offered: bool = False
+    latents: str | None = None
 
 
 class Probe(TracingSink):
@@ -39,6 +47,7 @@ class Probe(TracingSink):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.seen = Seen()
+        self._asked: Latents | None = None
         self._expected = (
             self._exam.test_features.shape[0],
             self._exam.task.num_classes,
@@ -62,8 +71,34 @@ class Probe(TracingSink):
             watched = self._watch(scorer)
         before = self._rows().clone()
         super().checkpoint(number, watched)
+        if isinstance(scorer, Scorer) and scorer.latents is not None:
+            self._ask_for(scorer.latents)
         if not before.equal(self._rows()):
             self.seen.rows_changed = True  # behind torch's back: through numpy, say
+
+    def _ask_for(self, offered: Latents) -> None:
+        """Latents of all rows and of every class, twice; each object once."""
+        if offered is self._asked or self.seen.latents:
+            return
+        self.seen.offered, self._asked = True, offered
+        rows = self._exam.test_features
+        labels = np.arange(len(rows)) % self._exam.task.num_classes
+        tests = TestSet(rows, labels, self._tests.seen, self._tests.unseen, self._order)
+        shown = tests._features.clone()
+        try:
+            one, two = tests.latents(offered), tests.latents(offered)
+        except PluginError as error:
+            self.seen.latents = str(error)
+        except Exception as error:
+            self.seen.latents = f"asked for latents it fails: {in_one_line(error)}"
+        else:
+            if not all(map(np.array_equal, one, two)):
+                self.seen.latents = (
+                    "asked twice for the same latents it gives others; make the run.generator(...)"
+                    " inside the call"
+                )
+            elif not shown.equal(tests._features):
+                self.seen.latents = "the visual latents changed what they were shown; copy it first"
 
     def _rows(self) -> torch.Tensor:
         return self._tests._features

@@ -36,10 +36,11 @@ PINNED = {
         "unseen": "property",
     },
     "HOOKS_VERSION": 1,
+    "Latents": {"fields": "visual semantic"},
     "Method": {"made with": "self config", "defaults": "cls dataset", "fit": "self task run"},
     "MethodSpec": {
         "fields": "name factory citation fidelity preprocessing? deterministic? "
-        "setting? summary? precisions?"
+        "setting? summary? precisions? latents?"
     },
     "MetricSpec": {
         "fields": "name compute percent? higher_is_better? needs_scores? summary? unit? in_table?",
@@ -61,7 +62,7 @@ PINNED = {
         "log": "self step kwargs:values",
         "progress": "self done total",
     },
-    "Scorer": {"fields": "embed score"},
+    "Scorer": {"fields": "embed score latents?"},
     "Task": {
         "fields": "features labels attributes seen unseen unlabelled?",
         "device": "property",
@@ -161,6 +162,7 @@ STACKED = {
     "permute_channels",
     "precision_of",
     "reparameterize",
+    "sampled_latents",
     "subsets",
     "train",
     "train_on_latents",

@@ -23,6 +23,7 @@ from gzsl_bench.stacked import (
     latent_training_set,
     normals,
     reparameterize,
+    sampled_latents,
     train,
     wasserstein_distance,
 )
@@ -167,3 +168,31 @@ def test_loop_ends_early_when_every_run_is_lost():
     (run,) = make_runs(0)
     fit([run], poison=0)
     assert run._sink.steps == [(1, 3)]
+
+
+def test_sampled_latents_by_hand():
+    """Class c has mean (c, -c) and logvar (0, log 2); the noise is one number per sample."""
+    task = Task(
+        features=torch.zeros(2, 3),
+        labels=torch.tensor([0, 2]),
+        attributes=torch.tensor([[0.0], [1.0], [2.0], [3.0]]),
+        seen=torch.tensor([0, 2]),
+        unseen=torch.tensor([1, 3]),
+    )
+    shown = []
+
+    def encode(rows):
+        shown.append(rows.flatten().tolist())
+        zero = torch.zeros_like(rows)
+        return torch.cat([rows, -rows, zero, zero + math.log(2)], dim=1)
+
+    (run,) = make_runs(3)
+    found = sampled_latents(task, run, torch.neg, encode)
+    classes = torch.tensor([3, 0, 3, 1])
+    noise = torch.randn(4, 1, generator=run.generator("visualize/attributes"))
+    expected = torch.tensor([[3.0, -3], [0, 0], [3, -3], [1, -1]]) + noise * torch.tensor([1.0, 2])
+    torch.testing.assert_close(found.semantic(classes), expected)
+    assert shown == [[0, 1, 3]]  # each class once
+    assert torch.equal(found.semantic(classes), found.semantic(classes))
+    assert classes.tolist() == [3, 0, 3, 1]
+    assert found.visual(torch.ones(2)).tolist() == [-1, -1]

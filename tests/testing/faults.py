@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from pydantic import ConfigDict, Field
 
-from gzsl_bench import BatchedMethod, Config, Method, NotApplicable, Scorer, stackable
+from gzsl_bench import BatchedMethod, Config, Latents, Method, NotApplicable, Scorer, stackable
 
 #: What a method kept between runs.
 MEMORY: list[torch.Tensor] = []
@@ -591,3 +591,83 @@ class WrongDefaults(Honest):
     @classmethod
     def defaults(cls, dataset):
         return {"steps": 0} if dataset.name == "SUN" else {}
+
+
+# Latents -----------------------------------------------------------------------------------------
+
+
+class Drawable(Honest):
+    """Offers the space it compares in: images mapped to embeddings, embeddings with noise."""
+
+    def step(self, step):
+        weights = self.current.clone()
+        offered = Latents(
+            visual=lambda x: self.padded(x) @ weights, semantic=lambda c: self.sample(c, step)
+        )
+        self.run.checkpoint(step, Scorer(lambda x: x, self.score, offered))
+
+    def sample(self, classes, step):
+        stream = self.run.generator(f"visualize {step}")
+        noise = torch.randn(len(classes), self.embeddings.shape[1], generator=stream)
+        return self.embeddings[classes] + 0.1 * noise.to(self.embeddings)
+
+
+class DrawnAnew(Drawable):
+    """Its noise goes on from call to call."""
+
+    def fit(self, task, run):
+        self.stream = run.generator("visualize")
+        super().fit(task, run)
+
+    def sample(self, classes, step):
+        noise = torch.randn(len(classes), self.embeddings.shape[1], generator=self.stream)
+        return self.embeddings[classes] + noise
+
+
+class TwoSpaces(Drawable):
+    """Semantic latents in a space of their own."""
+
+    def sample(self, classes, step):
+        return super().sample(classes, step)[:, :-1]
+
+
+class OnePerClass(Drawable):
+    """One sample per class, whatever was asked for."""
+
+    def sample(self, classes, step):
+        return super().sample(classes.unique(), step)
+
+
+class NotFinite(Drawable):
+    """The logarithm of something negative."""
+
+    def sample(self, classes, step):
+        return super().sample(classes, step).sub(100).log()
+
+
+class RaisesWhenDrawn(Drawable):
+    """Only fit for the classes of a batch."""
+
+    def sample(self, classes, step):
+        raise IndexError("no such class")
+
+
+class ShiftsItself(Drawable):
+    """Drawing its images moves the weights of the steps that follow."""
+
+    def step(self, step):
+        weights = self.current.clone()
+
+        def visual(x):
+            self.weights[0] += 1e-3
+            return self.padded(x) @ weights
+
+        offered = Latents(visual=visual, semantic=lambda c: self.sample(c, step))
+        self.run.checkpoint(step, Scorer(lambda x: x, self.score, offered))
+
+
+class ScalesClasses(Drawable):
+    """Changes the class ids it was given."""
+
+    def sample(self, classes, step):
+        return super().sample(classes.clamp_(max=3), step)

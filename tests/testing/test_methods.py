@@ -32,17 +32,24 @@ def failures(report):
     return {each.name: each.reason for each in report.failures}
 
 
-@pytest.mark.parametrize("name", ["Honest", "Together", "ClosedForm", "WithModules", "TriesOut"])
+@pytest.mark.parametrize(
+    "name", ["Honest", "Together", "ClosedForm", "WithModules", "TriesOut", "Drawable"]
+)
 def test_honest_methods_pass(faults, name):
-    report = look(getattr(faults, name), deterministic=name == "ClosedForm")
+    drawable = name == "Drawable"
+    report = look(getattr(faults, name), deterministic=name == "ClosedForm", latents=drawable)
     assert report.passed, report.text()
     outcomes = {each.name: each.outcome for each in report.results}
     odd = {check for check, outcome in outcomes.items() if outcome != "ok"}
     expected = set() if torch.cuda.is_available() else {"gpu"}
+    expected |= set() if drawable else {"latents", "latents_change_nothing"}
     expected |= {"stacked_equals_alone"} if name != "Together" else set()
     expected |= {"reports_progress"} if name == "ClosedForm" else set()
     assert odd == expected, report.text()
 
+
+#: What the MethodSpec of a method with latents says.
+DRAWN = {"latents": True}
 
 #: fault -> (the check it fails, what the reason says, what is special about its MethodSpec)
 PLANTED = {
@@ -99,6 +106,20 @@ PLANTED = {
     "CountsBatches": ("checkpoint_numbers", "checkpoints 6, 12, 18 instead of 12, 24, 36"),
     "Silent": ("reports_progress", "iterates and never calls run.progress"),
     "StopsShort": ("reports_progress", "ends at 2 of 3"),
+    # What it offers to be drawn.
+    "DrawnAnew": ("latents", "asked twice .* gives others; make the run.generator", DRAWN),
+    "TwoSpaces": ("latents", "visual latents have 6 dimensions and the semantic ones 5", DRAWN),
+    "OnePerClass": (
+        "latents",
+        r"semantic latents have the shape \(20, 6\) where \(120, K\)",
+        DRAWN,
+    ),
+    "NotFinite": ("latents", "semantic latents hold values that are NaN or infinite", DRAWN),
+    "RaisesWhenDrawn": ("latents", "asked for latents it fails: IndexError: no such class", DRAWN),
+    "ScalesClasses": ("latents", "semantic latents changed what they were shown", DRAWN),
+    "Together": ("latents", "says latents=True and no scorer offers any", DRAWN),
+    "Drawable": ("latents", "its scorers offer latents; say so by latents=True"),
+    "ShiftsItself": ("latents_change_nothing", "asking for its latents changes its numbers", DRAWN),
     # What it says about itself.
     "ClosedForm": ("citation_and_fidelity", "its citation is empty", {"citation": " "}),
     "Undocumented": ("configuration_documented", "fields have no description: steps, rate"),

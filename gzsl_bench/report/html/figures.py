@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.report.cells import SIGN
 from gzsl_bench.report.html.gather import Ground
-from gzsl_bench.report.plots import confusion, cost, curves, heatmap, ranks, training
+from gzsl_bench.report.plots import confusion, cost, curves, heatmap, ranks, sensitivity, training
+from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.scoring.ranks import Ranking
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
                 lambda: confusion.rows(ground.confusion),
             )
         )
+    plots += [_of_sweep(sweep, title, stem, taken) for sweep in ground.sweeps]
     if (data := ground.classes) is not None:
         plots.append(
             Plot(
@@ -151,6 +153,20 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
             )
         )
     return plots
+
+
+def _of_sweep(sweep: Sensitivity, title: str, stem: str, taken: set[str]) -> Plot:
+    moved = sensitivity.in_words(sweep)
+    return Plot(
+        _unique(f"{stem}-sensitivity-{_plain(sweep.label)}", taken),
+        f"Sensitivity of {sweep.label}",
+        "One hyper-parameter at a time, all others as the method has them; the axis does not begin"
+        " at 0. Shown, not ranked: to pick the best point here is to select on the test set. "
+        + " ".join(moved),
+        f"H of {sweep.label} on {title} over {', '.join(f.name for f in sweep.fields)}",
+        lambda: sensitivity.figure(f"{title}: H of {sweep.label} by hyper-parameter", sweep),
+        lambda: sensitivity.rows(sweep),
+    )
 
 
 def _plain(text: str) -> str:

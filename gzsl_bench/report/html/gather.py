@@ -16,12 +16,14 @@ from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.store import Record, RecordStore
 from gzsl_bench.report.cells import rule_name, where, who
 from gzsl_bench.report.comparable import Place, place
+from gzsl_bench.report.html.sweeps import sweeps
 from gzsl_bench.report.plots.confusion import Confusion, mean, shares
 from gzsl_bench.report.plots.cost import Cost
 from gzsl_bench.report.plots.curves import Curve, mean_curve
 from gzsl_bench.report.plots.heatmap import ClassMap
+from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
-from gzsl_bench.report.rows import NO_RULE, Row
+from gzsl_bench.report.rows import NO_RULE, Row, is_swept
 from gzsl_bench.report.samples import sample
 from gzsl_bench.scoring.bootstrap import Sample
 from gzsl_bench.scoring.calibration import calibrate
@@ -43,6 +45,7 @@ class Ground:
         training: H by checkpoint, methods with more than one.
         logged: what methods logged while training: label of the axis's value and panels.
         costs: time and memory.
+        sweeps: H over hyper-parameters; points of sweeps are in no other plot.
         left_out: sentences on what a plot lacks, and why.
     """
 
@@ -55,6 +58,7 @@ class Ground:
     training: tuple[Panel, ...]
     logged: tuple[Panel, ...]
     costs: tuple[Cost, ...]
+    sweeps: tuple[Sensitivity, ...]
     left_out: tuple[str, ...]
 
 
@@ -75,7 +79,12 @@ def grounds(suite: ResolvedSuite, store: RecordStore, table: Sequence[Row]) -> l
     together: dict[Place, list[Row]] = {}
     for row in table:
         together.setdefault(place(row), []).append(row)
-    numbers = {name: i for i, name in enumerate(dict.fromkeys(who(row, table) for row in table))}
+    numbers = {
+        name: i
+        for i, name in enumerate(
+            dict.fromkeys(who(row, table) for row in table if not is_swept(row))
+        )
+    }
     gatherer = _Gatherer(suite, store, table, numbers)
     return [gatherer.ground(where_, mine) for where_, mine in together.items()]
 
@@ -100,7 +109,7 @@ class _Gatherer:
                 self.folds.setdefault(cell.family, []).append(record)
 
     def ground(self, place_: Place, rows: Sequence[Row]) -> Ground:
-        shown = [row for row in rows if not row["unavailable"]]
+        shown = [row for row in rows if not row["unavailable"] and not is_swept(row)]
         main = [row for row in shown if row["selection"] == self.rule]
         calibrated = {id(self._main(main, row)): row for row in shown
                       if row["selection"] == self.rule + GAMMA}  # fmt: skip
@@ -144,6 +153,7 @@ class _Gatherer:
             training=tuple(p for row in main if (p := self._training(row)) is not None),
             logged=tuple(p for row in main if (p := self._logged(row)) is not None),
             costs=tuple(self._cost(row) for row in main),
+            sweeps=sweeps(rows, self.cells, self.rule),
             left_out=tuple(left_out),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,9 +21,10 @@ from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.gather import Ground, grounds, headline
 from gzsl_bench.report.html.reading import ReadOnce
 from gzsl_bench.report.html.verdicts import RULES, Verdict, interval, verdicts
+from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.report.plots.save import as_bytes, data_uri, write
 from gzsl_bench.report.published import beside as published
-from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics, rows
+from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics, is_swept, rows
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import notes
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -76,12 +78,10 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     overall = [] if ranking is None else [figures.of_ranking(ranking, rule)]
     taken: set[str] = {"ranking"}
     per_ground = [figures.of_ground(ground, rule, taken) for ground in found]
-    drawn: dict[str, str] = {}
-    for plot in [*overall, *(p for plots in per_ground for p in plots)]:
-        figure = plot.draw()
-        drawn[plot.name] = data_uri(as_bytes(figure, "svg"))
-        if plot_files:
-            write(into / "plots", plot.name, figure, plot.rows())
+    folder = into / "plots" if plot_files else None
+    plots = [*overall, *(p for plots in per_ground for p in plots)]
+    texts = on_all_cores([functools.partial(_drawn, plot, folder) for plot in plots])
+    drawn = {plot.name: text for plot, text in zip(plots, texts, strict=True)}
     environment, of_cell = provenance.environments(suite, store)
     # One line per printed number: ours by the rule they chose by, or else by the honest one.
     known = [line for line in published.beside(table, suite) if _fitting(line, rule, suite)]
@@ -111,6 +111,7 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
         "failures": lacking,
         "datasets": provenance.datasets(suite),
         "methods": provenance.methods(table, suite),
+        "configurations": provenance.configurations(table, suite),
         "environments": environment,
         "cells": provenance.cells(suite, store, table, of_cell),
     }  # fmt: skip
@@ -118,6 +119,15 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     path = into / NAME
     _write(path, text)
     return Report(path, len(text.encode()), tuple(drawn) if plot_files else (), cards)
+
+
+def _drawn(plot: figures.Plot, folder: Path | None) -> str:
+    """A plot for the page, and its files where there is a folder for them."""
+    figure = plot.draw()
+    text = data_uri(as_bytes(figure, "svg"))
+    if folder is not None:
+        write(folder, plot.name, figure, plot.rows())
+    return text
 
 
 def _fitting(line: Mapping[str, Any], rule: str, suite: ResolvedSuite) -> bool:
@@ -155,7 +165,7 @@ def _counts(suite: ResolvedSuite, lacking: provenance.Grid) -> dict[str, int]:
 
 def _summary(ground: Ground, table: Sequence[Row]) -> dict[str, Any]:
     """H of every method by every rule: a line per method."""
-    own = list(ground.rows)
+    own = [row for row in ground.rows if not is_swept(row)]
     rules = list(dict.fromkeys(rule_name(r) for r in own if r["selection"] != "-"))
     ranked = marks(own, [_H])
     lines: dict[str, dict[str, Any]] = {}

@@ -85,14 +85,12 @@ def datasets(suite: ResolvedSuite) -> Grid:
 
 
 def methods(table: Sequence[Row], suite: ResolvedSuite) -> Grid:
-    """Methods with version, source, fidelity, preprocessing and full configuration."""
+    """Methods with version, source, fidelity and preprocessing; a line for all data sets alike."""
     cells = {cell.key: cell for cell in suite.cells}
-    lines: dict[tuple[str, ...], None] = {}
+    lines: dict[tuple[str, ...], dict[str, None]] = {}
     for row in table:
         cell = cells[row["keys"][0]]
-        config = cell.identity["method"]["config"]
-        lines[
-            str(row["dataset"]),
+        rest = (
             str(row["label"]),
             str(row["method"]),
             str(row["version"]) + (f", source {row['source']}" if row.get("source") else ""),
@@ -103,12 +101,30 @@ def methods(table: Sequence[Row], suite: ResolvedSuite) -> Grid:
             str(row["precision"]),
             str(row.get("audit") or "not audited"),
             str(cell.about.get("citation") or "-"),
-            _pairs(config) or "none",
-        ] = None
+        )
+        lines.setdefault(rest, {})[str(row["dataset"])] = None
     return Grid(
-        ("Data set", "Method", "Name", "Version", "Distribution", "Fidelity", "Preprocessing",
-         "Setting", "Precision", "Audit", "Citation", "Configuration"), tuple(lines),
+        ("Method", "Data sets", "Name", "Version", "Distribution", "Fidelity", "Preprocessing",
+         "Setting", "Precision", "Audit", "Citation"),
+        tuple((rest[0], ", ".join(found), *rest[1:]) for rest, found in lines.items()),
     )  # fmt: skip
+
+
+def configurations(table: Sequence[Row], suite: ResolvedSuite) -> Grid:
+    """The full configuration of each method, a line for all data sets with the same one.
+
+    A table of its own: beside everything else its long lines would leave the others empty.
+    """
+    cells = {cell.key: cell for cell in suite.cells}
+    lines: dict[tuple[str, str], dict[str, None]] = {}
+    for row in table:
+        config = cells[row["keys"][0]].identity["method"]["config"]
+        place = (str(row["label"]), _pairs(config) or "none")
+        lines.setdefault(place, {})[str(row["dataset"])] = None
+    return Grid(
+        ("Method", "Data sets", "Configuration"),
+        tuple((label, ", ".join(found), config) for (label, config), found in lines.items()),
+    )
 
 
 def cells(

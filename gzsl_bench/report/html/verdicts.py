@@ -38,7 +38,7 @@ class Verdict:
         rule: what the selection rule did.
         against: how it stands to the next method.
         clear: the next method is told apart.
-        calibrated: the best by calibrated scores, in words; empty where there is none.
+        calibrated: a sentence on the best by calibrated scores; empty where there is none.
         habit: what the literature's habit would have shown, in words; empty where unknown.
         protocol: features, embedding, classes, images.
         why: why there is no winner.
@@ -72,16 +72,12 @@ def protocol(suite: ResolvedSuite, row: Row) -> str:
     for entry in suite.datasets:
         if entry.get("label") == row["dataset"] and entry.get("fingerprint") == row["fingerprint"]:
             sizes: Mapping[str, Any] = entry.get("sizes", {})
-            parts += [
-                f"{sizes[n]} {what}"
-                for n, what in (
-                    ("seen_classes", "seen"),
-                    ("unseen_classes", "unseen classes"),
-                    ("test_seen", "seen"),
-                    ("test_unseen", "unseen test images"),
-                )
-                if n in sizes
-            ]
+            for first, second, what in (
+                ("seen_classes", "unseen_classes", "classes"),
+                ("test_seen", "test_unseen", "test images"),
+            ):
+                if first in sizes and second in sizes:
+                    parts.append(f"{sizes[first]} seen and {sizes[second]} unseen {what}")
             break
     if row["setting"] != "inductive":
         parts.append(str(row["setting"]))
@@ -166,7 +162,9 @@ def _calibrated(ground: Ground, rule: str, table: Sequence[Row]) -> str:
     h = best["harmonic_mean"]
     found = f"{who(best, table)}, H {h['mean']:.1f} {interval(h)}".rstrip()
     others = sum(r["selection"] == rule and not obstacle(r) for r in ground.rows)
-    return found + (f" ({len(rows)} of {others} methods have any)" if len(rows) < others else "")
+    if len(rows) < others:
+        return f"Calibrated scores: only {len(rows)} of {others} methods have any, best {found}"
+    return f"With calibrated scores the best is {found}"
 
 
 def _habit(ground: Ground, best: Row) -> str:

@@ -154,7 +154,8 @@ def _contours(axes: Any, top_u: float, top_s: float) -> None:
         if inside.sum() < 2:
             continue
         axes.plot(u[inside], s[inside], color=style.PALE, linewidth=0.9, zorder=1)
+        # Beside the axes: within them the curves would cross the labels.
         axes.annotate(
-            f"H {level}", (u[inside][0], s[inside][0]), fontsize=8, color=style.GREY,
-            textcoords="offset points", xytext=(2, -9), zorder=1,
+            f"H {level}", (u[inside][-1], s[inside][-1]), fontsize=8, color=style.GREY,
+            textcoords="offset points", xytext=(3, 0), va="center", annotation_clip=False,
         )  # fmt: skip

@@ -36,6 +36,7 @@ _SETTINGS: Any = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
+    "axes.titley": 1.0,  # where it would be anyway; finding that out costs a layout of all ticks
     "axes.labelsize": 10,
     "axes.edgecolor": GREY,
     "axes.grid": True,

@@ -8,7 +8,7 @@ from typing import Any
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.report.published.audit import status
 from gzsl_bench.report.published.entries import Entry, entries, facts
-from gzsl_bench.report.rows import HEADINGS, Row
+from gzsl_bench.report.rows import HEADINGS, Row, is_swept
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -33,6 +33,8 @@ def beside(table: Sequence[Row], suite: ResolvedSuite) -> list[dict[str, Any]]:
     cells = {cell.key: cell for cell in suite.cells}
     lines = []
     for row in table:
+        if is_swept(row):
+            continue
         cell = cells[row["keys"][0]]
         for name in published_names(cell):
             for entry in entries():

@@ -25,5 +25,6 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         fidelity="official-code",
         preprocessing="minmax",
         precisions=("float32", "tf32", "bf16"),
+        latents=True,
         summary="Two aligned VAEs with a gate on the latent statistics and guided attention.",
     )

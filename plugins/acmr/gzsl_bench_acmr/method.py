@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from gzsl_bench.stacked import (
     per_run,
     permutations,
     precision_of,
+    sampled_latents,
     subsets,
     train,
     train_on_latents,
@@ -87,10 +89,15 @@ class ACMR(BatchedMethod):
             batch=config.classifier_batch,
             gain=config.init_gain,
         )
+        embeds = [self._embed(run, model.visual.encoder_of(r)) for r, run in enumerate(runs)]
         train_on_latents(
             runs,
             classifier,
-            [self._embed(run, model.visual.encoder_of(r)) for r, run in enumerate(runs)],
+            embeds,
+            latents=[
+                sampled_latents(task, run, embed, partial(self._semantic, runs, model, r))
+                for r, (run, embed) in enumerate(zip(runs, embeds, strict=True))
+            ],
             epochs=config.classifier_epochs,
             first_checkpoint=2,
             progress=progress,
@@ -153,20 +160,25 @@ class ACMR(BatchedMethod):
         self, task: Task, runs: list[Run], model: ACMRModel
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The classifier's training set; one shuffle for all images, one for all embeddings."""
-
-        def encode(part: Modality, purpose: str, run: int, rows: torch.Tensor) -> torch.Tensor:
-            one = part.encoder_of(run)
-            shuffle = self._shuffle(runs[run], purpose, rows.device)
-            return embed_in_chunks(lambda x: one.statistics(x, shuffle), rows)
-
         return latent_training_set(
             task,
             runs,
-            lambda run, rows: encode(model.visual, "latents/visual", run, rows),
-            lambda run, rows: encode(model.attribute, "latents/attribute", run, rows),
+            lambda r, rows: self._encode(runs[r], model.visual.encoder_of(r), "visual", rows),
+            partial(self._semantic, runs, model),
             seen_samples=self.config.seen_samples,
             unseen_samples=self.config.unseen_samples,
         )
+
+    def _semantic(
+        self, runs: list[Run], model: ACMRModel, r: int, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """[U, 2 L] gated statistics of embeddings [U, A], always by the run's one shuffle."""
+        return self._encode(runs[r], model.attribute.encoder_of(r), "attribute", rows)
+
+    def _encode(self, run: Run, one: Modality, name: str, rows: torch.Tensor) -> torch.Tensor:
+        """[N, 2 L] gated statistics of rows that the classifier trains on."""
+        shuffle = self._shuffle(run, f"latents/{name}", rows.device)
+        return embed_in_chunks(lambda x: one.statistics(x, shuffle), rows)
 
     def _shuffle(self, run: Run, purpose: str, device: torch.device) -> torch.Tensor:
         """[1, 2 L] the channel shuffle of one forward call outside training."""

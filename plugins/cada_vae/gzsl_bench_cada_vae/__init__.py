@@ -22,5 +22,6 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         fidelity="official-code",
         preprocessing="minmax",
         precisions=("float32", "tf32", "bf16"),
+        latents=True,
         summary="Two VAEs tied by cross-reconstruction and by the distance of their posteriors.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from gzsl_bench.stacked import (
     normals,
     per_run,
     precision_of,
+    sampled_latents,
     subsets,
     train,
     train_on_latents,
@@ -92,10 +94,15 @@ class CADAVAE(BatchedMethod):
             batch=config.classifier_batch,
             gain=config.init_gain,
         )
+        embeds = [_embed(model.visual_encoder.of(r)) for r in range(len(runs))]
         train_on_latents(
             runs,
             classifier,
-            [_embed(model.visual_encoder.of(run)) for run in range(len(runs))],
+            embeds,
+            latents=[
+                sampled_latents(task, run, embed, partial(encode, model.attribute_encoder, r))
+                for r, (run, embed) in enumerate(zip(runs, embeds, strict=True))
+            ],
             epochs=config.classifier_epochs,
             progress=progress,
             units=classifier_units,

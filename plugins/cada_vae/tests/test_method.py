@@ -14,6 +14,7 @@ from gzsl_bench_cada_vae.method import CADAVAE
 
 from gzsl_bench import DatasetInfo, Run, Scorer, Task
 from gzsl_bench.hooks.config import stackable_fields
+from gzsl_bench.stacked import latent_training_set
 
 SMALL = {
     "latent": 16,
@@ -262,6 +263,36 @@ def test_configuration_is_described_and_checked():
         CADAVAEConfig(kl_start=5, kl_end=4)
     with pytest.raises(ValueError, match="lr"):
         CADAVAEConfig(lr=math.nan)
+
+
+def test_latents_are_the_classifiers_own_and_change_nothing(monkeypatch):
+    task, test, _ = make_task(rows=100)
+    config, classes = CADAVAEConfig(**SMALL), torch.tensor([5, 0, 5, 2, 7])
+    _, (plain,) = fit(task, test, [4], [config])
+    statistics, drawn = [], []
+
+    def watched(task, runs, encode_features, encode_attributes, **counts):
+        statistics.append(encode_attributes(0, task.attributes))
+        return latent_training_set(task, runs, encode_features, encode_attributes, **counts)
+
+    class Drawing(Sink):
+        def checkpoint(self, number, scorer):
+            super().checkpoint(number, scorer)
+            drawn.append((scorer.latents, scorer.latents.semantic(classes)))
+            assert torch.equal(scorer.latents.visual(test), scorer.embed(test))
+
+    monkeypatch.setattr("gzsl_bench_cada_vae.method.latent_training_set", watched)
+    sink = Drawing(test)
+    run = Run(4, torch.device("cpu"), config, sink)
+    CADAVAE(config).fit_batch(task, [run])
+    assert sink.logs == plain.logs
+    assert all(torch.equal(sink.scores[n], plain.scores[n]) for n in plain.scores)
+    assert all(offered is drawn[0][0] for offered, _ in drawn)
+    # Seen and unseen classes by the statistics that the classifier's unseen samples come from.
+    mu, logvar = statistics[0][classes].chunk(2, dim=1)
+    noise = torch.randn(5, 1, generator=run.generator("visualize/attributes"))
+    for _, semantic in drawn:
+        torch.testing.assert_close(semantic, mu + logvar.exp() * noise)
 
 
 def test_registration():

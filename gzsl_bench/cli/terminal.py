@@ -1,0 +1,47 @@
+"""Tables that fit the terminal they are printed on, and a word on what that leaves out."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from gzsl_bench.report.rows import Row
+
+#: Narrower than this, a table would say nothing: the terminal breaks its lines.
+_LEAST = 60
+
+
+def columns(stream: TextIO | None = None) -> int | None:
+    """How wide the terminal behind a stream is (standard output by default); None for a file."""
+    if not (stream or sys.stdout).isatty():
+        return None
+    return max(_LEAST, shutil.get_terminal_size().columns)
+
+
+def show_table(table: Sequence[Row], suite: str, out: Path, width: int) -> None:
+    """Print the columns that fit; where some do not, one line on standard error says so.
+
+    Args:
+        table: rows.
+        suite: the suite's name, for the command that shows everything.
+        out: the results folder, for the same.
+        width: columns there are.
+    """
+    from gzsl_bench.report.fit import fit
+    from gzsl_bench.report.table import render
+
+    fitted = fit(table, width)
+    click.echo(render(fitted.rows, metrics=fitted.metrics, width=width))
+    if fitted.left_out:
+        command = shlex.join(["gzsl-bench", "table", suite, "--out", str(out), "--metrics", "all"])
+        click.echo(
+            f"left out to fit {width} columns: {', '.join(fitted.left_out)}; all of it: {command}",
+            err=True,
+        )

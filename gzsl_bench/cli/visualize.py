@@ -1,0 +1,289 @@
+"""``gzsl-bench visualize``: the latent spaces of a suite's methods, drawn."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gzsl_bench.cli.options import (
+    data_option,
+    debug_option,
+    device_option,
+    only_option,
+    out_option,
+    parse_only,
+    place,
+    plugin_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gzsl_bench.engine.visualize import Agreement, Wanted
+    from gzsl_bench.engine.worker import Worker
+    from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.records.latents import KeptLatents
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.report.latents import Measured
+    from gzsl_bench.suite.cells import Cell
+    from gzsl_bench.suite.resolve import Filter, ResolvedSuite
+
+
+@click.command("visualize")
+@click.argument("suite", type=click.Path(path_type=Path))
+@data_option
+@plugin_option
+@out_option
+@device_option
+@only_option
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    metavar="N",
+    help="Which run is drawn [default: the suite's first seed].",
+)
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where to write latents_DATASET.png, .pdf and .csv [default: the results folder].",
+)
+@click.option(
+    "--perplexity",
+    type=click.FloatRange(1, min_open=True),
+    default=30,
+    show_default=True,
+    help="Of t-SNE: about how many neighbours a point keeps.",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(2),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Most images of a panel, and as many samples; of more, every class keeps the same share.",
+)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["github", "json"]),
+    default="github",
+    show_default=True,
+    help="How to print the numbers.",
+)
+@debug_option
+def visualize_command(
+    suite: Path,
+    data: Path | None,
+    plugin: tuple[Path, ...],
+    out: Path,
+    device: str,
+    only: tuple[str, ...],
+    seed: int | None,
+    into: Path | None,
+    perplexity: float,
+    points: int,
+    fmt: str,
+    debug: bool,
+) -> int:
+    """Draw where images and classes lie in the latent spaces of SUITE's methods (t-SNE).
+
+    Trains one seed of each method once more, to the checkpoint that the suite's honest rule
+    chooses, and compares its predictions with the record's.  The latents are kept in DIR/latents,
+    so that drawing them again trains nothing.  Records stay untouched.
+    """
+    from gzsl_bench.cli.run import choose_device, stop_on_terminate, usual_jobs, worker_settings
+    from gzsl_bench.cli.validate import open_suite
+    from gzsl_bench.engine.worker import Worker
+    from gzsl_bench.errors import NotApplicable
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.suite.resolve import resolve
+
+    where, part = place(data), parse_only(only)
+    chosen = choose_device(device)
+    loaded, registry = open_suite(suite, where.root, plugin)
+    seeds = None if seed is None else [seed]
+    resolved = resolve(loaded, registry, where, seeds=seeds, only=part)
+    cells = drawable(resolved, registry, part)
+    settings = worker_settings(out, where, chosen, usual_jobs(chosen), loaded.plugins)
+    stop_on_terminate()
+    worker = Worker(registry, settings, lambda event: None)
+    shown = list(_all_latents(worker, resolved, RecordStore(out), cells))
+    if not shown:
+        raise NotApplicable("there is nothing to draw: no method applies to these data")
+    found = _draw(shown, into or out, perplexity, points)
+    _print(shown, found, fmt)
+    return 0
+
+
+def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[Cell]:
+    """One cell of each data set and method that offers latents; the others are named.
+
+    Points of a sweep are no methods in their own right and are not drawn.
+
+    Raises:
+        PluginError: a method that was asked for offers none, or no method of the suite does.
+    """
+    from gzsl_bench.errors import PluginError
+    from gzsl_bench.suite.sweep import ABOUT as SWEEP
+
+    first: dict[tuple[str, str], Cell] = {}
+    for cell in resolved.cells:
+        if not cell.fold and SWEEP not in cell.about:
+            first.setdefault((cell.dataset, cell.label), cell)
+    able = sorted(name for name, spec in registry.methods.items() if spec.latents)
+    without = {c.label: c.method for c in first.values() if c.method not in able}
+    cells = [cell for cell in first.values() if cell.label not in without]
+    if without and (part.methods or not cells):
+        named = ", ".join(
+            label if label == method else f"{label} ({method})" for label, method in without.items()
+        )
+        raise PluginError(
+            f"{named}: no latents to draw; methods that offer some: {', '.join(able) or 'none'}"
+        )
+    for label in without:
+        click.echo(f"left out: {label} offers no latents", err=True)
+    return cells
+
+
+def _all_latents(
+    worker: Worker, resolved: ResolvedSuite, store: RecordStore, cells: Sequence[Cell]
+) -> Iterator[tuple[Cell, Wanted, KeptLatents, Agreement]]:
+    """The latents of every cell, from disk or from a training."""
+    from gzsl_bench.engine.visualize import agreement, train_again, wanted
+    from gzsl_bench.errors import NotApplicable
+    from gzsl_bench.records import latents
+
+    for cell in cells:
+        choice = wanted(resolved, store, cell)
+        if choice.note:
+            click.echo(f"{cell.title}: drawn at the last checkpoint: {choice.note}", err=True)
+        kept = latents.read(store.layout, cell.key, choice.checkpoint)
+        if kept is None:
+            clock = Clock(f"training {cell.title} again")
+            try:
+                kept = train_again(
+                    worker, cell, choice.checkpoint, store.read(cell.key), clock.progress
+                )
+            except NotApplicable as reason:
+                click.echo(f"left out: {cell.title}: not applicable: {reason}", err=True)
+                continue
+            clock.end()
+            latents.write(store.layout, kept)
+        else:
+            click.echo(f"{cell.title}: latents of an earlier call", err=True)
+        agrees = agreement(kept, store, cell)
+        mark = "" if agrees.equal else "warning: "
+        click.echo(f"{mark}{cell.title}, trained again: {agrees.words}", err=True)
+        yield cell, choice, kept, agrees
+
+
+def _draw(
+    shown: Sequence[tuple[Cell, Wanted, KeptLatents, Agreement]],
+    into: Path,
+    perplexity: float,
+    points: int,
+) -> list[list[Measured]]:
+    """A figure per data set; the numbers of every cell."""
+    from gzsl_bench.report.latents import PARTS, flatten, measure
+    from gzsl_bench.report.plots import latents as plot
+    from gzsl_bench.report.plots.save import write
+
+    found = [[measure(cell.label, part, kept) for part in PARTS] for cell, _, kept, _ in shown]
+    names: dict[str, str] = {}
+    for dataset in dict.fromkeys(cell.dataset for cell, *_ in shown):
+        rows = []
+        for (cell, choice, kept, _), numbers in zip(shown, found, strict=True):
+            if cell.dataset == dataset:
+                click.echo(f"laying flat {cell.title} (t-SNE)", err=True)
+                planes = [flatten(each, kept, perplexity, points) for each in numbers]
+                rows.append(plot.Row(cell.label, cell.seed, kept.checkpoint, choice.rule, planes))
+        name = _file_name(dataset, names)
+        title = f"{dataset}: latents of test images and of class samples"
+        write(into, name, plot.figure(title, rows, perplexity), plot.rows(rows))
+        click.echo(f"{into / name}.png, .pdf, .csv", err=True)
+    return found
+
+
+def _print(
+    shown: Sequence[tuple[Cell, Wanted, KeptLatents, Agreement]],
+    found: Sequence[Sequence[Measured]],
+    fmt: str,
+) -> None:
+    """The numbers, on standard output."""
+    from tabulate import tabulate
+
+    from gzsl_bench.report.latents import plain
+
+    if fmt == "json":
+        content: list[dict[str, Any]] = [
+            {"dataset": cell.dataset, "method": cell.method, "label": cell.label,
+             "seed": cell.seed, "key": cell.key, "rule": choice.rule,
+             "checkpoint": kept.checkpoint, "equals_record": agrees.equal,
+             "predictions_changed": agrees.changed, "parts": plain(numbers)}
+            for (cell, choice, kept, agrees), numbers in zip(shown, found, strict=True)
+        ]  # fmt: skip
+        click.echo(json.dumps(content, indent=1))
+        return
+    lines = [
+        [cell.dataset, cell.label, cell.seed, f"{kept.checkpoint} ({choice.rule})", m.part,
+         m.classes, m.images, f"{m.mixing:.3f}", f"{m.nearest:.1f}"]
+        for (cell, choice, kept, _), numbers in zip(shown, found, strict=True)
+        for m in numbers
+    ]  # fmt: skip
+    safe = [[str(field).replace("|", "\\|") for field in line] for line in lines]
+    headings = ["Data set", "Method", "Seed", "Checkpoint", "Part", "Classes", "Images", "Mixing",
+                "Nearest mean %"]  # fmt: skip
+    click.echo(tabulate(safe, headings, tablefmt="github", disable_numparse=True))
+
+
+def _file_name(dataset: str, taken: dict[str, str]) -> str:
+    """``latents_CUB``: letters that file systems take, no two data sets alike."""
+    stem = "latents_" + (re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip(".-") or "data")
+    name, number = stem, 2
+    while name.lower() in taken:
+        name, number = f"{stem}-{number}", number + 1
+    taken[name.lower()] = dataset
+    return name
+
+
+class Clock:
+    """How far a training is and how long it may still take, on standard error.
+
+    One line that changes on a terminal, a new line every half minute elsewhere.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._live = sys.stderr.isatty()
+        self._pause = 0.5 if self._live else 30.0
+        self._began = self._told = time.monotonic()
+        click.echo(what, err=True)
+
+    def progress(self, done: int, total: int) -> None:
+        """Say so now and then."""
+        now = time.monotonic()
+        if now - self._told < self._pause or not 0 < done <= total:
+            return
+        self._told = now
+        left = (now - self._began) * (total - done) / done
+        text = f"{self._what}: {100 * done / total:.0f} %, about {_span(left)} left"
+        click.echo(f"\r{text}\x1b[K" if self._live else text, err=True, nl=not self._live)
+
+    def end(self) -> None:
+        """Say how long it took."""
+        text = f"{self._what}: done in {_span(time.monotonic() - self._began)}"
+        click.echo(f"\r{text}\x1b[K" if self._live else text, err=True)
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,233 @@
+"""Latents of finished cells: each cell is trained once more, and what it offers is kept.
+
+The training is that of the record: same data, seed, streams and threads.  Its predictions are
+compared with the record's, so that a picture is known to be of the model that was scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gzsl_bench.engine.executors.state import seed_all
+from gzsl_bench.engine.fit import fit_runs
+from gzsl_bench.engine.selection import Unchosen
+from gzsl_bench.engine.sink import CellSink
+from gzsl_bench.engine.validation import Validation
+from gzsl_bench.engine.worker import Worker
+from gzsl_bench.errors import GzslBenchError, PluginError, WorkerError, in_one_line
+from gzsl_bench.hooks.metric import MetricSpec
+from gzsl_bench.hooks.run import Latents, Run, ScoreFunction, Scorer
+from gzsl_bench.hooks.streams import generator
+from gzsl_bench.records.latents import KeptLatents, predictions_digest
+from gzsl_bench.scoring.predict import TestSet
+
+if TYPE_CHECKING:
+    from gzsl_bench.records.store import Record, RecordStore
+    from gzsl_bench.suite.cells import Cell
+    from gzsl_bench.suite.resolve import ResolvedSuite
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which checkpoint of a cell is drawn.
+
+    Attributes:
+        rule: ``val`` or ``last``.
+        checkpoint: its number; None where no record tells it, which means the last one.
+        note: why it is not what the suite's honest rule would choose, or empty.
+    """
+
+    rule: str
+    checkpoint: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether the training made again gave what is recorded.
+
+    Attributes:
+        equal: every prediction and score of every checkpoint, bit for bit; None: no record.
+        changed: predictions that differ at the checkpoint that is drawn.
+        rows: test images.
+    """
+
+    equal: bool | None
+    changed: int = 0
+    rows: int = 0
+
+    @property
+    def words(self) -> str:
+        """One clause."""
+        if self.equal is None:
+            return "no record to compare with"
+        if self.equal:
+            return "equals its record bit for bit"
+        if not self.changed:
+            return "predicts as its record does, but is not equal to it bit for bit"
+        return f"differs from its record in {self.changed} of {self.rows} predictions"
+
+
+def wanted(suite: ResolvedSuite, store: RecordStore, cell: Cell) -> Wanted:
+    """The checkpoint that the suite's honest rule chooses: ``val`` where it selects by it."""
+    record = _complete(store, cell)
+    rule = "val" if "val" in suite.selection else "last"
+    if record is None:
+        note = "nothing is recorded of it, so val has nothing to choose from"
+        return Wanted("last", None, note if rule == "val" else "")
+    validation = Validation(suite, store)
+    try:
+        return Wanted(rule, validation.choose(rule, cell, record).number)
+    except Unchosen as reason:
+        return Wanted("last", validation.choose("last", cell, record).number, str(reason))
+
+
+def agreement(kept: KeptLatents, store: RecordStore, cell: Cell) -> Agreement:
+    """Compare latents' training with the cell's record.
+
+    Raises:
+        RecordError: the record's predictions cannot be read.
+    """
+    record = _complete(store, cell)
+    if record is None:
+        return Agreement(None)
+    arrays = record.predictions()
+    rows = len(kept.predicted)
+    if predictions_digest(arrays) == kept.digest:
+        return Agreement(True, 0, rows)
+    places = np.flatnonzero(arrays["checkpoints"] == kept.checkpoint)
+    if not len(places) or arrays["predicted"].shape[1] != rows:
+        return Agreement(False, rows, rows)
+    return Agreement(False, int((arrays["predicted"][places[0]] != kept.predicted).sum()), rows)
+
+
+def train_again(
+    worker: Worker,
+    cell: Cell,
+    checkpoint: int | None,
+    record: Record | None,
+    on_progress: Callable[[int, int], None],
+) -> KeptLatents:
+    """Train a cell as its record was trained and keep what a checkpoint offers.
+
+    Args:
+        worker: with the plugins and the data.
+        cell: of the real task.
+        checkpoint: its number; None means the last one.
+        record: fixes the number of threads, which may change how sums are rounded.
+        on_progress: told how far the training is.
+
+    Raises:
+        PluginError: the checkpoint offers no latents, or unusable ones.
+        WorkerError: the training failed.
+        NotApplicable: the method cannot work on these data.
+    """
+    import torch
+
+    threads = int(((record.content if record else {}).get("hardware") or {}).get("threads") or 0)
+    torch.set_num_threads(threads or worker.settings.threads)
+    device, bench, factory = (
+        torch.device(worker.settings.device), worker.bench(cell), worker.factory(cell)
+    )  # fmt: skip
+    order = torch.randperm(len(bench.test_labels), generator=generator(cell.seed, "test order"))
+    sink = LatentSink(
+        TestSet(
+            bench.test_features,
+            bench.test_labels,
+            bench.task.seen.cpu().numpy(),
+            bench.task.unseen.cpu().numpy(),
+            order,
+        ),
+        worker.registry.metrics,
+        on_progress,
+        checkpoint,
+    )
+    config = factory.Config.model_validate(cell.identity["method"]["config"])
+    run = Run(cell.seed, device, config, sink, precision=cell.identity["precision"])
+    seed_all(cell.key)
+    try:
+        (error,) = fit_runs(factory, bench.task, [run])
+        if error is not None:
+            raise error
+    except GzslBenchError:
+        raise
+    except Exception as error:
+        raise WorkerError(f"{cell.title}: the training failed: {in_one_line(error)}") from error
+    if run.failure is not None:
+        raise WorkerError(f"{cell.title}: the training failed: {run.failure}")
+    return sink.kept(cell)
+
+
+class LatentSink(CellSink):
+    """Scores as in any run; at the wanted checkpoint it then takes what the scorer offers.
+
+    It is taken at once, since parameters may change afterwards.  Where the last checkpoint is
+    wanted, whose number nobody knows before, every checkpoint's is taken; those that share one
+    object are taken once.
+    """
+
+    def __init__(
+        self,
+        tests: TestSet,
+        metrics: Mapping[str, MetricSpec],
+        on_progress: Callable[[int, int], None],
+        wanted: int | None,
+    ) -> None:
+        super().__init__(tests, metrics, on_progress, lambda: None)
+        self._wanted = wanted
+        self._offered: Latents | None = None
+        self._taken: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._number: int | None = None
+
+    def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
+        """Score, then take the latents."""
+        super().checkpoint(number, scorer)
+        if self._wanted is not None and number != self._wanted:
+            return
+        offered = scorer.latents if isinstance(scorer, Scorer) else None
+        if offered is None:
+            raise PluginError(
+                f"the scorer of checkpoint {number} offers no latents, though the method's spec"
+                " says so; give Scorer(..., latents=Latents(visual, semantic))"
+            )
+        if offered is not self._offered:
+            self._taken = self._tests.latents(offered)
+            self._offered = offered
+        self._number = number
+
+    def kept(self, cell: Cell) -> KeptLatents:
+        """What was taken.
+
+        Raises:
+            PluginError: the wanted checkpoint did not come.
+        """
+        numbers = [row["number"] for row in self.rows]
+        if self._taken is None or self._number is None:
+            raise PluginError(
+                f"{cell.title}: trained again it offers the checkpoints {numbers}, of which none is"
+                f" checkpoint {self._wanted}, the one that is recorded and chosen"
+            )
+        visual, semantic, classes = self._taken
+        arrays = self.arrays()
+        return KeptLatents(
+            key=cell.key,
+            checkpoint=self._number,
+            last=self._number == numbers[-1],
+            visual=visual,
+            labels=arrays["labels"],
+            semantic=semantic,
+            classes=classes,
+            seen=arrays["seen"],
+            unseen=arrays["unseen"],
+            predicted=arrays["predicted"][numbers.index(self._number)].astype(np.int64),
+            digest=predictions_digest(arrays),
+        )
+
+
+def _complete(store: RecordStore, cell: Cell) -> Record | None:
+    record = store.read(cell.key)
+    return record if record is not None and record.complete else None

@@ -1,0 +1,139 @@
+"""Latent spaces laid flat: images of the test set beside samples of their classes (t-SNE)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gzsl_bench.report.latents import PARTS, Plane
+from gzsl_bench.report.plots import style
+from gzsl_bench.scoring.latents import NEIGHBOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Images are dark discs; samples are light triangles with a dark edge, which holds them on white.
+VISUAL: dict[str, Any] = {"color": "#004488", "marker": "o"}
+SEMANTIC: dict[str, Any] = {
+    "facecolor": "#ffd21f", "marker": "^", "edgecolor": "#4d3d00"
+}  # fmt: skip
+#: Layers that are drawn in turn, so that neither modality hides the other.
+_LAYERS = 12
+#: Letters of a line of the caption.
+_LINE = 148
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A method's panels.
+
+    Attributes:
+        label: the method's.
+        seed: of the run.
+        checkpoint: its number.
+        rule: what chose it.
+        planes: one per part, in the order of ``PARTS``.
+    """
+
+    label: str
+    seed: int
+    checkpoint: int
+    rule: str
+    planes: Sequence[Plane]
+
+
+@style.styled
+def figure(title: str, found: Sequence[Row], perplexity: float) -> Figure:
+    """A row per method, unseen classes on the left.
+
+    Args:
+        title: of the figure: the data set.
+        found: the methods.
+        perplexity: of t-SNE.
+    """
+    from matplotlib.lines import Line2D
+
+    height = 1.9 + 4.1 * len(found)
+    made = style.new_figure(9.6, height)
+    panels = made.subplots(len(found), len(PARTS), squeeze=False)
+    for line, row in zip(panels, found, strict=True):
+        for axes, plane in zip(line, row.planes, strict=True):
+            _panel(axes, plane)
+        chosen = f"seed {row.seed}, checkpoint {row.checkpoint} ({row.rule})"
+        line[0].set_ylabel(f"{style.words(row.label)}\n{chosen}", fontsize=10, labelpad=8)
+    handles = [
+        Line2D([], [], linestyle="", marker=VISUAL["marker"], markersize=7,
+               color=VISUAL["color"], label="visual: test images"),
+        Line2D([], [], linestyle="", marker=SEMANTIC["marker"], markersize=8,
+               markerfacecolor=SEMANTIC["facecolor"], markeredgecolor=SEMANTIC["edgecolor"],
+               label="semantic: as many samples from each class's embedding"),
+    ]  # fmt: skip
+    # The title keeps the room for the legend below it, in inches from the top.
+    made.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.3 / height), ncols=2,
+        fontsize=10, borderaxespad=0,
+    )  # fmt: skip
+    made.suptitle(
+        style.words(title, style.TITLE) + "\n\n",
+        x=0.01, ha="left", fontsize=11, fontweight="bold",
+    )  # fmt: skip
+    made.supxlabel(_caption(found, perplexity), x=0.01, ha="left", fontsize=8.5, color=style.GREY)
+    return made
+
+
+def _panel(axes: Axes, plane: Plane) -> None:
+    here = plane.measured
+    size = float(np.clip(9000 / max(1, len(plane.labels)), 8, 34))
+    edge = 0.2 + 0.3 * size / 34  # among many small ones, edges would darken the faces
+    # The rows of a class lie together: every n-th row makes a layer of all classes.
+    for layer in range(_LAYERS):
+        for points, look, area, width in (
+            (plane.visual, VISUAL, size, 0.0), (plane.semantic, SEMANTIC, 1.4 * size, edge)
+        ):  # fmt: skip
+            x, y = points[layer::_LAYERS].T
+            axes.scatter(x, y, area, linewidths=width, zorder=2 + layer, rasterized=True, **look)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    for side in axes.spines.values():
+        side.set(visible=True, color=style.PALE)
+    shown = len(plane.labels)
+    drawn = "" if shown == here.images else f", {shown} of them drawn"
+    axes.set_title(
+        f"{here.part.capitalize()}: {here.classes} classes, {here.images} images{drawn}",
+        loc="left", fontsize=10,
+    )  # fmt: skip
+    axes.set_xlabel(f"mixing {here.mixing:.2f}   ·   nearest class mean {here.nearest:.1f} %")
+
+
+def _caption(found: Sequence[Row], perplexity: float) -> str:
+    rules = sorted({row.rule for row in found})
+    text = (
+        "t-SNE of both modalities together, each panel for itself, perplexity"
+        f" {perplexity:g}; axes have no unit, distances between clusters no meaning. Checkpoints by"
+        f" {' and '.join(rules)}. The numbers are taken in the latent space itself, from all images"
+        f" and samples of the part. Mixing: share of the {NEIGHBOURS} nearest neighbours that are"
+        " of the other modality (0 apart, 0.5 mixed). Nearest class mean: images whose nearest mean"
+        " of semantic samples, among the classes of the part, is their own class's (mean over"
+        " classes)."
+    )
+    return "\n".join(textwrap.wrap(text, _LINE))
+
+
+def rows(found: Sequence[Row]) -> list[dict[str, Any]]:
+    """One line per point."""
+    return [
+        {"method": row.label, "seed": row.seed, "checkpoint": row.checkpoint, "rule": row.rule,
+         "part": plane.measured.part, "modality": modality, "class": int(label),
+         "x": round(float(x), 4), "y": round(float(y), 4)}
+        for row in found
+        for plane in row.planes
+        for modality, points, labels in (
+            ("visual", plane.visual, plane.labels), ("semantic", plane.semantic, plane.sampled)
+        )
+        for (x, y), label in zip(points, labels, strict=True)
+    ]  # fmt: skip
