@@ -187,6 +187,11 @@ def test_a_visitor_finds_what_counts(browser, listen, shown, tmp_path):
     page.goto(f"{address}&compareRunsMode=CHART")
     for marks in (".scatterlayer .point", ".parcoords", ".barlayer .point"):
         until(lambda marks=marks: page.locator(marks).count() > 0)
+    # Seeds of a method have one colour, methods have two.
+    fills = page.locator(".scatterlayer .point").evaluate_all(
+        "all => all.map(point => getComputedStyle(point).fill)"
+    )
+    assert sorted(map(fills.count, set(fills))) == [3, 3]
     page.screenshot(path=pictures / "mlflow-plots.png")
 
     # Selected runs compared, over seeds and methods.
