@@ -20,6 +20,7 @@ from gzsl_bench.engine.selection import Unchosen
 from gzsl_bench.engine.validation import Choice, Validation, rules
 from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.report.plots.style import COLOURS
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.names import (
@@ -214,6 +215,9 @@ def _tags(
         "role": FOLD if cell.fold else CELL,
     }
     tags = {PREFIX + name: text(value) for name, value in values.items()}
+    # MLflow's plots know no other way to tell methods apart; those of the report have these, too.
+    labels = list(dict.fromkeys(each.label for each in suite.cells))
+    tags["mlflow.runColor"] = COLOURS[labels.index(cell.label) % len(COLOURS)]
     tags["mlflow.source.name"] = "gzsl-bench"
     tags["mlflow.source.type"] = "LOCAL"
     if commit:
