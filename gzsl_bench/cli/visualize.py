@@ -70,6 +70,11 @@ if TYPE_CHECKING:
     help="Most images of a panel, and as many samples; of more, every class keeps the same share.",
 )
 @click.option(
+    "--density",
+    is_flag=True,
+    help="Show where many points lie and no single one, for data whose rows must not be published.",
+)
+@click.option(
     "--format",
     "fmt",
     type=click.Choice(["github", "json"]),
@@ -89,6 +94,7 @@ def visualize_command(
     into: Path | None,
     perplexity: float,
     points: int,
+    density: bool,
     fmt: str,
     debug: bool,
 ) -> int:
@@ -117,7 +123,7 @@ def visualize_command(
     shown = list(_all_latents(worker, resolved, RecordStore(out), cells))
     if not shown:
         raise NotApplicable("there is nothing to draw: no method applies to these data")
-    found = _draw(shown, into or out, perplexity, points)
+    found = _draw(shown, into or out, perplexity, points, density)
     _print(shown, found, fmt)
     return 0
 
@@ -189,6 +195,7 @@ def _draw(
     into: Path,
     perplexity: float,
     points: int,
+    density: bool,
 ) -> list[list[Measured]]:
     """A figure per data set; the numbers of every cell."""
     from gzsl_bench.report.latents import PARTS, flatten, measure
@@ -206,7 +213,8 @@ def _draw(
                 rows.append(plot.Row(cell.label, cell.seed, kept.checkpoint, choice.rule, planes))
         name = _file_name(dataset, names)
         title = f"{dataset}: latents of test images and of class samples"
-        write(into, name, plot.figure(title, rows, perplexity), plot.rows(rows))
+        drawn = plot.figure(title, rows, perplexity, density)
+        write(into, name, drawn, plot.rows(rows, density))
         click.echo(f"{into / name}.png, .pdf, .csv", err=True)
     return found
 

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.latents import KeptLatents
-from gzsl_bench.report.latents import PARTS, flatten, measure, thinned
+from gzsl_bench.report.latents import PARTS, Plane, flatten, measure, thinned
 from gzsl_bench.report.plots import latents as plot
 from gzsl_bench.report.plots import save
 
@@ -142,3 +142,29 @@ def test_the_data_hold_every_point(rows):
     }
     x = [r["x"] for r in unseen if r["modality"] == "semantic"]
     assert x == pytest.approx(rows[0].planes[0].semantic[:, 0].tolist(), abs=1e-4)
+
+
+def test_a_density_shows_where_many_points_lie_and_no_single_one():
+    measured = measure("m", "unseen", kept(images=30))
+    # A grid of 32 cells over 0 to 32: six images in cell (0, 0), four in (5, 5), one in a corner.
+    visual = np.array([[0.2, 0.4]] * 6 + [[5.5, 5.5]] * 4 + [[32.0, 32.0]])
+    semantic = np.array([[0.0, 0.0]] * 2 + [[31.5, 0.0]] * 9)
+    plane = Plane(measured, visual, np.zeros(11, int), semantic, np.zeros(11, int))
+    (one, centres, counts), (two, others, more) = plot.cells(plane)
+    assert (one, two) == ("visual", "semantic")
+    assert centres.tolist() == [[0.5, 0.5]]
+    assert counts.tolist() == [6]
+    assert others.tolist() == [[31.5, 0.5]]
+    assert more.tolist() == [9]
+    row = plot.Row("m", 0, 3, "last", [plane, plane])
+    lines = plot.rows([row], density=True)
+    assert [(x["modality"], x["points"], x["x"], x["y"]) for x in lines[:2]] == [
+        ("visual", 6, 0.5, 0.5),
+        ("semantic", 9, 31.5, 0.5),
+    ]
+    assert len(lines) == 4
+    assert "class" not in lines[0]
+    made = plot.figure("t", [row], 5, density=True)
+    drawn = [c for c in made.axes[0].collections if isinstance(c, PathCollection)]
+    assert [len(c.get_offsets()) for c in drawn] == [1, 1]
+    assert drawn[1].get_sizes()[0] == 1.5 * drawn[0].get_sizes()[0]
