@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from tracking_factory import commit, grid, make_suite
 from tracking_helpers import assert_mirrors, client, parent
 
 from gzsl_bench import Method, MethodSpec
+from gzsl_bench.cli.main import run
 from gzsl_bench.errors import RecordError
+from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.html import page
 from gzsl_bench.report.rows import rows
@@ -156,3 +159,61 @@ def test_short_suites_do_not_wait_for_a_report(store: RecordStore) -> None:
     for number, cell in enumerate(suite.cells, start=1):
         commit(store, cell)
         assert front.worthwhile(suite, store) is (number >= 5)
+
+
+PLUGIN = """
+import torch
+from gzsl_bench import Method, MethodSpec, hookimpl
+
+class Ridge(Method):
+    def fit(self, task, run):
+        x, t = task.features, task.attributes[task.labels]
+        w = torch.linalg.solve(x.T @ x + torch.eye(x.shape[1]), x.T @ t)
+        return lambda rows: -torch.cdist(rows @ w, task.attributes)
+
+@hookimpl
+def gzsl_bench_methods():
+    yield MethodSpec("front_ridge", Ridge, "nobody", "paper", "minmax", deterministic=True)
+"""
+
+
+@pytest.fixture
+def forget_modules() -> Iterator[None]:
+    yield
+    for name in [n for n in sys.modules if n.startswith("gzsl_bench_inline_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("forget_modules")
+def test_a_long_run_renews_the_front_after_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("front_ridge.py").write_text(PLUGIN)
+    Path("small.yaml").write_text("name: small\ndatasets: [digits]\nmethods: [front_ridge]\n")
+    command = ["run", "small.yaml", "--plugin", "front_ridge.py", "--inline", "--out", "results"]
+    uri = Layout(Path("results")).tracking_store
+
+    def names() -> set[str]:
+        return {f.path for f in client(uri).list_artifacts(parent(uri, "small").info.run_id)}
+
+    assert run(command) == 0
+    assert "report.html" not in names()  # milliseconds of training
+
+    monkeypatch.setattr(front, "WORTHWHILE", 0.0)
+
+    def broken(*given, **more):
+        raise RecordError("predictions are damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(page, "build", broken)
+        capsys.readouterr()
+        assert run(command) == 0
+    printed = capsys.readouterr()
+    assert "| digits" in printed.out
+    assert "predictions are damaged" in printed.err
+    assert "gzsl-bench sync small --out results" in printed.err
+
+    assert run(command) == 0
+    assert "not renewed" not in capsys.readouterr().err
+    assert "report.html" in names()
