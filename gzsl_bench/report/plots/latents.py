@@ -166,24 +166,24 @@ def _caption(found: Sequence[Row], perplexity: float, density: bool) -> str:
 
 def rows(found: Sequence[Row], density: bool = False) -> list[dict[str, Any]]:
     """One line per point, or per cell of a density."""
-    if density:
-        return [
-            {"method": row.label, "seed": row.seed, "checkpoint": row.checkpoint, "rule": row.rule,
-             "part": plane.measured.part, "modality": modality, "points": int(count),
-             "x": round(float(x), 4), "y": round(float(y), 4)}
-            for row in found
-            for plane in row.planes
-            for modality, centres, counts in cells(plane)
-            for (x, y), count in zip(centres, counts, strict=True)
-        ]  # fmt: skip
+    listed = _cells if density else _points
     return [
         {"method": row.label, "seed": row.seed, "checkpoint": row.checkpoint, "rule": row.rule,
-         "part": plane.measured.part, "modality": modality, "class": int(label),
+         "part": plane.measured.part, "modality": modality, what: int(number),
          "x": round(float(x), 4), "y": round(float(y), 4)}
         for row in found
         for plane in row.planes
-        for modality, points, labels in (
-            ("visual", plane.visual, plane.labels), ("semantic", plane.semantic, plane.sampled)
-        )
-        for (x, y), label in zip(points, labels, strict=True)
+        for modality, what, places, numbers in listed(plane)
+        for (x, y), number in zip(places, numbers, strict=True)
     ]  # fmt: skip
+
+
+def _points(plane: Plane) -> list[tuple[str, str, FloatArray, IntArray]]:
+    return [
+        ("visual", "class", plane.visual, plane.labels),
+        ("semantic", "class", plane.semantic, plane.sampled),
+    ]
+
+
+def _cells(plane: Plane) -> list[tuple[str, str, FloatArray, IntArray]]:
+    return [(name, "points", centres, counts) for name, centres, counts in cells(plane)]

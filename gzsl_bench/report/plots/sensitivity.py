@@ -143,10 +143,7 @@ def figure(title: str, data: Sensitivity) -> Figure:
     if any(_usual_band(data, field) for field in data.fields):
         handles.append(Patch(color=style.PALE, alpha=0.5, label="its mean ± sd over seeds"))
     made.legend(handles=handles, loc="lower left", ncols=4)
-    made.suptitle(
-        style.words(title, style.TITLE), x=0.01, y=1 - 0.08 / height, ha="left", va="top",
-        fontsize=11, fontweight="bold",
-    )  # fmt: skip
+    style.heading(made, title, height)
     return made
 
 

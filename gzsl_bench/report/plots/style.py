@@ -120,3 +120,17 @@ def words(text: str, longest: int = LABEL) -> str:
     short = plain if len(plain) <= longest else plain[: longest - 1] + "…"
     # matplotlib leaves labels that begin with an underscore out.
     return f" {short}" if short.startswith("_") else short or " "
+
+
+def heading(figure: Figure, title: str, height: float) -> None:
+    """A title at the upper left of a figure that places its axes itself.
+
+    Args:
+        figure: the figure.
+        title: its title.
+        height: of the figure, in inches.
+    """
+    figure.suptitle(
+        words(title, TITLE), x=0.01, y=1 - 0.08 / height, ha="left", va="top",
+        fontsize=11, fontweight="bold",
+    )  # fmt: skip

@@ -117,10 +117,7 @@ def figure(
         *(Line2D([], [], label=name, **look) for name, look in rules.items()),
     ]
     made.legend(handles=handles, loc="lower left", ncols=4)
-    made.suptitle(
-        style.words(title, style.TITLE), x=0.01, y=1 - 0.08 / height, ha="left", va="top",
-        fontsize=11, fontweight="bold",
-    )  # fmt: skip
+    style.heading(made, title, height)
     return made
 
 
