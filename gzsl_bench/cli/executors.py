@@ -66,6 +66,7 @@ def parse_cluster(
     device: str,
     memory_limit: int | None,
     inline: bool,
+    threads: int | None = None,
 ) -> Resources | None:
     """What a worker asks of the cluster; None where there is no cluster.
 
@@ -82,6 +83,11 @@ def parse_cluster(
         raise click.UsageError(
             "--memory-limit is for workers of this machine; on Ray ask for memory with"
             " --resources memory=SIZE"
+        )
+    if threads is not None:
+        raise click.UsageError(
+            "--threads is for workers of this machine; on Ray a worker computes with as many"
+            " threads as it asks for cores: --resources cpu=N"
         )
     if device not in ("auto", "cpu", "cuda"):
         raise click.UsageError(

@@ -27,6 +27,7 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
     seeds_option,
+    threads_option,
     tracking_option,
 )
 
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 #: Most runs of one unit on a GPU; how many of them its memory holds is measured there.
 MOST_RUNS = 32
 
-#: Most worker processes on a CPU unless asked for more: each keeps a copy of its data.
-MOST_JOBS = 8
-
 
 @click.command("run")
 @click.argument("suite", type=click.Path(path_type=Path))
@@ -59,6 +57,7 @@ MOST_JOBS = 8
     "--only-failed", is_flag=True, help="Only cells with a failed record: leave new ones alone."
 )
 @jobs_option
+@threads_option
 @limits_options
 @executor_options
 @tracking_option
@@ -82,6 +81,7 @@ def run_command(
     only: tuple[str, ...],
     only_failed: bool,
     jobs: int | None,
+    threads: int | None,
     timeout: float | None,
     memory_limit: int | None,
     retries: int,
@@ -100,6 +100,7 @@ def run_command(
     goes on where it was.  Exit code: 0 all cells done, 1 some failed (or an audit did), 2 bad input
     or missing data, 130 interrupted.
     """
+    from gzsl_bench.cli.placement import place_workers
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine.run import hold
     from gzsl_bench.engine.units import plan
@@ -111,7 +112,7 @@ def run_command(
 
     chosen_seeds, part = parse_seeds(seeds), parse_only(only)
     limits = parse_limits(timeout, memory_limit, retries, inline)
-    cluster = parse_cluster(executor, ray_address, resources, device, memory_limit, inline)
+    cluster = parse_cluster(executor, ray_address, resources, device, memory_limit, inline, threads)
     chosen = cluster.device if cluster else choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     where = place(data)
@@ -126,8 +127,8 @@ def run_command(
             " the CPU; use float32 or bf16 there"
         )
     stack = MOST_RUNS if gpu else 1
-    asked_jobs, jobs = jobs, jobs or usual_jobs(chosen)
     units = plan(resolved.cells, registry, stack)
+    whole = len(units)
     asked: ResolvedSuite = resolved
     if only_failed:
         asked, units = _failed_part(resolved, units, out)
@@ -137,17 +138,25 @@ def run_command(
     if dry_run:
         _describe(asked, units, out)
         return 0
-    settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
+    stop_on_terminate()
+    placement = place_workers(
+        Layout(out),
+        whole,
+        device=chosen,
+        jobs=jobs,
+        threads=threads,
+        measured=not inline and cluster is None and (audit or any_left(asked, out)),
+    )
+    settings = worker_settings(out, where, chosen, placement.threads, loaded.plugins)
     trainer = open_executor(
         registry,
         inline=inline,
-        jobs=jobs,
-        asked_jobs=asked_jobs,
+        jobs=placement.workers,
+        asked_jobs=jobs,
         limits=limits,
         cluster=cluster,
         address=ray_address,
     )
-    stop_on_terminate()
     with hold(out) as store:
         outcome, shown = _train(
             store,
@@ -285,6 +294,14 @@ def _failed_part(
     return replace(resolved, cells=cells), unfinished(units, others)
 
 
+def any_left(resolved: ResolvedSuite, out: Path) -> bool:
+    """Whether there is anything to train."""
+    from gzsl_bench.records.store import RecordStore
+
+    store = RecordStore(out)
+    return not all(store.finished(cell.key) for cell in resolved.cells)
+
+
 def _describe(resolved: ResolvedSuite, units: list[Unit], out: Path) -> None:
     from gzsl_bench.records.store import RecordStore
 
@@ -318,19 +335,8 @@ def choose_device(asked: str) -> str:
     return asked
 
 
-def usual_jobs(device: str) -> int:
-    """How many worker processes, where nobody says.
-
-    Small products gain little from threads: processes side by side do more.  The number follows
-    from the machine alone, so that a resumed suite computes with as many threads as before.
-    """
-    from gzsl_bench.engine import environment
-
-    return 1 if device.startswith("cuda") else min(environment.usable_cores(), MOST_JOBS)
-
-
 def worker_settings(
-    out: Path, where: Place, device: str, jobs: int, plugins: tuple[Path, ...]
+    out: Path, where: Place, device: str, threads: int, plugins: tuple[Path, ...]
 ) -> WorkerSettings:
     """What workers need to know of this machine and command."""
     from gzsl_bench.engine import environment
@@ -342,7 +348,7 @@ def worker_settings(
         root=where.root.resolve() if where.root else None,
         cache=where.cache,
         device=device,
-        threads=max(1, environment.usable_cores() // jobs),
+        threads=threads,
         command="gzsl-bench " + shlex.join(map(masked, sys.argv[1:])),
         git_commit=environment.git_commit(Path.cwd()),
         plugins=plugins,

@@ -22,13 +22,14 @@ from gzsl_bench.cli.options import (
     parse_only,
     place,
     plugin_option,
+    threads_option,
     tracking_option,
 )
 from gzsl_bench.cli.run import (
     MOST_RUNS,
+    any_left,
     choose_device,
     stop_on_terminate,
-    usual_jobs,
     worker_settings,
 )
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 @device_option
 @only_option
 @jobs_option
+@threads_option
 @limits_options
 @executor_options
 @tracking_option
@@ -73,6 +75,7 @@ def tune_command(
     device: str,
     only: tuple[str, ...],
     jobs: int | None,
+    threads: int | None,
     timeout: float | None,
     memory_limit: int | None,
     retries: int,
@@ -92,6 +95,7 @@ def tune_command(
     on where it was.  Needs Optuna: pip install 'gzsl-bench[tune]'.  Exit code: 0 all trials done,
     1 some failed, 2 bad input or missing data, 130 interrupted.
     """
+    from gzsl_bench.cli.placement import place_workers
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine import search
     from gzsl_bench.engine.run import hold
@@ -104,7 +108,7 @@ def tune_command(
 
     part = parse_only(only)
     limits = parse_limits(timeout, memory_limit, retries, inline)
-    cluster = parse_cluster(executor, ray_address, resources, device, memory_limit, inline)
+    cluster = parse_cluster(executor, ray_address, resources, device, memory_limit, inline, threads)
     chosen = cluster.device if cluster else choose_device(device)
     uri = resolve_uri(tracking_uri, Layout(out))
     search.require()
@@ -120,18 +124,25 @@ def tune_command(
     if dry_run:
         _describe(tuning, units, out)
         return 0
-    asked_jobs, jobs = jobs, jobs or usual_jobs(chosen)
-    settings = worker_settings(out, where, chosen, jobs, loaded.plugins)
+    stop_on_terminate()
+    placement = place_workers(
+        Layout(out),
+        len(units),
+        device=chosen,
+        jobs=jobs,
+        threads=threads,
+        measured=not inline and cluster is None and any_left(tuning.suite, out),
+    )
+    settings = worker_settings(out, where, chosen, placement.threads, loaded.plugins)
     trainer = open_executor(
         registry,
         inline=inline,
-        jobs=jobs,
-        asked_jobs=asked_jobs,
+        jobs=placement.workers,
+        asked_jobs=jobs,
         limits=limits,
         cluster=cluster,
         address=ray_address,
     )
-    stop_on_terminate()
     with hold(out) as store:
         outcome = _train(store, tuning, units, trainer, settings, uri)
         click.echo(render_trials(trial_rows(tuning, store), fmt))

@@ -104,10 +104,12 @@ def visualize_command(
     chooses, and compares its predictions with the record's.  The latents are kept in DIR/latents,
     so that drawing them again trains nothing.  Records stay untouched.
     """
-    from gzsl_bench.cli.run import choose_device, stop_on_terminate, usual_jobs, worker_settings
+    from gzsl_bench.cli.placement import place_workers
+    from gzsl_bench.cli.run import choose_device, stop_on_terminate, worker_settings
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.errors import NotApplicable
+    from gzsl_bench.records.layout import Layout
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.resolve import resolve
 
@@ -117,7 +119,11 @@ def visualize_command(
     seeds = None if seed is None else [seed]
     resolved = resolve(loaded, registry, where, seeds=seeds, only=part)
     cells = drawable(resolved, registry, part)
-    settings = worker_settings(out, where, chosen, usual_jobs(chosen), loaded.plugins)
+    # A cell with a record is trained with the threads of that; these are for the others.
+    placement = place_workers(
+        Layout(out), len(cells), device=chosen, jobs=None, threads=None, measured=False
+    )
+    settings = worker_settings(out, where, chosen, placement.threads, loaded.plugins)
     stop_on_terminate()
     worker = Worker(registry, settings, lambda event: None)
     shown = list(_all_latents(worker, resolved, RecordStore(out), cells))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -47,10 +49,10 @@ def hardware(device: torch.device, threads: int) -> dict[str, Any]:
 
     found: dict[str, Any] = {
         "device": str(device),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": usable_cores(),
         "threads": threads,
-        "system": f"{platform.system()} {platform.machine()}",
+        "system": system(),
     }
     if device.type == "cuda":
         found["accelerator"] = torch.cuda.get_device_name(device)
@@ -68,6 +70,43 @@ def peak_memory(device: torch.device) -> int:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(most) if sys.platform == "darwin" else 1024 * int(most)
+
+
+def total_memory() -> int | None:
+    """Bytes that this machine, or the control group we are in, has in all; None where unknown."""
+    sizes = list(_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+    with contextlib.suppress(OSError, ValueError):
+        sizes.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min((size for size in sizes if size > 0), default=None)
+
+
+def _group_limits(membership: Path, mount: Path) -> Iterator[int]:
+    """Bytes that our control group and those around it may take: version 2, or 1 with controllers.
+
+    Args:
+        membership: file with a line ``number:controllers:path`` for each hierarchy.
+        mount: where the hierarchies are shown.
+    """
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, place = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            base, name = mount, "memory.max"
+        elif "memory" in controllers.split(","):
+            base, name = mount / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # Within a container the path may be that of the machine: then only its root is here.
+        folder = base / place.strip("/")
+        while True:
+            with contextlib.suppress(OSError, ValueError):  # no limit is written as "max"
+                yield int((folder / name).read_text(encoding="ascii"))
+            if folder == base or base not in folder.parents:
+                break
+            folder = folder.parent
 
 
 def git_commit(folder: Path) -> str | None:
@@ -88,7 +127,8 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -96,3 +136,8 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def system() -> str:
+    """``Linux x86_64``."""
+    return f"{platform.system()} {platform.machine()}"

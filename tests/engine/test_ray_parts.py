@@ -73,6 +73,7 @@ def test_how_many_workers_a_node_holds():
         (["--ray-address", "auto"], "--ray-address and --resources need --executor ray"),
         (["--executor", "ray", "--inline"], "--inline trains in this process"),
         (["--executor", "ray", "--memory-limit", "1GiB"], "--memory-limit is for workers of this"),
+        (["--executor", "ray", "--threads", "2"], "on Ray a worker computes with as many threads"),
         (["--executor", "ray", "--device", "cuda:1"], "the scheduler chooses the GPU"),
         (["--executor", "ray", "--device", "cpu", "--resources", "gpu=1"], "contradict"),
         (["--executor", "ray", "--resources", "gpu=3"], "gpu=3 is no number between 0 and 1"),
