@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from gzsl_bench.stacked.backend import together
 from gzsl_bench.stacked.runs import HasStreams
 
 #: A cache line, in bytes.
@@ -131,15 +132,14 @@ def linear(
 ) -> torch.Tensor:
     """Compute x W' + b: x [R, B, in], weight [R, out, in], bias [R, out] -> [R, B, out].
 
-    On a CPU the runs are multiplied one by one: a batched product there picks its kernel by the
-    number of runs, and a run's result would depend on who is trained beside it.
+    On a CPU the runs are multiplied one by one, see :class:`.Backend`.
 
     Where ``x`` and ``weight`` are bfloat16 and ``bias`` is float32, the product is rounded to
     bfloat16 and the sum is float32.
     """
     if x.dtype != bias.dtype:
         out = _products(x, weight.mT).to(bias.dtype).add_(bias.unsqueeze(1))
-    elif x.is_cuda:
+    elif together(x):
         out = torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
     elif x.shape[0] == 1:
         out = torch.addmm(bias[0], _aligned(x[0]), weight[0].t()).unsqueeze(0)
@@ -164,7 +164,7 @@ def _aligned(matrix: torch.Tensor) -> torch.Tensor:
 
 def _products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """[R, n, k] times [R, k, m], on a CPU run by run."""
-    if a.is_cuda:
+    if together(a):
         return torch.bmm(a, b)
     if a.shape[0] == 1:
         return torch.mm(_aligned(a[0]), b[0]).unsqueeze(0)
@@ -213,13 +213,14 @@ def _add_weight_gradient(layer: Linear, grad: torch.Tensor, x: torch.Tensor) -> 
     target = layer.weight_grad
     if grad.dtype != target.dtype:
         # One product at a time on a CPU: what is added next is still in its cache.
-        stacks = [(grad, x, target)] if x.is_cuda else zip(grad, x, target, strict=True)
+        at_once = together(x)
+        stacks = [(grad, x, target)] if at_once else zip(grad, x, target, strict=True)
         for g, rows, into in stacks:
-            product = torch.matmul(g.mT, rows) if x.is_cuda else _aligned(g).t() @ _aligned(rows)
+            product = torch.bmm(g.mT, rows) if at_once else _aligned(g).t() @ _aligned(rows)
             into.copy_(product) if layer.fresh else into.add_(product)
         return
     keep = 0.0 if layer.fresh else 1.0
-    if x.is_cuda:
+    if together(x):
         torch.baddbmm(target, grad.mT, x, beta=keep, out=target)
         return
     for g, rows, into in zip(grad, x, target, strict=True):
