@@ -155,12 +155,12 @@ class _Waits(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in _READS:
             _note(self._waits, f"{name} reads a value back")
-        elif name in _BRINGS:
+        elif name in _BRINGS and not isinstance(args[-1] if args else None, torch.Tensor):
             _note(self._waits, f"{name} brings numbers from the host")
         return func(*args, **(kwargs or {}))
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps every operation, and makes none that would change what was there before.
 
     Capturing does nothing on a GPU.  Here operations that make new tensors are carried out, so that
@@ -168,7 +168,7 @@ class _Recorder(TorchDispatchMode):
     """
 
     def __init__(self, capture: Capture, waits: list[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._capture, self._waits = capture, waits
         self._inside: set[int] = set()
 

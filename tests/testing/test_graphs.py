@@ -131,6 +131,8 @@ FINE = {
     "gather": lambda: X[(X > 1).long()],
     "number": lambda: X * 2 + 1,
     "shape": lambda: X.view(len(X), X.shape[0] // 2),
+    "repeats": lambda: X.repeat_interleave(3),
+    "tensor already": lambda: X + torch.as_tensor(X) + X.new_tensor(X),
     "assigned": lambda: X.clone().__setitem__(0, 5.0),
 }
 
