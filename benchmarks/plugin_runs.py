@@ -23,8 +23,10 @@ METHODS: dict[str, type[BatchedMethod]] = {"acmr": ACMR, "cada_vae": CADAVAE}
 class Clock:
     """A run's sink that notes when each report comes; it scores nothing."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(
+        self, device: torch.device, after_epoch: Callable[[], None] = lambda: None
+    ) -> None:
+        self.device, self.after_epoch = device, after_epoch
         self.times: list[float] = []
         self.losses: list[float] = []
         self.scorer: ScoreFunction | None = None
@@ -43,6 +45,7 @@ class Clock:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         self.times.append(time.perf_counter())
+        self.after_epoch()
 
 
 @dataclass
@@ -76,10 +79,11 @@ def train_timed(
     seeds: Sequence[int],
     *,
     precision: str = "float32",
+    after_epoch: Callable[[], None] = lambda: None,
 ) -> Timed:
     """Train ``seeds`` as one stack (on a CPU: one after the other) and time the epochs."""
     full: Any = config
-    sinks = [Clock(task.device) for _ in seeds]
+    sinks = [Clock(task.device, after_epoch) for _ in seeds]
     runs = [
         Run(seed, task.device, config, sink, precision=precision)
         for seed, sink in zip(seeds, sinks, strict=True)
