@@ -65,7 +65,7 @@ def _soonest(layout: Layout, units: int, cores: int) -> Placement:
         )
         return placement
     placement = choose(units, cores, most, seconds)
-    click.echo(f"{placement} ({reason(placement, units, cores, most, seconds)})", err=True)
+    click.echo(f"{placement} ({reason(units, cores, most, seconds)})", err=True)
     return placement
 
 

@@ -1,9 +1,10 @@
 """How many workers, and threads of each: what gets a suite done soonest by measured step times.
 
 Small products gain little from threads, so processes side by side usually do more, but not where
-there are fewer units than cores, and not on every machine.  The choice looks at the whole suite and
-at the machine alone, never at what is left to do or at free memory: the number of threads changes
-rounding, and a resumed suite is to compute as it did before.
+there are fewer units than cores, and not on every machine; on a busy one a second thread may even
+slow a step down.  The choice looks at the whole suite and at the machine alone, never at what is
+left to do or at free memory: the number of threads changes rounding, and a resumed suite is to
+compute as it did before.
 
 How many runs are *stacked* is no part of the choice.  On a CPU that is always one: products of one
 run fill a core, so the toolkit trains the runs of a stack one after the other there
@@ -60,26 +61,50 @@ def most_workers(cores: int) -> int:
 
 
 def candidates(units: int, cores: int, most: int) -> tuple[Placement, ...]:
-    """What is worth comparing, few workers first: powers of two, and as many as there can be.
+    """What step times are needed of, few workers first: powers of two, and as many as there can be.
+
+    There may be more workers than units: so many threads help no less with fewer workers beside.
 
     Args:
         units: of the whole suite.
         cores: that may be used.
         most: workers that the memory holds.
     """
-    limit = max(1, min(units, cores, most))
-    counts = {1 << power for power in range(limit.bit_length())} | {limit}
+    limit = max(1, min(cores, most))
+    counts = {1 << power for power in range(limit.bit_length())} | {limit, min(units, limit)}
     return tuple(Placement(count, cores // count) for count in sorted(counts))
 
 
-def makespan(placement: Placement, units: int, seconds: Seconds) -> float:
-    """Seconds until a step of every unit is done, where all units are alike."""
-    rounds = -(-units // placement.workers)
-    return rounds * seconds[placement.workers, placement.threads]
+@dataclass(frozen=True)
+class _Option:
+    """A placement, seconds of a step that were measured for it, and for a step of every unit."""
+
+    placement: Placement
+    step: float
+    makespan: float
+
+
+def _options(units: int, cores: int, most: int, seconds: Seconds) -> list[_Option]:
+    """What can be chosen, with the shortest times known of it.
+
+    A worker that has no unit does not train, which slows none of the others down: times that were
+    measured with more workers than units are upper bounds of what takes place.
+    """
+    found: dict[Placement, _Option] = {}
+    for candidate in candidates(units, cores, most):
+        step = seconds[candidate.workers, candidate.threads]
+        workers = min(candidate.workers, units)
+        placement = Placement(workers, candidate.threads)
+        option = _Option(placement, step, -(-units // workers) * step)
+        found[placement] = min(found.get(placement, option), option, key=lambda o: o.makespan)
+    return list(found.values())
 
 
 def choose(units: int, cores: int, most: int, seconds: Seconds) -> Placement:
-    """The candidate with the shortest makespan; among those nearly as short, the most workers.
+    """What does a step of every unit soonest, where all units are alike.
+
+    Among placements that are nearly as fast the one with most workers is taken, then the one with
+    fewest threads, so that noise does not flip the choice.
 
     Args:
         units: of the whole suite.
@@ -87,25 +112,25 @@ def choose(units: int, cores: int, most: int, seconds: Seconds) -> Placement:
         most: workers that the memory holds.
         seconds: of a step, for every one of :func:`candidates` where there are several.
     """
-    found = candidates(units, cores, most)
-    if len(found) == 1:
-        return found[0]
-    spans = {c: makespan(c, units, seconds) for c in found}
-    bar = TOLERANCE * min(spans.values())
-    return max(candidate for candidate, span in spans.items() if span <= bar)
+    only, *others = candidates(units, cores, most)
+    return _chosen(_options(units, cores, most, seconds)).placement if others else only
 
 
-def reason(chosen: Placement, units: int, cores: int, most: int, seconds: Seconds) -> str:
-    """Why, in a few words: what was measured of the choice, and of the next best candidate."""
-    others = [c for c in candidates(units, cores, most) if c != chosen]
-    if not others:
-        return "the suite has 1 unit" if units <= 1 else "the memory holds no more"
-    other = min(others, key=lambda c: (makespan(c, units, seconds), -c.workers))
+def _chosen(options: list[_Option]) -> _Option:
+    bar = TOLERANCE * min(option.makespan for option in options)
+    near = [option for option in options if option.makespan <= bar]
+    return max(near, key=lambda o: (o.placement.workers, -o.placement.threads))
 
-    def took(placement: Placement) -> str:
-        return f"{1000 * seconds[placement.workers, placement.threads]:.3g} ms"
 
-    one = f"side by side {took(chosen)} a step" if chosen.workers > 1 else f"{took(chosen)} a step"
-    if other.workers > 1:
-        return f"{one}, {str(other).removesuffix(' each')} side by side {took(other)}"
-    return f"{one}, one {str(other).removeprefix('1 ')} {took(other)}"
+def reason(units: int, cores: int, most: int, seconds: Seconds) -> str:
+    """Why that was chosen: what was measured of it, and of the next best."""
+    if len(candidates(units, cores, most)) == 1:
+        return "the memory holds no more"
+    options = _options(units, cores, most, seconds)
+    chosen = _chosen(options)
+    options.remove(chosen)
+    other = min(options, key=lambda option: option.makespan)
+    beside = "side by side " * (chosen.placement.workers > 1)
+    name = str(other.placement).removesuffix(" each")
+    name = f"{name} side by side" if other.placement.workers > 1 else f"one{name[1:]}"
+    return f"{beside}{1e3 * chosen.step:.3g} ms a step, {name} {1e3 * other.step:.3g} ms"

@@ -14,7 +14,7 @@ from gzsl_bench.cli.main import run
 from gzsl_bench.cli.placement import place_workers
 from gzsl_bench.engine import environment, pace, timings
 from gzsl_bench.engine.pace import Unmeasured
-from gzsl_bench.engine.placement import Placement
+from gzsl_bench.engine.placement import Placement, candidates, most_workers
 from gzsl_bench.records.layout import Layout
 
 GIB = 1 << 30
@@ -25,9 +25,9 @@ TUNED = (
     "  - {use: eszsl, label: ESZSL, tune: {feature_penalty: [1, 100]}}\n"
 )
 #: Threads help a lot: 4 units take 4 x 1, 2 x 3 or 1 x 5 ms.
-THREADED = {(1, 8): 1e-3, (2, 4): 3e-3, (4, 2): 5e-3}
+THREADED = {(1, 8): 1e-3, (2, 4): 3e-3, (4, 2): 5e-3, (8, 1): 9e-3}
 #: They do not: 4 units take 4 x 3, 2 x 3 or 1 x 3 ms.
-SIDE_BY_SIDE = {(1, 8): 3e-3, (2, 4): 3e-3, (4, 2): 3e-3}
+SIDE_BY_SIDE = {(1, 8): 3e-3, (2, 4): 3e-3, (4, 2): 3e-3, (8, 1): 4e-3}
 
 
 class Bench:
@@ -103,14 +103,14 @@ def test_a_machine_measures_once(bench):
     err = bench.call(suite(4))
     assert "measuring" not in err
     assert bench.placed == [(1, 8), (1, 8)]
-    assert bench.asked == [[(1, 8), (2, 4), (4, 2)]]
+    assert bench.asked == [[(1, 8), (2, 4), (4, 2), (8, 1)]]
     assert recalled(bench.layout.placement) == THREADED
 
 
 def test_processes_side_by_side_where_that_is_as_fast(bench):
     bench.found = SIDE_BY_SIDE
     err = bench.call(suite(4))
-    assert "4 workers of 2 threads each (side by side 3 ms a step, 2 workers of 4 threads" in err
+    assert "4 workers of 2 threads each (side by side 3 ms a step, 4 workers of 1 thread " in err
     assert bench.placed == [(4, 2)]
 
 
@@ -195,10 +195,15 @@ def test_where_nothing_can_be_measured_it_is_as_ever(bench, monkeypatch):
 # what counts as a unit ----------------------------------------------------------------------------
 
 
-def test_a_suite_of_one_cell_has_all_cores_to_itself(bench):
-    assert "1 worker of 8 threads (the suite has 1 unit)" in bench.call(suite(1))
-    assert bench.placed == [(1, 8)]
-    assert bench.asked == []
+def test_a_suite_of_one_cell_gets_as_many_threads_as_help(bench):
+    err = bench.call(suite(1))
+    assert "1 worker of 8 threads (1 ms a step, one worker of 4 threads 3 ms)" in err
+    bench.out = bench.out.with_name("another")
+    timings.shared_file().unlink()
+    bench.found = SIDE_BY_SIDE
+    err = bench.call(suite(1))
+    assert "1 worker of 2 threads (3 ms a step, one worker of 8 threads 3 ms)" in err
+    assert bench.placed == [(1, 8), (1, 2)]
 
 
 def test_the_memory_limits_the_workers(bench, monkeypatch):
@@ -311,6 +316,7 @@ def test_the_real_program_measures(start, tmp_path):
     cores = environment.usable_cores()
     if cores > 1:
         found = recalled(tmp_path / "timings.json")
-        assert found.keys() == {(1, cores), (2, cores // 2)}
+        wanted = candidates(2, cores, most_workers(cores))
+        assert found.keys() == {(c.workers, c.threads) for c in wanted}
         assert recalled(Layout(tmp_path / "gzsl-results").placement) == found
         assert done.stderr.count(" a step, ") == 1
