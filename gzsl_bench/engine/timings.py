@@ -24,7 +24,7 @@ from gzsl_bench.engine.placement import Placement, Seconds
 TIMINGS_VARIABLE = "GZSL_BENCH_TIMINGS"
 VERSION = 1
 #: Seconds to wait for somebody else who is measuring on this machine.
-PATIENCE = 90.0
+PATIENCE = 150.0
 #: A step takes less than this, or somebody made the number up.
 _LONGEST = 3600.0
 _KEY = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})", re.ASCII)
