@@ -133,4 +133,9 @@ def reason(units: int, cores: int, most: int, seconds: Seconds) -> str:
     beside = "side by side " * (chosen.placement.workers > 1)
     name = str(other.placement).removesuffix(" each")
     name = f"{name} side by side" if other.placement.workers > 1 else f"one{name[1:]}"
-    return f"{beside}{1e3 * chosen.step:.3g} ms a step, {name} {1e3 * other.step:.3g} ms"
+    return f"{beside}{_in_words(chosen.step)} a step, {name} {_in_words(other.step)}"
+
+
+def _in_words(seconds: float) -> str:
+    """``19.3 ms`` or ``1.87 s``."""
+    return f"{1e3 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"

@@ -125,6 +125,9 @@ def test_the_reason():
     assert told(1, 2, 8, TWO) == (
         "1 worker of 2 threads (19.3 ms a step, one worker of 1 thread 29 ms)"
     )
+    assert told(9, 2, 8, {(1, 2): 1.868, (2, 1): 0.9994}) == (
+        "2 workers of 1 thread each (side by side 999 ms a step, one worker of 2 threads 1.87 s)"
+    )
     assert told(9, 2, 1, {}) == "1 worker of 2 threads (the memory holds no more)"
 
 
