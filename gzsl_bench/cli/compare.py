@@ -43,6 +43,7 @@ def compare_command(
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.cells import SIGN
+    from gzsl_bench.report.comparable import taint
     from gzsl_bench.report.compare import compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
 
@@ -71,3 +72,7 @@ def compare_command(
         click.echo(as_text(found, ranks, why))
     for reason in reasons:
         click.echo(f"left out: {reason}", err=True)
+    for row in table:
+        if why := row["unavailable"] or taint(row):
+            who = f"{row['label']} on {row['dataset']}"
+            click.echo(f"left out of the ranking: {who}: {why}", err=True)
