@@ -168,6 +168,10 @@ BROKEN = {
         HEAD + "@hookimpl\ndef gzsl_bench_metrics():\n    yield MetricSpec('m', 3)",
         "metric 'm' has a compute that cannot be called",
     ),
+    "metric's name": (
+        HEAD + "@hookimpl\ndef gzsl_bench_metrics():\n    yield MetricSpec('precision', len)",
+        "metric 'precision' has the name of something that stands beside metrics",
+    ),
     "data set": (
         HEAD + "@hookimpl\ndef gzsl_bench_datasets():\n    yield DatasetSpec('d', None)",
         "data set 'd' has a load or missing that cannot be called",
