@@ -40,6 +40,7 @@ def compare_command(
     nor the plugins that made the records.
     """
     from gzsl_bench.engine.selection import GAMMA
+    from gzsl_bench.errors import SuiteError, unknown_name
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.cells import SIGN
@@ -55,6 +56,10 @@ def compare_command(
     resolved = recall(store.layout, suite)
     # Tables write it with the sign, records with the word.
     chosen = (rule or resolved.selection[0]).replace(f"+{SIGN}", GAMMA)
+    known = list(dict.fromkeys(cell.dataset for cell in resolved.cells))
+    for name in datasets:
+        if name not in known:
+            raise SuiteError(unknown_name("data set of this suite", name, known))
     found, reasons = (
         compare(resolved, store, methods[0], methods[1], chosen, datasets) if methods else ([], [])
     )

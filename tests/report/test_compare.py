@@ -373,6 +373,8 @@ def test_the_command(store, capsys):
     assert [line["metric"] for line in lines][2] == "harmonic_mean"
     assert run(["compare", suite.name, "--out", out]) == 0
     assert "no ranking" in capsys.readouterr().out
+    assert run(["compare", suite.name, "--dataset", "SUM", "--out", out]) == 2
+    assert "unknown data set of this suite 'SUM'" in capsys.readouterr().err
     assert run(["table", suite.name, "--intervals", "--out", out]) == 0
     assert "[" in capsys.readouterr().out
     for arguments in (["A"], ["A", "C"], ["A", "B", "--rule", "val"], ["A", "B", "C"]):
