@@ -78,8 +78,8 @@ def _show(report: RescoreReport, as_json: bool) -> None:
     for name, found in report.metrics.items():
         if found.without_scores:
             click.echo(
-                f"{name} needs scores, and records of the first version kept those of the last and the"
-                f" best checkpoint only: {found.without_scores} checkpoints"
+                f"{name} needs scores, and records of the first version kept those of the last and"
+                f" the best checkpoint only: {found.without_scores} checkpoints"
                 f" {_fate(found.added, found.dropped)}",
                 err=True,
             )
