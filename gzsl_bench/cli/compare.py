@@ -40,9 +40,11 @@ def compare_command(
     nor the plugins that made the records.
     """
     from gzsl_bench.engine.selection import GAMMA
+    from gzsl_bench.errors import SuiteError, unknown_name
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.cells import SIGN
+    from gzsl_bench.report.comparable import taint
     from gzsl_bench.report.compare import compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
 
@@ -54,6 +56,10 @@ def compare_command(
     resolved = recall(store.layout, suite)
     # Tables write it with the sign, records with the word.
     chosen = (rule or resolved.selection[0]).replace(f"+{SIGN}", GAMMA)
+    known = list(dict.fromkeys(cell.dataset for cell in resolved.cells))
+    for name in datasets:
+        if name not in known:
+            raise SuiteError(unknown_name("data set of this suite", name, known))
     found, reasons = (
         compare(resolved, store, methods[0], methods[1], chosen, datasets) if methods else ([], [])
     )
@@ -71,3 +77,7 @@ def compare_command(
         click.echo(as_text(found, ranks, why))
     for reason in reasons:
         click.echo(f"left out: {reason}", err=True)
+    for row in table:
+        if why := row["unavailable"] or taint(row):
+            who = f"{row['label']} on {row['dataset']}"
+            click.echo(f"left out of the ranking: {who}: {why}", err=True)

@@ -78,8 +78,9 @@ def _show(report: RescoreReport, as_json: bool) -> None:
     for name, found in report.metrics.items():
         if found.without_scores:
             click.echo(
-                f"{name} needs scores, which are kept for the last and the best checkpoint only:"
-                f" {found.without_scores} checkpoints {_fate(found.added, found.dropped)}",
+                f"{name} needs scores, and records of the first version kept those of the last and"
+                f" the best checkpoint only: {found.without_scores} checkpoints"
+                f" {_fate(found.added, found.dropped)}",
                 err=True,
             )
         for cause in found.failed:

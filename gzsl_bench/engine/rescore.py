@@ -27,8 +27,9 @@ class MetricReport:
         same: the value was there and came out again.
         added: there was none.
         changed: the value that was there differs: the metric's definition changed.
-        without_scores: it needs scores, which are kept for the last and the best checkpoint only;
-            a value that was recorded while they existed stays, unless the definition changed.
+        without_scores: it needs scores, of which records of the first version kept those of the
+            last and the best checkpoint only; a value that was recorded while they existed stays,
+            unless the definition changed.
         dropped: of those, recorded by another definition and therefore gone.
         failed: why it could not be computed, once per cause.
     """

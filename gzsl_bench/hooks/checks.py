@@ -8,7 +8,7 @@ from typing import Any
 from gzsl_bench.hooks.config import Config
 from gzsl_bench.hooks.dataset import DatasetSpec
 from gzsl_bench.hooks.method import FIDELITIES, Method, MethodSpec
-from gzsl_bench.hooks.metric import MetricSpec
+from gzsl_bench.hooks.metric import RESERVED, MetricSpec
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -24,10 +24,21 @@ def check_spec(spec: Any, expected: type[Any], hook: str) -> str | None:
         )
     if isinstance(spec, MethodSpec):
         return _check_method(spec)
-    if isinstance(spec, MetricSpec) and not callable(spec.compute):
-        return f"its metric {spec.name!r} has a compute that cannot be called"
+    if isinstance(spec, MetricSpec):
+        return _check_metric(spec)
     if isinstance(spec, DatasetSpec) and not (callable(spec.load) and callable(spec.missing)):
         return f"its data set {spec.name!r} has a load or missing that cannot be called"
+    return None
+
+
+def _check_metric(spec: MetricSpec) -> str | None:
+    if not callable(spec.compute):
+        return f"its metric {spec.name!r} has a compute that cannot be called"
+    if spec.name in RESERVED:
+        return (
+            f"its metric {spec.name!r} has the name of something that stands beside metrics in"
+            " every table; give it another one"
+        )
     return None
 
 

@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
+#: What stands beside metrics in rows of tables and in MLflow; a metric of that name would be lost.
+RESERVED = frozenset({
+    "dataset", "features", "attributes", "fingerprint", "method", "label", "selection", "seeds",
+    "extra", "keys", "preprocessing", "setting", "precision", "fidelity", "version", "source",
+    "checkpoint", "checkpoints", "gamma", "selection_gap", "unavailable", "audit", "sweep_of",
+    "sweep_field", "sweep_value", "published", "seconds",
+})  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -47,7 +55,8 @@ class MetricSpec:
     """What a plugin says about a metric it offers.
 
     Attributes:
-        name: the column's name: lower case, letters, digits and underscores.
+        name: the column's name: lower case, letters, digits and underscores; none of
+            :data:`RESERVED`.
         compute: predictions -> a finite number; a share lies in [0, 1].
         percent: the number is a share and is recorded and shown times 100.
         higher_is_better: the direction selection and ranking go by.

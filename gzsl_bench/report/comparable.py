@@ -22,15 +22,22 @@ def place(row: Row) -> Place:
     return (str(row["dataset"]), *(str(row[name]) for name in SAME))
 
 
-def obstacle(row: Row) -> str:
-    """Why a row takes part in no ranking; empty where it does."""
-    if row.get("unavailable"):
-        return "no numbers"
+def taint(row: Row) -> str:
+    """Why a row's numbers may stand beside no other's; empty where they may."""
     scaling = PREPROCESSING.get(row["preprocessing"])
     if scaling is not None and scaling.leaks:
         return f"preprocessing {row['preprocessing']} has seen the test set"
     if str(row.get("audit", "")).startswith("FAILED"):
         return "failed the audit"
+    return ""
+
+
+def obstacle(row: Row) -> str:
+    """Why a row takes part in no ranking; empty where it does."""
+    if row.get("unavailable"):
+        return "no numbers"
+    if why := taint(row):
+        return why
     if is_swept(row):
         # The best of many values by its test results would have been selected on the test set.
         return "a point of a sweep"

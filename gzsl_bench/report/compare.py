@@ -15,8 +15,8 @@ import numpy as np
 from gzsl_bench.engine.validation import rules
 from gzsl_bench.errors import RecordError, SuiteError, unknown_name
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.comparable import SAME
-from gzsl_bench.report.rows import Row, is_swept, rows
+from gzsl_bench.report.comparable import SAME, leagues, obstacle, place, taint
+from gzsl_bench.report.rows import Row, rows
 from gzsl_bench.report.samples import sample
 from gzsl_bench.scoring.bootstrap import Sample
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
@@ -124,19 +124,15 @@ def head_to_head(one: Row, two: Row, suite: ResolvedSuite, store: RecordStore) -
 
 
 def table_of(suite: ResolvedSuite, store: RecordStore, rule: str) -> list[Row]:
-    """The suite's rows by one rule.
+    """The suite's rows by one rule, those without numbers yet among them.
 
     Raises:
-        SuiteError: the suite does not select by this rule, or it gives a row no numbers yet.
+        SuiteError: the suite does not select by this rule.
     """
     known = rules(suite)
     if rule not in known:
         raise SuiteError(unknown_name("selection rule of this suite", rule, known))
-    found = [row for row in rows(suite, store) if row["selection"] == rule]
-    for row in found:
-        if row["unavailable"]:
-            raise SuiteError(f"{rule} of {row['label']} on {row['dataset']}: {row['unavailable']}")
-    return found
+    return [row for row in rows(suite, store) if row["selection"] == rule]
 
 
 def method_label(name: str, suite: ResolvedSuite) -> str:
@@ -159,20 +155,22 @@ def method_label(name: str, suite: ResolvedSuite) -> str:
 def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
     """Rank all methods over the data sets that all of them have, by H.
 
+    Args:
+        table: rows of one rule; those that :func:`~gzsl_bench.report.comparable.obstacle` keeps out
+            of rankings are passed over.
+
     Returns:
         The ranking, or None and the reason there is none.
     """
     scores: dict[tuple[str, ...], dict[str, float]] = {}
-    table = [row for row in table if not is_swept(row)]
+    table = [row for row in table if not obstacle(row)]
     for row in table:
-        place = (row["dataset"], *(str(row[name]) for name in SAME))
-        here = scores.setdefault(place, {})
+        here = scores.setdefault(place(row), {})
         if row["label"] in here:
             return None, (
                 f"no ranking over data sets: {row['label']} has several rows on {row['dataset']}"
             )
-        if row["harmonic_mean"] is not None:  # otherwise the method does not apply there
-            here[row["label"]] = row["harmonic_mean"]["mean"]
+        here[row["label"]] = row["harmonic_mean"]["mean"]
     labels = list(dict.fromkeys(row["label"] for row in table))
     complete = [here for here in scores.values() if len(here) == len(labels)]
     if len(labels) < 2:
@@ -187,14 +185,8 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
 
 def fragile_pairs(table: Sequence[Row], store: RecordStore) -> list[str]:
     """Neighbours in the order by H whose order hangs on a single class, one sentence each."""
-    places: dict[tuple[str, ...], list[Row]] = {}
-    for row in table:
-        if row.get("unavailable"):
-            continue
-        place = (row["dataset"], row["selection"], *(str(row[name]) for name in SAME))
-        places.setdefault(place, []).append(row)
     found = []
-    for rivals in places.values():
+    for rivals in leagues(table).values():
         ordered = sorted(rivals, key=lambda r: -r["harmonic_mean"]["mean"])
         for first, second in itertools.pairwise(ordered):
             classes = fragile_classes(sample(first, store), sample(second, store))
@@ -229,7 +221,14 @@ def _only(table: Sequence[Row], dataset: str, label: str) -> Row:
             f"{label} has {len(found)} rows on {dataset} (table shows how they differ), so it is"
             " not clear which one to compare"
         )
-    return found[0]
+    row = found[0]
+    if row["unavailable"]:
+        raise SuiteError(f"{row['selection']} of {label} on {dataset}: {row['unavailable']}")
+    if why := taint(row):
+        raise SuiteError(
+            f"{label} on {dataset}: {why}, so its numbers are comparable with no other"
+        )
+    return row
 
 
 def _common_seeds(

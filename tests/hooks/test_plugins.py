@@ -168,6 +168,10 @@ BROKEN = {
         HEAD + "@hookimpl\ndef gzsl_bench_metrics():\n    yield MetricSpec('m', 3)",
         "metric 'm' has a compute that cannot be called",
     ),
+    "metric's name": (
+        HEAD + "@hookimpl\ndef gzsl_bench_metrics():\n    yield MetricSpec('precision', len)",
+        "metric 'precision' has the name of something that stands beside metrics",
+    ),
     "data set": (
         HEAD + "@hookimpl\ndef gzsl_bench_datasets():\n    yield DatasetSpec('d', None)",
         "data set 'd' has a load or missing that cannot be called",
@@ -249,6 +253,31 @@ def test_the_source_of_an_editable_plugin_is_pinned(install):
     path = install.folder / "soft.py"
     path.write_text(path.read_text() + "\n# changed\n")
     assert load_plugins(strict=True).owner("methods", "good").source != before
+
+
+def test_a_module_beside_an_editable_plugin_is_pinned_with_it(install):
+    """A distribution of several modules: editing one that the plugin imports must train anew."""
+    install.add("soft", GOOD, editable=True)
+    plugin = install.folder / "soft.py"
+    plugin.write_text(plugin.read_text() + "\n\ndef late():\n    import helper\n")
+
+    def source():
+        return load_plugins(strict=True).owner("methods", "good").source
+
+    alone = source()
+    helper, deeper = install.folder / "helper.py", install.folder / "deeper.py"
+    (install.folder / "stranger.py").write_text("never = 'imported'\n")
+    assert source() == alone
+    helper.write_text("from deeper import PENALTY\n")
+    with_helper = source()
+    deeper.write_text("import helper\nPENALTY = 1\n")
+    with_both = source()
+    deeper.write_text("import helper\nPENALTY = 500\n")
+    assert len({alone, with_helper, with_both, source()}) == 4
+    # The program itself is no part of a plugin: a checkout may lie beside it.
+    before = source()
+    (install.folder / "gzsl_bench.py").write_text("x = 1\n")
+    assert source() == before
 
 
 def test_any_file_of_a_package_changes_its_digest(tmp_path, monkeypatch):

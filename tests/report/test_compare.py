@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.errors import SuiteError
+from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.store import COMPLETE, NOT_APPLICABLE, RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.report.compare import compare, fragile_pairs, method_label, rank, table_of
@@ -262,6 +264,61 @@ def test_a_data_set_that_one_method_lacks_does_not_count(store):
     assert found is None
 
 
+def test_what_has_seen_the_test_set_is_neither_compared_nor_ranked(store, capsys):
+    suite = ranked(store, "CUB", "SUN", "AWA1", methods=("A", "B", "C"))
+    leaky = [
+        make_cell("L", name, deterministic=True, preprocessing="minmax_refit_on_test")
+        for name in ("CUB", "SUN", "AWA1")
+    ]
+    for cell in leaky:
+        finish(store, cell, [9, 9, 9, 9, 9])
+    suite = remember(store.layout, make_suite(*suite.cells, *leaky, selection=["last"]))
+    table = table_of(suite, store, "last")
+    found, _ = rank(table)
+    assert found.methods == ("A", "B", "C")
+    assert not any("L " in sentence for sentence in fragile_pairs(table, store))
+    with pytest.raises(SuiteError, match="L on CUB: preprocessing minmax_refit_on_test has seen"):
+        compare(suite, store, "A", "L", "last")
+    assert run(["compare", suite.name, "A", "B", "--out", str(store.layout.out)]) == 0
+    said = capsys.readouterr()
+    assert "| L" not in said.out
+    assert said.err.count("left out of the ranking: L on") == 3
+
+
+def test_a_failed_audit_is_neither_compared_nor_ranked(store):
+    suite = ranked(store, "CUB", "SUN", "AWA1", methods=("A", "B", "C"))
+    failed = next(cell for cell in suite.cells if cell.label == "C")
+    audits = AuditStore(store.layout.out)
+    audits.write(failed.key, {"outcome": "failed", "reason": "it learns from what it is shown"})
+    with pytest.raises(SuiteError, match="C on CUB: failed the audit"):
+        compare(suite, store, "A", "C", "last", ["CUB"])
+    # On CUB only two are left, so two data sets remain that all three ran on.
+    found, why = rank(table_of(suite, store, "last"))
+    assert found is None
+    assert "there are 2" in why
+
+
+def test_a_row_without_numbers_keeps_nobody_else_from_being_compared(store, capsys):
+    suite = two(store)
+    folds = []
+    for cell in suite.cells[::2]:  # A and B have a fold, C's has failed
+        described = {**cell.identity, "seed": 0, "task": {"fold": 1, "content": "x"}}
+        folds.append(replace(cell, key=digest(described | {"who": cell.label}), identity=described))
+        finish(store, folds[-1], [5, 5, 5, 5, 5], [6, 6, 6, 6, 6])
+    third = make_cell("C", deterministic=True)
+    finish(store, third, [5, 5, 5, 5, 5], A[0])
+    suite = remember(
+        store.layout, make_suite(*suite.cells, *folds, third, selection=["val", "last"])
+    )
+    assert run(["compare", suite.name, "A", "B", "--out", str(store.layout.out)]) == 0
+    said = capsys.readouterr()
+    assert "| CUB" in said.out
+    assert "left out of the ranking: C on CUB: nothing is known of validation folds" in said.err
+    assert run(["compare", suite.name, "A", "C", "--out", str(store.layout.out)]) == 2
+    said = capsys.readouterr()
+    assert "val of C on CUB: nothing is known of validation folds" in said.err
+
+
 # Intervals in tables -----------------------------------------------------------------------------
 
 
@@ -316,6 +373,8 @@ def test_the_command(store, capsys):
     assert [line["metric"] for line in lines][2] == "harmonic_mean"
     assert run(["compare", suite.name, "--out", out]) == 0
     assert "no ranking" in capsys.readouterr().out
+    assert run(["compare", suite.name, "--dataset", "SUM", "--out", out]) == 2
+    assert "unknown data set of this suite 'SUM'" in capsys.readouterr().err
     assert run(["table", suite.name, "--intervals", "--out", out]) == 0
     assert "[" in capsys.readouterr().out
     for arguments in (["A"], ["A", "C"], ["A", "B", "--rule", "val"], ["A", "B", "C"]):

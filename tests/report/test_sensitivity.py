@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gzsl_bench import Config, Method, MethodSpec
+from gzsl_bench.hooks.metric import RESERVED
 from gzsl_bench.report.comparable import marks, obstacle
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html.page import build
@@ -62,6 +63,15 @@ def made(make_registry, resolve_text, run_inline):
 
 def h(row):
     return row["harmonic_mean"]["mean"]
+
+
+def test_no_metric_may_have_the_name_of_anything_else_in_a_row(made):
+    suite, store, table = made
+    names = set.union(*map(set, table))
+    assert "sweep_of" in names  # points of sweeps have the longest rows
+    recorded = {n for c in suite.cells for n in store.read(c.key).content["metrics"]}
+    assert not RESERVED & recorded
+    assert names - recorded <= RESERVED
 
 
 def test_points_win_nothing(made):

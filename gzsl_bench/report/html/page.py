@@ -15,7 +15,7 @@ from gzsl_bench import __version__
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import SIGN, digits, number, rule_name, who
-from gzsl_bench.report.comparable import marks, obstacle
+from gzsl_bench.report.comparable import marks
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.gather import Ground, grounds, headline
@@ -66,7 +66,7 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     table = with_intervals(rows(suite, store), store)
     found = grounds(suite, store, table)
     rule = headline(suite)
-    ranking, no_ranking = rank([r for r in table if r["selection"] == rule and not obstacle(r)])
+    ranking, no_ranking = rank([r for r in table if r["selection"] == rule])
     if ranking is not None and ranking.powerless:
         no_ranking = (
             f"no critical-difference diagram: {ranking.datasets} data sets have no power to tell"
