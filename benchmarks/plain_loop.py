@@ -211,6 +211,7 @@ def train_plain(
     *,
     epochs: int | None = None,
     classifier_epochs: int | None = None,
+    after_epoch: Callable[[], None] = lambda: None,
 ) -> Trace:
     """Train one run of ACMR or CADA-VAE, whichever ``config`` belongs to.
 
@@ -220,6 +221,7 @@ def train_plain(
         seed: the run's seed.
         epochs: VAE epochs instead of the configured number.
         classifier_epochs: classifier epochs instead of the configured number.
+        after_epoch: called at the end of every epoch of either stage.
     """
     full: Any = config
     device = task.device
@@ -259,9 +261,10 @@ def train_plain(
             optimizer.step()
             total += loss.item()
         trace.vae.append(now(device) - begun)
+        after_epoch()
         trace.losses.append(total / steps)
     last = full.classifier_epochs if classifier_epochs is None else classifier_epochs
-    _classify(task, full, streams, net, trace, last)
+    _classify(task, full, streams, net, trace, last, after_epoch)
     return trace
 
 
@@ -292,7 +295,13 @@ class _Shuffled(Sampler[int]):
 
 
 def _classify(
-    task: Task, config: Any, streams: _Streams, net: _Net, trace: Trace, epochs: int
+    task: Task,
+    config: Any,
+    streams: _Streams,
+    net: _Net,
+    trace: Trace,
+    epochs: int,
+    after_epoch: Callable[[], None],
 ) -> None:
     def order(purpose: str) -> torch.Tensor | None:
         if not getattr(config, "iem", False):
@@ -341,6 +350,7 @@ def _classify(
             optimizer.step()
             loss.item()
         trace.classifier.append(now(device) - begun)
+        after_epoch()
     test = order("test")
     trace.scorer = lambda x: classifier(net.visual.encode(x, test)[0])
 

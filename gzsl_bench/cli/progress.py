@@ -23,7 +23,7 @@ from gzsl_bench.engine.events import (
     Waiting,
 )
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.store import RecordStore, seconds_of
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -136,7 +136,7 @@ class View:
         by = f"by {rule}, " if self.several and not self.cells[key].fold else ""
         return (
             f"{title}: U {metrics['acc_unseen']:.1f}  S {metrics['acc_seen']:.1f}"
-            f"  H {metrics['harmonic_mean']:.1f} ({by}{record.content['seconds']:.0f} s)"
+            f"  H {metrics['harmonic_mean']:.1f} ({by}{seconds_of(record.content):.0f} s)"
         )
 
     def left(self) -> str:

@@ -97,6 +97,12 @@ class Record:
             raise RecordError(f"the predictions {path} cannot be read: {error}") from error
 
 
+def seconds_of(content: Mapping[str, Any]) -> float:
+    """What one run took: the time of runs that were trained as one is shared out among them."""
+    together = len(content.get("unit", {}).get("trained", ())) or 1
+    return float(content.get("seconds") or 0.0) / together
+
+
 class RecordStore:
     """Reads and commits the records of one results folder.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from gzsl_bench.stacked.backend import backend_of
 from gzsl_bench.stacked.layers import Linear
 
 #: The kernel behind ``torch.optim.Adam(fused=True)``, one pass over the parameters; None in a
@@ -76,7 +77,8 @@ class _Group:
         eps: float,
         amsgrad: bool,
     ) -> None:
-        self._direct = FUSED_ADAM is not None and not params[0].is_cuda
+        captured = backend_of(params[0].device).graphs is not None
+        self._direct = FUSED_ADAM is not None and not captured
         if not self._direct:
             self._adam = torch.optim.Adam(
                 params,
@@ -86,7 +88,7 @@ class _Group:
                 amsgrad=amsgrad,
                 fused=True,
                 # Captured graphs need the step count on the device.
-                capturable=params[0].is_cuda,
+                capturable=captured,
             )
             return
         self._params = params

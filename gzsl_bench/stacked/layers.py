@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
 
+from gzsl_bench.stacked.backend import together
 from gzsl_bench.stacked.runs import HasStreams
 
 #: A cache line, in bytes.
 LINE = 64
+_threshold_backward = torch.ops.aten.threshold_backward.default
 #: Rows and blocks are padded to this many numbers: whole cache lines of bfloat16 and float32.
 ALIGNMENT = 32
 
@@ -78,6 +80,7 @@ class Linear:
         self.grad: torch.Tensor | None = torch.zeros_like(self.flat)
         self.low = self.flat.bfloat16() if precision == "bf16" else None
         bound = gain * math.sqrt(6.0 / (inputs + outputs // heads))
+        self._lone: _Lone | None = None
         self._make_views()
         for weight, run in zip(self.weight, runs, strict=True):
             draw = torch.rand(outputs * inputs, generator=run.generator(f"init/{name}"))
@@ -93,6 +96,14 @@ class Linear:
         self.weight, self.bias = self._split(self.flat)
         if self.grad is not None:
             self.weight_grad, self.bias_grad = self._split(self.grad)
+            if self.flat.shape[0] == 1 and self.low is None and not together(self.flat):
+                self._lone = _Lone(
+                    self.weight[0],
+                    self.weight[0].t(),
+                    self.bias[0],
+                    self.weight_grad[0],
+                    self.bias_grad[0],
+                )
 
     def rounded_weight(self) -> torch.Tensor | None:
         """[R, out, in] bfloat16 copy of the weights as they are now, or None in full precision."""
@@ -115,6 +126,7 @@ class Linear:
         one = object.__new__(Linear)
         one.inputs, one.outputs, one.relu = self.inputs, self.outputs, self.relu
         one.flat, one.grad, one.low = self.flat[run : run + 1], None, None
+        one._lone = None
         one.fresh = one.stale = True
         one._make_views()
         return one
@@ -123,6 +135,8 @@ class Linear:
         """[R, B, in] -> [R, B, out]."""
         if self.grad is None or not torch.is_grad_enabled():
             return linear(x, self.weight, self.bias, relu=self.relu)
+        if self._lone is not None:
+            return _LoneLinear.apply(x, self.weight, self, self._lone)  # type: ignore[no-untyped-call, no-any-return]
         return _Linear.apply(x, self.weight, self.bias, self)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -131,15 +145,14 @@ def linear(
 ) -> torch.Tensor:
     """Compute x W' + b: x [R, B, in], weight [R, out, in], bias [R, out] -> [R, B, out].
 
-    On a CPU the runs are multiplied one by one: a batched product there picks its kernel by the
-    number of runs, and a run's result would depend on who is trained beside it.
+    On a CPU the runs are multiplied one by one, see :class:`.Backend`.
 
     Where ``x`` and ``weight`` are bfloat16 and ``bias`` is float32, the product is rounded to
     bfloat16 and the sum is float32.
     """
     if x.dtype != bias.dtype:
         out = _products(x, weight.mT).to(bias.dtype).add_(bias.unsqueeze(1))
-    elif x.is_cuda:
+    elif together(x):
         out = torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
     elif x.shape[0] == 1:
         out = torch.addmm(bias[0], _aligned(x[0]), weight[0].t()).unsqueeze(0)
@@ -164,7 +177,7 @@ def _aligned(matrix: torch.Tensor) -> torch.Tensor:
 
 def _products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """[R, n, k] times [R, k, m], on a CPU run by run."""
-    if a.is_cuda:
+    if together(a):
         return torch.bmm(a, b)
     if a.shape[0] == 1:
         return torch.mm(_aligned(a[0]), b[0]).unsqueeze(0)
@@ -205,6 +218,60 @@ class _Linear(torch.autograd.Function):
         return grad_x, None, None, None
 
 
+class _Lone(NamedTuple):
+    """Parameters of one run: making these views anew takes as long as a small product.
+
+    Attributes:
+        weight: [out, in].
+        transposed: [in, out].
+        bias: [out].
+        weight_grad: [out, in].
+        bias_grad: [out].
+    """
+
+    weight: torch.Tensor
+    transposed: torch.Tensor
+    bias: torch.Tensor
+    weight_grad: torch.Tensor
+    bias_grad: torch.Tensor
+
+
+class _LoneLinear(torch.autograd.Function):
+    """The same for one run on a CPU in full precision, and the same numbers."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, layer: Linear, one: _Lone
+    ) -> torch.Tensor:
+        rows = _aligned(x[0])
+        out = torch.addmm(one.bias, rows, one.transposed)
+        ctx.layer, ctx.one = layer, one
+        if layer.relu:
+            out.relu_()
+        ctx.save_for_backward(rows, out if layer.relu else None)
+        return out.unsqueeze(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
+        layer: Linear = ctx.layer
+        one: _Lone = ctx.one
+        rows, out = ctx.saved_tensors
+        grad = grad[0]
+        if out is not None:
+            grad = _threshold_backward(grad, out, 0)
+        grad = _aligned(grad)
+        if layer.fresh:
+            torch.sum(grad, 0, out=one.bias_grad)
+            torch.addmm(one.weight_grad, grad.t(), rows, beta=0.0, out=one.weight_grad)
+            layer.fresh = False
+        else:
+            one.bias_grad.add_(grad.sum(0))
+            torch.addmm(one.weight_grad, grad.t(), rows, out=one.weight_grad)
+        grad_x = torch.mm(grad, one.weight).unsqueeze(0) if ctx.needs_input_grad[0] else None
+        return grad_x, None, None, None
+
+
 def _add_weight_gradient(layer: Linear, grad: torch.Tensor, x: torch.Tensor) -> None:
     """Write grad' x [R, out, in] into ``layer.weight_grad``.
 
@@ -213,13 +280,14 @@ def _add_weight_gradient(layer: Linear, grad: torch.Tensor, x: torch.Tensor) -> 
     target = layer.weight_grad
     if grad.dtype != target.dtype:
         # One product at a time on a CPU: what is added next is still in its cache.
-        stacks = [(grad, x, target)] if x.is_cuda else zip(grad, x, target, strict=True)
+        at_once = together(x)
+        stacks = [(grad, x, target)] if at_once else zip(grad, x, target, strict=True)
         for g, rows, into in stacks:
-            product = torch.matmul(g.mT, rows) if x.is_cuda else _aligned(g).t() @ _aligned(rows)
+            product = torch.bmm(g.mT, rows) if at_once else _aligned(g).t() @ _aligned(rows)
             into.copy_(product) if layer.fresh else into.add_(product)
         return
     keep = 0.0 if layer.fresh else 1.0
-    if x.is_cuda:
+    if together(x):
         torch.baddbmm(target, grad.mT, x, beta=keep, out=target)
         return
     for g, rows, into in zip(grad, x, target, strict=True):

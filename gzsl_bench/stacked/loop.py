@@ -9,6 +9,7 @@ import torch
 
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.stacked.adam import StackedAdam
+from gzsl_bench.stacked.backend import backend_of
 from gzsl_bench.stacked.steps import Repeat
 
 
@@ -100,7 +101,7 @@ def train(
         if pending is not None:
             report(runs, step.names, *pending)
         pending = epoch + 1, means
-        if not means.is_cuda:
+        if backend_of(means.device).graphs is None:
             report(runs, step.names, *pending)
             pending = None
         after_epoch()

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from gzsl_bench.hooks.run import Run
+from gzsl_bench.stacked.backend import backend_of
 
 
 class HasStreams(Protocol):
@@ -24,9 +25,9 @@ def lanes(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
     cores, so stacking saves nothing but cache: there the runs are trained one after the other,
     which also makes each equal, bit for bit, to the same run trained alone.
     """
-    if device.type == "cpu":
-        return [[run] for run in runs]
-    return [list(runs)]
+    if backend_of(device).together:
+        return [list(runs)]
+    return [[run] for run in runs]
 
 
 def per_run(runs: Sequence[Run], field: str) -> list[float]:

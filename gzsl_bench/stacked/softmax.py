@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from gzsl_bench.stacked.adam import FUSED_ADAM
+from gzsl_bench.stacked.backend import together
 from gzsl_bench.stacked.draws import Generators
 from gzsl_bench.stacked.layers import padded
 from gzsl_bench.stacked.runs import HasStreams
@@ -75,7 +76,8 @@ class SoftmaxClassifier:
             weight[:, :width] = (draw * 2 - 1) * bound
         # On a CPU each run is a stack of its own: its kernels see the same shapes alone or beside
         # others.  A GPU trains all of them in one launch per operation.
-        spans = [(r, r + 1) for r in range(count)] if device.type == "cpu" else [(0, count)]
+        at_once = together(inputs)
+        spans = [(0, count)] if at_once else [(r, r + 1) for r in range(count)]
         self._stacks = [
             _Stack(
                 *(flat[a:b] for flat in flats),
@@ -203,7 +205,7 @@ class _Stack:
         targets = targets.transpose(0, 1).reshape(steps, count * self.batch)
         batches = rows.view(count, steps, self.batch, width).transpose(0, 1)
         sizes, guards = self._corrections(steps)
-        if count == 1 and not rows.is_cuda:
+        if not together(rows):
             self._alone(batches[:, 0], targets, sizes, guards)
         else:
             rates = self.flat.new_tensor(self.rates).view(1, count, 1)

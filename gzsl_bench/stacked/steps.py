@@ -7,9 +7,10 @@ Python, a GPU waits for the host most of the time.  A graph of many steps is lau
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
+
+from gzsl_bench.stacked.backend import Graphs, backend_of
 
 #: Steps in one captured graph: the cost of a launch is spread over them.
 AT_ONCE = 50
@@ -26,8 +27,8 @@ class Repeat:
     Args:
         step: called with one slice of every block.
         device: where the blocks live.
-        graphs: capture; by default on CUDA devices.
-        at_once: steps of one graph.
+        graphs: capture where the device can; False runs every step eagerly.
+        at_once: steps of one graph [default: :data:`AT_ONCE`].
     """
 
     def __init__(
@@ -35,54 +36,40 @@ class Repeat:
         step: Callable[..., None],
         device: torch.device,
         *,
-        graphs: bool | None = None,
-        at_once: int = AT_ONCE,
+        graphs: bool = True,
+        at_once: int | None = None,
     ) -> None:
         self._step = step
-        self._device = device
-        self._graphs = device.type == "cuda" if graphs is None else graphs
-        self._at_once = at_once
+        make = backend_of(device).graphs if graphs else None
+        self._graphs = None if make is None else make(device)
+        self._at_once = at_once or AT_ONCE
         self._warm = False
-        self._pool: Any = None
-        self._captured: dict[int, tuple[Any, list[torch.Tensor]]] = {}
+        self._captured: dict[int, tuple[Callable[[], None], list[torch.Tensor]]] = {}
 
     def __call__(self, blocks: Sequence[torch.Tensor]) -> None:
         """Run every step of ``blocks`` [steps, ...], in order."""
-        if not self._graphs:
+        if self._graphs is None:
             self._eagerly(blocks)
         elif not self._warm:
-            self._aside(blocks)
+            self._graphs.aside(lambda: self._eagerly(blocks))
             self._warm = True
         else:
             for parts in zip(*(torch.split(b, self._at_once) for b in blocks), strict=True):
-                graph, inputs = self._graph(parts)
+                replay, inputs = self._graph(self._graphs, parts)
                 for buffer, part in zip(inputs, parts, strict=True):
                     buffer.copy_(part)
-                graph.replay()
+                replay()
 
     def _eagerly(self, blocks: Sequence[torch.Tensor]) -> None:
         for inputs in zip(*(block.unbind(0) for block in blocks), strict=True):
             self._step(*inputs)
 
-    def _aside(self, blocks: Sequence[torch.Tensor]) -> None:
-        """On a stream of its own, as capturing asks for: nothing may linger on the default one."""
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            self._eagerly(blocks)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-
-    def _graph(self, parts: Sequence[torch.Tensor]) -> tuple[Any, list[torch.Tensor]]:
+    def _graph(
+        self, graphs: Graphs, parts: Sequence[torch.Tensor]
+    ) -> tuple[Callable[[], None], list[torch.Tensor]]:
         """The graph for as many steps as ``parts`` hold, and the buffers it reads."""
         steps = len(parts[0])
         if steps not in self._captured:
-            inputs = [
-                torch.empty_like(part, memory_format=torch.contiguous_format) for part in parts
-            ]
-            graph = torch.cuda.CUDAGraph()
-            # Graphs are replayed one after the other, so they may share their scratch memory.
-            self._pool = self._pool or torch.cuda.graph_pool_handle()
-            with torch.cuda.graph(graph, pool=self._pool):
-                self._eagerly(inputs)
-            self._captured[steps] = graph, inputs
+            inputs = [part.clone(memory_format=torch.contiguous_format) for part in parts]
+            self._captured[steps] = graphs.capture(lambda: self._eagerly(inputs)), inputs
         return self._captured[steps]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gzsl_bench.engine.twin import Entrant, observe
+from gzsl_bench.errors import NotApplicable
+from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.testing.behaviour import ROUNDING
 from gzsl_bench.testing.blame import blamed
 from gzsl_bench.testing.fresh import Fresh, train_afresh
@@ -24,12 +26,53 @@ def device(t: Trials) -> str | None:
     with t.alike(), pretended:
         observe(t.spec.factory, exam, [Entrant(0, t.config)])
     if pretended.slips:
-        more = len(pretended.slips) - 1
         raise Broken(
-            f"on a GPU it would fail: {pretended.slips[0]}{f', and {more} more' if more else ''};"
+            f"on a GPU it would fail: {_first(pretended.slips)};"
             " create tensors with device=run.device or move them with .to(run.device)"
         )
     return None
+
+
+def _first(findings: list[str]) -> str:
+    more = len(findings) - 1
+    return f"{findings[0]}, and {more} more" if more else findings[0]
+
+
+@check
+def captured_graphs(t: Trials) -> str | None:
+    """Its steps can be captured as CUDA graphs and replayed: found out on a CPU, too."""
+    from gzsl_bench.stacked.backend import pretending
+    from gzsl_bench.testing.graphs import EmulatedGraphs, emulated, rerun
+
+    base = t.steady()
+    if t.device != "cpu":
+        raise Skipped(f"checked by training on {t.device}")
+    seeds = (0, 1) if issubclass(t.spec.factory, BatchedMethod) else (0,)
+    entrants = [Entrant(seed, t.config) for seed in seeds]
+    graphs = EmulatedGraphs()
+    with pretending(emulated(graphs)):
+        replayed = t.train(base.shape, entrants)
+    if graphs.waits:
+        raise Broken(
+            f"a GPU cannot capture its steps: {_first(graphs.waits)}; inside a step"
+            " read no value back and make no tensor from Python numbers"
+        )
+    if not graphs.captures:
+        raise NotApplicable("it captures no steps (gzsl_bench.stacked, more than one epoch)")
+    with pretending(rerun()):
+        written = t.train(base.shape, entrants)
+    for one, other in zip(replayed, written, strict=True):
+        if not one.sound:
+            raise Broken(f"with its steps captured as graphs it fails: {one.why}")
+        change = moved(other.trace.scores, one.trace.scores)
+        if change > ROUNDING or one.trace.numbers != other.trace.numbers:
+            line = f" ({graphs.frozen[0]})" if graphs.frozen else ""
+            raise Broken(
+                f"replayed as a graph its steps move the scores by {100 * change:.2g} % of their"
+                f" spread: a Python number that changes while it trains, or a tensor made anew, is"
+                f" frozen there{line}; give it to the step as an input, or as one of the weights"
+            )
+    return f"{len(graphs.captures)} graphs emulated"
 
 
 @check

@@ -10,10 +10,8 @@ found is a fault, but not every fault is found.
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,10 +19,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from gzsl_bench.engine.twin import Exam
+from gzsl_bench.testing.caller import caller
 
 THERE, HOST = "there", "host"
 _DEVICE = torch.device("cpu", 0)
-_TORCH = str(Path(torch.__file__).parent)
 _MARK = "_gzsl_bench_where"
 
 #: Functions that may be given tensors of both kinds, or whose result says nothing.
@@ -142,7 +140,7 @@ class PretendedDevice(TorchFunctionMode):
         return HOST if all(place == HOST for place in places) else None
 
     def _slip(self, what: str) -> None:
-        text = f"{what} ({_caller()})"
+        text = f"{what} ({caller()})"
         if text not in self.slips:
             self.slips.append(text)
 
@@ -207,14 +205,3 @@ def _tensors(values: Iterable[Any], depth: int = 3) -> Iterator[torch.Tensor]:
             yield value
         elif depth and isinstance(value, list | tuple):
             yield from _tensors(value, depth - 1)
-
-
-def _caller() -> str:
-    """``method.py, line 12``: the innermost line outside torch and this module."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        file = frame.f_code.co_filename
-        if file != __file__ and not file.startswith((_TORCH, "<")):
-            break
-        frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"

@@ -19,7 +19,7 @@ from typing import Any
 from gzsl_bench.engine.selection import Unchosen
 from gzsl_bench.engine.validation import Choice, Validation, rules
 from gzsl_bench.records.audits import AuditStore, in_words
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.store import Record, RecordStore, seconds_of
 from gzsl_bench.report.plots.style import COLOURS
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -285,7 +285,7 @@ def _points(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> l
         raw += [(f"{kind}/{name}", v, row["number"]) for name, v in row["metrics"].items()]
     for name, curve in (record.content.get("curves") or {}).items():
         raw += [(f"train/{name}", value, step) for step, value in curve]
-    raw.append(("seconds", record.content.get("seconds"), 0))
+    raw.append(("seconds", seconds_of(record.content), 0))
     names = safe_names(dict.fromkeys(name for name, _, _ in raw))
     points = [
         Point(names[name], float(value), int(step)) for name, value, step in raw if _finite(value)

@@ -17,7 +17,7 @@ from gzsl_bench import __version__
 from gzsl_bench.engine.validation import rules
 from gzsl_bench.masking import masked
 from gzsl_bench.records.audits import AuditStore
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.store import RecordStore, seconds_of
 from gzsl_bench.report.html.gather import headline
 from gzsl_bench.report.html.verdicts import Verdict, interval
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -38,7 +38,7 @@ _DESCRIPTION = "mlflow.note.content"
 def worthwhile(suite: ResolvedSuite, store: RecordStore) -> bool:
     """Whether the suite's cells trained for long enough to wait for a report."""
     found = (store.read(key) for key in cells_by_key(suite))
-    seconds = sum(float(r.content.get("seconds") or 0) for r in found if r is not None)
+    seconds = sum(seconds_of(r.content) for r in found if r is not None)
     return seconds >= WORTHWHILE
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gzsl_bench.engine.selection import validation_means
 from gzsl_bench.engine.tuning import Score, Search, Trial, Tuning, score_trial
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.store import Record, RecordStore, seconds_of
 from gzsl_bench.suite.cells import digest
 from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import require
@@ -169,6 +169,6 @@ def _points(found: Score, records: list[Record]) -> list[Point]:
     for name in found.mean:
         means = validation_means(rows, name)
         raw += [(f"validation/{name}", value, number) for number, value in means.items()]
-    raw.append(("seconds", sum(record.content["seconds"] for record in records), 0))
+    raw.append(("seconds", sum(seconds_of(record.content) for record in records), 0))
     names = safe_names(dict.fromkeys(name for name, _, _ in raw))
     return [Point(names[name], float(value), step) for name, value, step in raw]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 import torch
 
@@ -11,6 +9,7 @@ from benchmarks.bars import bars
 from benchmarks.measure import steady
 from benchmarks.plugin_runs import Clock, warm_up
 from gzsl_bench.stacked import Repeat
+from gzsl_bench.stacked.backend import Backend, pretending
 
 GPU = torch.device("cuda")
 
@@ -80,32 +79,32 @@ def test_a_gpus_epochs_are_averaged_after_those_that_warm_up():
     assert steady([9.0, 2.0, 1.0, 4.0], torch.device("cpu")) == 2.0
 
 
-def test_nothing_is_captured_after_the_warm_up(monkeypatch):
+class Noting:
+    """Captures and replays nothing, and notes when it should."""
+
+    def __init__(self):
+        self.happened = []
+
+    def aside(self, work):
+        work()
+
+    def capture(self, work):
+        self.happened.append("capture")
+        return lambda: self.happened.append("replay")
+
+
+def test_nothing_is_captured_after_the_warm_up():
     """What is timed on a GPU is replayed graphs."""
-    happened = []
-
-    class Graph:
-        def replay(self):
-            happened.append("replay")
-
-    @contextlib.contextmanager
-    def capture(graph, pool):
-        happened.append("capture")
-        yield
-
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
-    monkeypatch.setattr(Repeat, "_aside", Repeat._eagerly)
-    repeat = Repeat(lambda x: None, torch.device("cpu"), graphs=True)
+    graphs = Noting()
+    with pretending(Backend(together=True, graphs=lambda device: graphs)):
+        repeat = Repeat(lambda x: None, torch.device("cpu"))
     block = torch.zeros(142, 3)
     for _ in range(warm_up(GPU)):
         repeat([block])
-    assert happened[-1] == "replay"
-    assert "capture" in happened
-    happened.clear()
+    assert "capture" in graphs.happened
+    graphs.happened.clear()
     repeat([block])
-    assert happened == ["replay"] * 3
+    assert graphs.happened == ["replay"] * 3
 
 
 def test_a_clock_waits_for_the_device_where_it_is_read(monkeypatch):

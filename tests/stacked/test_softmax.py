@@ -11,7 +11,8 @@ from gzsl_bench.hooks import streams
 from gzsl_bench.hooks.config import Config
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.stacked import SoftmaxClassifier, train_on_latents
-from gzsl_bench.stacked.softmax import _Stack
+from gzsl_bench.stacked.backend import pretending
+from gzsl_bench.testing.graphs import EmulatedGraphs, emulated
 
 
 class Seeded:
@@ -103,26 +104,16 @@ def test_equals_autograd_and_adam(rates):
 
 @pytest.mark.parametrize("rates", [[0.01] * 3, [0.01, 0.003, 0.02]])
 def test_the_batched_step_of_a_gpu_equals_the_single_one(rates):
-    """The code path that trains all runs in one launch, here on the CPU."""
-    single, batched = make(range(3), rates), make(range(3), rates)
-    buffers = [torch.zeros_like(batched._flat) for _ in range(4)]
-    batched._stacks = [
-        _Stack(
-            batched._flat,
-            *buffers,
-            classes=CLASSES,
-            batch=BATCH,
-            width=WIDTH + 1,
-            rates=rates,
-            betas=(0.3, 0.999),
-            eps=1e-8,
-        )
-    ]
-    batched._spans = [(0, 3)]
-    batched._shuffled = batched._shuffled.new_empty(3, batched.steps * BATCH, WIDTH + 1)
+    """All runs in one launch and steps in captured graphs, here on the CPU."""
+    single, graphs = make(range(3), rates), EmulatedGraphs()
     for order in orders(3):
         single.train_epoch(order)
-        batched.train_epoch(order)
+    with pretending(emulated(graphs)):
+        batched = make(range(3), rates)
+        for order in orders(3):
+            batched.train_epoch(order)
+    assert len(graphs.captures) == 1
+    assert graphs.waits == graphs.frozen == []
     torch.testing.assert_close(batched._flat, single._flat, rtol=1e-10, atol=1e-12)
 
 

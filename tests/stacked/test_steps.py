@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 
 import pytest
@@ -12,6 +11,9 @@ from gzsl_bench.hooks import streams
 from gzsl_bench.hooks.config import Config
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.stacked import Linear, Repeat, SoftmaxClassifier, StackedAdam, WarmUp, train
+from gzsl_bench.stacked.backend import CPU as CPU_BACKEND
+from gzsl_bench.stacked.backend import pretending
+from gzsl_bench.testing.graphs import EmulatedGraphs, emulated, rerun
 
 CPU = torch.device("cpu")
 gpu = pytest.mark.gpu
@@ -31,78 +33,48 @@ class Sink:
         pass
 
 
-class FakeGraph:
-    """Takes note of the calls made while it is captured, and makes them when it is replayed."""
+@pytest.mark.parametrize(("steps", "sizes"), [(5, [5]), (4, [4]), (10, [5]), (13, [5, 3])])
+def test_graphs_see_every_step_once_in_order(steps, sizes):
+    """A step writes down what it was given, at a place that its own counter tells."""
+    made = [steps] * 4
+    total = sum(made)
+    seen, count = torch.zeros(total, 3), torch.zeros((), dtype=torch.long)
 
-    capturing: FakeGraph | None = None
+    def step(a, b):
+        seen.index_copy_(0, count.view(1), torch.cat([a.view(1), b]).view(1, 3))
+        count.add_(1)
 
-    def __init__(self):
-        self.calls, self.replays = [], 0
-
-    def replay(self):
-        self.replays += 1
-        for step, inputs in self.calls:
-            step(*inputs)
-
-
-@contextlib.contextmanager
-def capture(graph, pool):
-    FakeGraph.capturing = graph
-    yield
-    FakeGraph.capturing = None
-
-
-def capturable(step):
-    def wrapped(*inputs):
-        if FakeGraph.capturing is not None:
-            FakeGraph.capturing.calls.append((step, inputs))
-        else:
-            step(*inputs)
-
-    return wrapped
-
-
-@pytest.fixture
-def fake_cuda(monkeypatch):
-    made = []
-
-    def new():
-        made.append(FakeGraph())
-        return made[-1]
-
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", new)
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
-    # The first call runs beside the default stream; here there is but one.
-    monkeypatch.setattr(Repeat, "_aside", Repeat._eagerly)
-    return made
-
-
-@pytest.mark.parametrize(("steps", "graphs"), [(5, [5]), (4, [4]), (10, [5]), (13, [5, 3])])
-def test_graphs_see_every_step_once_in_order(fake_cuda, steps, graphs):
-    seen = []
-    repeat = Repeat(
-        capturable(lambda a, b: seen.append((a.item(), b.tolist()))), CPU, graphs=True, at_once=5
-    )
+    graphs = EmulatedGraphs()
+    with pretending(emulated(graphs)):
+        repeat = Repeat(step, CPU, at_once=5)
     expected = []
     for epoch in range(4):
-        a = torch.arange(steps) + 100 * epoch
+        a = torch.arange(steps) + 100.0 * epoch
         b = torch.stack([a, -a], dim=1)
         repeat([a, b])
-        expected += [(k, [k, -k]) for k in a.tolist()]
-    assert seen == expected
+        expected += [[k, k, -k] for k in a.tolist()]
+    assert seen.tolist() == expected
     # Each length is captured once, after an eager first epoch.
-    assert [len(graph.calls) for graph in fake_cuda] == graphs
-    assert sum(len(g.calls) * g.replays for g in fake_cuda) == 3 * steps
+    kept = [sum(call.name == "index_copy_" for call in g.calls) for g in graphs.captures]
+    assert kept == sizes
 
 
-def test_without_a_gpu_nothing_is_captured(fake_cuda):
+def test_steps_of_a_gpu_can_be_run_as_they_are_written():
+    graphs, seen = EmulatedGraphs(), []
+    with pretending(emulated(graphs)):
+        repeat = Repeat(lambda a: seen.append(a.item()), CPU, graphs=False)
+        for _ in range(3):
+            repeat([torch.arange(4)])
+    assert seen == [0, 1, 2, 3] * 3
+    assert graphs.captures == []
+
+
+def test_a_cpu_captures_nothing():
     seen = []
     repeat = Repeat(lambda a: seen.append(a.item()), CPU)
     for _ in range(3):
         repeat([torch.arange(4)])
     assert seen == [0, 1, 2, 3] * 3
-    assert fake_cuda == []
 
 
 class Regression:
@@ -168,40 +140,53 @@ def test_an_epoch_logs_the_means_of_its_steps():
         assert errors[3] < 0.5 * errors[1]
 
 
-def test_replayed_steps_train_like_eager_ones(fake_cuda, monkeypatch):
-    eager = Regression([3, 8])
-    real = Repeat.__init__
-
-    def graphs(self, step, device):
-        real(self, capturable(step), device, graphs=True, at_once=4)
-
-    monkeypatch.setattr(Repeat, "__init__", graphs)
-    replayed = Regression([3, 8])
-    assert [len(graph.calls) for graph in fake_cuda] == [4, 2]
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_replayed_steps_train_like_eager_ones(precision, monkeypatch):
+    monkeypatch.setattr("gzsl_bench.stacked.steps.AT_ONCE", 4)
+    graphs = EmulatedGraphs()
+    with pretending(emulated(graphs)):
+        replayed = Regression([3, 8], precision=precision)
+    with pretending(rerun()):
+        eager = Regression([3, 8], precision=precision)
+    assert len(graphs.captures) == 2  # of four steps and of two
+    assert graphs.waits == graphs.frozen == []
     assert torch.equal(replayed.layer.flat, eager.layer.flat)
     assert [s.logs for s in replayed.sinks] == [s.logs for s in eager.sinks]
 
 
-def test_a_run_whose_loss_is_nan_is_given_up_alone():
-    clean, hurt = Regression([3, 8]), Regression([3, 8], poison=1)
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_fifty_steps_of_a_gpu_leave_what_a_cpu_s_leave(precision):
+    """Batched products and torch's own optimiser, to 1e-5 of the largest parameter."""
+    on_cpu = Regression([3, 8, 5], epochs=9, precision=precision).layer.flat
+    with pretending(emulated(EmulatedGraphs())):
+        on_gpu = Regression([3, 8, 5], epochs=9, precision=precision).layer.flat
+        alone = Regression([8], epochs=9, precision=precision).layer.flat
+    bound = 1e-5 * on_cpu.abs().max().item()
+    torch.testing.assert_close(on_gpu, on_cpu, rtol=0, atol=bound)
+    torch.testing.assert_close(alone, on_gpu[1:2], rtol=0, atol=bound)
+    assert not torch.equal(on_gpu[0], on_gpu[1])
+
+
+@pytest.mark.parametrize("backend", [CPU_BACKEND, rerun()])
+def test_a_run_whose_loss_is_nan_is_given_up_alone(backend):
+    with pretending(backend):
+        clean, hurt = Regression([3, 8]), Regression([3, 8], poison=1)
+        alone = Regression([8], poison=0)
     assert [run.failure for run in hurt.runs] == [None, "loss is not finite in epoch 3"]
     assert torch.equal(hurt.layer.flat[0], clean.layer.flat[0])
     assert hurt.sinks[0].logs == clean.sinks[0].logs
     assert len(hurt.sinks[1].logs) == 2
-    alone = Regression([8], poison=0)
-    assert alone.after == [1, 2, 3]  # nobody is left to train
+    # Nobody is left to train; a GPU's losses are read when the next epoch is under way.
+    assert alone.after == ([1, 2, 3] if backend is CPU_BACKEND else [1, 2, 3, 4])
 
 
 @gpu
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_captured_graphs_equal_eager_steps(precision, monkeypatch):
+def test_captured_graphs_equal_eager_steps(precision):
     device = torch.device("cuda")
     captured = Regression([3, 8], device, epochs=8, precision=precision)
-    real = Repeat.__init__
-    monkeypatch.setattr(
-        Repeat, "__init__", lambda self, step, device: real(self, step, device, graphs=False)
-    )
-    eager = Regression([3, 8], device, epochs=8, precision=precision)
+    with pretending(rerun()):
+        eager = Regression([3, 8], device, epochs=8, precision=precision)
     torch.testing.assert_close(captured.layer.flat, eager.layer.flat, rtol=1e-5, atol=1e-7)
     assert [len(s.logs) for s in captured.sinks] == [8, 8]
 

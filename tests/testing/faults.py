@@ -14,6 +14,16 @@ import torch
 from pydantic import ConfigDict, Field
 
 from gzsl_bench import BatchedMethod, Config, Latents, Method, NotApplicable, Scorer, stackable
+from gzsl_bench.stacked import (
+    Generators,
+    Linear,
+    Progress,
+    StackedAdam,
+    lanes,
+    per_run,
+    subsets,
+    train,
+)
 
 #: What a method kept between runs.
 MEMORY: list[torch.Tensor] = []
@@ -89,6 +99,48 @@ class Together(BatchedMethod):
 
     def rates(self, runs):
         return torch.tensor([r.config.noise for r in runs], device=runs[0].device)[:, None, None]
+
+
+class Stacked(BatchedMethod):
+    """A linear map to class embeddings by the toolkit: on a GPU, runs as one in captured graphs."""
+
+    class Config(Config):
+        epochs: int = Field(40, ge=1, description="passes over the training rows")
+        rate: float = stackable(0.03, "learning rate", gt=0)
+
+    def fit_batch(self, task, runs):
+        for stack in lanes(runs, task.device):
+            self.fit_stack(task, stack)
+
+    def fit_stack(self, task, runs):
+        width, rows = task.features.shape[1], len(task.labels)
+        self.layer = Linear(runs, "map", width, task.attributes.shape[1], device=task.device)
+        batch, batches = min(16, rows), Generators(runs, "batches")
+        progress = Progress(runs, self.config.epochs)
+        self.begin(task)
+        train(
+            runs,
+            StackedAdam([([self.layer], per_run(runs, "rate"))]),
+            epochs=self.config.epochs,
+            steps=-(-rows // batch),
+            weights=lambda epoch: [torch.ones(len(runs), device=task.device)],
+            draw=lambda steps: [subsets(batches, rows, batch, steps, task.device)],
+            loss=lambda weights, picked: {"loss": weights[0] * self.error(task, picked)},
+            after_epoch=lambda: (progress.advance(1), self.begin(task)),
+        )
+        for r, run in enumerate(runs):
+            one = self.layer.of(r)
+            run.checkpoint(
+                1, lambda x, one=one: -torch.cdist(one(x[None])[0].detach(), task.attributes)
+            )
+
+    def begin(self, task):
+        """Called before every epoch."""
+
+    def error(self, task, picked):
+        """[R] squared errors of the rows ``picked`` [R, B]."""
+        wanted = task.attributes[task.labels[picked]]
+        return (self.layer(task.features[picked]) - wanted).square().mean(2).sum(1)
 
 
 class ClosedForm(Method):
@@ -503,6 +555,61 @@ class MeanRate(Together):
 
     def rates(self, runs):
         return super().rates(runs) / len(runs)
+
+
+class MeanOverRuns(Stacked):
+    """A mean over the runs: unseen on a CPU, where the toolkit trains them one by one."""
+
+    def error(self, task, picked):
+        error = super().error(task, picked)
+        return error.mean().expand(error.shape) ** 2
+
+
+class ReadsItsLoss(Stacked):
+    """Looks at every step's loss on the host."""
+
+    def error(self, task, picked):
+        error = super().error(task, picked)
+        self.largest = max(getattr(self, "largest", 0.0), error.sum().item())
+        return error
+
+
+class BringsNumbers(Stacked):
+    """Makes a tensor of Python numbers in every step."""
+
+    def error(self, task, picked):
+        return super().error(task, picked) * torch.tensor([2.0], device=task.device)
+
+
+class SortsOut(Stacked):
+    """Takes the rows that a mask picks: how many depends on their values."""
+
+    def error(self, task, picked):
+        shift = task.features[task.features[:, 0] > 0.5].mean() * 0
+        return super().error(task, picked) + shift
+
+
+class CountsSteps(Stacked):
+    """A Python number that grows from step to step."""
+
+    def begin(self, task):
+        self.steps = getattr(self, "steps", 0)
+
+    def error(self, task, picked):
+        self.steps += 1
+        return super().error(task, picked) * (1 + self.steps % 7) ** 2
+
+
+class TensorPerEpoch(Stacked):
+    """A tensor made anew before every epoch, which a captured step never sees."""
+
+    def begin(self, task):
+        self.epoch = getattr(self, "epoch", 0) + 1
+        self.scale = torch.full((1,), 3.0 if self.epoch < 10 else 1.0, device=task.device)
+
+    def error(self, task, picked):
+        target = task.attributes[task.labels[picked]] * self.scale
+        return (self.layer(task.features[picked]) - target).square().mean(2).sum(1)
 
 
 class CountsBatches(Honest):

@@ -86,6 +86,17 @@ def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
     assert json.loads(data.dataset.profile)["trainval"] == 7057
 
 
+def test_the_time_of_runs_trained_as_one_is_shared_out(store: RecordStore, uri: str) -> None:
+    cell = make_cell("CUB", "ACMR", 2)
+    mirror = open_mirror(uri, make_suite([cell]), store)
+    stack = {"unit": {"name": "u", "cells": list("abcdef"), "trained": list("abcde")}}
+    mirror.cell(commit(store, cell, **stack))
+    run = by_key(uri, "small")[cell.key]
+    assert run.data.metrics["seconds"] == 12.5 / 5
+    # Its place in time is that of the whole stack.
+    assert run.info.end_time - run.info.start_time == 12500
+
+
 def test_a_failure_is_shown_with_cause_and_traceback(store: RecordStore, uri: str) -> None:
     cell = make_cell()
     suite = make_suite([cell])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from gzsl_bench.engine.selection import GAMMA, validation_means
 from gzsl_bench.engine.validation import rules
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.hooks.metric import Predictions
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.store import Record, RecordStore, seconds_of
 from gzsl_bench.report.cells import rule_name, where, who
 from gzsl_bench.report.comparable import Place, place
 from gzsl_bench.report.html.sweeps import sweeps
@@ -264,12 +263,6 @@ class _Gatherer:
             seconds=max(1e-3, float(np.mean([seconds_of(c) for c in contents]))),
             memory=max(memory) if memory else None,
         )
-
-
-def seconds_of(content: Mapping[str, Any]) -> float:
-    """What one run took: the time of runs that were trained as one is shared out among them."""
-    together = len(content.get("unit", {}).get("trained", ())) or 1
-    return float(content.get("seconds", 0.0)) / together
 
 
 def applicable(rows: Sequence[Row]) -> list[Row]:

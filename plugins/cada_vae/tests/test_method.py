@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from importlib.metadata import entry_points
 
@@ -15,6 +16,8 @@ from gzsl_bench_cada_vae.method import CADAVAE
 from gzsl_bench import DatasetInfo, Run, Scorer, Task
 from gzsl_bench.hooks.config import stackable_fields
 from gzsl_bench.stacked import latent_training_set
+from gzsl_bench.stacked.backend import pretending
+from gzsl_bench.testing.graphs import EmulatedGraphs, emulated
 
 SMALL = {
     "latent": 16,
@@ -125,8 +128,8 @@ def test_a_run_is_the_same_alone_and_stacked_bit_for_bit():
     assert not torch.equal(together[0].scores[4], together[1].scores[4])
 
 
-def test_a_real_stack_equals_separate_runs(monkeypatch):
-    """The one stack a GPU trains, here on the CPU, with every stackable field differing."""
+def test_a_stack_in_captured_graphs_equals_separate_runs():
+    """As a GPU trains them, here on the CPU, with every stackable field differing."""
     task, test, _ = make_task(rows=150)
     base = CADAVAEConfig(
         **SMALL, kl_end=2, distance_start=0, distance_end=2, cross_start=0, cross_end=2
@@ -135,8 +138,11 @@ def test_a_real_stack_equals_separate_runs(monkeypatch):
     configs = [base, base.model_copy(update=changed), base]
     seeds = [3, 3, 1]
     _, separate = fit(task, test, seeds, configs)
-    monkeypatch.setattr("gzsl_bench_cada_vae.method.lanes", lambda runs, device: [list(runs)])
-    _, stacked = fit(task, test, seeds, configs)
+    graphs = EmulatedGraphs()
+    with pretending(emulated(graphs)):
+        _, stacked = fit(task, test, seeds, configs)
+    assert len(graphs.captures) == 2  # the autoencoders' steps and the classifier's
+    assert graphs.waits == graphs.frozen == []
     for one, other in zip(separate, stacked, strict=True):
         assert one.numbers == other.numbers
         for (step, values), (same, others) in zip(one.logs, other.logs, strict=True):
@@ -146,17 +152,16 @@ def test_a_real_stack_equals_separate_runs(monkeypatch):
     assert not torch.equal(separate[0].scores[4], separate[1].scores[4])
 
 
-@pytest.mark.parametrize("real_stack", [False, True])
-def test_a_run_that_diverges_fails_alone(real_stack, monkeypatch):
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_run_that_diverges_fails_alone(on_gpu):
     task, test, _ = make_task(rows=150)
     config = CADAVAEConfig(**SMALL)
     wild = config.model_copy(update={"lr": 1e30})
-    if real_stack:
-        monkeypatch.setattr("gzsl_bench_cada_vae.method.lanes", lambda runs, device: [list(runs)])
-    runs, sinks = fit(task, test, [0, 1, 2], [config, wild, config])
+    gpu = pretending(emulated(EmulatedGraphs()))
+    with gpu if on_gpu else contextlib.nullcontext():
+        runs, sinks = fit(task, test, [0, 1, 2], [config, wild, config])
     assert [run.failure is None for run in runs] == [True, False, True]
     assert sinks[1].numbers == []
-    monkeypatch.undo()
     _, clean = fit(task, test, [0, 1, 2], [config] * 3)
     for position in (0, 2):
         torch.testing.assert_close(
