@@ -13,6 +13,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks import measure, plot, processes
+from benchmarks.bars import bars
 from benchmarks.measure import SHAPES, Bench
 from benchmarks.plugin_runs import random_task
 from gzsl_bench.engine.environment import hardware, versions
@@ -73,7 +74,10 @@ def main(
         click.echo(f"measuring: {name}", err=True)
         result[name] = todo[name]()
         click.echo(summary({name: result[name]}) + "\n")
+        result["bars"] = [bar.to_json() for bar in bars(result)]
         (out / "benchmark.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    for bar in bars(result):
+        click.echo(bar.line())
     if "step" in result:
         plot.draw(result, out / "benchmark.png")
     click.echo(f"saved in {out}", err=True)

@@ -10,7 +10,6 @@ so its losses are theirs up to rounding (``tests/benchmarks`` holds it to that).
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from benchmarks.plugin_runs import now
 from gzsl_bench import Config, Task
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.stacked import WarmUp, first_rows
@@ -244,7 +244,7 @@ def train_plain(
                 for name in ("visual", "attribute")
             ]
         total = 0.0
-        begun = time.perf_counter()
+        begun = now(device)
         for step in range(steps):
             labels = task.labels[picked[step]]
             loss = _loss(
@@ -260,7 +260,7 @@ def train_plain(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.item()
-        trace.vae.append(time.perf_counter() - begun)
+        trace.vae.append(now(device) - begun)
         after_epoch()
         trace.losses.append(total / steps)
     last = full.classifier_epochs if classifier_epochs is None else classifier_epochs
@@ -340,15 +340,16 @@ def _classify(
         drop_last=True,
         num_workers=0,
     )
+    device = task.device
     for _ in range(epochs):
-        begun = time.perf_counter()
+        begun = now(device)
         for z, y in loader:
             loss = F.nll_loss(F.log_softmax(classifier(z), dim=1), y)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             loss.item()
-        trace.classifier.append(time.perf_counter() - begun)
+        trace.classifier.append(now(device) - begun)
         after_epoch()
     test = order("test")
     trace.scorer = lambda x: classifier(net.visual.encode(x, test)[0])
