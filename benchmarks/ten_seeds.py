@@ -218,6 +218,12 @@ def part_of_it(seeds: int, scale: float, only: tuple[str, ...]) -> str:
     return "shrunk: " + "; ".join(less) if less else ""
 
 
+def workers(hardware: Mapping[str, Any]) -> int:
+    """How many worker processes there were at most, where nobody said: see the records."""
+    on_gpu = hardware["device"].startswith("cuda")
+    return 1 if on_gpu else max(1, int(hardware["cores"]) // int(hardware["threads"]))
+
+
 @click.command()
 @click.option("--device", default="auto", show_default=True, help="As of `gzsl-bench run`.")
 @click.option("--seeds", default=10, show_default=True, type=click.IntRange(1), help="Seeds.")
@@ -242,7 +248,7 @@ def main(
     out: Path,
 ) -> None:
     """Time ten seeds of ACMR and CADA-VAE on generated data in four true shapes."""
-    from gzsl_bench.cli.run import choose_device, usual_jobs
+    from gzsl_bench.cli.run import choose_device
 
     chosen = choose_device(device)
     options = ["--device", chosen, "--seeds", str(seeds)]
@@ -265,9 +271,9 @@ def main(
             "scale": scale,
             "only": list(only),
             "tracking_uri": tracking_uri,
-            "jobs": jobs or usual_jobs(chosen),
             **read(records, *run(suite, records, options)),
         }
+        result["jobs"] = jobs or workers(result["hardware"])
     if chosen.startswith("cuda") and not part:
         import torch
 
