@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import click
 from gzsl_bench.cli.options import debug_option, plugin_option
 
 if TYPE_CHECKING:
-    from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.hooks.manager import PluginInfo, Registry
 
 
 @click.command("plugins")
@@ -46,10 +46,17 @@ def _mark(registry: Registry, kind: str, name: str) -> str:
     return str(getattr(registry, kind)[name].summary)
 
 
+def _facts(info: PluginInfo) -> dict[str, Any]:
+    """All that is said of a plugin, without the module itself."""
+    facts = asdict(replace(info, plugin=None))
+    del facts["plugin"]
+    return facts
+
+
 def _plain(registry: Registry) -> dict[str, Any]:
     """One entry per plugin, one per method and metric, and the broken ones."""
     return {
-        "plugins": [asdict(info) for info in registry.plugins],
+        "plugins": [_facts(info) for info in registry.plugins],
         "methods": [
             {
                 "name": spec.name,

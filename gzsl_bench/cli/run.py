@@ -103,9 +103,11 @@ def run_command(
     from gzsl_bench.cli.placement import place_workers
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine.run import hold
+    from gzsl_bench.engine.stale import made_by_other_source
     from gzsl_bench.engine.units import plan
     from gzsl_bench.errors import SuiteError
     from gzsl_bench.records.layout import Layout
+    from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import remember
     from gzsl_bench.suite.resolve import resolve
     from gzsl_bench.tracking import resolve_uri
@@ -118,7 +120,8 @@ def run_command(
     where = place(data)
     loaded, registry = open_suite(suite, where.root, plugin)
     resolved = resolve(loaded, registry, where, seeds=chosen_seeds, only=part)
-    for warning in resolved.warnings:
+    stale = made_by_other_source(resolved.cells, registry, RecordStore(out))
+    for warning in (*resolved.warnings, *stale):
         click.echo(f"warning: {warning}", err=True)
     gpu = chosen.startswith("cuda")
     if not gpu and any(cell.identity["precision"] == "tf32" for cell in resolved.cells):

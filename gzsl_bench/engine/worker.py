@@ -172,6 +172,11 @@ class Worker:
             )
         return registry.methods[cell.method].factory
 
+    def source_of(self, cell: Cell) -> str | None:
+        """Digest of the source that trained a cell, if its method is there."""
+        found = cell.method in self.registry.methods
+        return self.registry.owner("methods", cell.method).content if found else None
+
     @property
     def kept(self) -> Results:
         """Where records go."""
@@ -350,4 +355,5 @@ class _Training:
             "hardware": environment.hardware(torch.device(settings.device), settings.threads),
             "command": settings.command,
             "git_commit": settings.git_commit,
+            "plugin_source": self.worker.source_of(cell),
         }

@@ -11,7 +11,7 @@ import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class PluginInfo:
         source: digest of its source where the version does not pin it (editable installs, files).
         hooks: the hooks it implements.
         provides: names it provides, by hook.
+        plugin: the module or object that was loaded.
     """
 
     name: str
@@ -65,6 +66,12 @@ class PluginInfo:
     source: str | None = None
     hooks: list[str] = field(default_factory=list)
     provides: dict[str, list[str]] = field(default_factory=dict)
+    plugin: Any = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def content(self) -> str | None:
+        """Digest of its source whatever pins it, for records; None if the source is unknown."""
+        return self.source or (None if self.plugin is None else source_digest(self.plugin))
 
 
 @dataclass
@@ -155,6 +162,7 @@ def _load(
     except (Exception, SystemExit) as error:
         yield f"cannot be loaded: {in_one_line(error)}{_other_version(error)}"
         return
+    info.plugin = plugin
     if not pinned:
         info.source = source_digest(plugin)
     registry.plugins.append(info)

@@ -39,7 +39,9 @@ _MOST_JSON = 256 * 2**20
 #: Bytes of the disk that an import leaves free.
 SPARE = 64 * 2**20
 #: Fields of a record that say where and when, not what.
-_CIRCUMSTANCES = ("command", "git_commit", "hardware", "seconds", "started", "unit", "versions")
+_CIRCUMSTANCES = (
+    "command", "git_commit", "hardware", "plugin_source", "seconds", "started", "unit", "versions"
+)  # fmt: skip
 
 
 @dataclass
