@@ -271,6 +271,15 @@ def test_no_difference_where_something_differs(tmp_path, options, why):
     assert why in render_beside(table, suite)
 
 
+def test_a_row_that_failed_its_audit_is_compared_with_nothing(tmp_path):
+    table, suite, _ = compare(tmp_path, our_cell())
+    lines = beside(
+        [{**row, "audit": "FAILED: scores depend on what it was shown"} for row in table], suite
+    )
+    assert {line["comparable"] for line in lines} == {"not comparable: failed the audit"}
+    assert all(line["difference"] is None for line in lines)
+
+
 def test_what_the_audit_calls_not_comparable_gets_no_difference(tmp_path):
     _, _, lines = compare(tmp_path, our_cell("eszsl", "SUN"))
     by_split = [(line["comparable"], line["status"]) for line in lines]

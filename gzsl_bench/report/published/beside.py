@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
+from gzsl_bench.report.comparable import taint
 from gzsl_bench.report.published.audit import status
 from gzsl_bench.report.published.entries import Entry, entries, facts
 from gzsl_bench.report.rows import HEADINGS, Row, is_swept
@@ -71,6 +72,8 @@ def obstacle(row: Row, cell: Cell, entry: Entry) -> str:
     scaling = PREPROCESSING.get(row["preprocessing"])
     if scaling is not None and scaling.leaks:
         return f"preprocessing {row['preprocessing']}"
+    if why := taint(row):
+        return why
     other = changed(cell)
     if other:
         name, (value, released) = next(iter(other.items()))
