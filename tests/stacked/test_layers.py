@@ -17,6 +17,8 @@ from gzsl_bench.stacked import (
     linear,
     permute_channels,
 )
+from gzsl_bench.stacked.backend import CPU, pretending
+from gzsl_bench.testing.graphs import rerun
 
 
 class Seeded:
@@ -35,8 +37,14 @@ def numbers(*shape, seed=0, dtype=torch.float64):
 
 
 @pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("backend", [CPU, rerun()])
 @pytest.mark.parametrize("count", [1, 3])
-def test_gradients_agree_with_autograd(relu, count):
+def test_gradients_agree_with_autograd(relu, count, backend):
+    with pretending(backend):
+        gradients_agree_with_autograd(relu, count)
+
+
+def gradients_agree_with_autograd(relu, count):
     layer = Linear(RUNS[:count], "a", 7, 5, relu=relu, dtype=torch.float64)
     with torch.no_grad():
         layer.bias.copy_(numbers(count, 5, seed=4))
@@ -56,14 +64,21 @@ def test_gradients_agree_with_autograd(relu, count):
     torch.testing.assert_close(x.grad, y.grad)
 
 
-def test_a_layer_called_twice_adds_its_gradients():
-    layer = Linear(RUNS, "a", 4, 3, dtype=torch.float64)
-    x = numbers(3, 5, 4)
-    layer(x).sum().backward()
-    once = layer.grad.clone()
-    layer.fresh = True
-    (layer(x).sum() + 2 * layer(x).sum()).backward()
-    torch.testing.assert_close(layer.grad, 3 * once)
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("backend", [CPU, rerun()])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_layer_called_twice_adds_its_gradients(count, backend, precision):
+    with pretending(backend):
+        layer = Linear(RUNS[:count], "a", 4, 3, precision=precision)
+        x = numbers(count, 5, 4, dtype=torch.float32)
+        layer(x).sum().backward()
+        once = layer.grad.clone()
+        assert once.any()
+        layer.fresh = True
+        (layer(x).sum() + 2 * layer(x).sum()).backward()
+    torch.testing.assert_close(
+        layer.grad, 3 * once, rtol=0.02 if precision == "bf16" else 1e-5, atol=1e-5
+    )
 
 
 def test_initialisation_is_xavier_per_head_and_per_run():
