@@ -71,7 +71,12 @@ class PluginInfo:
     @cached_property
     def content(self) -> str | None:
         """Digest of its source whatever pins it, for records; None if the source is unknown."""
-        return self.source or (None if self.plugin is None else source_digest(self.plugin))
+        if self.source is not None or self.plugin is None:
+            return self.source
+        try:
+            return source_digest(self.plugin)
+        except OSError:  # in a zip archive, say: a record does without
+            return None
 
 
 @dataclass

@@ -60,6 +60,13 @@ def test_cells_of_another_source_are_named_and_kept(
     assert list(made_by_other_source(resolve_text(SUITE, raised).cells, raised, store)) == []
 
 
+def test_a_source_that_cannot_be_read_is_unknown(make_registry, tmp_path):
+    path = tmp_path / "nearest.py"
+    registry = registry_of(make_registry, load(path, 1))
+    path.unlink()
+    assert registry.plugins[0].content is None
+
+
 def test_records_without_a_source_say_nothing(make_registry, resolve_text, run_inline, tmp_path):
     registry = make_registry(load(tmp_path / "nearest.py", 1).SPEC)  # nobody knows its file
     cells = resolve_text(SUITE, registry).cells
