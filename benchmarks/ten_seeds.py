@@ -248,7 +248,7 @@ def main(
     out: Path,
 ) -> None:
     """Time ten seeds of ACMR and CADA-VAE on generated data in four true shapes."""
-    from gzsl_bench.cli.run import choose_device
+    from gzsl_bench.cli.options import choose_device
 
     chosen = choose_device(device)
     options = ["--device", chosen, "--seeds", str(seeds)]

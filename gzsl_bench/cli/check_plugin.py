@@ -105,7 +105,7 @@ def _check(
         return check_dataset(name, root=resolve_root(data), registry=registry, on_check=tell)
     if kind == "metric":
         return check_metric(name, registry=registry, on_check=tell)
-    from gzsl_bench.cli.run import choose_device
+    from gzsl_bench.cli.options import choose_device
 
     return check_method(
         name,

@@ -171,3 +171,24 @@ def place(data: Path | None) -> Place:
     from gzsl_bench.data.places import resolve_root
 
     return Place(resolve_root(data), default_cache())
+
+
+def choose_device(asked: str) -> str:
+    """The device to train on; ``auto`` takes a GPU where there is one."""
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise click.UsageError(
+            f"--device {asked!r} is not understood; use auto, cpu, cuda or cuda:N"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise click.UsageError(
+            f"--device {asked} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return asked

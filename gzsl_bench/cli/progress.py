@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
 
@@ -158,25 +156,3 @@ def _short(cause: str) -> str:
     """A cause as part of a sentence."""
     text = " ".join(one_line(cause).split())
     return text if len(text) <= _CAUSE else text[: _CAUSE - 1] + "…"
-
-
-@contextlib.contextmanager
-def open_view(suite: ResolvedSuite, units: Sequence[Unit], store: RecordStore) -> Iterator[View]:
-    """The view that fits standard error."""
-    view = _live(suite, units, store) if sys.stderr.isatty() else None
-    view = view or View(suite, units, store)
-    view.open()
-    try:
-        yield view
-    finally:
-        view.close()
-
-
-def _live(suite: ResolvedSuite, units: Sequence[Unit], store: RecordStore) -> View | None:
-    """A live view, unless the terminal cannot move its cursor (``TERM=dumb``)."""
-    from rich.console import Console
-
-    from gzsl_bench.cli.live import LiveView
-
-    console = Console(stderr=True)
-    return LiveView(suite, units, store, console) if console.is_interactive else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gzsl_bench.cli.options import (
+    choose_device,
     data_option,
     debug_option,
     device_option,
@@ -104,8 +105,8 @@ def visualize_command(
     chooses, and compares its predictions with the record's.  The latents are kept in DIR/latents,
     so that drawing them again trains nothing.  Records stay untouched.
     """
+    from gzsl_bench.cli.launch import stop_on_terminate, worker_settings
     from gzsl_bench.cli.placement import place_workers
-    from gzsl_bench.cli.run import choose_device, stop_on_terminate, worker_settings
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.errors import NotApplicable

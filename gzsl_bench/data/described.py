@@ -23,6 +23,7 @@ from gzsl_bench.data.classes import (
     refuse_twice,
 )
 from gzsl_bench.data.description import (
+    DESCRIPTION_FILE,
     ArrayPart,
     DescribedFolder,
     NamedLabels,
@@ -32,7 +33,7 @@ from gzsl_bench.data.features import load_matrix
 from gzsl_bench.data.gzsl import ClassFold, GZSLData
 from gzsl_bench.data.identity import identify
 from gzsl_bench.data.matfile import vector
-from gzsl_bench.data.places import DESCRIPTION_FILE, plain_name
+from gzsl_bench.data.places import plain_name
 from gzsl_bench.data.published import compare_with_published
 from gzsl_bench.errors import DataError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, MissingFile

@@ -25,9 +25,10 @@ from pydantic import (
 
 from gzsl_bench.data.arrays import KEYED, PLAIN
 from gzsl_bench.data.features import Side
-from gzsl_bench.data.places import DESCRIPTION_FILE
 from gzsl_bench.data.yamlfile import DATASET, YamlFile, complaint, read_yaml
 from gzsl_bench.errors import GzslBenchError
+
+DESCRIPTION_FILE = "dataset.yaml"
 
 #: Where counting begins.
 Base = Literal[0, 1]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from gzsl_bench.data.description import DESCRIPTION_FILE, read_description
 from gzsl_bench.data.known import KNOWN, PUBLISHED_FEATURES
 from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.dataset import DatasetRequest, MissingFile
 
 DATA_VARIABLE = "GZSL_BENCH_DATA"
 SPLITS_FILE = "att_splits.mat"
-DESCRIPTION_FILE = "dataset.yaml"
 _FEATURE_KEYS = {"features", "labels"}
 
 
@@ -190,8 +190,6 @@ def is_described(folder: Path) -> bool:
 
 def _described(folder: Path, kind: Literal["features", "attributes"]) -> tuple[str, ...]:
     """Names in a description whose file is there; a description with a mistake offers none."""
-    from gzsl_bench.data.description import read_description
-
     try:
         parts = getattr(read_description(folder).content, kind)
     except DataError:

@@ -124,7 +124,7 @@ def test_dry_run(call, suite, tmp_path, ran):
     code, out, err = call("run", suite, "--out", tmp_path / "o", "--dry-run")
     assert code == 0
     assert len(out.splitlines()) == 2
-    assert all("to run" in line for line in out.splitlines())
+    assert all("to train" in line for line in out.splitlines())
     assert "2 cells in 2 units, 0 finished" in err
     assert not (tmp_path / "o").exists()
     code, out, err = call("run", suite, "--out", ran[0] / "gzsl-results", "--dry-run")
@@ -155,7 +155,7 @@ def test_folds_choose_and_calibrate(call, suite, tmp_path):
     text = SUITE.replace("last, best_test", "last, val, best_test") + "calibration: true\n"
     suite.write_text(text)
     code, out, err = call("run", suite, *options, *only, "--dry-run")
-    assert (code, out.count("done"), out.count("to run")) == (0, 1, 3)
+    assert (code, out.count("done"), out.count("to train")) == (0, 1, 3)
     assert "fold 3 · seed 0" in out
     code, out, err = call("run", suite, *options, *only)
     assert (code, err.count("ESZSL · fold"), "(4 of 4 cells)" in err) == (0, 3, True)

@@ -103,6 +103,7 @@ def preload() -> None:
     import torch
 
     import gzsl_bench.cli.audit
+    import gzsl_bench.cli.live
     import gzsl_bench.cli.progress
     import gzsl_bench.cli.run
     import gzsl_bench.engine.executors.local

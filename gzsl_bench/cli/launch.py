@@ -1,0 +1,363 @@
+"""What ``run`` and ``tune`` share: from options to workers, from their events to an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gzsl_bench.cli import options
+from gzsl_bench.cli.executors import executor_options, open_executor, parse_cluster
+
+if TYPE_CHECKING:
+    from gzsl_bench.cli.progress import View
+    from gzsl_bench.engine.events import Event, WorkerSettings
+    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.limits import Limits
+    from gzsl_bench.engine.executors.resources import Resources
+    from gzsl_bench.engine.run import Outcome
+    from gzsl_bench.engine.units import Unit
+    from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.suite.cells import Cell
+    from gzsl_bench.suite.load import LoadedSuite
+    from gzsl_bench.suite.resolve import Filter, Place, ResolvedSuite
+    from gzsl_bench.tracking.mirror import Mirror
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Most runs of one unit on a GPU; how many of them its memory holds is measured there.
+MOST_RUNS = 32
+
+
+def launch_options(command: Command) -> Command:
+    """The argument SUITE and the options of a training, handed on as ``launch``."""
+
+    @functools.wraps(command)
+    def launched(
+        suite: Path,
+        data: Path | None,
+        plugin: tuple[Path, ...],
+        out: Path,
+        device: str,
+        only: tuple[str, ...],
+        jobs: int | None,
+        threads: int | None,
+        timeout: float | None,
+        memory_limit: int | None,
+        retries: int,
+        executor: str,
+        ray_address: str | None,
+        resources: Resources | None,
+        tracking_uri: str | None,
+        dry_run: bool,
+        inline: bool,
+        debug: bool,
+        **rest: Any,
+    ) -> int:
+        from gzsl_bench.records.layout import Layout
+        from gzsl_bench.tracking import resolve_uri
+
+        part = options.parse_only(only)
+        limits = options.parse_limits(timeout, memory_limit, retries, inline)
+        cluster = parse_cluster(
+            executor, ray_address, resources, device, memory_limit, inline, threads
+        )
+        chosen = cluster.device if cluster else options.choose_device(device)
+        uri = resolve_uri(tracking_uri, Layout(out))
+        where = options.place(data)
+        launch = Launch(
+            suite, out, plugin, part, chosen, where, uri, limits, cluster, ray_address,
+            jobs, threads, inline, dry_run,
+        )  # fmt: skip
+        code: int = command(launch=launch, **rest)
+        return code
+
+    for option in (
+        options.debug_option,
+        options.inline_option,
+        click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop."),
+        options.tracking_option,
+        executor_options,
+        options.limits_options,
+        options.threads_option,
+        options.jobs_option,
+        options.only_option,
+        options.device_option,
+        options.out_option,
+        options.plugin_option,
+        options.data_option,
+        click.argument("suite", type=click.Path(path_type=Path)),
+    ):
+        launched = option(launched)
+    return launched  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the options ask for, checked against one another.
+
+    Attributes:
+        suite: the suite's file.
+        out: the results folder.
+        plugin: files of plugins that are not installed.
+        only: the part of the suite.
+        device: where to train.
+        where: data and their copies on this machine.
+        uri: of MLflow; None for none.
+        limits: of the workers.
+        cluster: what a worker asks of a cluster; None for this machine.
+        address: of the cluster.
+        jobs: worker processes, where the user said so.
+        threads: of each of them, where the user said so.
+        inline: no processes.
+        dry_run: say what would be trained, and stop.
+    """
+
+    suite: Path
+    out: Path
+    plugin: tuple[Path, ...]
+    only: Filter
+    device: str
+    where: Place
+    uri: str | None
+    limits: Limits
+    cluster: Resources | None
+    address: str | None
+    jobs: int | None
+    threads: int | None
+    inline: bool
+    dry_run: bool
+
+    def open_suite(self) -> tuple[LoadedSuite, Registry]:
+        """The suite's file, checked, and the plugins."""
+        from gzsl_bench.cli.validate import open_suite
+
+        return open_suite(self.suite, self.where.root, self.plugin)
+
+    def plan(self, cells: Sequence[Cell], registry: Registry) -> list[Unit]:
+        """Units of cells.
+
+        Raises:
+            SuiteError: they need a device that is not the one to train on.
+        """
+        from gzsl_bench.engine.units import plan
+        from gzsl_bench.errors import SuiteError
+
+        gpu = self.device.startswith("cuda")
+        if not gpu and any(cell.identity["precision"] == "tf32" for cell in cells):
+            raise SuiteError(
+                f"{self.suite} asks for the precision tf32, which needs a CUDA device, but this run"
+                " is on the CPU; use float32 or bf16 there"
+            )
+        return plan(cells, registry, MOST_RUNS if gpu else 1)
+
+    def describe(self, units: Sequence[Unit], what: str) -> int:
+        """Print what would be trained, and how many of the cells (``what``) are finished."""
+        from gzsl_bench.records.store import RecordStore
+
+        store = RecordStore(self.out)
+        done = {c.key: store.finished(c.key) for unit in units for c in unit.cells}
+        for unit in units:
+            left = not all(done[cell.key] for cell in unit.cells)
+            click.echo(f"{'to train' if left else 'done':>8}  {unit.title}  {unit.cells[0].key}")
+        click.echo(
+            f"{len(done)} {what} in {len(units)} units, {sum(done.values())} finished", err=True
+        )
+        return 0
+
+    @contextlib.contextmanager
+    def training(
+        self,
+        loaded: LoadedSuite,
+        registry: Registry,
+        cells: Sequence[Cell],
+        units: int,
+        audit: bool = False,
+    ) -> Iterator[Training]:
+        """Be at work in the results folder.
+
+        Args:
+            loaded: the suite.
+            registry: the plugins.
+            cells: what is asked for.
+            units: of the whole suite, finished or not: a resumed suite gets the same workers.
+            audit: methods are audited afterwards.
+        """
+        from gzsl_bench.cli.placement import place_workers
+        from gzsl_bench.engine.run import hold
+        from gzsl_bench.records.layout import Layout
+        from gzsl_bench.records.store import RecordStore
+
+        stop_on_terminate()
+        here, store = not self.inline and self.cluster is None, RecordStore(self.out)
+        placement = place_workers(
+            Layout(self.out),
+            units,
+            device=self.device,
+            jobs=self.jobs,
+            threads=self.threads,
+            measured=here and (audit or not all(store.finished(cell.key) for cell in cells)),
+        )
+        settings = worker_settings(
+            self.out, self.where, self.device, placement.threads, loaded.plugins
+        )
+        executor = open_executor(
+            registry,
+            inline=self.inline,
+            jobs=placement.workers,
+            asked_jobs=self.jobs,
+            limits=self.limits,
+            cluster=self.cluster,
+            address=self.address,
+        )
+        with hold(self.out) as held:
+            yield Training(held, executor, settings)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A command at work in the results folder.
+
+    Attributes:
+        store: the folder, held.
+        executor: trains units.
+        settings: for its workers.
+    """
+
+    store: RecordStore
+    executor: Executor
+    settings: WorkerSettings
+
+    def run(
+        self,
+        suite: ResolvedSuite,
+        units: Sequence[Unit],
+        mirror: Mirror | None,
+        table: Callable[[], tuple[str, Sequence[dict[str, Any]]]],
+        catch_up: str,
+        audit: bool = False,
+    ) -> Outcome:
+        """Train what is left, showing progress and mirroring each record as it comes; then audit.
+
+        Args:
+            suite: its cells.
+            units: how they are grouped.
+            mirror: shows records in MLflow.
+            table: what MLflow is given at the end, for people and for programs.
+            catch_up: how to bring MLflow up to date.
+            audit: audit the methods, too.
+        """
+        from gzsl_bench.cli.audit import audit_cells
+        from gzsl_bench.engine.events import CellEnded
+        from gzsl_bench.engine.run import run_units
+        from gzsl_bench.errors import WorkerError
+
+        with open_view(suite, units, self.store) as view:
+
+            def listen(event: Event) -> None:
+                view.hear(event)
+                if isinstance(event, CellEnded) and mirror is not None:
+                    record = self.store.read(event.key)
+                    if record is not None:
+                        mirror.cell(record)
+
+            try:
+                outcome = run_units(
+                    self.store, suite.cells, units, self.executor, self.settings, listen
+                )
+            except WorkerError:
+                if mirror is not None:
+                    mirror.finish(*table(), "FAILED")
+                raise
+        if audit and not outcome.interrupted:
+            # An executor's processes end with its work: audits begin in fresh ones.
+            finished = audit_cells(self.store, suite.cells, self.executor, self.settings)
+            outcome = replace(outcome, interrupted=not finished)
+        if mirror is not None:
+            status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")
+            mirror.finish(*table(), status)
+            if mirror.behind:
+                click.echo(
+                    f"warning: MLflow is behind the records: {mirror.behind}; {catch_up}", err=True
+                )
+        return outcome
+
+    def conclude(self, outcome: Outcome, interrupted: str = "", failed: str = "") -> None:
+        """Say how many cells are there, and what went wrong.
+
+        Args:
+            outcome: of the cells.
+            interrupted: what else an interruption means.
+            failed: what else to do about failed cells.
+        """
+        from gzsl_bench.cli.terminal import columns
+        from gzsl_bench.report.table import failures
+
+        layout = self.store.layout
+        click.echo(f"records: {layout.out} ({outcome.done} of {outcome.total} cells)", err=True)
+        if outcome.interrupted:
+            click.echo(
+                f"interrupted{interrupted}; the same command goes on where it stopped", err=True
+            )
+        if outcome.failed:
+            click.echo("\n" + failures(outcome.failed, columns(sys.stderr)), err=True)
+            click.echo(
+                f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
+                f" {layout.cells}/KEY; the same command tries again{failed}",
+                err=True,
+            )
+
+
+@contextlib.contextmanager
+def open_view(suite: ResolvedSuite, units: Sequence[Unit], store: RecordStore) -> Iterator[View]:
+    """The view that fits standard error: live, or a line per cell where no cursor can move."""
+    from rich.console import Console
+
+    from gzsl_bench.cli.live import LiveView
+    from gzsl_bench.cli.progress import View
+
+    live = sys.stderr.isatty() and (console := Console(stderr=True)).is_interactive
+    view = LiveView(suite, units, store, console) if live else View(suite, units, store)
+    view.open()
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+def worker_settings(
+    out: Path, where: Place, device: str, threads: int, plugins: tuple[Path, ...]
+) -> WorkerSettings:
+    """What workers need to know of this machine and command."""
+    from gzsl_bench.engine import environment
+    from gzsl_bench.engine.events import WorkerSettings
+    from gzsl_bench.masking import masked
+
+    return WorkerSettings(
+        out=out.resolve(),
+        root=where.root.resolve() if where.root else None,
+        cache=where.cache,
+        device=device,
+        threads=threads,
+        command="gzsl-bench " + shlex.join(map(masked, sys.argv[1:])),
+        git_commit=environment.git_commit(Path.cwd()),
+        plugins=plugins,
+    )
+
+
+def stop_on_terminate() -> None:
+    """A batch system's SIGTERM stops a run as Ctrl-C does: records stay whole, resume works."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
