@@ -26,7 +26,7 @@ from gzsl_bench.cli.options import debug_option, out_option
     help="Columns, as harmonic_mean,unseen_as_seen, or all; by default the usual ones, on a"
     " terminal as many of them as fit.",
 )
-@click.option("--intervals", is_flag=True, help="Add 95 % bootstrap intervals (seeds, classes).")
+@click.option("--intervals", is_flag=True, help="Add 95 % intervals (over seeds and classes).")
 @click.option("--strict", is_flag=True, help="Refuse rows that are not comparable.")
 @click.option(
     "--daggers", "method", metavar="METHOD", help="Mark what differs from METHOD (latex, html)."

@@ -18,9 +18,9 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.comparable import SAME, leagues, obstacle, place, taint
 from gzsl_bench.report.rows import Row, rows
 from gzsl_bench.report.samples import sample
-from gzsl_bench.scoring.bootstrap import Sample
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
 from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
+from gzsl_bench.scoring.sample import Sample
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 

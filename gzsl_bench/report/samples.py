@@ -9,9 +9,10 @@ import numpy as np
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.rows import Row
-from gzsl_bench.scoring.bootstrap import CLASS_METRICS, Sample, intervals
 from gzsl_bench.scoring.calibration import calibrate
+from gzsl_bench.scoring.intervals import intervals
 from gzsl_bench.scoring.kept import class_accuracies, kept_predictions
+from gzsl_bench.scoring.sample import CLASS_METRICS, Sample
 
 
 def sample(row: Row, store: RecordStore, seeds: Sequence[int] | None = None) -> Sample:
@@ -47,7 +48,7 @@ def sample(row: Row, store: RecordStore, seeds: Sequence[int] | None = None) -> 
 
 
 def with_intervals(table: Sequence[Row], store: RecordStore) -> list[Row]:
-    """Rows whose U, S, H and T1 have ``low`` and ``high``, a 95 % bootstrap interval in percent.
+    """Rows whose U, S, H and T1 have ``low`` and ``high``, a 95 % interval in percent.
 
     AUSUC and metrics of plugins are no means over classes and get none.
     """

@@ -65,9 +65,7 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
         "(harmonic), T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
     ]
     if any("low" in (row.get("harmonic_mean") or {}) for row in table):
-        lines.append(
-            "[low, high]: 95 % bootstrap interval; seeds and classes resampled, not images."
-        )
+        lines.append("[low, high]: 95 % interval over seeds and classes; images are held fixed.")
     lines += _explained(table, metrics)
     rules = {row["selection"] for row in table}
     if "best_test" in rules:

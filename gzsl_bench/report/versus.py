@@ -92,9 +92,9 @@ def _table(comparisons: Sequence[Comparison]) -> str:
 
 def _notes(comparisons: Sequence[Comparison]) -> list[str]:
     lines = [
-        "Differences in points of percent, means over the seeds both have. Interval: percentile"
-        " bootstrap, seeds",
-        "and classes resampled, the same ones for both. p (classes): results of the two swapped"
+        "Differences in points of percent, means over the seeds both have. Interval: t, over seeds"
+        " and classes,",
+        "the same ones for both; images held fixed. p (classes): results of the two swapped"
         " class by class and the",
         "metric computed again: speaks of other classes, not of other seeds. p (seeds): signs of"
         " the seeds' differences",

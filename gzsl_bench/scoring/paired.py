@@ -16,16 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray
-from gzsl_bench.scoring.bootstrap import (
+from gzsl_bench.scoring.intervals import LEVEL, difference_intervals
+from gzsl_bench.scoring.sample import (
     CLASS_METRICS,
-    LEVEL,
     SEED,
     Sample,
-    draw_weights,
     harmonic_rows,
     means,
     one_class_changed,
-    percentiles,
     weighted,
 )
 
@@ -61,7 +59,7 @@ class PairedResult:
         a: A's mean over seeds.
         b: B's.
         difference: a - b.
-        low: lower end of the paired bootstrap interval of the difference.
+        low: lower end of the interval of the difference.
         high: upper end.
         p_classes: permuting classes.
         p_seeds: permuting seeds; None where there is one (deterministic methods).
@@ -96,9 +94,7 @@ def paired(a: Sample, b: Sample, level: float = LEVEL, seed: int = SEED) -> list
     """
     if a.unseen.shape != b.unseen.shape or a.seen.shape != b.seen.shape:
         raise ValueError("paired samples need the same seeds and classes")
-    weights = draw_weights(a, seed=seed)
-    drawn_a, drawn_b = weighted(a, weights), weighted(b, weights)
-    ends = percentiles({name: drawn_a[name] - drawn_b[name] for name in CLASS_METRICS}, level)
+    ends = difference_intervals(a, b, level)
     mean_a, mean_b = means(a), means(b)
     classes = _class_tests(a, b, seed)
     per_seed = _per_seed(a, b)

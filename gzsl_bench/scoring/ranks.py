@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray
-from gzsl_bench.scoring.bootstrap import SEED
+from gzsl_bench.scoring.sample import SEED
 
 #: Fewer data sets say nothing about data sets.
 FEWEST = 3

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gzsl_bench.scoring.bootstrap import Sample
 from gzsl_bench.scoring.paired import (
     PERMUTATIONS,
     cohens_dz,
@@ -19,6 +18,7 @@ from gzsl_bench.scoring.paired import (
     paired,
     sign_flip,
 )
+from gzsl_bench.scoring.sample import Sample
 
 
 def sample(unseen, seen, zsl=None) -> Sample:

@@ -24,9 +24,9 @@ from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.rows import NO_RULE, Row, is_swept
 from gzsl_bench.report.samples import sample
-from gzsl_bench.scoring.bootstrap import Sample
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.sample import Sample
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 

@@ -1,27 +1,14 @@
-"""Bootstrap intervals over seeds and classes.
-
-One replicate draws n of the n seeds, U of the U unseen and S of the S seen classes, each with
-replacement and independently of one another; every seed is scored on the same drawn classes, since
-seeds and classes are crossed.  U, S and T1 of a seed are means over its drawn classes, H is
-computed from the drawn U and S, and the replicate's value is the mean over the drawn seeds, just as
-the table averages.  The interval is the percentile interval of the replicates.  Test images within
-a class are not resampled, and of a method with one seed only the classes are.
-"""
+"""Accuracies of one method by seed and class, and metrics of weighted classes and seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray, IntArray
 
-#: Replicates: the ends of a 95 % interval then vary by a few hundredths of its width.
-DRAWS = 4000
-LEVEL = 0.95
-#: Numbers must come out again: resampling always starts here.
+#: Numbers must come out again: whatever draws begins here.
 SEED = 20220222
 
 
@@ -51,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """How often each seed and class counts, one row per replicate; rows add up to 1."""
+    """How often each seed and class counts, one row per case; rows add up to 1."""
 
     seeds: FloatArray
     unseen: FloatArray
@@ -68,26 +55,8 @@ def harmonic_rows(unseen: FloatArray, seen: FloatArray) -> FloatArray:
     return np.asarray(2 * unseen * seen / np.where(total > 0, total, 1.0))
 
 
-def draw_weights(sample: Sample, draws: int = DRAWS, seed: int = SEED) -> Weights:
-    """The weights of ``draws`` replicates; the same ones for every sample of this size."""
-    return _draw(sample.seeds, sample.unseen.shape[1], sample.seen.shape[1], draws, seed)
-
-
-@lru_cache(maxsize=4)
-def _draw(seeds: int, unseen: int, seen: int, draws: int, seed: int) -> Weights:
-    """Drawing takes longer than using them, and the rows of a table have few sizes."""
-    rng = np.random.default_rng(seed)
-
-    def counts(size: int) -> FloatArray:
-        found = rng.multinomial(size, np.full(size, 1 / size), size=draws) / size
-        found.setflags(write=False)
-        return found
-
-    return Weights(counts(seeds), counts(unseen), counts(seen))
-
-
 def weighted(sample: Sample, weights: Weights) -> dict[str, FloatArray]:
-    """Each of :data:`CLASS_METRICS` for every row of weights: [draws], in percent."""
+    """Each of :data:`CLASS_METRICS` for every row of weights: [rows], in percent."""
     unseen = weights.unseen @ sample.unseen.T
     seen = weights.seen @ sample.seen.T
     by_seed = {
@@ -103,24 +72,6 @@ def means(sample: Sample) -> dict[str, float]:
     """The metrics themselves: what the table shows."""
     found = weighted(sample, _equal(sample))
     return {name: float(values[0]) for name, values in found.items()}
-
-
-def intervals(
-    sample: Sample, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED
-) -> dict[str, tuple[float, float]]:
-    """A percentile interval for each of :data:`CLASS_METRICS`, in percent."""
-    return percentiles(weighted(sample, draw_weights(sample, draws, seed)), level)
-
-
-def percentiles(
-    values: Mapping[str, FloatArray], level: float = LEVEL
-) -> dict[str, tuple[float, float]]:
-    """The middle ``level`` of each metric's replicates."""
-    ends = ((1 - level) / 2, (1 + level) / 2)
-    return {
-        name: (float(np.quantile(drawn, ends[0])), float(np.quantile(drawn, ends[1])))
-        for name, drawn in values.items()
-    }
 
 
 def one_class_changed(sample: Sample, amount: float) -> tuple[Weights, Weights]:
