@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gzsl_bench.builtin.metrics import bias_sweep
 from gzsl_bench.hooks.metric import Predictions
+from gzsl_bench.scoring.metrics import bias_sweep
 
 #: Two values of H that differ by less are the same: sums over rows round differently.
 _EQUAL = 1e-12

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gzsl_bench.builtin.metrics import per_class_accuracy
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import FloatArray, IntArray, Predictions
+from gzsl_bench.scoring.metrics import per_class_accuracy
 
 Arrays = Mapping[str, np.ndarray]
 

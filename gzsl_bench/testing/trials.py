@@ -104,7 +104,7 @@ class Trial:
 
     def accuracy(self, labels: np.ndarray, among: np.ndarray) -> float:
         """Mean per-class accuracy on the rows of the classes ``among``, chosen among these."""
-        from gzsl_bench.builtin.metrics import mean_class_accuracy
+        from gzsl_bench.scoring.metrics import mean_class_accuracy
 
         assert self.trace.scores is not None
         scores = self.trace.scores.double().cpu().numpy()

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gzsl_bench.builtin.metrics import ausuc, harmonic_mean, zsl_acc
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.scoring.calibration import best_gamma, calibrate
 from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.metrics import ausuc, harmonic_mean, zsl_acc
 
 
 def predictions(scores, labels, seen, unseen) -> Predictions:

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gzsl_bench.builtin.metrics import (
+from gzsl_bench.builtin.metrics import gzsl_bench_metrics
+from gzsl_bench.errors import PluginError
+from gzsl_bench.hooks.metric import MetricSpec, Predictions
+from gzsl_bench.scoring.evaluate import evaluate
+from gzsl_bench.scoring.metrics import (
     acc_seen,
     acc_unseen,
     ausuc,
-    gzsl_bench_metrics,
     harmonic,
     harmonic_mean,
     mean_class_accuracy,
@@ -23,9 +26,6 @@ from gzsl_bench.builtin.metrics import (
     unseen_as_seen,
     zsl_acc,
 )
-from gzsl_bench.errors import PluginError
-from gzsl_bench.hooks.metric import MetricSpec, Predictions
-from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.summary import summarize
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gzsl_bench.builtin.metrics import bias_sweep
 from gzsl_bench.engine.selection import GAMMA, validation_means
 from gzsl_bench.engine.validation import rules
 from gzsl_bench.errors import GzslBenchError
@@ -26,6 +25,7 @@ from gzsl_bench.report.rows import NO_RULE, Row, is_swept
 from gzsl_bench.report.samples import sample
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.metrics import bias_sweep
 from gzsl_bench.scoring.sample import Sample
 from gzsl_bench.suite.resolve import ResolvedSuite
 
