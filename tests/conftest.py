@@ -24,6 +24,7 @@ from gzsl_bench.engine.run import Outcome, run_units
 from gzsl_bench.engine.timings import TIMINGS_VARIABLE, fingerprint, remember, shared_file
 from gzsl_bench.engine.units import plan
 from gzsl_bench.hooks.manager import PluginInfo, Registry
+from gzsl_bench.hooks.source import Source
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.load import check_names, load_suite
@@ -157,7 +158,7 @@ def make_registry() -> Callable[..., Registry]:
         version: str = "1.0",
         source: str | None = None,
     ) -> Registry:
-        info = PluginInfo("inline", "tests", version, source)
+        info = PluginInfo("inline", "tests", version)
         found = Registry(plugins=[info])
         for name, content in (data or {"tiny": _tiny()}).items():
             found.datasets[name] = DatasetSpec(
@@ -172,6 +173,8 @@ def make_registry() -> Callable[..., Registry]:
         for spec in methods:
             found.methods[spec.name] = spec
             found.owners["methods", spec.name] = info
+            if source is not None:
+                found.sources[spec.name] = Source(source, toolkit=False)
         for metric in gzsl_bench_metrics():
             found.metrics[metric.name] = metric
             found.owners["metrics", metric.name] = info

@@ -41,8 +41,6 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     """
     from gzsl_bench.cli.audit import conclude
     from gzsl_bench.cli.terminal import columns, show_table
-    from gzsl_bench.engine.stale import made_by_other_source
-    from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import current, remember
     from gzsl_bench.report.fit import USUAL
     from gzsl_bench.report.rows import rows
@@ -53,8 +51,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     chosen = parse_seeds(seeds)
     loaded, registry = launch.open_suite()
     resolved = resolve(loaded, registry, launch.where, seeds=chosen, only=launch.only)
-    stale = made_by_other_source(resolved.cells, registry, RecordStore(launch.out))
-    for warning in (*resolved.warnings, *stale):
+    for warning in resolved.warnings:
         click.echo(f"warning: {warning}", err=True)
     units = launch.plan(resolved.cells, registry)
     whole, asked = len(units), resolved

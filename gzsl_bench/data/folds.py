@@ -24,6 +24,9 @@ from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.identity import SHORT, index_set_digest, order_digest, row_chunks
 from gzsl_bench.errors import DataError
 
+#: Part of the key of every fold's cells, beside the hash of its classes and rows: raise it when the
+#: same fold makes another task.
+NUMERICS = 1
 _DOMAIN = b"gzsl-bench/fold/1"
 #: At most this part of the seen classes is hidden, and this part of a class's rows held out.
 _HIDDEN, _HELD_OUT = 3, 5
@@ -96,6 +99,7 @@ class Fold:
             "seen_classes": int(self.seen.size),
             "unseen_classes": int(self.unseen.size),
             "content": self.content,
+            "code": NUMERICS,
         }
 
     def split(self, data: GZSLData) -> Split:

@@ -37,12 +37,14 @@ class Preprocessing:
         fit: (features [N, D], rows to fit on) -> what to do to each block of rows.
         summary: one sentence.
         leaks: test features influence the result, so it may never serve an honest number.
+        numerics: part of the key of its cells: raise it when it gives other features than before.
     """
 
     name: str
     fit: Callable[[Float32, Rows], Transform]
     summary: str
     leaks: bool = False
+    numerics: int = 1
 
 
 @dataclass(frozen=True, eq=False)

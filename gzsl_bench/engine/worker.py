@@ -163,19 +163,14 @@ class Worker:
         if cell.method not in registry.methods:
             causes = "".join(f"; {broken}" for broken in registry.broken)
             raise PluginError(f"the worker process finds no method {cell.method!r}{causes}")
-        owner = registry.owner("methods", cell.method)
-        if (owner.version, owner.source) != (described["version"], described["source"]):
+        version, source = registry.version_of(cell.method), registry.source_of(cell.method).digest
+        if (version, source) != (described["version"], described["source"]):
             raise PluginError(
-                f"the plugin {owner.name!r} changed while the suite was running: its version is"
-                f" {_pinned(owner.version, owner.source)} instead of"
-                f" {_pinned(described['version'], described['source'])}; start the run again"
+                f"the method {cell.method!r} changed while the suite was running: its version is"
+                f" {version}, source {source} instead of {described['version']}, source"
+                f" {described['source']}; start the run again"
             )
         return registry.methods[cell.method].factory
-
-    def source_of(self, cell: Cell) -> str | None:
-        """Digest of the source that trained a cell, if its method is there."""
-        found = cell.method in self.registry.methods
-        return self.registry.owner("methods", cell.method).content if found else None
 
     @property
     def kept(self) -> Results:
@@ -227,10 +222,6 @@ def _on_device(data: TaskData, device: torch.device, setting: str) -> Bench:
         test_features=tests,
         test_labels=data.test_labels,
     )
-
-
-def _pinned(version: str, source: str | None) -> str:
-    return version if source is None else f"{version}, source {source}"
 
 
 class _Training:
@@ -355,5 +346,4 @@ class _Training:
             "hardware": environment.hardware(torch.device(settings.device), settings.threads),
             "command": settings.command,
             "git_commit": settings.git_commit,
-            "plugin_source": self.worker.source_of(cell),
         }

@@ -56,6 +56,11 @@ def _check_method(spec: MethodSpec) -> str | None:
             f"its method {spec.name!r} states the setting {spec.setting!r};"
             " inductive or transductive is expected"
         )
+    if spec.version is not None and not (isinstance(spec.version, str) and spec.version):
+        return (
+            f"its method {spec.name!r} states the version {spec.version!r};"
+            " a text is expected, or None for the distribution's version"
+        )
     if spec.fidelity not in FIDELITIES:
         return (
             f"its method {spec.name!r} states the fidelity {spec.fidelity!r};"

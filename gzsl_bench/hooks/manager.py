@@ -11,7 +11,7 @@ import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from gzsl_bench.hooks.dataset import DatasetSpec
 from gzsl_bench.hooks.inline import inline_name, load_inline
 from gzsl_bench.hooks.method import MethodSpec
 from gzsl_bench.hooks.metric import MetricSpec
-from gzsl_bench.hooks.source import installed_editable, source_digest
+from gzsl_bench.hooks.source import Source, Sources, distribution_roots
 
 STRICT_VARIABLE = "GZSL_BENCH_STRICT_PLUGINS"
 
@@ -54,7 +54,6 @@ class PluginInfo:
         name: the entry point's name.
         distribution: the installed package it came with.
         version: that package's version.
-        source: digest of its source where the version does not pin it (editable installs, files).
         hooks: the hooks it implements.
         provides: names it provides, by hook.
         plugin: the module or object that was loaded.
@@ -63,20 +62,9 @@ class PluginInfo:
     name: str
     distribution: str
     version: str
-    source: str | None = None
     hooks: list[str] = field(default_factory=list)
     provides: dict[str, list[str]] = field(default_factory=dict)
     plugin: Any = field(default=None, repr=False, compare=False)
-
-    @cached_property
-    def content(self) -> str | None:
-        """Digest of its source whatever pins it, for records; None if the source is unknown."""
-        if self.source is not None or self.plugin is None:
-            return self.source
-        try:
-            return source_digest(self.plugin)
-        except OSError:  # in a zip archive, say: a record does without
-            return None
 
 
 @dataclass
@@ -89,10 +77,23 @@ class Registry:
     plugins: list[PluginInfo] = field(default_factory=list)
     broken: list[BrokenPlugin] = field(default_factory=list)
     owners: dict[tuple[str, str], PluginInfo] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    _reader: Sources = field(default_factory=Sources)
 
     def owner(self, kind: str, name: str) -> PluginInfo:
         """The plugin behind ``name``; ``kind`` is ``datasets``, ``methods`` or ``metrics``."""
         return self.owners[kind, name]
+
+    def version_of(self, method: str) -> str:
+        """What the author says pins the method's numbers; else its distribution's version."""
+        return self.methods[method].version or self.owner("methods", method).version
+
+    def source_of(self, method: str) -> Source:
+        """The source of the modules that a method imports, as it was when first asked for."""
+        if method not in self.sources:
+            plugin = self.owner("methods", method).plugin
+            self.sources[method] = self._reader.of(self.methods[method].factory, plugin)
+        return self.sources[method]
 
 
 def load_plugins(strict: bool | None = None, files: Sequence[Path] = ()) -> Registry:
@@ -110,15 +111,15 @@ def load_plugins(strict: bool | None = None, files: Sequence[Path] = ()) -> Regi
         strict = os.environ.get(STRICT_VARIABLE, "") not in ("", "0")
     manager = pluggy.PluginManager(specs.PROJECT)
     manager.add_hookspecs(specs)
-    registry = Registry()
-    for entry in _entry_points():
-        info = _info(entry)
-        pinned = not installed_editable(entry.dist)
-        problems = list(_load(manager, registry, info, _loader(entry), pinned))
-        registry.broken += [BrokenPlugin(info.name, info.distribution, text) for text in problems]
+    entries = _entry_points()
+    roots = [{entry.module.partition(".")[0]} | distribution_roots(entry.dist) for entry in entries]
+    registry = Registry(_reader=Sources(frozenset().union(*roots)))
+    sought = [(_info(entry), _loader(entry)) for entry in entries]
     for file in files:
         info = PluginInfo(inline_name(file), f"file {file.name}", "0")
-        problems = list(_load(manager, registry, info, partial(load_inline, file), pinned=False))
+        sought.append((info, partial(load_inline, file)))
+    for info, load in sought:
+        problems = list(_load(manager, registry, info, load))
         registry.broken += [BrokenPlugin(info.name, info.distribution, text) for text in problems]
     if strict and registry.broken:
         raise PluginError(str(registry.broken[0]))
@@ -154,7 +155,6 @@ def _load(
     registry: Registry,
     info: PluginInfo,
     load: Callable[[], Any],
-    pinned: bool,
 ) -> Iterator[str]:
     """Load one plugin into the registry; yields what is wrong with it."""
     try:
@@ -168,8 +168,6 @@ def _load(
         yield f"cannot be loaded: {in_one_line(error)}{_other_version(error)}"
         return
     info.plugin = plugin
-    if not pinned:
-        info.source = source_digest(plugin)
     registry.plugins.append(info)
     yield from _misspelt(manager, plugin)
     others = [other for other in manager.get_plugins() if other is not plugin]

@@ -77,6 +77,8 @@ class MethodSpec:
             one asked for in ``run.precision``.
         latents: its scorers offer :class:`~gzsl_bench.hooks.run.Latents`, to be drawn by
             ``gzsl-bench visualize``.
+        version: stands in the key of its cells in place of the distribution's version, so that a
+            release that changes nothing of this method trains none of its cells anew.
     """
 
     name: str
@@ -89,3 +91,4 @@ class MethodSpec:
     summary: str = ""
     precisions: tuple[str, ...] = ("float32",)
     latents: bool = False
+    version: str | None = None

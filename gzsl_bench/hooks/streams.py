@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+#: Part of every key: raise it when the same seed and purpose give another stream.
+NUMERICS = 1
 _DOMAIN = "gzsl-bench/streams/1"
 
 

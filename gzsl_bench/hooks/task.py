@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Part of every key: raise it when a method is handed other rows, in another order or rounded
+#: otherwise, for the same data (preprocessing and folds have numbers of their own).
+NUMERICS = 1
+
 
 @dataclass(frozen=True, eq=False)
 class Task:

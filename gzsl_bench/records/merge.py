@@ -40,7 +40,7 @@ _MOST_JSON = 256 * 2**20
 SPARE = 64 * 2**20
 #: Fields of a record that say where and when, not what.
 _CIRCUMSTANCES = (
-    "command", "git_commit", "hardware", "plugin_source", "seconds", "started", "unit", "versions"
+    "command", "git_commit", "hardware", "seconds", "started", "unit", "versions"
 )  # fmt: skip
 
 

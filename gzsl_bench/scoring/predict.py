@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import torch
 
 
+#: Part of every key: raise it when the same scorer gives other predictions: the order in which it
+#: is shown the rows, what becomes of equal scores, how scores are kept.
+NUMERICS = 1
+
+
 class TestSet:
     """Test rows of both parts, mixed and shuffled, and the way back to the file's order.
 

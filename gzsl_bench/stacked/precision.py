@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -19,6 +19,9 @@ from gzsl_bench.hooks.run import Run
 
 Precision: TypeAlias = Literal["float32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+#: Part of the key of every cell trained in that arithmetic: raise one when its products are others.
+NUMERICS: Mapping[str, int] = {"float32": 1, "tf32": 1, "bf16": 1}
 
 
 @contextlib.contextmanager

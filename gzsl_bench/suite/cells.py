@@ -12,8 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gzsl_bench.data.tasks import PREPROCESSING
+from gzsl_bench.hooks import streams
+from gzsl_bench.hooks import task as tasks
+from gzsl_bench.scoring import predict
+
 #: Grows when the meaning of a description changes, so that old records never answer for new cells.
-IDENTITY_VERSION = 1
+IDENTITY_VERSION = 2
 #: What ``task`` says of cells that are scored on the test rows; of a fold it is a mapping.
 REAL = "real"
 
@@ -91,6 +96,36 @@ def fold_number(identity: Mapping[str, Any]) -> int:
     return int(task["fold"]) if isinstance(task, Mapping) else 0
 
 
+def code_numbers(preprocessing: str, precision: str, *, toolkit: bool) -> dict[str, int]:
+    """Numbers of the program's own code that fixes a cell's numbers, whatever the method.
+
+    Whoever changes what such code computes raises its number, and the cells that it touches get new
+    keys; ``tests/golden`` says so where somebody forgets.  What only reads predictions (metrics,
+    selection rules, calibration) is no part of a key: it is computed again without training.  Nor
+    is the reading of data, for a fingerprint is taken of what was read.  A fold has its number in
+    ``task``, see :meth:`gzsl_bench.data.folds.Fold.describe`.
+
+    Args:
+        preprocessing: what the harness does to the features; each way has a number of its own.
+        precision: arithmetic of training; each has a number of its own.
+        toolkit: the method imports ``gzsl_bench.stacked``.
+    """
+    from gzsl_bench.stacked import precision as arithmetics  # imports torch
+
+    found = {
+        "precision": arithmetics.NUMERICS[precision],
+        "predictions": predict.NUMERICS,
+        "preprocessing": PREPROCESSING[preprocessing].numerics,
+        "streams": streams.NUMERICS,
+        "task": tasks.NUMERICS,
+    }
+    if toolkit:
+        from gzsl_bench import stacked
+
+        found["stacked"] = stacked.NUMERICS
+    return found
+
+
 def identity(
     *,
     dataset: Mapping[str, str],
@@ -99,6 +134,7 @@ def identity(
     method: Mapping[str, Any],
     seed: int,
     precision: str,
+    toolkit: bool = False,
     task: str | Mapping[str, Any] = REAL,
 ) -> dict[str, Any]:
     """The description a key is the hash of.
@@ -107,9 +143,10 @@ def identity(
         dataset: ``fingerprint``, ``trainval_order``, ``features``, ``attributes``.
         preprocessing: what the harness does to the features.
         setting: ``inductive`` or ``transductive``.
-        method: ``name``, ``version``, ``source`` and the full ``config``.
+        method: ``name``, ``version``, ``source`` (digest) and the full ``config``.
         seed: the run's seed.
         precision: arithmetic of training.
+        toolkit: the method imports ``gzsl_bench.stacked``.
         task: ``real``, or what ``data.folds`` says of a validation fold.
     """
     return {
@@ -121,4 +158,5 @@ def identity(
         "method": dict(method),
         "seed": seed,
         "precision": precision,
+        "code": code_numbers(preprocessing, precision, toolkit=toolkit),
     }

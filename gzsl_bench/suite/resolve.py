@@ -268,7 +268,7 @@ def _cells(
     seeds: Sequence[int] | None,
 ) -> list[Cell]:
     spec = registry.methods[method.use]
-    plugin = registry.owner("methods", method.use)
+    plugin, source = registry.owner("methods", method.use), registry.source_of(method.use)
     info = DatasetInfo(entry.use, asked.features, asked.attributes)
     config = resolve_config(spec.name, spec.factory, info, variant.config)
     own = method.sweep_seeds if variant.about else None
@@ -291,12 +291,13 @@ def _cells(
             setting=spec.setting,
             method={
                 "name": spec.name,
-                "version": plugin.version,
-                "source": plugin.source,
+                "version": registry.version_of(method.use),
+                "source": source.digest,
                 "config": config,
             },
             seed=seed,
             precision=method.precision or loaded.suite.precision,
+            toolkit=source.toolkit,
             task=task,
         )
         cells.append(
@@ -317,6 +318,7 @@ def _cells(
                     "citation": spec.citation,
                     "deterministic": spec.deterministic,
                     "distribution": plugin.distribution,
+                    "distribution_version": plugin.version,
                     **variant.about,
                 },
             )

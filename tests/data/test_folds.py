@@ -158,7 +158,7 @@ def test_content_names_every_change():
     assert len(found) == 7
     described = fold.describe()
     assert described == {
-        "fold": 1, "seen_classes": 6, "unseen_classes": 3, "content": fold.content
+        "fold": 1, "seen_classes": 6, "unseen_classes": 3, "content": fold.content, "code": 1,
     }  # fmt: skip
 
 

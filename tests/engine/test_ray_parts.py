@@ -26,7 +26,7 @@ from gzsl_bench.engine.executors.resources import Resources, parse_resources
 from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks.inline import load_inline
-from gzsl_bench.hooks.source import source_digest
+from gzsl_bench.hooks.source import Sources
 
 
 def test_resources_are_read():
@@ -105,10 +105,16 @@ def test_plugins_travel_by_content(tmp_path):
     assert (there[1] / "inner" / "table.txt").read_text() == "data"
     assert not list(there[1].rglob("*.pyc"))
     # What the key of a cell says of the source holds there, too.
-    digests = [source_digest(load_inline(place)) for place in (single, package)]
+    digests = [digest_of(place) for place in (single, package)]
     for name in [name for name in sys.modules if name.startswith("gzsl_bench_inline_")]:
         del sys.modules[name]
-    assert [source_digest(load_inline(place)) for place in there] == digests
+    assert [digest_of(place) for place in there] == digests
+
+
+def digest_of(place):
+    found = Sources().of(type("Made", (), {"__module__": load_inline(place).__name__}))
+    assert found.digest is not None
+    return found.digest
 
 
 def test_a_plugin_that_does_not_arrive_whole_is_refused(tmp_path):

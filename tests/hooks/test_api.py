@@ -40,7 +40,7 @@ PINNED = {
     "Method": {"made with": "self config", "defaults": "cls dataset", "fit": "self task run"},
     "MethodSpec": {
         "fields": "name factory citation fidelity preprocessing? deterministic? "
-        "setting? summary? precisions? latents?"
+        "setting? summary? precisions? latents? version?"
     },
     "MetricSpec": {
         "fields": "name compute percent? higher_is_better? needs_scores? summary? unit? in_table?",

@@ -93,7 +93,7 @@ def made(tmp_path_factory, make_data):
     from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
 
     folder = tmp_path_factory.mktemp("report")
-    info = PluginInfo("inline", "tests", "1.0", None)
+    info = PluginInfo("inline", "tests", "1.0")
     registry = Registry(plugins=[info])
 
     def load(request):

@@ -22,6 +22,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
             "Fang et al., Learning Aligned Cross-Modal Representation for Generalized Zero-Shot "
             "Classification, AAAI 2022"
         ),
+        version="1",
         fidelity="official-code",
         preprocessing="minmax",
         precisions=("float32", "tf32", "bf16"),

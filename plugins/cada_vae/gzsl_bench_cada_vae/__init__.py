@@ -19,6 +19,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
             "Schönfeld et al., Generalized Zero- and Few-Shot Learning via Aligned Variational "
             "Autoencoders, CVPR 2019"
         ),
+        version="1",
         fidelity="official-code",
         preprocessing="minmax",
         precisions=("float32", "tf32", "bf16"),

@@ -81,6 +81,7 @@ SPEC = MethodSpec(
     name="ale",
     factory=ALE,
     citation="Akata et al., Label-Embedding for Image Classification, TPAMI 2016",
+    version="1",
     fidelity="paper",
     preprocessing="l2",
     summary="Bilinear compatibility trained with a weighted approximate ranking loss.",

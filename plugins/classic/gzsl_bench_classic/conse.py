@@ -53,6 +53,7 @@ SPEC = MethodSpec(
     name="conse",
     factory=ConSE,
     citation="Norouzi et al., Zero-shot learning by convex combination of semantic embeddings, ICLR 2014",  # noqa: E501
+    version="1",
     fidelity="paper",
     preprocessing="l2",
     deterministic=True,

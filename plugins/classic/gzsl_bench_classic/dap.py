@@ -66,6 +66,7 @@ SPEC = MethodSpec(
     name="dap",
     factory=DAP,
     citation="Lampert, Nickisch and Harmeling, Attribute-based classification for zero-shot visual object categorization, TPAMI 2014",  # noqa: E501
+    version="1",
     fidelity="approximation",
     preprocessing="l2",
     deterministic=True,

@@ -165,6 +165,7 @@ SPEC = MethodSpec(
     name="dem",
     factory=DEM,
     citation="Zhang et al., Learning a Deep Embedding Model for Zero-Shot Learning, CVPR 2017",
+    version="1",
     fidelity="approximation",
     preprocessing="none",
     precisions=("float32", "tf32", "bf16"),

@@ -80,6 +80,7 @@ SPEC = MethodSpec(
     name="devise",
     factory=DeViSE,
     citation="Frome et al., DeViSE: A Deep Visual-Semantic Embedding Model, NIPS 2013",
+    version="1",
     fidelity="approximation",
     preprocessing="none",
     summary="Bilinear compatibility trained with a pairwise hinge: the first violator is corrected.",  # noqa: E501

@@ -88,6 +88,7 @@ SPEC = MethodSpec(
     name="gfzsl",
     factory=GFZSL,
     citation="Verma and Rai, A simple exponential family framework for zero-shot learning, ECML PKDD 2017",  # noqa: E501
+    version="1",
     fidelity="approximation",
     preprocessing="none",
     deterministic=True,

@@ -57,6 +57,7 @@ SPEC = MethodSpec(
     name="iap",
     factory=IAP,
     citation="Lampert, Nickisch and Harmeling, Attribute-based classification for zero-shot visual object categorization, TPAMI 2014",  # noqa: E501
+    version="1",
     fidelity="approximation",
     preprocessing="l2",
     deterministic=True,

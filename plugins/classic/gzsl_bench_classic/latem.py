@@ -142,6 +142,7 @@ SPEC = MethodSpec(
     name="latem",
     factory=LATEM,
     citation="Xian et al., Latent Embeddings for Zero-Shot Classification, CVPR 2016",
+    version="1",
     fidelity="paper",
     preprocessing="zscore",
     summary="Several bilinear maps of which the best one counts, trained with a ranking hinge.",

@@ -117,6 +117,7 @@ SPEC = MethodSpec(
     name="sae",
     factory=SAE,
     citation="Kodirov, Xiang and Gong, Semantic autoencoder for zero-shot learning, CVPR 2017",
+    version="1",
     fidelity="official-code",
     preprocessing="l2",
     deterministic=True,

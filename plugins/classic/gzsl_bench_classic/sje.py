@@ -73,6 +73,7 @@ SPEC = MethodSpec(
     name="sje",
     factory=SJE,
     citation="Akata et al., Evaluation of Output Embeddings for Fine-Grained Image Classification, CVPR 2015",  # noqa: E501
+    version="1",
     fidelity="approximation",
     preprocessing="none",
     summary="Bilinear compatibility trained as a structured SVM: the worst violator is corrected.",

@@ -168,6 +168,7 @@ SPEC = MethodSpec(
     name="sse",
     factory=SSE,
     citation="Zhang and Saligrama, Zero-shot learning via semantic similarity embedding, ICCV 2015",
+    version="1",
     fidelity="approximation",
     preprocessing="l2",
     summary="Images and classes as mixtures of seen classes, compared by a learnt similarity.",

@@ -101,6 +101,7 @@ SPEC = MethodSpec(
     name="sync",
     factory=SynC,
     citation="Changpinyo et al., Synthesized classifiers for zero-shot learning, CVPR 2016",
+    version="1",
     fidelity="official-code",
     preprocessing="l2",
     deterministic=True,

@@ -53,6 +53,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         name="eszsl",
         factory=ESZSL,
         citation="Romera-Paredes and Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",  # noqa: E501
+        version="1",
         fidelity="paper",
         preprocessing="minmax",
         deterministic=True,
