@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -17,11 +16,9 @@ import pytest
 
 from gzsl_bench import DatasetSpec, GZSLData, MethodSpec
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
-from gzsl_bench.engine.environment import usable_cores
 from gzsl_bench.engine.events import Event, WorkerSettings
 from gzsl_bench.engine.executors.inline import InlineExecutor
 from gzsl_bench.engine.run import Outcome, run_units
-from gzsl_bench.engine.timings import TIMINGS_VARIABLE, fingerprint, remember, shared_file
 from gzsl_bench.engine.units import plan
 from gzsl_bench.hooks.manager import PluginInfo, Registry
 from gzsl_bench.hooks.source import Source
@@ -32,17 +29,10 @@ from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start hear Ctrl-C and know without measuring how many workers to take."""
+    """Programs that tests start hear Ctrl-C."""
     # A job in the background ignores Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="gzsl-bench-timings-"))
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    os.environ[TIMINGS_VARIABLE] = str(folder / "timings.json")
-    cores = usable_cores()
-    # One worker per unit and core, at most 8: as if processes did not slow one another down.
-    times = {(p, cores // p): 1.0 if p <= 8 else 10.0 * p for p in range(1, cores + 1)}
-    remember(shared_file(), fingerprint(), times)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

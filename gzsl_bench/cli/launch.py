@@ -179,33 +179,27 @@ class Launch:
         self,
         loaded: LoadedSuite,
         registry: Registry,
-        cells: Sequence[Cell],
         units: int,
-        audit: bool = False,
     ) -> Iterator[Training]:
         """Be at work in the results folder.
 
         Args:
             loaded: the suite.
             registry: the plugins.
-            cells: what is asked for.
             units: of the whole suite, finished or not: a resumed suite gets the same workers.
-            audit: methods are audited afterwards.
         """
-        from gzsl_bench.cli.placement import place_workers
+        from gzsl_bench.engine import environment
+        from gzsl_bench.engine.placement import place
         from gzsl_bench.engine.run import hold
-        from gzsl_bench.records.layout import Layout
-        from gzsl_bench.records.store import RecordStore
 
         stop_on_terminate()
-        here, store = not self.inline and self.cluster is None, RecordStore(self.out)
-        placement = place_workers(
-            Layout(self.out),
+        placement = place(
             units,
-            device=self.device,
+            environment.usable_cores(),
+            environment.total_memory(),
+            gpu=self.device.startswith("cuda"),
             jobs=self.jobs,
             threads=self.threads,
-            measured=here and (audit or not all(store.finished(cell.key) for cell in cells)),
         )
         settings = worker_settings(
             self.out, self.where, self.device, placement.threads, loaded.plugins

@@ -55,7 +55,7 @@ device_option = click.option(
 jobs_option = click.option(
     "--jobs", type=click.IntRange(1, 256),
     help="Worker processes side by side, which share the CPU cores out among them"
-    " [default: 1 on a GPU; on a CPU what gets the suite done soonest, measured once].",
+    " [default: 1 on a GPU; on a CPU as many as there are units, cores and 2 GiB of memory].",
 )  # fmt: skip
 threads_option = click.option(
     "--threads", type=click.IntRange(1, 1024),

@@ -65,7 +65,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
             return 0
     if launch.dry_run:
         return launch.describe(units, "cells")
-    with launch.training(loaded, registry, asked.cells, whole, audit) as training:
+    with launch.training(loaded, registry, whole) as training:
         store = training.store
         remembered = remember(store.layout, resolved)
         mirror = open_mirror(launch.uri, remembered, store) if launch.uri else None

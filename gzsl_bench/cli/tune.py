@@ -52,7 +52,7 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
         trials = sum(len(found.trials) for found in tuning.searches)
         click.echo(f"{trials} trials: ", nl=False, err=True)
         return launch.describe(units, "fold cells")
-    with launch.training(loaded, registry, tuning.suite.cells, len(units)) as training:
+    with launch.training(loaded, registry, len(units)) as training:
         store = training.store
         mirror = open_trial_mirror(launch.uri, tuning, store) if launch.uri else None
 

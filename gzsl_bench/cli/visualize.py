@@ -106,11 +106,11 @@ def visualize_command(
     so that drawing them again trains nothing.  Records stay untouched.
     """
     from gzsl_bench.cli.launch import stop_on_terminate, worker_settings
-    from gzsl_bench.cli.placement import place_workers
     from gzsl_bench.cli.validate import open_suite
+    from gzsl_bench.engine import environment
+    from gzsl_bench.engine.placement import place as workers_and_threads
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.errors import NotApplicable
-    from gzsl_bench.records.layout import Layout
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.resolve import resolve
 
@@ -121,9 +121,8 @@ def visualize_command(
     resolved = resolve(loaded, registry, where, seeds=seeds, only=part)
     cells = drawable(resolved, registry, part)
     # A cell with a record is trained with the threads of that; these are for the others.
-    placement = place_workers(
-        Layout(out), len(cells), device=chosen, jobs=None, threads=None, measured=False
-    )
+    cores, memory = environment.usable_cores(), environment.total_memory()
+    placement = workers_and_threads(len(cells), cores, memory, gpu=chosen.startswith("cuda"))
     settings = worker_settings(out, where, chosen, placement.threads, loaded.plugins)
     stop_on_terminate()
     worker = Worker(registry, settings, lambda event: None)

@@ -6,7 +6,6 @@
 <out>/audits/<key>.json                                      outcomes of audits
 <out>/latents/<key>.npz                                      what `visualize` draws of a cell
 <out>/units/<name>.json                                      how units were divided to fit
-<out>/placement.json                                         step times by which workers are chosen
 <out>/suites/<name>.json                                     suites as they were resolved
 <out>/suites/<name>-tuned.yaml                               what `tune` chose, as a suite to run
 <out>/runs/<id>.json, <id>.lost                              runs at work, and those that died
@@ -109,11 +108,6 @@ class Layout:
     def unit(self, name: str) -> Path:
         """How the unit ``name`` was divided into stacks."""
         return self.out / "units" / f"{name}.json"
-
-    @property
-    def placement(self) -> Path:
-        """Step times that workers and threads were chosen by, for resumed suites."""
-        return self.out / "placement.json"
 
     def cell(self, key: str) -> Path:
         """The record folder of a cell."""

@@ -131,7 +131,6 @@ def _drafts(presence: Presence) -> Iterator[Path]:
     for folder in (layout.rescored, *(place.parent for place in places)):
         if folder.is_dir():
             yield from sorted(p for p in folder.iterdir() if _DRAFT_NAME.fullmatch(p.name))
-    yield from sorted(layout.out.glob(f".{layout.placement.name}.*.tmp"))
 
 
 def _remove(path: Path) -> bool:
