@@ -6,8 +6,10 @@ their query, and the values of environment variables that are named like secrets
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+from urllib.parse import unquote, urlsplit
 
 #: Up to the last ``@``: a password may hold a slash or another ``@``.
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#'\"<>@:]*:[^\s'\"<>]*|[^\s/?#'\"<>@]+)@")
@@ -24,6 +26,21 @@ _NAME = re.compile(
 _PASSWORD = re.compile(r"://[^\s/?#'\"<>@:]*:([^\s'\"<>]+)@")
 #: A shorter value may stand anywhere by chance: ``OLD_KEY=1`` must not blank every 1.
 _SHORTEST = 6
+#: Passwords of URIs in use, and what a request's header makes of them.
+_learned: set[str] = set()
+
+
+def learn(uri: str) -> None:
+    """Mask the password of a URI wherever it turns up by itself, and the header made of it, too."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return
+    if parts.password:
+        user, password = unquote(parts.username or ""), unquote(parts.password)
+        header = base64.b64encode(f"{user}:{password}".encode()).decode()
+        _learned.update(s for s in (parts.password, password) if len(s) >= _SHORTEST)
+        _learned.add(header)
 
 
 def masked(text: str) -> str:
@@ -42,7 +59,7 @@ def masked(text: str) -> str:
 
 def _known() -> list[str]:
     """Values of the environment that nobody should read elsewhere, the longest first."""
-    found = set()
+    found = set(_learned)
     for name, value in os.environ.items():
         # PWD is the shell's folder, and OLDPWD the one before.
         if _NAME.search(name) and name != "PWD":

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gzsl_bench.errors import TrackingError
-from gzsl_bench.masking import masked
+from gzsl_bench.masking import learn, masked
 from gzsl_bench.records.layout import Layout
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -48,6 +48,7 @@ def checked(uri: str, source: str = "--tracking-uri") -> str:
     Raises:
         TrackingError: it is a path, or of a kind MLflow cannot keep runs in.
     """
+    learn(uri)
     scheme = uri.split("://", 1)[0].split("+", 1)[0].lower() if "://" in uri else ""
     if scheme in _SERVERS:
         try:

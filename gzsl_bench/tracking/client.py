@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -37,6 +38,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    # Its "View run ... at:" names the store with user and password.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 #: Packages whose import name is another.
@@ -220,7 +223,7 @@ def _probe_database(uri: str) -> None:
 
 @contextlib.contextmanager
 def writing(uri: str, layout: Layout, patience: float | None = None) -> Iterator[None]:
-    """Be the only writer: hold the lock beside the SQLite file, or in the results folder.
+    """Be the only writer, and a silent one: hold the lock beside the SQLite file, or in ``out``.
 
     Runs carry their results folder, so writers of different folders only meet in a SQLite file.
 
@@ -244,7 +247,9 @@ def writing(uri: str, layout: Layout, patience: float | None = None) -> Iterator
     try:
         if file is not None:
             _probe_file(file, patience)
-        yield
+        # Standard output is for tables: nothing that a library prints belongs there.
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         lock.release()
 

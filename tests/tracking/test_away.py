@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
+import json
 import logging
 import os
 import shutil
@@ -102,6 +104,45 @@ def test_a_server_that_is_away_costs_seconds(
     assert len(list((store.layout.cells).iterdir())) == len(cells)
 
 
+@contextlib.contextmanager
+def echoing() -> Iterator[str]:
+    """A server that complains about each request and repeats its headers."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            said = {"error_code": "INVALID", "message": f"not like this: {self.headers['Authorization']}"}
+            body = json.dumps(said).encode()
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{made.server_port}"
+        made.shutdown()
+
+
+def test_a_server_that_repeats_headers_gives_no_password_away(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(tmp_path / "out")
+    with echoing() as address:
+        mirror = open_mirror(f"http://user:secret%2Dword@{address}", make_suite(grid(1)), store)
+    assert mirror.behind is not None
+    header = base64.b64encode(b"user:secret-word").decode()
+    said = "".join(capfd.readouterr()) + mirror.behind
+    assert "not like this" in said  # the server's words are shown
+    for secret in ("secret-word", "secret%2Dword", header):
+        assert secret not in said
+
+
 # a server that goes away and comes back ----------------------------------------------------------
 
 
@@ -164,6 +205,25 @@ def flaky(flaky_server: Flaky) -> Iterator[Flaky]:
     flaky_server.asked.clear()
     yield flaky_server
     flaky_server.fault = None
+
+
+def test_nothing_of_mlflow_reaches_standard_output(
+    flaky: Flaky, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It prints "View run ... at: http://user:password@..." for every run that ends."""
+    monkeypatch.setenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "false")  # the user's wish
+    store = make_store(tmp_path / "out")
+    cells = grid(1)
+    uri = flaky.url.replace("http://", "http://user:secret-word@")
+    capfd.readouterr()
+    mirror = open_mirror(uri, make_suite(cells, "silent"), store)
+    mirror.cell(commit(store, cells[0]))
+    mirror.finish("table", [], "FINISHED")
+    assert mirror.behind is None
+    sync(uri, make_suite(cells, "silent"), store)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "secret-word" not in err
 
 
 @pytest.mark.parametrize("fault", ["500", "cut"])
