@@ -111,8 +111,8 @@ def echoing() -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            said = {"error_code": "INVALID", "message": f"not like this: {self.headers['Authorization']}"}
-            body = json.dumps(said).encode()
+            said = f"not like this: {self.headers['Authorization']}"
+            body = json.dumps({"error_code": "INVALID", "message": said}).encode()
             self.send_response(400)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
