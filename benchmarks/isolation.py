@@ -13,7 +13,6 @@ import click
 
 from benchmarks.overhead import PLUGIN
 from benchmarks.plugin_runs import median
-from gzsl_bench.engine.environment import usable_cores
 from gzsl_bench.engine.events import Event, UnitEnded, UnitStarted, WorkerSettings
 from gzsl_bench.engine.executors import Executor
 from gzsl_bench.engine.executors.inline import InlineExecutor
@@ -22,6 +21,7 @@ from gzsl_bench.engine.executors.local import LocalExecutor
 from gzsl_bench.engine.run import run_units
 from gzsl_bench.engine.units import plan
 from gzsl_bench.hooks.manager import Registry, load_plugins
+from gzsl_bench.records.machine import usable_cores
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place, resolve

@@ -39,14 +39,14 @@ def compare_command(
     Without A and B, only rank all methods of the suite over its data sets.  Needs neither the data
     nor the plugins that made the records.
     """
-    from gzsl_bench.engine.selection import GAMMA
     from gzsl_bench.errors import SuiteError, unknown_name
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.cells import SIGN
-    from gzsl_bench.report.comparable import taint
     from gzsl_bench.report.compare import compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
+    from gzsl_bench.results.comparable import taint
+    from gzsl_bench.results.rules import GAMMA
 
     if len(methods) not in (0, 2):
         raise click.UsageError(f"name two methods to compare, not {len(methods)}")

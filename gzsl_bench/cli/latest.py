@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gzsl_bench.engine.selection import Unchosen, select
-from gzsl_bench.engine.validation import Validation
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.results.rules import Unchosen, select
+from gzsl_bench.results.validation import Validation
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 

@@ -12,8 +12,8 @@ import click
 from gzsl_bench.cli.options import debug_option, out_option, plugin_option
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.rescore import RescoreReport
     from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.results.rescore import RescoreReport
     from gzsl_bench.suite.resolve import ResolvedSuite
 
 
@@ -42,9 +42,9 @@ def rescore_command(
     new values lie beside them in DIR/rescored and count from now on, in tables and in MLflow.
     """
     from gzsl_bench.cli.validate import open_plugins
-    from gzsl_bench.engine.rescore import rescore
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
+    from gzsl_bench.results.rescore import rescore
     from gzsl_bench.tracking import resolve_uri
 
     store = RecordStore(out)

@@ -43,8 +43,8 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     from gzsl_bench.cli.terminal import columns, show_table
     from gzsl_bench.records.suites import current, remember
     from gzsl_bench.report.fit import USUAL
-    from gzsl_bench.report.rows import rows
     from gzsl_bench.report.table import render
+    from gzsl_bench.results.rows import rows
     from gzsl_bench.suite.resolve import resolve
     from gzsl_bench.tracking import open_mirror
 

@@ -51,8 +51,8 @@ def table_command(
     from gzsl_bench.cli.terminal import columns, show_table
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.report.rows import chosen_metrics, missing, rows
     from gzsl_bench.report.table import render
+    from gzsl_bench.results.rows import chosen_metrics, missing, rows
 
     if method and fmt not in ("latex", "html"):
         raise click.UsageError(f"--daggers marks tables in latex and html, not {fmt}")
@@ -64,7 +64,7 @@ def table_command(
         )
     table = rows(resolved, store)
     if strict:
-        from gzsl_bench.report.identity import refuse_differences
+        from gzsl_bench.results.identity import refuse_differences
 
         refuse_differences(table)
     wanted = [name.strip() for name in (metrics or "").split(",") if name.strip()]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 if TYPE_CHECKING:
-    from gzsl_bench.report.rows import Row
+    from gzsl_bench.results.rows import Row
 
 #: Narrower than this, a table would say nothing: the terminal breaks its lines.
 _LEAST = 60

@@ -11,8 +11,8 @@ import click
 from gzsl_bench.cli.launch import Launch, launch_options
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.tuning import Tuning
     from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.tuning.trials import Tuning
 
 
 @click.command("tune")
@@ -33,12 +33,12 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
     on where it was.  Needs Optuna: pip install 'gzsl-bench[tune]'.  Exit code: 0 all trials done,
     1 some failed, 2 bad input or missing data, 130 interrupted.
     """
-    from gzsl_bench.engine import search
-    from gzsl_bench.engine.tuning import prepare
     from gzsl_bench.records.layout import Layout
-    from gzsl_bench.report.trials import render_trials, trial_rows
-    from gzsl_bench.report.tuned import check_writable
     from gzsl_bench.tracking.trials import open_trial_mirror
+    from gzsl_bench.tuning import search
+    from gzsl_bench.tuning.table import render_trials, trial_rows
+    from gzsl_bench.tuning.trials import prepare
+    from gzsl_bench.tuning.tuned import check_writable
 
     search.require()
     loaded, registry = launch.open_suite()
@@ -71,7 +71,7 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
 
 def _write(tuning: Tuning, store: RecordStore, path: Path, out: Path) -> None:
     """Write the suite, if every search has come to a choice."""
-    from gzsl_bench.report.tuned import chosen, edges, tuned_suite, write_suite
+    from gzsl_bench.tuning.tuned import chosen, edges, tuned_suite, write_suite
 
     found = chosen(tuning, store)
     if found is None:

@@ -13,17 +13,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gzsl_bench.records.machine import usable_cores as usable_cores
+
 if TYPE_CHECKING:
     import torch
 
 _PACKAGES = ("gzsl-bench", "torch", "numpy", "scipy", "scikit-learn")
-
-
-def usable_cores() -> int:
-    """CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

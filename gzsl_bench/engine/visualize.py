@@ -14,15 +14,15 @@ import numpy as np
 
 from gzsl_bench.engine.executors.state import seed_all
 from gzsl_bench.engine.fit import fit_runs
-from gzsl_bench.engine.selection import Unchosen
 from gzsl_bench.engine.sink import CellSink
-from gzsl_bench.engine.validation import Validation
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.errors import GzslBenchError, PluginError, WorkerError, in_one_line
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.run import Latents, Run, ScoreFunction, Scorer
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.records.latents import KeptLatents, predictions_digest
+from gzsl_bench.results.rules import Unchosen
+from gzsl_bench.results.validation import Validation
 from gzsl_bench.scoring.predict import TestSet
 
 if TYPE_CHECKING:

@@ -17,6 +17,13 @@ def host() -> str:
     return socket.gethostname() or "unknown"
 
 
+def usable_cores() -> int:
+    """CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @cache
 def machine() -> str:
     """What processes share whose ids mean the same: boot and id space; "" where nobody says so."""

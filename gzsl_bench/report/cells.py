@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.engine.selection import GAMMA
-from gzsl_bench.report.rows import HEADINGS, Row
+from gzsl_bench.results.rows import HEADINGS, Row
+from gzsl_bench.results.rules import GAMMA
 
 #: Signs of the terminal's table; LaTeX gets formulas.
 SIGN, MINUS = "\N{GREEK SMALL LETTER GAMMA}", "\N{MINUS SIGN}"

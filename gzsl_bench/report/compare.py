@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gzsl_bench.engine.validation import rules
 from gzsl_bench.errors import RecordError, SuiteError, unknown_name
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.comparable import SAME, leagues, obstacle, place, taint
-from gzsl_bench.report.rows import Row, rows
 from gzsl_bench.report.samples import sample
+from gzsl_bench.results.comparable import SAME, leagues, obstacle, place, taint
+from gzsl_bench.results.rows import Row, rows
+from gzsl_bench.results.validation import rules
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
 from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
 from gzsl_bench.scoring.sample import Sample
@@ -156,8 +156,8 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
     """Rank all methods over the data sets that all of them have, by H.
 
     Args:
-        table: rows of one rule; those that :func:`~gzsl_bench.report.comparable.obstacle` keeps out
-            of rankings are passed over.
+        table: rows of one rule; those that :func:`~gzsl_bench.results.comparable.obstacle` keeps
+            out of rankings are passed over.
 
     Returns:
         The ranking, or None and the reason there is none.

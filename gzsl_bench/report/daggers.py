@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from gzsl_bench.errors import GzslBenchError, SuiteError
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.comparable import leagues
 from gzsl_bench.report.compare import head_to_head, method_label
-from gzsl_bench.report.rows import Row
+from gzsl_bench.results.comparable import leagues
+from gzsl_bench.results.rows import Row
 from gzsl_bench.scoring.paired import PairedResult, holm
 from gzsl_bench.scoring.ranks import ALPHA
 from gzsl_bench.suite.resolve import ResolvedSuite

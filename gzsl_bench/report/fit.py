@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gzsl_bench.report.cells import GAP, SIGN, has_bias, has_gap, headings, texts
-from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics
 from gzsl_bench.report.table import width_of
+from gzsl_bench.results.rows import HEADINGS, Row, extra_metrics
 
 #: Columns where nobody says how many there are.
 USUAL = 100

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gzsl_bench.report.cells import MINUS, SIGN, headings, texts
-from gzsl_bench.report.comparable import marks
 from gzsl_bench.report.daggers import Daggers
-from gzsl_bench.report.rows import Row
+from gzsl_bench.results.comparable import marks
+from gzsl_bench.results.rows import Row
 
 #: Columns before the metrics: data set, method, selection, n.
 _BEFORE = 4

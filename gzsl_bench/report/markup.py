@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from html import escape
 
 from gzsl_bench.report.cells import headings, texts
-from gzsl_bench.report.comparable import marks
 from gzsl_bench.report.daggers import Daggers
-from gzsl_bench.report.rows import Row
+from gzsl_bench.results.comparable import marks
+from gzsl_bench.results.rows import Row
 
 _BEFORE = 4
 _MARKED = {1: "<strong>{}</strong>", 2: "<u>{}</u>"}

@@ -8,7 +8,7 @@ import numpy as np
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.rows import Row
+from gzsl_bench.results.rows import Row
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.intervals import intervals
 from gzsl_bench.scoring.kept import class_accuracies, kept_predictions

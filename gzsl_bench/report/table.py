@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.engine.selection import GAMMA
 from gzsl_bench.records.store import Record
 from gzsl_bench.report import latex, markup
 from gzsl_bench.report.cells import GAP, SIGN, has_gap, headings, rule_name, texts
 from gzsl_bench.report.daggers import Daggers
-from gzsl_bench.report.identity import differences
-from gzsl_bench.report.rows import HEADINGS, NO_RULE, Row, extra_metrics, is_swept
+from gzsl_bench.results.identity import differences
+from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics, is_swept
+from gzsl_bench.results.rules import GAMMA
 from gzsl_bench.suite.cells import fold_number
 
 #: Begins a note on a row without numbers; in a paper its dashes are enough.

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gzsl_bench.report.compare import Comparison, describe_fragile
-from gzsl_bench.report.rows import HEADINGS
+from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.scoring.paired import PairedResult, PValue
 from gzsl_bench.scoring.ranks import Ranking
 

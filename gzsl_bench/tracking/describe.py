@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gzsl_bench.engine.selection import Unchosen
-from gzsl_bench.engine.validation import Choice, Validation, rules
 from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore, seconds_of
 from gzsl_bench.report.plots.style import COLOURS
+from gzsl_bench.results.rules import Unchosen
+from gzsl_bench.results.validation import Choice, Validation, rules
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.names import (

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gzsl_bench import __version__
-from gzsl_bench.engine.validation import rules
 from gzsl_bench.masking import masked
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.store import RecordStore, seconds_of
 from gzsl_bench.report.html.gather import headline
 from gzsl_bench.report.html.verdicts import Verdict, interval
+from gzsl_bench.results.validation import rules
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import connect, explain, writing
 from gzsl_bench.tracking.describe import MIRROR_VERSION, PREFIX, cells_by_key

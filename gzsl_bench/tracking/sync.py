@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gzsl_bench.engine.validation import Validation
 from gzsl_bench.errors import GzslBenchError, TrackingError
 from gzsl_bench.masking import masked
 from gzsl_bench.records.folderlock import in_use
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.rows import rows as table_rows
 from gzsl_bench.report.table import render
+from gzsl_bench.results.rows import rows as table_rows
+from gzsl_bench.results.validation import Validation
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import connect, explain, require, writing

@@ -10,9 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from gzsl_bench.engine.selection import validation_means
-from gzsl_bench.engine.tuning import Score, Search, Trial, Tuning, score_trial
 from gzsl_bench.records.store import Record, RecordStore, seconds_of
+from gzsl_bench.results.rules import validation_means
 from gzsl_bench.suite.cells import digest
 from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import require
@@ -27,6 +26,7 @@ from gzsl_bench.tracking.describe import (
 from gzsl_bench.tracking.experiment import Experiment
 from gzsl_bench.tracking.mirror import Mirror
 from gzsl_bench.tracking.names import PARAM_LENGTH, flatten, plain_markdown, safe_names, text
+from gzsl_bench.tuning.trials import Score, Search, Trial, Tuning, score_trial
 
 #: The chosen checkpoint's means; ``validation/...`` are those of every checkpoint.
 _BEST = "best_validation"

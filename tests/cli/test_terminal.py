@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gzsl_bench.cli import terminal
-from gzsl_bench.report.rows import HEADINGS
+from gzsl_bench.results.rows import HEADINGS
 
 SUITE = """\
 name: mini

@@ -22,12 +22,12 @@ from gzsl_bench import (
 )
 from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
 from gzsl_bench.engine.run import hold
-from gzsl_bench.engine.selection import best_test, last, select
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import RecordError, SuiteError
 from gzsl_bench.hooks.run import Run
-from gzsl_bench.report.rows import missing, rows
 from gzsl_bench.report.table import render
+from gzsl_bench.results.rows import missing, rows
+from gzsl_bench.results.rules import best_test, last, select
 from gzsl_bench.scoring.evaluate import evaluate
 
 

@@ -27,7 +27,7 @@ from gzsl_bench.records.merge import merge
 from gzsl_bench.records.store import FAILED, RecordStore
 from gzsl_bench.records.suites import recall, remember
 from gzsl_bench.records.verify import check_record, verify
-from gzsl_bench.report.rows import rows
+from gzsl_bench.results.rows import rows
 
 METRICS = {spec.name: spec for spec in gzsl_bench_metrics()}
 TEXT = "name: small\ndatasets: [tiny]\nmethods: [ridge]\nseeds: 3\nselection: [last, best_test]\n"

@@ -16,9 +16,9 @@ from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.store import COMPLETE, NOT_APPLICABLE, RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.report.compare import compare, fragile_pairs, method_label, rank, table_of
-from gzsl_bench.report.rows import rows
 from gzsl_bench.report.samples import sample, with_intervals
 from gzsl_bench.report.table import render
+from gzsl_bench.results.rows import rows
 from gzsl_bench.scoring.intervals import intervals
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite

@@ -6,8 +6,8 @@ import pytest
 
 from gzsl_bench.report.cells import GAP, SIGN
 from gzsl_bench.report.fit import fit
-from gzsl_bench.report.rows import HEADINGS, chosen_metrics
 from gzsl_bench.report.table import failures, render
+from gzsl_bench.results.rows import HEADINGS, chosen_metrics
 
 
 def summary(mean, sd=1.5, n=5):

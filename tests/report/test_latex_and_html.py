@@ -11,10 +11,10 @@ import pytest
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.store import COMPLETE, RecordStore
 from gzsl_bench.report import latex
-from gzsl_bench.report.comparable import leagues, marks
 from gzsl_bench.report.daggers import Daggers, daggers
-from gzsl_bench.report.rows import rows
 from gzsl_bench.report.table import render
+from gzsl_bench.results.comparable import leagues, marks
+from gzsl_bench.results.rows import rows
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 

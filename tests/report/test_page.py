@@ -17,7 +17,7 @@ from gzsl_bench import Config, Method, MethodSpec, NotApplicable
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.html.page import build
 from gzsl_bench.report.html.reading import ReadOnce
-from gzsl_bench.report.rows import rows
+from gzsl_bench.results.rows import rows
 
 EVIL = "<script>alert('x')</script>"
 

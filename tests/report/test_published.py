@@ -19,7 +19,7 @@ from gzsl_bench.report.published import audit
 from gzsl_bench.report.published.beside import beside, changed, published_names
 from gzsl_bench.report.published.entries import Entry, counts, entries, facts
 from gzsl_bench.report.published.show import render_beside
-from gzsl_bench.report.rows import rows
+from gzsl_bench.results.rows import rows
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 

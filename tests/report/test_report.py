@@ -11,8 +11,8 @@ import pytest
 
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
-from gzsl_bench.report.rows import chosen_metrics, extra_metrics, groups, missing, rows
 from gzsl_bench.report.table import failures, notes, render
+from gzsl_bench.results.rows import chosen_metrics, extra_metrics, groups, missing, rows
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 

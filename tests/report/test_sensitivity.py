@@ -9,15 +9,15 @@ import pytest
 
 from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.hooks.metric import RESERVED
-from gzsl_bench.report.comparable import marks, obstacle
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html.page import build
 from gzsl_bench.report.html.sweeps import sweeps
 from gzsl_bench.report.plots import sensitivity
 from gzsl_bench.report.plots.sensitivity import Field, Point
 from gzsl_bench.report.published.beside import beside
-from gzsl_bench.report.rows import is_swept, rows
 from gzsl_bench.report.table import render
+from gzsl_bench.results.comparable import marks, obstacle
+from gzsl_bench.results.rows import is_swept, rows
 
 
 class Noisy(Method):

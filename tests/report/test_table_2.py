@@ -18,7 +18,7 @@ from gzsl_bench.records.store import COMPLETE, RecordStore
 from gzsl_bench.report.html.page import build
 from gzsl_bench.report.published.beside import beside
 from gzsl_bench.report.published.show import render_beside
-from gzsl_bench.report.rows import rows
+from gzsl_bench.results.rows import rows
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place, resolve
 

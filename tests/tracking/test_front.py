@@ -16,7 +16,7 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.html import page
-from gzsl_bench.report.rows import rows
+from gzsl_bench.results.rows import rows
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking import front, sync
 

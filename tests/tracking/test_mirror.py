@@ -26,8 +26,8 @@ from tracking_helpers import assert_mirrors, by_key, client, parent, runs
 
 from gzsl_bench.errors import TrackingError
 from gzsl_bench.records.store import FAILED, RecordStore
-from gzsl_bench.report.rows import rows
 from gzsl_bench.report.table import render
+from gzsl_bench.results.rows import rows
 from gzsl_bench.tracking import client as room
 from gzsl_bench.tracking import open_mirror, sync
 from gzsl_bench.tracking.describe import PREFIX, TAGS, describe

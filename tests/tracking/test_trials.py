@@ -9,14 +9,14 @@ import pytest
 from tracking_helpers import client, parent, runs
 
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
-from gzsl_bench.engine.selection import validation_means
-from gzsl_bench.engine.tuning import Tuning, prepare, score
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.trials import render_trials, trial_rows
+from gzsl_bench.results.rules import validation_means
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place
 from gzsl_bench.tracking.describe import PREFIX
 from gzsl_bench.tracking.trials import TrialMirror, open_trial_mirror
+from gzsl_bench.tuning.table import render_trials, trial_rows
+from gzsl_bench.tuning.trials import Tuning, prepare, score
 
 TEXT = """\
 name: s

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gzsl_bench.engine.selection import GAMMA, validation_means
-from gzsl_bench.engine.validation import rules
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.store import Record, RecordStore, seconds_of
 from gzsl_bench.report.cells import rule_name, where, who
-from gzsl_bench.report.comparable import Place, place
 from gzsl_bench.report.html.sweeps import sweeps
 from gzsl_bench.report.plots.confusion import Confusion, mean, shares
 from gzsl_bench.report.plots.cost import Cost
@@ -21,8 +18,11 @@ from gzsl_bench.report.plots.curves import Curve, mean_curve
 from gzsl_bench.report.plots.heatmap import ClassMap
 from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
-from gzsl_bench.report.rows import NO_RULE, Row, is_swept
 from gzsl_bench.report.samples import sample
+from gzsl_bench.results.comparable import Place, place
+from gzsl_bench.results.rows import NO_RULE, Row, is_swept
+from gzsl_bench.results.rules import GAMMA, validation_means
+from gzsl_bench.results.validation import rules
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.scoring.metrics import bias_sweep

@@ -15,7 +15,6 @@ from gzsl_bench import __version__
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import SIGN, digits, number, rule_name, who
-from gzsl_bench.report.comparable import marks
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.gather import Ground, grounds, headline
@@ -24,9 +23,10 @@ from gzsl_bench.report.html.verdicts import RULES, Verdict, interval, verdicts
 from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.report.plots.save import as_bytes, data_uri, write
 from gzsl_bench.report.published import beside as published
-from gzsl_bench.report.rows import HEADINGS, Row, extra_metrics, is_swept, rows
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import notes
+from gzsl_bench.results.comparable import marks
+from gzsl_bench.results.rows import HEADINGS, Row, extra_metrics, is_swept, rows
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 NAME = "report.html"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gzsl_bench.records.store import Record, RecordStore, seconds_of
-from gzsl_bench.report.rows import Row
+from gzsl_bench.results.rows import Row
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gzsl_bench.engine.selection import Unchosen
-from gzsl_bench.engine.validation import Validation
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.results.rules import Unchosen
+from gzsl_bench.results.validation import Validation
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 #: Arrays of ``predictions.npz`` with a row per checkpoint, and the list that numbers their rows.

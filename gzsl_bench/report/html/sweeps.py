@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gzsl_bench.report.cells import rule_name
 from gzsl_bench.report.plots.sensitivity import Field, Point, Sensitivity, sensitivity
-from gzsl_bench.report.rows import Row, is_swept
+from gzsl_bench.results.rows import Row, is_swept
 from gzsl_bench.scoring.summary import Summary
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.sweep import ABOUT

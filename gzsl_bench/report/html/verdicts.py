@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gzsl_bench.engine.selection import GAMMA
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import who
-from gzsl_bench.report.comparable import obstacle
 from gzsl_bench.report.compare import Comparison, describe_fragile, head_to_head
 from gzsl_bench.report.html.gather import Ground, headline
-from gzsl_bench.report.rows import NO_RULE, Row
+from gzsl_bench.results.comparable import obstacle
+from gzsl_bench.results.rows import NO_RULE, Row
+from gzsl_bench.results.rules import GAMMA
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 #: What a rule does, in the words of the page's first screen.

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from gzsl_bench.engine.environment import usable_cores
+from gzsl_bench.records.machine import usable_cores
 
 T = TypeVar("T")
 #: More processes than this wait for one another's memory; fewer plots are not worth any.

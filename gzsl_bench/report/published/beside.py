@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.report.comparable import taint
 from gzsl_bench.report.published.audit import status
 from gzsl_bench.report.published.entries import Entry, entries, facts
-from gzsl_bench.report.rows import HEADINGS, Row, is_swept
+from gzsl_bench.results.comparable import taint
+from gzsl_bench.results.rows import HEADINGS, Row, is_swept
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 

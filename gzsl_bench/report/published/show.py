@@ -11,8 +11,8 @@ from html import escape
 from gzsl_bench.report import latex, markup
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.published.beside import beside, cells, headings, notes
-from gzsl_bench.report.rows import Row
 from gzsl_bench.report.table import render
+from gzsl_bench.results.rows import Row
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 

@@ -14,12 +14,12 @@ from gzsl_bench.data.folds import validation_folds
 from gzsl_bench.data.gzsl import ClassFold
 from gzsl_bench.data.identity import identify
 from gzsl_bench.engine.events import CellEnded
-from gzsl_bench.engine.selection import Unchosen, best_validation
-from gzsl_bench.engine.validation import Validation, rules
 from gzsl_bench.records.store import COMPLETE, RecordStore
 from gzsl_bench.report.cells import GAP
-from gzsl_bench.report.rows import rows
 from gzsl_bench.report.table import failures, render
+from gzsl_bench.results.rows import rows
+from gzsl_bench.results.rules import Unchosen, best_validation
+from gzsl_bench.results.validation import Validation, rules
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from gzsl_bench import Config, Method, MethodSpec
-from gzsl_bench.engine.rescore import rescore
-from gzsl_bench.engine.selection import best_test
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.rows import rows
+from gzsl_bench.results.rescore import rescore
+from gzsl_bench.results.rows import rows
+from gzsl_bench.results.rules import best_test
 
 SUITE = "name: s\ndatasets: [tiny]\nmethods: [walk]\nseeds: 2\nselection: [last, best_test]\n"
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gzsl_bench.engine.tuning import Score, Search, Tuning, score
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.summary import summarize
+from gzsl_bench.tuning.trials import Score, Search, Tuning, score
 
 FORMATS = ("github", "json")
 #: Trials of each search that the terminal's table shows.

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from gzsl_bench.engine.search import candidates
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.suite.space import Choices, Interval
+from gzsl_bench.tuning.search import candidates
 
 RATE = Interval(0.001, 10, log=True, whole=False)
 SPACE = {

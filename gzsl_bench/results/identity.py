@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.report.rows import Row
+from gzsl_bench.results.rows import Row
 
 #: What must agree among all rows of a data set: the row's key, and what to call it.
 _AXES = (

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
-from gzsl_bench.engine.selection import GAMMA, Rows, Unchosen, best_validation, select
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.results.rules import GAMMA, Rows, Unchosen, best_validation, select
 from gzsl_bench.scoring.calibration import best_gamma, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.kept import kept_predictions

@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 
 from gzsl_bench import __version__
-from gzsl_bench.engine.tuning import Score, Search, Tuning, score
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.trials import plain, shown
 from gzsl_bench.scoring.summary import summarize
+from gzsl_bench.tuning.table import plain, shown
+from gzsl_bench.tuning.trials import Score, Search, Tuning, score
 
 #: Begins every written suite: a file that does not begin so is somebody's own.
 MARK = "# Written by `gzsl-bench tune`"

@@ -7,9 +7,9 @@ import pytest
 from gzsl_bench.cli.main import run
 from gzsl_bench.records.store import COMPLETE, RecordStore
 from gzsl_bench.records.suites import remember
-from gzsl_bench.report.identity import differences
-from gzsl_bench.report.rows import rows
 from gzsl_bench.report.table import render
+from gzsl_bench.results.identity import differences
+from gzsl_bench.results.rows import rows
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -58,7 +58,7 @@ AXES = {
     "features": {"features": "resnet_fc1000"},
     "class embedding": {"attributes": "sentences.npy"},
     "preprocessing": {"preprocessing": "l2"},
-    "precision": {"precision": "float64"},
+    "precision": {"precision": "bf16"},
 }
 
 
@@ -104,6 +104,6 @@ def test_a_transductive_row_is_another_thing(build):
 
 
 def test_every_difference_is_counted(build, capsys):
-    _, out = build(make_cell(), make_cell("B", features="phog", precision="float64"))
+    _, out = build(make_cell(), make_cell("B", features="phog", precision="bf16"))
     assert run(["table", "s", "--out", out, "--strict"]) == 2
     assert "(and 1 more)" in capsys.readouterr().err

@@ -15,14 +15,14 @@ from gzsl_bench import BatchedMethod, Config, Method, MethodSpec, stackable
 from gzsl_bench.data.folds import validation_folds
 from gzsl_bench.data.identity import identify
 from gzsl_bench.engine.events import CellEnded
-from gzsl_bench.engine.tuning import prepare, score
 from gzsl_bench.engine.units import plan
-from gzsl_bench.engine.validation import Validation
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.report.trials import render_trials, trial_rows
-from gzsl_bench.report.tuned import chosen, edges, tuned_suite
+from gzsl_bench.results.validation import Validation
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Filter, Place
+from gzsl_bench.tuning.table import render_trials, trial_rows
+from gzsl_bench.tuning.trials import prepare, score
+from gzsl_bench.tuning.tuned import chosen, edges, tuned_suite
 
 (ESZSL,) = eszsl_methods()
 FEATURE, ATTRIBUTE, TARGETS = [0.01, 1, 30, 1000], [0.001, 0.1, 10], ["01", "pm1"]

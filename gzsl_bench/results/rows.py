@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gzsl_bench.engine.selection import Unchosen
-from gzsl_bench.engine.validation import Choice, Validation, rules
 from gzsl_bench.errors import SuiteError, unknown_name
 from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.results.rules import Unchosen
+from gzsl_bench.results.validation import Choice, Validation, rules
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite

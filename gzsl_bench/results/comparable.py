@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.report.rows import Row, is_swept
+from gzsl_bench.results.rows import Row, is_swept
 
 #: What must agree before two rows may be subtracted from one another.
 SAME = ("features", "attributes", "fingerprint", "precision", "setting")

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.engine.search import candidates
-from gzsl_bench.engine.selection import Unchosen, best_validation
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.results.rules import Unchosen, best_validation
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.load import LoadedSuite, refuse_leaks
 from gzsl_bench.suite.resolve import (
@@ -30,6 +29,7 @@ from gzsl_bench.suite.resolve import (
 )
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
 from gzsl_bench.suite.space import dimensions
+from gzsl_bench.tuning.search import candidates
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry

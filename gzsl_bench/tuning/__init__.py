@@ -1,0 +1,1 @@
+"""Tuning: search spaces as trials on validation folds, their numbers, and the suite chosen."""
