@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from gzsl_bench_acmr.losses import StepDraws, acmr_losses
 from gzsl_bench_acmr.networks import ACMRModel, attend
-from gzsl_bench_cada_vae.networks import CADAVAEModel, cada_vae_losses
+from gzsl_bench_cada_vae.method import cada_vae_losses
 
 from benchmarks.plugin_runs import configure
 from gzsl_bench import Task
 from gzsl_bench.hooks.streams import generator
 from gzsl_bench.stacked import (
+    CrossModalNetworks,
     Generators,
     Linear,
     StackedAdam,
@@ -127,8 +128,8 @@ class Stage:
             )
             names = ("kl", "distance", "classification")
         else:
-            self.cada = CADAVAEModel(runs, config, **widths)
-            groups = [(self.cada.layers, [config.lr])]
+            self.cada = CrossModalNetworks(runs, config, **widths)
+            groups = [(self.cada.autoencoder_layers, [config.lr])]
             names = ("kl", "cross", "distance")
         self.optimizer = StackedAdam(groups, amsgrad=True)
         self.layers = [layer for layers, _ in groups for layer in layers]
@@ -165,13 +166,14 @@ class Stage:
     def _cut_acmr(self, inputs: Tensors, regions: Regions) -> Mapping[str, torch.Tensor]:
         x, a, labels, noise_v, noise_a, *orders = inputs
         model, gated = self.acmr, []
-        for part, rows, order in zip((model.visual, model.attribute), (x, a), orders, strict=True):
-            statistics = part.encoder.statistics(rows)
-            assert part.gate is not None
-            logits = part.gate.output(part.gate.hidden(permute_channels(statistics, order)))
+        encoders = model.visual_encoder, model.attribute_encoder
+        gates = model.gates.values()
+        for encoder, gate, rows, order in zip(encoders, gates, (x, a), orders, strict=True):
+            statistics = encoder.statistics(rows)
+            logits = gate.output(gate.hidden(permute_channels(statistics, order)))
             gated.append(regions["gate"](statistics, logits))
         z_v, z_a, at_v, at_a, kl, distance = regions["latents"](*gated, noise_v, noise_a)
-        outputs = model.visual.decoder(z_v), model.attribute.decoder(z_a)
+        outputs = model.visual_decoder(z_v), model.attribute_decoder(z_a)
         reconstruction = regions["errors"](x, outputs[0], a, outputs[1])
         v, at = regions["ends"](model.heads[0](at_v), model.heads[1](at_a), labels)
         kl_weight, distance_weight, classification_weight = self.weights

@@ -7,16 +7,16 @@ Every parameter and every activation carries a leading run axis: weights are [R,
 
 from gzsl_bench.stacked.adam import StackedAdam
 from gzsl_bench.stacked.autoencoder import Decoder, Encoder
+from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
+from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.draws import Generators, normals, permutations, subsets
 from gzsl_bench.stacked.gaussian import (
     kl_divergence,
     l1_error,
-    reparameterize,
     wasserstein_distance,
 )
 from gzsl_bench.stacked.latents import (
     embed_in_chunks,
-    first_rows,
     latent_training_set,
     sampled_latents,
     train_on_latents,
@@ -34,6 +34,8 @@ from gzsl_bench.stacked.steps import Repeat
 NUMERICS = 1
 
 __all__ = [
+    "CrossModalNetworks",
+    "CrossModalVAE",
     "Decoder",
     "Encoder",
     "Generators",

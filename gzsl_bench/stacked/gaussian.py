@@ -10,21 +10,6 @@ def _sum(values: torch.Tensor) -> torch.Tensor:
     return values.sum(-1).sum(-1)
 
 
-def reparameterize(mu: torch.Tensor, logvar: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """Sample z = mu + exp(logvar) * noise (CADA-VAE, released code: models.py, vaemodel.py).
-
-    Two habits of the released code are kept on purpose.  ``exp(logvar)`` is used as the standard
-    deviation although KL and distance read ``logvar`` as the logarithm of a variance; and with
-    ``noise`` of shape [R, B, 1] all coordinates of a sample move together.
-
-    Args:
-        mu: [R, B, L] means.
-        logvar: [R, B, L] logarithms.
-        noise: [R, B, 1] (as released) or [R, B, L] standard normal numbers.
-    """
-    return torch.addcmul(mu, logvar.exp(), noise)
-
-
 def kl_divergence(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
     """KL(N(mu, exp(logvar)) || N(0, 1)), summed over batch and dimensions: [R], at least 0."""
     return -0.5 * _sum(1 + logvar - mu.square() - logvar.exp())

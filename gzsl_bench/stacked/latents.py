@@ -8,26 +8,13 @@ import torch
 
 from gzsl_bench.hooks.run import Latents, Run, ScoreFunction, Scorer
 from gzsl_bench.hooks.task import Task
-from gzsl_bench.stacked.gaussian import reparameterize
+from gzsl_bench.stacked.cada_vae import first_rows, samples
 from gzsl_bench.stacked.loop import Progress
 from gzsl_bench.stacked.runs import HasStreams
 from gzsl_bench.stacked.softmax import SoftmaxClassifier
 
 #: Rows encoded at once; it bounds the memory that hidden layers take.
 CHUNK = 8192
-
-
-def first_rows(labels: torch.Tensor, classes: torch.Tensor, count: int) -> torch.Tensor:
-    """[K * count] row numbers: the first ``count`` rows of each class in file order.
-
-    A class with fewer rows is tiled: 0, 1, 2, 0, 1, ...  The released code calls these random; they
-    are not (CADA-VAE, released code: vaemodel.py).
-    """
-    picked = [labels.new_empty(0)]
-    for label in classes.tolist():
-        rows = torch.nonzero(labels == label).flatten()
-        picked.append(rows[torch.arange(count, device=rows.device) % rows.numel()])
-    return torch.cat(picked)
 
 
 def embed_in_chunks(
@@ -85,21 +72,12 @@ def latent_training_set(
             latents.append(
                 torch.cat(
                     [
-                        _sample(visual, tiles, run.generator("latents/visual")),
-                        _sample(semantic, repeats, run.generator("latents/attributes")),
+                        samples(visual, tiles, run.generator("latents/visual")),
+                        samples(semantic, repeats, run.generator("latents/attributes")),
                     ]
                 )
             )
     return torch.stack(latents), labels
-
-
-def _sample(
-    statistics: torch.Tensor, picked: torch.Tensor, stream: torch.Generator
-) -> torch.Tensor:
-    """[M, L] samples of the rows ``picked`` [M] of ``statistics`` [N, 2 L]."""
-    mu, logvar = statistics[picked].chunk(2, dim=-1)
-    noise = torch.randn(picked.numel(), 1, generator=stream)
-    return reparameterize(mu, logvar, noise.to(mu))
 
 
 def sampled_latents(
@@ -125,7 +103,7 @@ def sampled_latents(
         wanted, places = torch.unique(classes, return_inverse=True)
         with torch.no_grad():
             statistics = encode_attributes(task.attributes[wanted])
-            return _sample(statistics, places, run.generator("visualize/attributes"))
+            return samples(statistics, places, run.generator("visualize/attributes"))
 
     return Latents(visual=embed, semantic=semantic)
 

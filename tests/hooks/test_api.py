@@ -139,6 +139,8 @@ def test_config_is_strict():
 
 
 STACKED = {
+    "CrossModalNetworks",
+    "CrossModalVAE",
     "Decoder",
     "Encoder",
     "Generators",

@@ -62,15 +62,15 @@ def acmr_losses(
         weights: [R] each: KL, distance, classification in this epoch.
     """
     kl_weight, distance_weight, classification_weight = weights
-    visual = model.visual.statistics(features, draws.permutation_visual)
-    attribute = model.attribute.statistics(attributes, draws.permutation_attribute)
+    visual = model.statistics("visual", features, draws.permutation_visual)
+    attribute = model.statistics("attribute", attributes, draws.permutation_attribute)
     mu_v, logvar_v = visual.chunk(2, dim=-1)
     mu_a, logvar_a = attribute.chunk(2, dim=-1)
     z_v = reparameterize(mu_v, logvar_v, draws.noise_visual)
     z_a = reparameterize(mu_a, logvar_a, draws.noise_attribute)
 
-    reconstruction = l1_error(features, model.visual.decoder(z_v))
-    reconstruction = reconstruction + l1_error(attributes, model.attribute.decoder(z_a))
+    reconstruction = l1_error(features, model.visual_decoder(z_v))
+    reconstruction = reconstruction + l1_error(attributes, model.attribute_decoder(z_a))
     kl = kl_divergence(mu_v, logvar_v) + kl_divergence(mu_a, logvar_a)
     distance = wasserstein_distance(mu_v, logvar_v, mu_a, logvar_a)
     total = reconstruction + kl_weight * kl + distance_weight * distance

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
-from gzsl_bench.stacked import Decoder, Encoder, Linear, permute_channels
+from gzsl_bench.stacked import CrossModalNetworks, Encoder, Linear, permute_channels
 from gzsl_bench.stacked.runs import HasStreams
 from gzsl_bench_acmr.config import ACMRConfig
 
@@ -47,25 +46,6 @@ class Gate:
         return gated.view(runs, batch, 2 * latent)
 
 
-@dataclass
-class Modality:
-    """The autoencoder of one modality, with its gate where there is one."""
-
-    encoder: Encoder
-    decoder: Decoder
-    gate: Gate | None
-
-    def statistics(self, x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
-        """Means and log-variances [R, B, 2 L] of ``x`` [R, B, D], gated where there is a gate."""
-        statistics = self.encoder.statistics(x)
-        return statistics if self.gate is None else self.gate(statistics, permutation)
-
-    def encoder_of(self, run: int) -> Modality:
-        """One run's encoder and gate, for inference."""
-        gate = None if self.gate is None else self.gate.of(run)
-        return Modality(self.encoder.of(run), self.decoder, gate)
-
-
 def attend(z_visual: torch.Tensor, z_attribute: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """VSA: both latents attended by the softmax of their outer product (ACMR, Eq. 6 and 7).
 
@@ -87,58 +67,34 @@ def attend(z_visual: torch.Tensor, z_attribute: torch.Tensor) -> tuple[torch.Ten
     return visual, attribute
 
 
-class ACMRModel:
-    """All networks of a stack of runs."""
+class ACMRModel(CrossModalNetworks):
+    """All networks of a stack of runs.
+
+    Attributes:
+        gates: by modality; empty without IEM.
+        heads: one per modality over *all* classes, for unseen ones are trained as negatives only;
+            empty without VSA.
+        attention: of the VSA, ``softmax`` or ``identity``.
+    """
 
     def __init__(
-        self,
-        runs: Sequence[HasStreams],
-        config: ACMRConfig,
-        *,
-        features: int,
-        attributes: int,
-        classes: int,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        precision: str = "float32",
+        self, runs: Sequence[HasStreams], config: ACMRConfig, *, classes: int, **how: Any
     ) -> None:
-        latent = config.latent
-        how: dict[str, Any] = {
-            "gain": config.init_gain, "device": device, "dtype": dtype, "precision": precision
-        }  # fmt: skip
-        layer: Callable[..., Linear] = partial(Linear, runs, **how)
-
-        def modality(name: str, width: int, encoder: int, decoder: int) -> Modality:
-            return Modality(
-                Encoder(runs, f"{name}/encoder", width, encoder, latent, **how),
-                Decoder(runs, f"{name}/decoder", latent, decoder, width, **how),
-                Gate(layer, f"{name}/iem", config) if config.iem else None,
-            )
-
+        super().__init__(runs, config, classes=classes, **how)
+        where = {name: how[name] for name in ("device", "dtype", "precision") if name in how}
+        layer: Callable[..., Linear] = partial(Linear, runs, gain=config.init_gain, **where)
+        names = ("visual", "attribute")
         self.attention = config.attention
-        self.visual = modality(
-            "visual", features, config.visual_encoder_hidden, config.visual_decoder_hidden
-        )
-        self.attribute = modality(
-            "attribute",
-            attributes,
-            config.attribute_encoder_hidden,
-            config.attribute_decoder_hidden,
-        )
-        # One head per modality over *all* classes: unseen ones are trained only as negatives.
-        self.heads = [
-            layer(f"{name}/head", latent, classes)
-            for name in (("visual", "attribute") if config.vsa else ())
-        ]
+        self.gates = {name: Gate(layer, f"{name}/iem", config) for name in names if config.iem}
+        self.heads = [layer(f"{name}/head", config.latent, classes) for name in names if config.vsa]
 
-    @property
-    def autoencoder_layers(self) -> list[Linear]:
-        """First learning-rate group."""
-        parts = (self.visual, self.attribute)
-        return [layer for part in parts for layer in (*part.encoder.layers, *part.decoder.layers)]
+    def statistics(self, modality: str, x: torch.Tensor, permutation: torch.Tensor) -> torch.Tensor:
+        """Means and log-variances [R, B, 2 L] of ``x`` [R, B, D], gated where there is a gate."""
+        encoder: Encoder = getattr(self, f"{modality}_encoder")
+        statistics, gate = encoder.statistics(x), self.gates.get(modality)
+        return statistics if gate is None else gate(statistics, permutation)
 
     @property
     def gate_layers(self) -> list[Linear]:
-        """Second learning-rate group."""
-        gates = (self.visual.gate, self.attribute.gate)
-        return [layer for gate in gates if gate is not None for layer in gate.layers]
+        """What learns at the rate of the gates."""
+        return [layer for gate in self.gates.values() for layer in gate.layers]

@@ -167,15 +167,17 @@ def expected_terms(parameters, r, data, iem, vsa, attended):
 def named_layers(model, latent=L):
     """Where each parameter of the transcription stands in the model: layer and output rows."""
     places = {}
-    for name, part in (("visual", model.visual), ("attribute", model.attribute)):
-        places[f"{name}.encoder.hidden"] = (part.encoder.hidden, slice(None))
-        places[f"{name}.encoder.mu"] = (part.encoder.heads, slice(0, latent))
-        places[f"{name}.encoder.logvar"] = (part.encoder.heads, slice(latent, 2 * latent))
-        places[f"{name}.decoder.hidden"] = (part.decoder.hidden, slice(None))
-        places[f"{name}.decoder.output"] = (part.decoder.output, slice(None))
-        if part.gate is not None:
-            places[f"{name}.iem.hidden"] = (part.gate.hidden, slice(None))
-            places[f"{name}.iem.output"] = (part.gate.output, slice(None))
+    for name in ("visual", "attribute"):
+        encoder = getattr(model, f"{name}_encoder")
+        decoder = getattr(model, f"{name}_decoder")
+        places[f"{name}.encoder.hidden"] = (encoder.hidden, slice(None))
+        places[f"{name}.encoder.mu"] = (encoder.heads, slice(0, latent))
+        places[f"{name}.encoder.logvar"] = (encoder.heads, slice(latent, 2 * latent))
+        places[f"{name}.decoder.hidden"] = (decoder.hidden, slice(None))
+        places[f"{name}.decoder.output"] = (decoder.output, slice(None))
+        if name in model.gates:
+            places[f"{name}.iem.hidden"] = (model.gates[name].hidden, slice(None))
+            places[f"{name}.iem.output"] = (model.gates[name].output, slice(None))
     for name, head in zip(("visual.head", "attribute.head"), model.heads, strict=False):
         places[name] = (head, slice(None))
     return places

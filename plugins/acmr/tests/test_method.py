@@ -309,7 +309,7 @@ def test_latents_are_the_classifiers_own_and_change_nothing(switches, monkeypatc
             drawn.append((scorer.latents, scorer.latents.semantic(classes)))
             assert torch.equal(scorer.latents.visual(test), scorer.embed(test))
 
-    monkeypatch.setattr("gzsl_bench_acmr.method.latent_training_set", watched)
+    monkeypatch.setattr("gzsl_bench.stacked.crossmodal.latent_training_set", watched)
     sink = Drawing(test)
     run = Run(4, torch.device("cpu"), config, sink)
     ACMR(config).fit_batch(task, [run])

@@ -1,157 +1,101 @@
-"""CADA-VAE as a method of the harness: the autoencoders, then the latent classifier."""
+"""CADA-VAE as a method of the harness (released code: vaemodel.py)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 
-from gzsl_bench import BatchedMethod, DatasetInfo, Run, Task
-from gzsl_bench.hooks.run import ScoreFunction
+from gzsl_bench import DatasetInfo, Run
 from gzsl_bench.stacked import (
-    Encoder,
-    Generators,
-    Progress,
-    SoftmaxClassifier,
-    StackedAdam,
-    WarmUp,
-    embed_in_chunks,
-    lanes,
-    latent_training_set,
-    normals,
+    CrossModalNetworks,
+    CrossModalVAE,
+    Linear,
+    kl_divergence,
+    l1_error,
     per_run,
-    precision_of,
-    sampled_latents,
-    subsets,
-    train,
-    train_on_latents,
+    reparameterize,
+    wasserstein_distance,
 )
 from gzsl_bench_cada_vae.config import CADAVAEConfig, defaults
-from gzsl_bench_cada_vae.networks import CADAVAEModel, cada_vae_losses
-
-#: What a step of the autoencoders takes, in steps of the final classifier; for progress bars only.
-STEP_COST = 200
 
 
-class CADAVAE(BatchedMethod):
+class CADAVAE(CrossModalVAE[CrossModalNetworks]):
     """Cross- and distribution-aligned VAEs (Schönfeld et al., CVPR 2019), as released."""
 
     Config = CADAVAEConfig
+    networks = CrossModalNetworks
+    warm_ups = ("kl", "cross", "distance")
 
     @classmethod
     def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
         """The released values of ``dataset``; CUB's for data sets outside the paper."""
         return defaults(dataset)
 
-    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
-        """Train ``runs``; every classifier epoch becomes a checkpoint."""
-        for stack in lanes(runs, task.device):
-            self._fit_stack(task, stack)
+    def groups(
+        self, runs: Sequence[Run], networks: CrossModalNetworks
+    ) -> list[tuple[Sequence[Linear], Sequence[float]]]:
+        """One learning rate."""
+        return [(networks.autoencoder_layers, per_run(runs, "lr"))]
 
-    def _fit_stack(self, task: Task, runs: list[Run]) -> None:
-        config: CADAVAEConfig = self.config
-        model = CADAVAEModel(
-            runs,
-            config,
-            features=task.features.shape[1],
-            attributes=task.attributes.shape[1],
-            device=task.device,
-            precision=precision_of(runs),
-        )
-        steps = math.ceil(task.labels.numel() / config.batch)
-        latents = task.seen.numel() * config.seen_samples
-        latents += task.unseen.numel() * config.unseen_samples
-        classifier_units = max(1, latents // config.classifier_batch)
-        progress = Progress(
-            runs,
-            config.epochs * steps * STEP_COST + config.classifier_epochs * classifier_units,
-        )
-        self._train_autoencoders(task, runs, model, steps, progress)
-        if all(run.failure for run in runs):
-            return
-
-        def encode(encoder: Encoder, run: int, rows: torch.Tensor) -> torch.Tensor:
-            return embed_in_chunks(encoder.of(run).statistics, rows)
-
-        inputs, labels = latent_training_set(
-            task,
-            runs,
-            lambda run, rows: encode(model.visual_encoder, run, rows),
-            lambda run, rows: encode(model.attribute_encoder, run, rows),
-            seen_samples=config.seen_samples,
-            unseen_samples=config.unseen_samples,
-        )
-        classifier = SoftmaxClassifier(
-            runs,
-            inputs,
-            labels,
-            task.num_classes,
-            rates=per_run(runs, "classifier_lr"),
-            betas=(config.classifier_beta1, config.classifier_beta2),
-            batch=config.classifier_batch,
-            gain=config.init_gain,
-        )
-        embeds = [_embed(model.visual_encoder.of(r)) for r in range(len(runs))]
-        train_on_latents(
-            runs,
-            classifier,
-            embeds,
-            latents=[
-                sampled_latents(task, run, embed, partial(encode, model.attribute_encoder, r))
-                for r, (run, embed) in enumerate(zip(runs, embeds, strict=True))
-            ],
-            epochs=config.classifier_epochs,
-            progress=progress,
-            units=classifier_units,
-        )
-
-    def _train_autoencoders(
-        self, task: Task, runs: list[Run], model: CADAVAEModel, steps: int, progress: Progress
-    ) -> None:
-        config: CADAVAEConfig = self.config
-        device, rows = task.device, task.labels.numel()
-        batch = min(config.batch, rows)
-        optimizer = StackedAdam([(model.layers, per_run(runs, "lr"))], amsgrad=True)
-        schedules = [
-            WarmUp(per_run(runs, "kl_factor"), config.kl_start, config.kl_end),
-            WarmUp(per_run(runs, "cross_factor"), config.cross_start, config.cross_end),
-            WarmUp(per_run(runs, "distance_factor"), config.distance_start, config.distance_end),
-        ]
-        batches = Generators(runs, "batches")
-        noises = [Generators(runs, f"noise/{name}") for name in ("visual", "attribute")]
-
-        def draw(count: int) -> list[torch.Tensor]:
-            return [
-                subsets(batches, rows, batch, count, device),
-                *(normals(stream, (batch, 1), count, device) for stream in noises),
-            ]
-
-        def loss(
-            weights: Sequence[torch.Tensor],
-            picked: torch.Tensor,
-            noise_visual: torch.Tensor,
-            noise_attribute: torch.Tensor,
-        ) -> Mapping[str, torch.Tensor]:
-            features, attributes = task.features[picked], task.attributes[task.labels[picked]]
-            return cada_vae_losses(
-                model, features, attributes, noise_visual, noise_attribute, weights
-            )
-
-        train(
-            runs,
-            optimizer,
-            epochs=config.epochs,
-            steps=steps,
-            weights=lambda epoch: [schedule.at(epoch, device) for schedule in schedules],
-            draw=draw,
-            loss=loss,
-            after_epoch=lambda: progress.advance(steps * STEP_COST),
+    def losses(
+        self,
+        networks: CrossModalNetworks,
+        features: torch.Tensor,
+        attributes: torch.Tensor,
+        labels: torch.Tensor,
+        draws: Sequence[torch.Tensor],
+        weights: Sequence[torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
+        """See :func:`cada_vae_losses`."""
+        noise_visual, noise_attribute = draws
+        return cada_vae_losses(
+            networks, features, attributes, noise_visual, noise_attribute, weights
         )
 
 
-def _embed(encoder: Encoder) -> ScoreFunction:
-    """Features [N, D] -> means [N, L]: no noise at test time."""
-    return lambda features: embed_in_chunks(lambda x: encoder(x)[0], features)
+def cada_vae_losses(
+    model: CrossModalNetworks,
+    features: torch.Tensor,
+    attributes: torch.Tensor,
+    noise_visual: torch.Tensor,
+    noise_attribute: torch.Tensor,
+    weights: Sequence[torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """Every term of one step, and their weighted sum under ``loss`` (released code: vaemodel.py).
+
+    All terms are sums over batch and dimensions.  One latent sample per modality serves its own and
+    the cross-reconstruction.  The released code adds the cross term only ``if`` it is positive: a
+    sum of absolute values always is, so nothing is gated here.
+
+    Args:
+        model: the networks.
+        features: [R, B, D] images.
+        attributes: [R, B, A] embeddings of the images' classes.
+        noise_visual: [R, B, 1] standard normal numbers.
+        noise_attribute: [R, B, 1] standard normal numbers.
+        weights: [R] each: KL, cross-reconstruction, distance in this epoch.
+    """
+    kl_weight, cross_weight, distance_weight = weights
+    mu_v, logvar_v = model.visual_encoder(features)
+    mu_a, logvar_a = model.attribute_encoder(attributes)
+    z_v = reparameterize(mu_v, logvar_v, noise_visual)
+    z_a = reparameterize(mu_a, logvar_a, noise_attribute)
+
+    # Both latents go through each decoder in one product.
+    both = torch.cat([z_v, z_a], dim=1)
+    features_of_v, features_of_a = model.visual_decoder(both).chunk(2, dim=1)
+    attributes_of_v, attributes_of_a = model.attribute_decoder(both).chunk(2, dim=1)
+    reconstruction = l1_error(features, features_of_v) + l1_error(attributes, attributes_of_a)
+    cross = l1_error(features, features_of_a) + l1_error(attributes, attributes_of_v)
+    kl = kl_divergence(mu_v, logvar_v) + kl_divergence(mu_a, logvar_a)
+    distance = wasserstein_distance(mu_v, logvar_v, mu_a, logvar_a)
+    loss = reconstruction + kl_weight * kl + cross_weight * cross + distance_weight * distance
+    return {
+        "reconstruction": reconstruction,
+        "cross_reconstruction": cross,
+        "kl": kl,
+        "distance": distance,
+        "loss": loss,
+    }

@@ -11,9 +11,10 @@ import math
 import pytest
 import torch
 from gzsl_bench_cada_vae.config import CADAVAEConfig
-from gzsl_bench_cada_vae.networks import CADAVAEModel, cada_vae_losses
+from gzsl_bench_cada_vae.method import cada_vae_losses
 
 from gzsl_bench.hooks import streams
+from gzsl_bench.stacked import CrossModalNetworks
 
 D, A, L, B, R = 7, 5, 4, 3, 2
 SIZES = {
@@ -34,7 +35,7 @@ class Seeded:
 
 
 def build():
-    model = CADAVAEModel(
+    model = CrossModalNetworks(
         [Seeded(1), Seeded(2)],
         CADAVAEConfig(**SIZES),
         features=D,
@@ -43,7 +44,7 @@ def build():
     )
     source = torch.Generator().manual_seed(0)
     with torch.no_grad():  # weights of a trained size, and biases that are not zero
-        for layer in model.layers:
+        for layer in model.autoencoder_layers:
             layer.weight.mul_(2.5)
             layer.bias.copy_(0.3 * torch.randn(layer.bias.shape, generator=source).double())
     return model
@@ -161,7 +162,7 @@ def test_terms_and_gradients():
 
 
 def test_initialisation_of_every_layer():
-    model = CADAVAEModel([Seeded(0)], CADAVAEConfig(), features=1000, attributes=312)
+    model = CrossModalNetworks([Seeded(0)], CADAVAEConfig(), features=1000, attributes=312)
     fans = {
         "visual.encoder.hidden": (1000, 1560),
         "visual.encoder.mu": (1560, 64),

@@ -286,7 +286,7 @@ def test_latents_are_the_classifiers_own_and_change_nothing(monkeypatch):
             drawn.append((scorer.latents, scorer.latents.semantic(classes)))
             assert torch.equal(scorer.latents.visual(test), scorer.embed(test))
 
-    monkeypatch.setattr("gzsl_bench_cada_vae.method.latent_training_set", watched)
+    monkeypatch.setattr("gzsl_bench.stacked.crossmodal.latent_training_set", watched)
     sink = Drawing(test)
     run = Run(4, torch.device("cpu"), config, sink)
     CADAVAE(config).fit_batch(task, [run])
