@@ -21,7 +21,8 @@ from gzsl_bench.data.known import KNOWN, KnownDataset
 from gzsl_bench.errors import DataError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest
 
-_VERSION = 1
+#: Names the streams and the cache's entries: raise it when the same shape gets other data.
+NUMERICS = 1
 _SIGNAL, _NOISE = 0.12, 0.6
 _FOLDS = 3
 Rng = np.random.Generator
@@ -58,7 +59,7 @@ def load(request: DatasetRequest) -> GZSLData:
         folds=tuple(_fold(known, seen, stream(f"fold {i}")) for i in range(_FOLDS)),
         feature_set=request.features,
         attribute_set=request.attributes,
-        provenance={"layout": "generated", "lists": "none", "version": _VERSION},
+        provenance={"layout": "generated", "lists": "none", "version": NUMERICS},
         warnings=notes,
     )
     return identify(data, digest)
@@ -68,7 +69,7 @@ def _streams(known: KnownDataset) -> Callable[[str], Rng]:
     """A generator per purpose: drawing more of one changes nothing of another."""
 
     def stream(purpose: str) -> Rng:
-        text = f"gzsl-bench/synthetic/{_VERSION}/{known.name}/{purpose}"
+        text = f"gzsl-bench/synthetic/{NUMERICS}/{known.name}/{purpose}"
         return np.random.Generator(np.random.PCG64(zlib.crc32(text.encode())))
 
     return stream
@@ -105,7 +106,7 @@ def _features(
     cache = request.cache
     name = store.parameter_digest(
         generator="synthetic",
-        version=_VERSION,
+        version=NUMERICS,
         shape=known.name,
         strength=[_SIGNAL, _NOISE],
         numpy=np.__version__,

@@ -18,9 +18,9 @@ from gzsl_bench.data.identity import ArrayHasher, row_chunks
 from gzsl_bench.data.matfile import check_mat, numeric, read_mat, vector
 from gzsl_bench.errors import DataError
 
-#: Grows whenever the conversion gives other bytes or checks more: old cache entries then rest.
-_CONVERSION = "xlsa17/1"
-_MATRIX = "matrix/1"
+#: Raise it when a conversion gives other bytes or checks more: old entries of the cache then rest.
+#: It is in no key, for a fingerprint is taken of what was converted.
+NUMERICS = 1
 
 #: Where the images (or classes) of a matrix lie.
 Side = Literal["rows", "columns"]
@@ -50,7 +50,7 @@ def load_features(path: Path, cache: Path | None) -> FeatureFile:
     Raises:
         DataError: the file is missing, damaged, in the wrong orientation, or holds NaN or Inf.
     """
-    return _cached(path, cache, _CONVERSION, check_mat, _convert)
+    return _cached(path, cache, f"xlsa17/{NUMERICS}", check_mat, _convert)
 
 
 def load_matrix(path: Path, key: str | None, images: Side, cache: Path | None) -> FeatureFile:
@@ -77,7 +77,8 @@ def load_matrix(path: Path, key: str | None, images: Side, cache: Path | None) -
         features = _to_rows(raw if images == "rows" else raw.T, what)
         return FeatureFile(features, np.full(len(features), -1, np.int64), _digest(features))
 
-    return _cached(path, cache, f"{_MATRIX} {images} {key or ''}", check_array_file, convert)
+    conversion = f"matrix/{NUMERICS} {images} {key or ''}"
+    return _cached(path, cache, conversion, check_array_file, convert)
 
 
 def _cached(

@@ -21,8 +21,8 @@ from gzsl_bench.errors import in_one_line
 from gzsl_bench.hooks.method import Method
 from gzsl_bench.hooks.run import Run, ScoreFunction, Scorer
 from gzsl_bench.hooks.streams import generator
-from gzsl_bench.hooks.task import Task
-from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
+from gzsl_bench.hooks.task import Task, unlabelled_order
+from gzsl_bench.scoring.predict import EmbeddingCache, TestSet, shown_order
 
 if TYPE_CHECKING:
     import torch
@@ -75,8 +75,7 @@ class Exam:
         tests = torch.from_numpy(ready.test_features).to(device)
         unlabelled = None
         if spec.setting == "transductive":
-            order = torch.randperm(len(tests), generator=generator(0, "unlabelled order"))
-            unlabelled = tests[order.to(device)]
+            unlabelled = tests[unlabelled_order(len(tests)).to(device)]
         task = Task(
             features=torch.from_numpy(ready.train_features).to(device),
             labels=torch.from_numpy(ready.train_labels).to(device),
@@ -191,7 +190,7 @@ class TracingSink:
         self._on_progress = on_progress
         self._should_stop = should_stop
         rows = exam.test_features.shape[0]
-        self._order = torch.randperm(rows, generator=generator(seed, "test order"))
+        self._order = shown_order(seed, rows)
         self._half = torch.randperm(rows, generator=generator(seed, "audit/half"))[: rows // 2]
         self._tests = TestSet(
             exam.test_features,

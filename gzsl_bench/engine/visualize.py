@@ -19,11 +19,10 @@ from gzsl_bench.engine.worker import Worker
 from gzsl_bench.errors import GzslBenchError, PluginError, WorkerError, in_one_line
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.run import Latents, Run, ScoreFunction, Scorer
-from gzsl_bench.hooks.streams import generator
 from gzsl_bench.records.latents import KeptLatents, predictions_digest
 from gzsl_bench.results.rules import Unchosen
 from gzsl_bench.results.validation import Validation
-from gzsl_bench.scoring.predict import TestSet
+from gzsl_bench.scoring.predict import TestSet, shown_order
 
 if TYPE_CHECKING:
     from gzsl_bench.records.store import Record, RecordStore
@@ -133,7 +132,7 @@ def train_again(
     device, bench, factory = (
         torch.device(worker.settings.device), worker.bench(cell), worker.factory(cell)
     )  # fmt: skip
-    order = torch.randperm(len(bench.test_labels), generator=generator(cell.seed, "test order"))
+    order = shown_order(cell.seed, len(bench.test_labels))
     sink = LatentSink(
         TestSet(
             bench.test_features,

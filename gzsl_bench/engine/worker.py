@@ -31,11 +31,10 @@ from gzsl_bench.engine.units import Unit
 from gzsl_bench.errors import NotApplicable, PluginError, in_one_line
 from gzsl_bench.hooks.method import BatchedMethod, Method
 from gzsl_bench.hooks.run import Run
-from gzsl_bench.hooks.streams import generator
-from gzsl_bench.hooks.task import Task
+from gzsl_bench.hooks.task import Task, unlabelled_order
 from gzsl_bench.records.store import COMPLETE, FAILED, NOT_APPLICABLE
 from gzsl_bench.scoring.evaluate import about_metrics
-from gzsl_bench.scoring.predict import TestSet
+from gzsl_bench.scoring.predict import TestSet, shown_order
 from gzsl_bench.suite.cells import Cell
 
 if TYPE_CHECKING:
@@ -208,8 +207,7 @@ def _on_device(data: TaskData, device: torch.device, setting: str) -> Bench:
 
     tests, unlabelled = tensor(data.test_features), None
     if setting == "transductive":
-        order = torch.randperm(len(tests), generator=generator(0, "unlabelled order"))
-        unlabelled = tests[order.to(device)]
+        unlabelled = tests[unlabelled_order(len(tests)).to(device)]
     return Bench(
         task=Task(
             features=tensor(data.train_features),
@@ -256,9 +254,7 @@ class _Training:
                     bench.test_labels,
                     bench.task.seen.cpu().numpy(),
                     bench.task.unseen.cpu().numpy(),
-                    torch.randperm(
-                        len(bench.test_labels), generator=generator(cell.seed, "test order")
-                    ),
+                    shown_order(cell.seed, len(bench.test_labels)),
                 ),
                 worker.registry.metrics,
                 lambda done, total, key=cell.key: worker.tell(  # type: ignore[misc]

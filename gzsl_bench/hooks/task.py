@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gzsl_bench.errors import PluginError
+from gzsl_bench.hooks.streams import generator
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +17,13 @@ T = TypeVar("T")
 #: Part of every key: raise it when a method is handed other rows, in another order or rounded
 #: otherwise, for the same data (preprocessing and folds have numbers of their own).
 NUMERICS = 1
+
+
+def unlabelled_order(rows: int) -> torch.Tensor:
+    """The order in which a transductive method gets the test rows, seen and unseen ones mixed."""
+    import torch
+
+    return torch.randperm(rows, generator=generator(0, "unlabelled order"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,10 @@ import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray, IntArray, Predictions
 
+#: Recorded beside every number that these formulas gave: raise it when the same predictions give
+#: another one.  It is in no key, for metrics are computed again from predictions.
+NUMERICS = 1
+
 
 def per_class_accuracy(labels: IntArray, predicted: IntArray, classes: IntArray) -> FloatArray:
     """Share of rows predicted right, one number for every id in ``classes``.

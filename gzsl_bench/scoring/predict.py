@@ -9,6 +9,7 @@ import numpy as np
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks.metric import FloatArray, IntArray, Predictions
 from gzsl_bench.hooks.run import Latents, ScoreFunction, Scorer
+from gzsl_bench.hooks.streams import generator
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 #: Part of every key: raise it when the same scorer gives other predictions: the order in which it
 #: is shown the rows, what becomes of equal scores, how scores are kept.
 NUMERICS = 1
+
+
+def shown_order(seed: int, rows: int) -> torch.Tensor:
+    """The order in which the scorers of a run are shown the test rows."""
+    import torch
+
+    return torch.randperm(rows, generator=generator(seed, "test order"))
 
 
 class TestSet:

@@ -24,6 +24,7 @@ from gzsl_bench.report.published.entries import (
     facts,
     matches,
 )
+from gzsl_bench.scoring.metrics import harmonic
 
 #: Two tables that print one number may round it differently, or misprint a last digit.
 _SAME = 0.25
@@ -66,8 +67,8 @@ def harmonic_interval(entry: Entry) -> tuple[float, float] | None:
     if unseen is None or seen is None:
         return None
     step_unseen, step_seen = entry.half_step("U"), entry.half_step("S")
-    low = _harmonic(max(unseen - step_unseen, 0.0), max(seen - step_seen, 0.0))
-    return low, _harmonic(unseen + step_unseen, seen + step_seen)
+    low = harmonic(max(unseen - step_unseen, 0.0), max(seen - step_seen, 0.0))
+    return low, harmonic(unseen + step_unseen, seen + step_seen)
 
 
 @cache
@@ -106,10 +107,6 @@ def _concerns(finding: Finding, entry: Entry) -> bool:
         item["status"] == finding.status and matches(entry, item["match"])
         for item in facts()["findings"]
     )
-
-
-def _harmonic(unseen: float, seen: float) -> float:
-    return 2 * unseen * seen / (unseen + seen) if unseen + seen > 0 else 0.0
 
 
 def _inconsistent(rows: Sequence[Entry]) -> Iterator[Finding]:
