@@ -46,7 +46,7 @@ def compare_command(
     from gzsl_bench.report.compare import compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
     from gzsl_bench.results.comparable import taint
-    from gzsl_bench.results.rules import GAMMA
+    from gzsl_bench.scoring.rules import GAMMA
 
     if len(methods) not in (0, 2):
         raise click.UsageError(f"name two methods to compare, not {len(methods)}")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gzsl_bench.records.store import Record, RecordStore
-from gzsl_bench.results.rules import Unchosen, select
 from gzsl_bench.results.validation import Validation
+from gzsl_bench.scoring.rules import Last, Unchosen
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
-LAST = "last"
+LAST = Last.name
 
 
 @dataclass
@@ -86,14 +87,11 @@ class Latest:
 
     def metrics(self, cell: Cell, record: Record) -> tuple[Mapping[str, Any], str]:
         """Of a complete record, by the headline rule, and the rule; ``last`` where it must wait."""
+        validation = Validation(self._suite, self._store)
         if not cell.fold:
-            try:
-                choice = Validation(self._suite, self._store).choose(self.rule, cell, record)
-            except Unchosen:
-                pass
-            else:
-                return choice.metrics, self.rule
-        return select(LAST, record.content["checkpoints"])["metrics"], LAST
+            with contextlib.suppress(Unchosen):
+                return validation.choose(self.rule, cell, record).metrics, self.rule
+        return validation.choose(LAST, cell, record).metrics, LAST
 
     def _choose_again(self, fold: Cell) -> None:
         """A fold has ended: perhaps the last one that ``val`` waited for."""

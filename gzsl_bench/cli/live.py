@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
-from gzsl_bench.cli.latest import Latest, Standing
+from gzsl_bench.cli.latest import LAST, Latest, Standing
 from gzsl_bench.cli.pace import Job, Pace, about, clock
 from gzsl_bench.cli.progress import View, one_line
 from gzsl_bench.engine.events import Event
@@ -231,7 +231,7 @@ def results(latest: Latest, width: int, most: int | None = None) -> list[Text]:
         labels, more = labels[: most - 2], len(labels) - (most - 2)
         if not labels:
             return []
-    rule = "last" if latest.folds else latest.rule
+    rule = LAST if latest.folds else latest.rule
     what = "last H of the folds" if latest.folds else f"last H by {rule}"
     texts = {place: _standing(found, rule) for place, found in known.items()}
     waiting = any(found.rule != rule for found in known.values() if found.h is not None)

@@ -20,9 +20,9 @@ from gzsl_bench.errors import GzslBenchError, PluginError, WorkerError, in_one_l
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.run import Latents, Run, ScoreFunction, Scorer
 from gzsl_bench.records.latents import KeptLatents, predictions_digest
-from gzsl_bench.results.rules import Unchosen
 from gzsl_bench.results.validation import Validation
 from gzsl_bench.scoring.predict import TestSet, shown_order
+from gzsl_bench.scoring.rules import RULES, Last, Unchosen
 
 if TYPE_CHECKING:
     from gzsl_bench.records.store import Record, RecordStore
@@ -35,7 +35,7 @@ class Wanted:
     """Which checkpoint of a cell is drawn.
 
     Attributes:
-        rule: ``val`` or ``last``.
+        rule: that chose it.
         checkpoint: its number; None where no record tells it, which means the last one.
         note: why it is not what the suite's honest rule would choose, or empty.
     """
@@ -72,17 +72,19 @@ class Agreement:
 
 
 def wanted(suite: ResolvedSuite, store: RecordStore, cell: Cell) -> Wanted:
-    """The checkpoint that the suite's honest rule chooses: ``val`` where it selects by it."""
+    """The checkpoint that the suite's honest rule chooses."""
     record = _complete(store, cell)
-    rule = "val" if "val" in suite.selection else "last"
+    rule = suite.lead
+    if RULES[rule].reads_test:
+        rule = Last.name
     if record is None:
-        note = "nothing is recorded of it, so val has nothing to choose from"
-        return Wanted("last", None, note if rule == "val" else "")
+        note = f"nothing is recorded of it, so {rule} has nothing to choose from"
+        return Wanted(Last.name, None, note if RULES[rule].needs_folds else "")
     validation = Validation(suite, store)
     try:
         return Wanted(rule, validation.choose(rule, cell, record).number)
     except Unchosen as reason:
-        return Wanted("last", validation.choose("last", cell, record).number, str(reason))
+        return Wanted(Last.name, validation.choose(Last.name, cell, record).number, str(reason))
 
 
 def agreement(kept: KeptLatents, store: RecordStore, cell: Cell) -> Agreement:

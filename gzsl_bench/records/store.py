@@ -42,6 +42,14 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """What was measured at one point of a training."""
+
+    number: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Record:
     """A finished or failed cell as read from disk.
 
@@ -57,6 +65,17 @@ class Record:
     def key(self) -> str:
         """The cell's key."""
         return str(self.content["key"])
+
+    @property
+    def cause(self) -> str:
+        """Why there are no numbers."""
+        return str(self.content.get("cause", ""))
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """In the order they came."""
+        rows = self.content.get("checkpoints", ())
+        return tuple(Checkpoint(row["number"], row["metrics"]) for row in rows)
 
     @property
     def complete(self) -> bool:

@@ -7,12 +7,12 @@ from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.results.rows import HEADINGS, Row
-from gzsl_bench.results.rules import GAMMA
+from gzsl_bench.scoring.rules import GAMMA, RULES
 
 #: Signs of the terminal's table; LaTeX gets formulas.
 SIGN, MINUS = "\N{GREEK SMALL LETTER GAMMA}", "\N{MINUS SIGN}"
 #: The column of ``selection_gap``.
-GAP = f"best_test {MINUS} val"
+GAP = next(f"{r.name} {MINUS} {r.gap_to}" for r in RULES.values() if r.gap_to)
 
 
 def _variant_counts(table: Sequence[Row]) -> dict[str, int]:

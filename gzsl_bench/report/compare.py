@@ -17,9 +17,9 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.samples import sample
 from gzsl_bench.results.comparable import SAME, leagues, obstacle, place, taint
 from gzsl_bench.results.rows import Row, rows
-from gzsl_bench.results.validation import rules
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
 from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
+from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.scoring.sample import Sample
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -129,7 +129,7 @@ def table_of(suite: ResolvedSuite, store: RecordStore, rule: str) -> list[Row]:
     Raises:
         SuiteError: the suite does not select by this rule.
     """
-    known = rules(suite)
+    known = suite.rules
     if rule not in known:
         raise SuiteError(unknown_name("selection rule of this suite", rule, known))
     return [row for row in rows(suite, store) if row["selection"] == rule]
@@ -277,7 +277,7 @@ def _compare(
             f"{dataset}: preprocessing differs ({one['label']} {one['preprocessing']},"
             f" {two['label']} {two['preprocessing']}): the comparison is of whole recipes."
         )
-    if one["selection"] == "best_test":
+    if rule_of(one["selection"]).reads_test:
         remarks.append(f"{dataset}: checkpoints were chosen on the test set; both are optimistic.")
     return Comparison(
         dataset=dataset,

@@ -16,7 +16,7 @@ from gzsl_bench.report.cells import GAP, SIGN, has_gap, headings, rule_name, tex
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics, is_swept
-from gzsl_bench.results.rules import GAMMA
+from gzsl_bench.scoring.rules import GAMMA, RULES
 from gzsl_bench.suite.cells import fold_number
 
 #: Begins a note on a row without numbers; in a paper its dashes are enough.
@@ -68,10 +68,8 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
         lines.append("[low, high]: 95 % interval over seeds and classes; images are held fixed.")
     lines += _explained(table, metrics)
     rules = {row["selection"] for row in table}
-    if "best_test" in rules:
-        lines.append(
-            "best_test chooses the checkpoint on the test set: optimistic, shown to compare."
-        )
+    shown = [rule for name, rule in RULES.items() if name in rules and rule.note]
+    lines += [rule.note for rule in sorted(shown, key=lambda rule: not rule.reads_test)]
     lines += _choices(table)
     lines += dict.fromkeys(_whence(row) for row in table)
     lines += dict.fromkeys(_whose(row) for row in table)
@@ -140,10 +138,6 @@ def _choices(table: Sequence[Row]) -> list[str]:
     """What validation folds were used for, and where they give no number."""
     lines = []
     rules = {row["selection"] for row in table}
-    if "val" in rules:
-        lines.append(
-            "val chooses one checkpoint for all seeds, by the mean H over validation folds."
-        )
     if has_gap(table):
         lines.append(f"{GAP}: selection gap, difference in H, paired over seeds.")
     if any(rule.endswith(GAMMA) for rule in rules):

@@ -9,8 +9,8 @@ from typing import Any
 from gzsl_bench.errors import SuiteError, unknown_name
 from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore
-from gzsl_bench.results.rules import Unchosen
-from gzsl_bench.results.validation import Choice, Validation, rules
+from gzsl_bench.results.validation import Choice, Validation
+from gzsl_bench.scoring.rules import Unchosen, rule_of
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -85,13 +85,14 @@ def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
         if group.inapplicable is not None:
             found.append(_row(group, NO_RULE, f"not applicable: {group.inapplicable}"))
             continue
-        chosen = {rule: _choose(group, rule, validation) for rule in rules(suite)}
+        chosen = {rule: _choose(group, rule, validation) for rule in suite.rules}
         found += [_row(group, rule, choice) for rule, choice in chosen.items()]
-        best, val = chosen.get("best_test"), chosen.get("val")
-        if isinstance(best, list) and isinstance(val, list):
-            gaps = [b.metrics[_H] - v.metrics[_H] for b, v in zip(best, val, strict=True)]
-            row = next(r for r in reversed(found) if r["selection"] == "best_test")
-            row["selection_gap"] = summarize(gaps)
+        for row in found[-len(chosen) :]:
+            name = row["selection"]
+            one, other = chosen[name], chosen.get(rule_of(name).gap_to or "")
+            if isinstance(one, list) and isinstance(other, list):
+                gaps = [a.metrics[_H] - b.metrics[_H] for a, b in zip(one, other, strict=True)]
+                row["selection_gap"] = summarize(gaps)
     audits = AuditStore(store.layout.out)
     for row in found:
         row["audit"] = in_words(audits.verdict(row["keys"]))

@@ -6,18 +6,18 @@ record give one checkpoint and its metrics, or a sentence that says why there is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.store import Record, RecordStore
-from gzsl_bench.results.rules import GAMMA, Rows, Unchosen, best_validation, select
 from gzsl_bench.scoring.calibration import best_gamma, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.rules import GAMMA, Checkpoint, Folds, Trained, Unchosen, rule_of
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -30,32 +30,23 @@ class Choice:
     """What a rule chose of one record.
 
     Attributes:
-        number: the checkpoint.
-        metrics: its metrics, calibrated where ``gamma`` is given.
+        numbers: of the checkpoints whose mean counts, most often a single one.
+        metrics: theirs, calibrated where ``gamma`` is given.
         gamma: subtracted from the scores of seen classes, on the method's own scale; or None.
     """
 
-    number: int
+    numbers: tuple[int, ...]
     metrics: Mapping[str, float]
     gamma: float | None = None
 
-
-def rules(suite: ResolvedSuite) -> list[str]:
-    """The suite's rules, each honest one followed by its calibrated form if that is asked for.
-
-    ``best_test`` has none: with a checkpoint from the test set and a bias from validation it would
-    be neither the literature's habit nor honest.
-    """
-    found = []
-    for rule in suite.selection:
-        found.append(rule)
-        if suite.calibration and rule != "best_test":
-            found.append(rule + GAMMA)
-    return found
+    @property
+    def number(self) -> int:
+        """The last of the checkpoints."""
+        return self.numbers[-1]
 
 
 class Validation:
-    """Choices for the cells of one suite; the records of its folds are read once.
+    """Choices for the cells of one suite; what its folds say is worked out once.
 
     Args:
         suite: its cells include those of the folds.
@@ -68,7 +59,7 @@ class Validation:
         for cell in suite.cells:
             if cell.fold:
                 self._cells.setdefault(cell.family, {})[cell.key] = cell
-        self._numbers: dict[str, int] = {}
+        self._folds: dict[str, Folds] = {}
         self._gammas: dict[tuple[str, int], float] = {}
 
     def choose(self, rule: str, cell: Cell, record: Record) -> Choice:
@@ -77,20 +68,22 @@ class Validation:
         Raises:
             Unchosen: there is no choice, and why.
         """
-        plain = rule.removesuffix(GAMMA)
-        rows: Rows = record.content["checkpoints"]
-        row = self._validated(cell, rows) if plain == "val" else select(plain, rows)
-        number = row["number"]
-        if plain == rule:
-            return Choice(number, row["metrics"])
-        gamma = self.gamma(cell, number)
-        scored = _scored(record, number, cell.title)
+        trained = Trained(
+            record.checkpoints, lambda: self._of_folds(cell), " · ".join(cell.place), cell.seed
+        )
+        chosen = rule_of(rule).choose(trained)
+        if not rule.endswith(GAMMA):
+            return Choice(tuple(c.number for c in chosen), _mean(chosen))
+        (checkpoint,) = chosen
+        gamma = self.gamma(cell, checkpoint.number)
+        scored = _scored(record, checkpoint.number, cell.title)
         builtin = {metric.name: metric for metric in gzsl_bench_metrics()}
+        there = checkpoint.metrics
         # What the record knows nothing of is not added: only it can say how to read a metric.
-        same = {name: row["metrics"][name] for name in _UNBIASED if name in row["metrics"]}
-        known = {n: spec for n, spec in builtin.items() if n in row["metrics"] and n not in same}
+        same = {name: there[name] for name in _UNBIASED if name in there}
+        known = {n: spec for n, spec in builtin.items() if n in there and n not in same}
         metrics = evaluate(calibrate(scored, gamma), known)
-        return Choice(number, metrics | same, gamma)
+        return Choice((checkpoint.number,), metrics | same, gamma)
 
     def gamma(self, cell: Cell, number: int) -> float:
         """The gamma with the best mean H over the folds at checkpoint ``number``.
@@ -105,21 +98,11 @@ class Validation:
             )
         return self._gammas[known]
 
-    def _validated(self, cell: Cell, rows: Rows) -> Mapping[str, Any]:
-        """The row of the checkpoint that the folds choose."""
-        if len(rows) == 1:
-            return rows[0]  # the only candidate, whatever the folds say
-        if cell.family not in self._numbers:
-            found = [record.content["checkpoints"] for _, record in self._complete(cell)]
-            self._numbers[cell.family] = best_validation(found)
-        number = self._numbers[cell.family]
-        for row in rows:
-            if row["number"] == number:
-                return row
-        raise Unchosen(
-            f"the validation folds of {' · '.join(cell.place)} choose checkpoint {number}, which"
-            f" seed {cell.seed} of the real task does not have"
-        )
+    def _of_folds(self, cell: Cell) -> Folds:
+        if cell.family not in self._folds:
+            found = [record.checkpoints for _, record in self._complete(cell)]
+            self._folds[cell.family] = Folds(found)
+        return self._folds[cell.family]
 
     def _complete(self, cell: Cell) -> list[tuple[str, Record]]:
         """Titles and records of all folds of a cell, every one of them complete."""
@@ -136,8 +119,7 @@ class Validation:
                 fate = "has not run" if record is None else "failed"
                 if record is not None and record.not_applicable:
                     raise Unchosen(
-                        f"the method does not apply to fold {fold.fold} of {where}:"
-                        f" {record.content['cause']}"
+                        f"the method does not apply to fold {fold.fold} of {where}: {record.cause}"
                     )
                 lacking.append(f"fold {fold.fold} with seed {fold.seed} {fate}")
         if lacking:
@@ -146,6 +128,14 @@ class Validation:
                 " run the suite again"
             )
         return found
+
+
+def _mean(chosen: Sequence[Checkpoint]) -> Mapping[str, float]:
+    """Metrics of a checkpoint, or the means of those that several have."""
+    if len(chosen) == 1:
+        return chosen[0].metrics
+    names = [name for name in chosen[0].metrics if all(name in c.metrics for c in chosen)]
+    return {name: statistics.fmean(c.metrics[name] for c in chosen) for name in names}
 
 
 def _scored(record: Record, number: int, title: str) -> Predictions:

@@ -14,6 +14,7 @@ from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, read_yaml
 from gzsl_bench.errors import GzslBenchError, PluginError, unknown_name
 from gzsl_bench.hooks.inline import find_inline
+from gzsl_bench.scoring.rules import RULES
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
 from gzsl_bench.suite.space import TAGS, Range, check_space
 
@@ -116,7 +117,8 @@ def refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
     for place, method in enumerate(suite.methods):
         if not suite.needs_folds and method.tune is None:
             continue
-        asked = "the selection rule 'val'" if "val" in suite.selection else "calibration"
+        rule = next((name for name in suite.selection if RULES[name].needs_folds), None)
+        asked = f"the selection rule {rule!r}" if rule else "calibration"
         asked = asked if suite.needs_folds else "a search space, `tune`"
         for index, dataset in enumerate(suite.datasets):
             if method.datasets and (dataset.label or dataset.use) not in method.datasets:

@@ -14,6 +14,7 @@ from gzsl_bench.data.folds import Fold, validation_folds
 from gzsl_bench.data.identity import identify
 from gzsl_bench.errors import DataError, PluginError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
+from gzsl_bench.scoring.rules import forms, lead
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
 from gzsl_bench.suite.load import LoadedSuite
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
@@ -63,6 +64,16 @@ class ResolvedSuite:
     text: str
     warnings: tuple[str, ...] = field(default=())
     calibration: bool = False
+
+    @property
+    def rules(self) -> list[str]:
+        """The selection rules, each followed by its calibrated form where that is shown."""
+        return forms(self.selection, self.calibration)
+
+    @property
+    def lead(self) -> str:
+        """The rule to lead with: the honest one, whatever the suite names first."""
+        return lead(self.selection)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as stored in the results folder."""

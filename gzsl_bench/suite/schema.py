@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from gzsl_bench.scoring.rules import RULES, Last
 from gzsl_bench.suite.space import SearchKind, Space, Trials
 from gzsl_bench.suite.space import contradiction as space_contradiction
 from gzsl_bench.suite.sweep import Sweep, variants
 
-Selection = Literal["last", "val", "best_test"]
+if TYPE_CHECKING:
+    Selection = str
+else:
+    Selection = Literal[tuple(RULES)]
 Precision = Literal["float32", "tf32", "bf16"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 
@@ -133,7 +137,7 @@ class Suite(_Strict):
         default_factory=lambda: [0], description="a number of seeds, counted from 0, or a list"
     )
     selection: list[Selection] = Field(
-        default=["last"],
+        default=[Last.name],
         min_length=1,
         description="rules that choose the checkpoint; the first one is the headline",
     )
@@ -142,7 +146,8 @@ class Suite(_Strict):
         description="arithmetic of training: float32, tf32 (CUDA only) or bf16 products",
     )
     folds: Annotated[int, Field(strict=True, ge=1, le=MOST_FOLDS)] = Field(
-        3, description="validation folds that `val` and `calibration` train and choose on"
+        3,
+        description="validation folds that rules such as `val` and `calibration` choose on",
     )
     val_seeds: Seeds = Field(
         default_factory=lambda: [0],
@@ -151,7 +156,7 @@ class Suite(_Strict):
     calibration: bool = Field(
         False,
         strict=True,
-        description="show `last` and `val` with calibrated stacking, too; the bias between seen and"
+        description="show rules with calibrated stacking, too; the bias between seen and"
         " unseen scores is chosen on the validation folds",
     )
     search: SearchKind = Field(
@@ -165,7 +170,7 @@ class Suite(_Strict):
     @property
     def needs_folds(self) -> bool:
         """Whether anything is chosen on validation folds."""
-        return self.calibration or "val" in self.selection
+        return self.calibration or any(RULES[rule].needs_folds for rule in self.selection)
 
     @field_validator("selection")
     @classmethod
@@ -176,10 +181,9 @@ class Suite(_Strict):
 
     def contradiction(self) -> tuple[tuple[str | int, ...], str] | None:
         """The first thing that is wrong between entries, and where: a path of keys."""
-        if self.calibration and set(self.selection) == {"best_test"}:
-            text = (
-                "calibration is chosen on validation folds, so it needs 'last' or 'val' as a rule"
-            )
+        if self.calibration and not any(RULES[rule].calibrates for rule in self.selection):
+            fitting = " or ".join(repr(name) for name, rule in RULES.items() if rule.calibrates)
+            text = f"calibration is chosen on validation folds, so it needs {fitting} as a rule"
             return ("calibration",), text
         labels: dict[str, list[MethodEntry]] = {}
         for index, method in enumerate(self.methods):

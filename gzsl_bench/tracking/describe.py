@@ -19,8 +19,8 @@ from typing import Any
 from gzsl_bench.records.audits import AuditStore, in_words
 from gzsl_bench.records.store import Record, RecordStore, seconds_of
 from gzsl_bench.report.plots.style import COLOURS
-from gzsl_bench.results.rules import Unchosen
-from gzsl_bench.results.validation import Choice, Validation, rules
+from gzsl_bench.results.validation import Choice, Validation
+from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.names import (
@@ -171,7 +171,7 @@ def _chosen(
     found: dict[str, Choice | str] = {}
     if not record.complete or not record.content.get("checkpoints") or cell.fold:
         return found
-    for rule in rules(suite):
+    for rule in suite.rules:
         try:
             found[rule] = validation.choose(rule, cell, record)
         except Unchosen as reason:

@@ -17,9 +17,7 @@ from gzsl_bench import __version__
 from gzsl_bench.masking import masked
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.store import RecordStore, seconds_of
-from gzsl_bench.report.html.gather import headline
 from gzsl_bench.report.html.verdicts import Verdict, interval
-from gzsl_bench.results.validation import rules
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import connect, explain, writing
 from gzsl_bench.tracking.describe import MIRROR_VERSION, PREFIX, cells_by_key
@@ -116,12 +114,12 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
     MLflow shows the first line until a reader unfolds the rest.
     """
     best = "; ".join(_short(card) for card in cards)
-    lines = [f"**Best by {headline(suite)}: {best}**" if best else "No results yet."]
+    lines = [f"**Best by {suite.lead}: {best}**" if best else "No results yet."]
     if suite.description:
         lines += ["", plain_markdown(suite.description)]
     # A list: in a table of that width MLflow breaks words anywhere.
     lines += ["", *(_item(card) for card in cards)]
-    first = rules(suite)[0]
+    first = suite.rules[0]
     lines += [
         "",
         "U, S and H are per-class accuracies in percent: unseen classes, seen classes, their"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gzsl_bench.records.store import Record, RecordStore, seconds_of
-from gzsl_bench.results.rules import validation_means
+from gzsl_bench.scoring.rules import Folds
 from gzsl_bench.suite.cells import digest
 from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import require
@@ -165,9 +165,9 @@ def _points(found: Score, records: list[Record]) -> list[Point]:
         (f"{_BEST}/{name}", value, 0) for name, value in found.mean.items()
     ]
     raw.append((f"{_BEST}/checkpoint", found.checkpoint, 0))
-    rows = [record.content["checkpoints"] for record in records]
+    folds = Folds(record.checkpoints for record in records)
     for name in found.mean:
-        means = validation_means(rows, name)
+        means = folds.means(name)
         raw += [(f"validation/{name}", value, number) for number, value in means.items()]
     raw.append(("seconds", sum(seconds_of(record.content) for record in records), 0))
     names = safe_names(dict.fromkeys(name for name, _, _ in raw))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.records.store import Record, RecordStore
-from gzsl_bench.results.rules import Unchosen, best_validation
+from gzsl_bench.scoring.rules import Folds, Unchosen, Val
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.load import LoadedSuite, refuse_leaks
 from gzsl_bench.suite.resolve import (
@@ -159,7 +159,7 @@ def prepare(
         )
     used = frozenset(name for entry in expanded for name in entry.datasets or ())
     suite = loaded.suite.model_copy(
-        update={"methods": expanded, "selection": ["val"], "seeds": [0], "calibration": False}
+        update={"methods": expanded, "selection": [Val.name], "seeds": [0], "calibration": False}
     )
     whole = resolve(replace(loaded, suite=suite), registry, place, only=Filter(datasets=used))
     cells: dict[tuple[str, str], list[Cell]] = {}
@@ -204,7 +204,7 @@ def _fewer(loaded: LoadedSuite, plans: Sequence[_Plan]) -> list[str]:
 
 
 def _val_fits(loaded: LoadedSuite, registry: Registry) -> bool:
-    suite = loaded.suite.model_copy(update={"selection": ["val"]})
+    suite = loaded.suite.model_copy(update={"selection": [Val.name]})
     try:
         refuse_leaks(replace(loaded, suite=suite), registry)
     except SuiteError:
@@ -230,14 +230,14 @@ def score_trial(trial: Trial, store: RecordStore) -> Score:
             return Score(trial, None, (), {}, "not complete yet")
         if not record.complete:
             fate = "does not apply" if record.not_applicable else "failed"
-            return Score(trial, None, (), {}, f"fold {cell.fold} {fate}: {record.content['cause']}")
+            return Score(trial, None, (), {}, f"fold {cell.fold} {fate}: {record.cause}")
         records.append(record)
-    rows = [record.content["checkpoints"] for record in records]
+    folds = [record.checkpoints for record in records]
     try:
-        number = best_validation(rows)
+        number = Folds(folds).best
     except Unchosen as error:
         return Score(trial, None, (), {}, str(error))
-    at = [next(r["metrics"] for r in each if r["number"] == number) for each in rows]
+    at = [next(c.metrics for c in each if c.number == number) for each in folds]
     names = [name for name in at[0] if all(name in metrics for metrics in at)]
     mean = {name: statistics.fmean(metrics[name] for metrics in at) for name in names}
     return Score(trial, number, tuple(at), mean)

@@ -13,6 +13,7 @@ import yaml
 from gzsl_bench import __version__
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.scoring.rules import Last, Val
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.table import plain, shown
 from gzsl_bench.tuning.trials import Score, Search, Tuning, score
@@ -114,8 +115,8 @@ def tuned_suite(
     for key, value in content.items():
         if key == "name":
             value = f"{value[: _LONGEST_NAME - len('-tuned')]}-tuned"
-        if key == "selection" and "val" not in value and tuning.val_fits:
-            value = [*value, "val"]
+        if key == "selection" and Val.name not in value and tuning.val_fits:
+            value = [*value, Val.name]
         if key == "plugins":
             continue
         if key == "methods":
@@ -127,7 +128,7 @@ def tuned_suite(
         elif key not in _SEARCH_KEYS:
             lines.append(_dump({key: value}))
     if "selection" not in content and tuning.val_fits:
-        lines.append("selection: [last, val]")
+        lines.append(f"selection: [{Last.name}, {Val.name}]")
     return "\n".join(lines) + "\n"
 
 

@@ -23,11 +23,10 @@ from gzsl_bench import (
 from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
 from gzsl_bench.engine.run import hold
 from gzsl_bench.engine.units import plan
-from gzsl_bench.errors import RecordError, SuiteError
+from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import missing, rows
-from gzsl_bench.results.rules import best_test, last, select
 from gzsl_bench.scoring.evaluate import evaluate
 
 
@@ -193,19 +192,6 @@ def test_predictions_reproduce_every_recorded_metric(make_registry, resolve_text
                 clear = found.best_seen != found.best_unseen
                 np.testing.assert_array_equal(found.predicted[clear], expected[clear])
     assert scored == 9
-
-
-def test_selection_rules():
-    table = [
-        {"number": n, "metrics": {"harmonic_mean": h}}
-        for n, h in ((1, 20.0), (5, 50.0), (9, 50.0), (12, 40.0))
-    ]
-    assert last(table) == 3
-    assert best_test(table) == 1  # the first of equals
-    assert select("last", table)["number"] == 12
-    assert select("best_test", table)["number"] == 5
-    with pytest.raises(SuiteError, match="'best_tset'; did you mean 'best_test'"):
-        select("best_tset", table)
 
 
 def test_best_test_is_at_least_last(make_registry, resolve_text, run_inline):

@@ -14,14 +14,14 @@ from gzsl_bench.data.folds import validation_folds
 from gzsl_bench.data.gzsl import ClassFold
 from gzsl_bench.data.identity import identify
 from gzsl_bench.engine.events import CellEnded
-from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.records.store import COMPLETE, Checkpoint, RecordStore
 from gzsl_bench.report.cells import GAP
 from gzsl_bench.report.table import failures, render
 from gzsl_bench.results.rows import rows
-from gzsl_bench.results.rules import Unchosen, best_validation
-from gzsl_bench.results.validation import Validation, rules
+from gzsl_bench.results.validation import Validation
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.rules import Folds, Unchosen
 
 SEEN_BIAS = 0.5
 
@@ -200,19 +200,7 @@ def test_transductive_folds_show_validation_rows(tiny, make_registry, resolve_te
 
 
 def curve(*points: tuple[int, float]):
-    return [{"number": n, "metrics": {"harmonic_mean": h}} for n, h in points]
-
-
-def test_the_best_mean_over_folds_is_chosen():
-    folds = [curve((1, 90.0), (5, 50.0), (9, 40.0)), curve((1, 0.0), (5, 45.0), (9, 54.0))]
-    # Means: 45, 47.5, 47.
-    assert best_validation(folds) == 5
-    # The first of equals.
-    assert best_validation([curve((3, 10.0), (7, 30.0)), curve((3, 30.0), (7, 10.0))]) == 3
-    # What a fold lacks is no candidate.
-    assert best_validation([curve((1, 10.0), (2, 99.0)), curve((1, 10.0), (3, 99.0))]) == 1
-    with pytest.raises(Unchosen, match="no checkpoint number in common"):
-        best_validation([curve((1, 10.0)), curve((2, 10.0))])
+    return tuple(Checkpoint(n, {"harmonic_mean": h}) for n, h in points)
 
 
 def test_val_is_one_checkpoint_for_all_seeds(make_registry, resolve_text, run_inline):
@@ -288,11 +276,12 @@ def test_a_number_the_real_run_lacks_is_not_replaced(make_registry, resolve_text
     _, store, _ = run_inline([c for c in suite.cells if c.fold], registry)
     for cell in suite.cells:
         if not cell.fold:  # as if the real runs had stopped elsewhere
-            store.commit(cell.key, {"status": COMPLETE, "checkpoints": curve((1, 5.0), (2, 6.0))})
+            store.commit(
+                cell.key,
+                {"status": COMPLETE, "checkpoints": [vars(c) for c in curve((1, 5.0), (2, 6.0))]},
+            )
     (_, val, _) = rows(suite, store)
-    number = best_validation(
-        [store.read(c.key).content["checkpoints"] for c in suite.cells if c.fold]
-    )
+    number = Folds(store.read(c.key).checkpoints for c in suite.cells if c.fold).best
     assert val["unavailable"] == (
         f"the validation folds of tiny · ridge choose checkpoint {number}, which seed 0 of the real"
         " task does not have"
@@ -330,7 +319,7 @@ def test_gamma_is_chosen_on_folds_and_applied_to_the_real_task(
 ):
     registry = make_registry(RIDGE)
     suite = resolve_text(VAL + "calibration: true\n", registry)
-    assert rules(suite) == ["last", "last+gamma", "val", "val+gamma", "best_test"]
+    assert suite.rules == ["last", "last+gamma", "val", "val+gamma", "best_test"]
     _, store, _ = run_inline(suite.cells, registry)
     table = {row["selection"]: row for row in rows(suite, store)}
     for rule in ("last", "val"):

@@ -10,7 +10,7 @@ from tracking_helpers import client, parent, runs
 
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.results.rules import validation_means
+from gzsl_bench.scoring.rules import Folds
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place
 from gzsl_bench.tracking.describe import PREFIX
@@ -67,9 +67,9 @@ def test_one_run_per_trial(tuning: Tuning, store: RecordStore, uri: str) -> None
                 if name.startswith("best_validation/")}  # fmt: skip
         assert best == {**each.mean, "checkpoint": each.checkpoint}
         assert {m.name for m in gzsl_bench_metrics()} <= set(best)
-        rows = [store.read(cell.key).content["checkpoints"] for cell in each.trial.cells]  # type: ignore[union-attr]
+        folds = Folds(store.read(cell.key).checkpoints for cell in each.trial.cells)  # type: ignore[union-attr]
         history = client(uri).get_metric_history(run.info.run_id, "validation/harmonic_mean")
-        assert {m.step: m.value for m in history} == validation_means(rows)
+        assert {m.step: m.value for m in history} == folds.means()
         assert run.data.tags[f"{PREFIX}task"] == "3 validation folds"
         assert "No result by itself" in run.data.tags["mlflow.note.content"]
     assert runs(uri, "s tuning", "cell") == runs(uri, "s tuning", "fold") == []

@@ -21,11 +21,10 @@ from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.samples import sample
 from gzsl_bench.results.comparable import Place, place
 from gzsl_bench.results.rows import NO_RULE, Row, is_swept
-from gzsl_bench.results.rules import GAMMA, validation_means
-from gzsl_bench.results.validation import rules
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.scoring.metrics import bias_sweep
+from gzsl_bench.scoring.rules import GAMMA, RULES, Folds
 from gzsl_bench.scoring.sample import Sample
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -61,12 +60,6 @@ class Ground:
     left_out: tuple[str, ...]
 
 
-def headline(suite: ResolvedSuite) -> str:
-    """The rule a page leads with: the honest one, whatever the suite names first."""
-    known = rules(suite)
-    return next((rule for rule in ("val", "last") if rule in known), known[0])
-
-
 def grounds(suite: ResolvedSuite, store: RecordStore, table: Sequence[Row]) -> list[Ground]:
     """What is drawn of every data set.
 
@@ -96,7 +89,7 @@ class _Gatherer:
         table: Sequence[Row],
         numbers: Mapping[str, int],
     ) -> None:
-        self.rule = headline(suite)
+        self.rule = suite.lead
         self.store = store
         self.table = table
         self.numbers = numbers
@@ -223,8 +216,9 @@ class _Gatherer:
         if all(len(line) < 2 for line in seeds.values()):
             return None
         folds = self.folds.get(self.cells[row["keys"][0]].family, [])
-        means = validation_means([r.content["checkpoints"] for r in folds]) if folds else {}
-        chosen = {self.rule: float(row["checkpoints"][0])} if self.rule == "val" else {}
+        means = Folds(record.checkpoints for record in folds).means()
+        by_folds = RULES[self.rule].needs_folds
+        chosen = {self.rule: float(row["checkpoints"][0])} if by_folds else {}
         return Panel(
             who(row, self.table),
             self.numbers[who(row, self.table)],

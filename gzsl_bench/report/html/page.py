@@ -14,12 +14,12 @@ from typing import Any
 from gzsl_bench import __version__
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.cells import SIGN, digits, number, rule_name, who
+from gzsl_bench.report.cells import GAP, SIGN, digits, number, rule_name, who
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
-from gzsl_bench.report.html.gather import Ground, grounds, headline
+from gzsl_bench.report.html.gather import Ground, grounds
 from gzsl_bench.report.html.reading import ReadOnce
-from gzsl_bench.report.html.verdicts import RULES, Verdict, interval, verdicts
+from gzsl_bench.report.html.verdicts import Verdict, interval, verdicts
 from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.report.plots.save import as_bytes, data_uri, write
 from gzsl_bench.report.published import beside as published
@@ -27,6 +27,7 @@ from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import notes
 from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.rows import HEADINGS, Row, extra_metrics, is_swept, rows
+from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 NAME = "report.html"
@@ -65,7 +66,7 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     store = ReadOnce(store, suite)
     table = with_intervals(rows(suite, store), store)
     found = grounds(suite, store, table)
-    rule = headline(suite)
+    rule = suite.lead
     ranking, no_ranking = rank([r for r in table if r["selection"] == rule])
     if ranking is not None and ranking.powerless:
         no_ranking = (
@@ -92,7 +93,9 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
         "suite": suite,
         "version": __version__,
         "rule": rule,
-        "rule_words": RULES.get(rule, rule),
+        "rule_words": rule_of(rule).words,
+        "optimistic": " and ".join(name for name in suite.rules if rule_of(name).reads_test),
+        "gap": GAP,
         "cards": cards,
         "counts": _counts(suite, lacking),
         "grounds": [

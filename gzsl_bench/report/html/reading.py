@@ -15,8 +15,8 @@ import numpy as np
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import Record, RecordStore
-from gzsl_bench.results.rules import Unchosen
 from gzsl_bench.results.validation import Validation
+from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 #: Arrays of ``predictions.npz`` with a row per checkpoint, and the list that numbers their rows.

@@ -10,18 +10,11 @@ from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import who
 from gzsl_bench.report.compare import Comparison, describe_fragile, head_to_head
-from gzsl_bench.report.html.gather import Ground, headline
+from gzsl_bench.report.html.gather import Ground
 from gzsl_bench.results.comparable import obstacle
 from gzsl_bench.results.rows import NO_RULE, Row
-from gzsl_bench.results.rules import GAMMA
+from gzsl_bench.scoring.rules import GAMMA, RULES
 from gzsl_bench.suite.resolve import ResolvedSuite
-
-#: What a rule does, in the words of the page's first screen.
-RULES: Mapping[str, str] = {
-    "val": "checkpoint chosen on validation folds made of training classes",
-    "last": "last checkpoint, nothing was chosen",
-    "best_test": "checkpoint chosen on the test set: optimistic, not for conclusions",
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ def interval(summary: Mapping[str, Any]) -> str:
 def _verdict(
     suite: ResolvedSuite, store: RecordStore, ground: Ground, table: Sequence[Row]
 ) -> Verdict:
-    rule = headline(suite)
+    rule = suite.lead
     mine = [r for r in ground.rows if r["selection"] == rule and not obstacle(r)]
     if not mine:
         reasons = dict.fromkeys(
@@ -121,7 +114,7 @@ def _verdict(
         harmonic=f"{h['mean']:.1f}" + (f" ± {h['sd']:.1f}" if h["sd"] is not None else ""),
         parts=f"U {best['acc_unseen']['mean']:.1f}, S {best['acc_seen']['mean']:.1f}",
         seeds="deterministic, one run" if deterministic else f"{count} seed{'s' * (count != 1)}",
-        rule=RULES.get(rule, rule),
+        rule=RULES[rule].words,
         against=against,
         clear=clear,
         calibrated=_calibrated(ground, rule, table),
@@ -169,9 +162,13 @@ def _calibrated(ground: Ground, rule: str, table: Sequence[Row]) -> str:
 
 def _habit(ground: Ground, best: Row) -> str:
     other = next(
-        (r for r in ground.rows if r["selection"] == "best_test" and r["keys"] == best["keys"]),
+        (r for r in ground.rows if r["keys"] == best["keys"] and _reads_test(r["selection"])),
         None,
     )
     if other is None or other is best or other["unavailable"]:
         return ""
     return f"H {other['harmonic_mean']['mean']:.1f}"
+
+
+def _reads_test(rule: str) -> bool:
+    return rule in RULES and RULES[rule].reads_test

@@ -7,6 +7,7 @@ the mean AUSUC.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,17 @@ import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray
 from gzsl_bench.report.plots import style
+from gzsl_bench.scoring.rules import RULES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Points of the drawn curve.
 GRID = 200
-#: Shape and size of an operating point by its rule; calibrated rules have their plain rule's,
-#: filled.  Rules often choose the same checkpoint: the sizes let one be seen within the other.
-SHAPES = {"last": ("o", 13.0), "val": ("^", 8.5), "best_test": ("s", 4.0)}
+#: Shapes and sizes of operating points, one for each rule; calibrated rules have their plain
+#: rule's, filled.  Rules often choose the same checkpoint: sizes let one be seen within the other.
+_MARKS = (("o", 13.0), ("^", 8.5), ("s", 4.0), ("D", 10.5), ("v", 6.0))
+SHAPES = dict(zip(RULES, itertools.cycle(_MARKS), strict=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,7 @@ def rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
 def _mark(rule: str, colour: str) -> dict[str, Any]:
     """How an operating point looks: calibrated ones are filled, with a white edge."""
     plain, _, calibrated = rule.partition("+")
-    shape, size = SHAPES.get(plain, ("D", 8.0))
+    shape, size = SHAPES[plain]
     return {
         "marker": shape, "markersize": size, "linestyle": "none",
         "markerfacecolor": colour if calibrated else "none",
