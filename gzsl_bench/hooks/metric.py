@@ -64,6 +64,8 @@ class MetricSpec:
         summary: one sentence with the formula or its source.
         unit: what a number that is no share is counted in; a share is shown in percent.
         in_table: stands in every table; otherwise only where ``table --metrics`` asks for it.
+        version: recorded beside the numbers in place of the distribution's version: raise it when
+            the same predictions give another number.
     """
 
     name: str
@@ -74,6 +76,7 @@ class MetricSpec:
     summary: str = ""
     unit: str = ""
     in_table: bool = True
+    version: str | None = None
 
     def about(self) -> dict[str, bool | str]:
         """How to read the recorded values once the plugin may be gone."""

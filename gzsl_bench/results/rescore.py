@@ -167,8 +167,8 @@ def _write(draft: _Draft, store: RecordStore, registry: Registry) -> bool:
 
 
 def _same_meaning(about: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
-    """Whether a table shows the same; a plugin's version alone is no reason to write."""
-    fields = ("percent", "higher_is_better", "unit", "summary", "in_table")
+    """Whether a table shows the same, and the same version of every metric says so."""
+    fields = ("percent", "higher_is_better", "unit", "summary", "in_table", "version")
     return all(
         name in said and all(entry.get(f) == said[name].get(f) for f in fields)
         for name, entry in about.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.errors import PluginError
@@ -20,8 +20,24 @@ def about_metrics(registry: Registry) -> dict[str, dict[str, Any]]:
         found[name] = dict(spec.about())
         owner = registry.owners.get(("metrics", name))
         if owner is not None:
-            found[name] |= {"distribution": owner.distribution, "version": owner.version}
+            version = spec.version or owner.version
+            found[name] |= {"distribution": owner.distribution, "version": version}
     return found
+
+
+def outdated(
+    said: Mapping[str, Mapping[str, Any]], metrics: Iterable[MetricSpec]
+) -> Iterator[tuple[str, str, str]]:
+    """Metrics that were computed by another version of their formula: name, that version, today's.
+
+    Args:
+        said: what a record says of its metrics.
+        metrics: those of today; of one without a version of its own nothing is known.
+    """
+    for spec in metrics:
+        then = said.get(spec.name, {}).get("version")
+        if spec.version is not None and then not in (None, spec.version):
+            yield spec.name, str(then), spec.version
 
 
 def evaluate(predictions: Predictions, metrics: Mapping[str, MetricSpec]) -> dict[str, float]:

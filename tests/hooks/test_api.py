@@ -43,7 +43,8 @@ PINNED = {
         "setting? summary? precisions? latents? version?"
     },
     "MetricSpec": {
-        "fields": "name compute percent? higher_is_better? needs_scores? summary? unit? in_table?",
+        "fields": "name compute percent? higher_is_better? needs_scores? summary? unit? "
+        "in_table? version?",
         "about": "self",
     },
     "MissingFile": {"fields": "path hint"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.rescore import rescore
 from gzsl_bench.results.rows import rows
+from gzsl_bench.scoring.evaluate import outdated
 
 SUITE = "name: s\ndatasets: [tiny]\nmethods: [walk]\nseeds: 2\nselection: [last, best_test]\n"
 
@@ -116,6 +118,24 @@ def test_a_new_metric_reaches_rows_and_no_record_changes(ran):
         assert {name: new[name] for name in same} == {name: old[name] for name in same}
     # Again: nothing is left to do.
     assert rescore(keys(suite), store, registry).written == 0
+
+
+def test_numbers_of_an_older_formula_are_known_until_they_are_computed_again(ran):
+    """A metric is in no key: a formula that changes raises its version instead."""
+    registry, suite, store = ran
+    add(registry, replace(registry.metrics["acc_unseen"], version="2", compute=lambda p: 0.5))
+
+    def old():
+        found = [store.read(cell.key).content["metrics"] for cell in suite.cells]
+        return [list(outdated(said, registry.metrics.values())) for said in found]
+
+    assert old() == 2 * [[("acc_unseen", "1", "2")]]
+    assert rescore(keys(suite), store, registry).metrics["acc_unseen"].changed == 8
+    assert old() == [[], []]
+    # The same numbers of another version say so, too, or the warning would never end.
+    add(registry, replace(registry.metrics["acc_unseen"], version="3"))
+    assert rescore(keys(suite), store, registry).metrics["acc_unseen"].changed == 0
+    assert old() == [[], []]
 
 
 def test_an_uninstalled_metric_keeps_its_values(ran, make_registry):
