@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -33,31 +34,42 @@ def program(*arguments: str, cwd: Path, packages: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_package_installs_passes_its_tests_and_runs(kind, tmp_path, monkeypatch, capsys):
+def test_packages_install_pass_their_tests_and_run(tmp_path, monkeypatch, capsys):
     """pip installs without the network into a folder of its own, beside what is installed."""
     monkeypatch.chdir(tmp_path)
-    assert run(["new-plugin", "tiny-one", "--kind", kind]) == 0
-    folder = Path(capsys.readouterr().out.strip())
-    assert folder == Path("gzsl-bench-tiny-one")
+    folders = []
+    for kind in KINDS:
+        assert run(["new-plugin", f"tiny-{kind}", "--kind", kind]) == 0
+        folders.append(capsys.readouterr().out.strip())
+    assert folders == [f"gzsl-bench-tiny-{kind}" for kind in KINDS]
     packages = tmp_path / "packages"
+    # One pip, one pytest, one listing for all of them: most of their time is the start.
     program(
         *("pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"),
-        *("--target", str(packages), f"./{folder}"),
+        *("--target", str(packages), *(f"./{folder}" for folder in folders)),
         cwd=tmp_path,
         packages=packages,
     )
-    said = program("pytest", "-q", "-p", "no:cacheprovider", cwd=folder, packages=packages)
-    assert " passed" in said
+    said = program(
+        "pytest", "-v", "-p", "no:cacheprovider", *folders, cwd=tmp_path, packages=packages
+    )
     assert "failed" not in said
-    command = ["gzsl_bench", "run", "suite.yaml", "--tracking-uri", "none"]
-    table = program(*command, cwd=folder, packages=packages)
-    assert "tiny_one" in table
-    found = json.loads(program("gzsl_bench", "plugins", "--json", cwd=folder, packages=packages))
+    for kind in KINDS:
+        of_kind = rf"tests/test_tiny_{kind}\.py::(\S+) PASSED"
+        passed = re.findall(of_kind, said)
+        assert len(passed) >= 2, kind
+        assert [name for name in passed if name.startswith("TestConformance::")], kind
+    found = json.loads(program("gzsl_bench", "plugins", "--json", cwd=tmp_path, packages=packages))
     assert found["broken"] == []
-    assert [p["distribution"] for p in found["plugins"] if p["name"] == "tiny_one"] == [
-        "gzsl-bench-tiny-one"
-    ]
+    names = {p["name"]: p["distribution"] for p in found["plugins"]}
+    monkeypatch.syspath_prepend(packages)
+    for kind, folder in zip(KINDS, folders, strict=True):
+        assert names[f"tiny_{kind}"] == folder
+        monkeypatch.chdir(tmp_path / folder)
+        # A process of its own finds one package as it finds another.
+        inline = [] if kind == "method" else ["--inline"]
+        assert run(["run", "suite.yaml", "--tracking-uri", "none", *inline]) == 0
+        assert f"tiny_{kind}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", KINDS)
