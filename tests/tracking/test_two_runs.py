@@ -38,12 +38,14 @@ def test_two_mirrors_of_one_suite(tmp_path: Path) -> None:
     assert sync(uri, suite, RecordStore(tmp_path / "out")) == SyncReport(unchanged=3)
 
 
-def test_whoever_ends_does_not_remove_what_a_run_with_more_seeds_has_shown(tmp_path: Path) -> None:
+def test_whoever_ends_does_not_remove_what_a_run_with_more_seeds_has_shown(
+    store: RecordStore,
+) -> None:
     """The first run's suite knows nothing of cells that a later command added to it."""
     few, more = make_cell(seed=0), make_cell(seed=1)
     text = "name: small\ndatasets: [CUB]\nmethods: [acmr]\n"
     small = replace(make_suite([few]), text=text)
-    with hold(tmp_path / "out") as one, hold(tmp_path / "out") as two:
+    with hold(store.layout.out) as one, hold(store.layout.out) as two:
         uri = one.layout.tracking_store
         first = open_mirror(uri, remember(one.layout, small), one)
         second = open_mirror(uri, remember(two.layout, replace(small, cells=(more,))), two)
@@ -55,16 +57,18 @@ def test_whoever_ends_does_not_remove_what_a_run_with_more_seeds_has_shown(tmp_p
     assert set(by_key(uri, "small")) == {few.key, more.key}
 
 
-def test_sync_tells_how_the_suite_ended_where_the_last_run_did_not_mirror(tmp_path: Path) -> None:
+def test_sync_tells_how_the_suite_ended_where_the_last_run_did_not_mirror(
+    store: RecordStore,
+) -> None:
     """Failed under one run that mirrored, completed by the next one, which did not."""
     cell = make_cell()
     suite = make_suite([cell])
-    with hold(tmp_path / "out") as store:
-        uri = store.layout.tracking_store
-        mirror = open_mirror(uri, suite, store)
-        mirror.cell(commit(store, cell, status=FAILED))
+    with hold(store.layout.out) as held:
+        uri = held.layout.tracking_store
+        mirror = open_mirror(uri, suite, held)
+        mirror.cell(commit(held, cell, status=FAILED))
         mirror.finish("", [], "FAILED")
-        commit(store, cell)
+        commit(held, cell)
     assert parent(uri, suite.name).info.status == "FAILED"
     assert sync(uri, suite, store).repaired == 1
     assert parent(uri, suite.name).info.status == "FINISHED"
