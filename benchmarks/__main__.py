@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 import torch
-from tabulate import tabulate
 
 from benchmarks import measure, plot, processes
 from benchmarks.bars import bars
 from benchmarks.measure import SHAPES, Bench
 from benchmarks.plugin_runs import random_task
+from gzsl_bench import markdown
 from gzsl_bench.engine.environment import hardware, versions
 
 PARTS = ("step", "classifier", "precision", "processes", "growth")
@@ -92,7 +92,7 @@ def summary(result: dict[str, Any]) -> str:
             f"VAE step, {step['method']} in the shape of {step['dataset']}: plain loop"
             f" {1e3 * step['plain']:.2f} ms, roofline {1e3 * step['roofline_per_run']:.2f} ms a run"
             f" ({rate['flops'] / 1e9:.0f} GFLOP/s, {rate['bytes'] / 1e9:.1f} GB/s)\n"
-            + _table(
+            + markdown.table(
                 ["runs", "ms a step", "ms a run", "of roofline", "plain / stacked"],
                 [
                     [
@@ -109,7 +109,7 @@ def summary(result: dict[str, Any]) -> str:
     for step in result.get("classifier", ()):
         blocks.append(
             f"Classifier step, {step['method']}: plain loop {1e6 * step['plain']:.0f} µs\n"
-            + _table(
+            + markdown.table(
                 ["runs", "µs a step", "µs a run", "plain / stacked"],
                 [
                     [
@@ -125,7 +125,7 @@ def summary(result: dict[str, Any]) -> str:
     if precision := result.get("precision"):
         blocks.append(
             f"VAE step of {precision['method']} by precision, {precision['runs']} runs\n"
-            + _table(
+            + markdown.table(
                 ["precision", "ms a step", "times faster"],
                 [
                     [s["precision"], f"{1e3 * s['step']:.2f}", f"{s['times_faster']:.2f}"]
@@ -146,7 +146,7 @@ def summary(result: dict[str, Any]) -> str:
     if growth := result.get("growth"):
         blocks.append(
             f"Growth, ACMR, {growth['runs']} runs\n"
-            + _table(
+            + markdown.table(
                 ["rows", "ms an epoch", "ms a step"],
                 [
                     [r["rows"], f"{1e3 * r['epoch']:.0f}", f"{1e3 * r['step']:.2f}"]
@@ -154,7 +154,7 @@ def summary(result: dict[str, Any]) -> str:
                 ],
             )
             + "\n"
-            + _table(
+            + markdown.table(
                 ["classes", "ms a VAE step", "µs a classifier step"],
                 [
                     [
@@ -167,10 +167,6 @@ def summary(result: dict[str, Any]) -> str:
             )
         )
     return "\n\n".join(blocks)
-
-
-def _table(headings: list[str], rows: list[list[Any]]) -> str:
-    return tabulate(rows, headings, tablefmt="github", disable_numparse=True)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from typing import Any
 
 import click
 import torch
-from tabulate import tabulate
 
 from benchmarks.measure import SHAPES
 from benchmarks.plugin_runs import random_task
 from benchmarks.regions import REGIONS, Regions, Stage, Tensors
+from gzsl_bench import markdown
 
 #: A gain of this share of a whole step would be worth an option.
 WORTH = 0.10
@@ -241,11 +241,11 @@ def text(method: str, found: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{method}: a VAE step of one run, one thread, medians in ms of processor time",
-            _table(["loss", "forward", "backward", "Adam", "step"], steps),
+            markdown.table(["loss", "forward", "backward", "Adam", "step"], steps),
             "\nelementwise regions alone, forward and backward, µs",
-            _table(["region", "eager", "compiled"], regions),
+            markdown.table(["region", "eager", "compiled"], regions),
             "\nthe eager step in torch's profiler, ms of wall time",
-            _table(["kind", "ms", "share"], kinds),
+            markdown.table(["kind", "ms", "share"], kinds),
             f"\nregions: {100 * ended['share_of_regions']:.1f} % of a step; compiled they are"
             f" {ended['regions_faster']:.2f} times as fast; a step then takes"
             f" {1 - ended['saved']:.3f} of its time: {enough}",
@@ -254,10 +254,6 @@ def text(method: str, found: Mapping[str, Any]) -> str:
             f" {found['apart']['losses']:.1e}, gradients by {found['apart']['gradients']:.1e}\n",
         ]
     )
-
-
-def _table(headings: list[str], rows: list[list[str]]) -> str:
-    return tabulate(rows, headings, tablefmt="github", disable_numparse=True)
 
 
 @click.command()

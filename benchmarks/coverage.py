@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-from tabulate import tabulate
 
+from gzsl_bench import markdown
 from gzsl_bench.scoring.intervals import intervals
 from gzsl_bench.scoring.sample import Sample
 
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         table.append(
             [population.name, *(f"{found[n]:.1f}" for n in "USH"), f"{found['width']:.1f}"]
         )
-    print(tabulate(table, ["population", "U", "S", "H", "width of H"], tablefmt="github"))
+    print(markdown.table(["population", "U", "S", "H", "width of H"], table))
     return int(bad)
 
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
-from tabulate import tabulate
+
+from gzsl_bench import markdown
 
 if TYPE_CHECKING:
     from benchmarks.roofline import Rates
@@ -165,7 +166,8 @@ def text(result: Mapping[str, Any]) -> str:
     """The measurement for a terminal."""
     hardware = result["hardware"]
     where = hardware.get("accelerator") or f"{hardware['processor']}, {hardware['cores']} core(s)"
-    table = tabulate(
+    table = markdown.table(
+        ["data set", "method", "runs", "stacks", "s", "s a run"],
         [
             [
                 each["dataset"],
@@ -177,9 +179,6 @@ def text(result: Mapping[str, Any]) -> str:
             ]
             for each in result["trainings"]
         ],
-        ["data set", "method", "runs", "stacks", "s", "s a run"],
-        tablefmt="github",
-        disable_numparse=True,
     )
     lines = [
         table,

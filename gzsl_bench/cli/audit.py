@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench import markdown
 from gzsl_bench.engine.auditing import AuditUnit, Verdict, plan_audits, run_audits, verdicts
 from gzsl_bench.engine.events import AuditEnded, CellElsewhere, Event, UnitStarted, Waiting
 from gzsl_bench.records.audits import FAILED, OK, AuditStore
@@ -61,8 +62,6 @@ def conclude(cells: Sequence[Cell], store: RecordStore) -> bool:
 
 def table(found: Sequence[Verdict]) -> str:
     """One line per data set and method: ``ok``, ``FAILED`` with the reason, or ``not audited``."""
-    from tabulate import tabulate
-
     lines = [
         [
             verdict.cell.dataset,
@@ -73,6 +72,5 @@ def table(found: Sequence[Verdict]) -> str:
         ]
         for verdict in found
     ]
-    safe = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
     headings = ["Audit on", "Method", "Seed", "Outcome", "Reason"]
-    return tabulate(safe, headings, tablefmt="github", disable_numparse=True)
+    return markdown.table(headings, lines)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gzsl_bench.cli.options import data_option, debug_option, plugin_option
+from gzsl_bench.cli.options import (
+    choose_device,
+    data_option,
+    debug_option,
+    json_option,
+    plugin_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +27,7 @@ _KINDS = ("method", "dataset", "metric")
 
 @click.command("check-plugin")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option(
     "--config",
     "settings",
@@ -58,7 +64,6 @@ def check_plugin_command(
     device: str,
     data: Path | None,
     plugin: tuple[Path, ...],
-    debug: bool,
 ) -> int:
     """Check the method, data set or metric NAME on tiny generated tasks.
 
@@ -105,7 +110,6 @@ def _check(
         return check_dataset(name, root=resolve_root(data), registry=registry, on_check=tell)
     if kind == "metric":
         return check_metric(name, registry=registry, on_check=tell)
-    from gzsl_bench.cli.options import choose_device
 
     return check_method(
         name,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gzsl_bench.cli.options import debug_option, out_option
+from gzsl_bench.cli.options import debug_option, format_option, out_option
 
 
 @click.command("compare")
@@ -16,14 +16,7 @@ from gzsl_bench.cli.options import debug_option, out_option
 @out_option
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set.")
 @click.option("--rule", metavar="RULE", help="Selection rule [default: the suite's first].")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["github", "json", "csv"]),
-    default="github",
-    show_default=True,
-    help="How to print it.",
-)
+@format_option("github", "json", "csv")
 @debug_option
 def compare_command(
     suite: str,
@@ -32,7 +25,6 @@ def compare_command(
     datasets: tuple[str, ...],
     rule: str | None,
     fmt: str,
-    debug: bool,
 ) -> None:
     """Compare methods A and B (labels) of SUITE on the seeds and classes they share.
 

@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gzsl_bench import markdown
+from gzsl_bench.cli.options import data_option, json_option
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData
-
-_DATA_OPTION = click.option(
-    "--data",
-    "root",
-    type=click.Path(path_type=Path),
-    help="Folder with one folder per data set [default: GZSL_BENCH_DATA, or a per-user folder].",
-)
-_JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("data")
@@ -31,13 +25,13 @@ def data_group() -> None:
 
 
 @data_group.command("list")
-@_DATA_OPTION
-@_JSON_OPTION
-def list_command(root: Path | None, as_json: bool) -> None:
+@data_option
+@json_option
+def list_command(data: Path | None, as_json: bool) -> None:
     """List the data sets and the variants of them that are on this machine."""
     from gzsl_bench.data.places import embeddings, feature_sets, resolve_root
 
-    found = resolve_root(root)
+    found = resolve_root(data)
     specs = _specs()
     rows: list[dict[str, Any]] = []
     for name, spec in _with_folders(specs, found).items():
@@ -85,15 +79,15 @@ def list_command(root: Path | None, as_json: bool) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--features", help="Feature set [default: every one found].")
 @click.option("--attributes", help="Class embedding [default: the data set's own].")
-@_DATA_OPTION
-@_JSON_OPTION
+@data_option
+@json_option
 @click.pass_context
 def check_command(
     context: click.Context,
     names: tuple[str, ...],
     features: str | None,
     attributes: str | None,
-    root: Path | None,
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Load data sets, check everything that can be checked, and print what they are.
@@ -103,7 +97,7 @@ def check_command(
     from gzsl_bench.data.cache import default_cache
     from gzsl_bench.data.places import resolve_root
 
-    found = resolve_root(root)
+    found = resolve_root(data)
     specs = _with_folders(_specs(), found)
     if not names:
         # Generated data is made to be right; making it takes seconds.
@@ -135,8 +129,8 @@ def check_command(
 @click.argument("names", nargs=-1)
 @click.option("--url", help="Address of the archive [default: the public one].")
 @click.option("--replace", is_flag=True, help="Overwrite files that differ from the archive's.")
-@_DATA_OPTION
-def get_command(names: tuple[str, ...], url: str | None, replace: bool, root: Path | None) -> None:
+@data_option
+def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Path | None) -> None:
     """Download data sets of the public archive (several GB; resumes where it stopped).
 
     Without NAMES: CUB, SUN, AWA1, AWA2 and APY.
@@ -157,7 +151,7 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, root: Pa
         if url is None and name not in KNOWN:
             raise SuiteError(unknown_name("public data set", name, KNOWN))
         by_url.setdefault(url or KNOWN[name].url, []).append(plain_name(name, "the data set"))
-    named = root or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    named = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     target = (named or default_root()).expanduser()
     downloads = target / DOWNLOADS_FOLDER
     lock = FileLock(downloads / "lock")
@@ -302,7 +296,5 @@ def _show_checked(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    from tabulate import tabulate
-
     if rows:
-        click.echo(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
+        click.echo(markdown.table(list(rows[0]), [list(row.values()) for row in rows]))

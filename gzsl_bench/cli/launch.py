@@ -60,7 +60,6 @@ def launch_options(command: Command) -> Command:
         tracking_uri: str | None,
         dry_run: bool,
         inline: bool,
-        debug: bool,
         **rest: Any,
     ) -> int:
         from gzsl_bench.records.layout import Layout

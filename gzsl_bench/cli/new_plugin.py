@@ -25,7 +25,7 @@ from gzsl_bench.cli.options import debug_option
     help="Folder to write into  [default: the current one].",
 )
 @debug_option
-def new_plugin_command(name: str, kind: str, into: Path, debug: bool) -> None:
+def new_plugin_command(name: str, kind: str, into: Path) -> None:
     """Write ./gzsl-bench-NAME: an installable package with a small working plugin, a test, a suite.
 
     It installs, passes its own tests and runs as it is; replace its inside by yours.

@@ -27,7 +27,8 @@ data_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder with one folder per data set [default: GZSL_BENCH_DATA, or a per-user folder].",
 )
-debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.")
+#: ``main`` reads it: a command that has it takes no parameter for it.
+debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 seeds_option = click.option(
     "--seeds", metavar="N|LIST", help="Replace the suite's seeds: a number, or a list as 0,3,7."
 )
@@ -67,6 +68,17 @@ tracking_option = click.option(
     metavar="URI|none",
     help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def format_option(*formats: str, text: str = "How to print it.") -> Callable[[Command], Command]:
+    """``--format``, handed on as ``fmt``; the first one is the default."""
+    kinds = click.Choice(formats)
+    return click.option(
+        "--format", "fmt", type=kinds, default=formats[0], show_default=True, help=text
+    )
+
+
 inline_option = click.option(
     "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
 )

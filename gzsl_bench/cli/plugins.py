@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gzsl_bench.cli.options import debug_option, plugin_option
+from gzsl_bench import markdown
+from gzsl_bench.cli.options import debug_option, json_option, plugin_option
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import PluginInfo, Registry
 
 
 @click.command("plugins")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @plugin_option
 @debug_option
-def plugins_command(as_json: bool, plugin: tuple[Path, ...], debug: bool) -> None:
+def plugins_command(as_json: bool, plugin: tuple[Path, ...]) -> None:
     """List installed plugins with what they provide; broken ones are named with their cause."""
     from gzsl_bench.cli.validate import found_files
     from gzsl_bench.hooks.manager import load_plugins
@@ -28,13 +29,12 @@ def plugins_command(as_json: bool, plugin: tuple[Path, ...], debug: bool) -> Non
     if as_json:
         click.echo(json.dumps(_plain(registry), indent=2))
         return
-    from tabulate import tabulate
-
     lines = [
         [kind[:-1], name, info.distribution, info.version, _mark(registry, kind, name)]
         for (kind, name), info in registry.owners.items()
     ]
-    click.echo(tabulate(lines, ["provides", "name", "distribution", "version", "about"], "github"))
+    headings = ["provides", "name", "distribution", "version", "about"]
+    click.echo(markdown.table(headings, lines))
     for broken in registry.broken:
         click.echo(f"broken: {broken}", err=True)
 

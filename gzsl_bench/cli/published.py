@@ -11,19 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gzsl_bench.cli.options import debug_option
+from gzsl_bench import markdown
+from gzsl_bench.cli.options import debug_option, format_option
 
 if TYPE_CHECKING:
     from gzsl_bench.report.published.entries import Entry
 
-_FORMAT = click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["github", "json", "csv"]),
-    default="github",
-    show_default=True,
-    help="How to print it.",
-)
+_FORMAT = format_option("github", "json", "csv")
 _DATASET = click.option("--dataset", metavar="NAME", help="Only this data set.")
 _METHOD = click.option("--method", metavar="NAME", help="Only this method, as printed.")
 
@@ -38,7 +32,7 @@ def published_group() -> None:
 @_DATASET
 @_METHOD
 @debug_option
-def list_command(fmt: str, dataset: str | None, method: str | None, debug: bool) -> None:
+def list_command(fmt: str, dataset: str | None, method: str | None) -> None:
     """Print every entry with its conditions, where known, and its status."""
     from gzsl_bench.report.published.audit import status
     from gzsl_bench.report.published.entries import entries
@@ -70,7 +64,7 @@ def list_command(fmt: str, dataset: str | None, method: str | None, debug: bool)
 @_DATASET
 @_METHOD
 @debug_option
-def audit_command(fmt: str, dataset: str | None, method: str | None, debug: bool) -> None:
+def audit_command(fmt: str, dataset: str | None, method: str | None) -> None:
     """Print everything that is wrong with published numbers, with the evidence.
 
     Findings marked "recomputed" follow from the printed numbers by arithmetic; the others rest on
@@ -124,6 +118,5 @@ def _print(lines: Sequence[Mapping[str, Any]], fmt: str) -> None:
             writer.writerows(plain)
         click.echo(text.getvalue().rstrip("\n"))
         return
-    from tabulate import tabulate
-
-    click.echo(tabulate(plain, headers="keys", tablefmt="github", disable_numparse=True))
+    if plain:
+        click.echo(markdown.table(list(plain[0]), [list(line.values()) for line in plain]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gzsl_bench.cli.options import debug_option, out_option, plugin_option
+from gzsl_bench.cli.options import debug_option, json_option, out_option, plugin_option
 
 if TYPE_CHECKING:
     from gzsl_bench.records.merge import Merged
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 #: Lines of one kind that are printed before the rest is counted.
 _SHOWN = 20
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 _SUITE = click.option("--suite", metavar="SUITE", help="Only the records of this suite.")
 
 
@@ -32,7 +31,7 @@ def records_group() -> None:
 @_SUITE
 @click.option("--deep", is_flag=True, help="Compute every metric of every checkpoint again.")
 @plugin_option
-@_JSON
+@json_option
 @debug_option
 def verify_command(
     out: Path,
@@ -40,7 +39,6 @@ def verify_command(
     deep: bool,
     plugin: tuple[Path, ...],
     as_json: bool,
-    debug: bool,
 ) -> int:
     """Check that the records are whole and are what they claim to be.
 
@@ -73,9 +71,9 @@ def verify_command(
 @out_option
 @click.option("--failed", is_flag=True, help="Also earlier failures of cells that ran again.")
 @click.option("--yes", is_flag=True, help="Remove it; without this it is only listed.")
-@_JSON
+@json_option
 @debug_option
-def gc_command(out: Path, failed: bool, yes: bool, as_json: bool, debug: bool) -> None:
+def gc_command(out: Path, failed: bool, yes: bool, as_json: bool) -> None:
     """List, or remove, what killed runs left behind.  No record that counts is ever touched."""
     from gzsl_bench.records.tidy import collect, leftovers
 
@@ -95,7 +93,7 @@ def gc_command(out: Path, failed: bool, yes: bool, as_json: bool, debug: bool) -
 @out_option
 @_SUITE
 @debug_option
-def export_command(archive: Path, out: Path, suite: str | None, debug: bool) -> int:
+def export_command(archive: Path, out: Path, suite: str | None) -> int:
     """Write the finished records to ARCHIVE (.tar or .tar.gz), for `records import` elsewhere.
 
     The same records give the same bytes: no times, no owners.  Exit code 1 if damaged records had
@@ -114,9 +112,9 @@ def export_command(archive: Path, out: Path, suite: str | None, debug: bool) -> 
 @records_group.command("import")
 @click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
 @out_option
-@_JSON
+@json_option
 @debug_option
-def import_command(archive: Path, out: Path, as_json: bool, debug: bool) -> int:
+def import_command(archive: Path, out: Path, as_json: bool) -> int:
     """Merge the records of ARCHIVE, which `records export` wrote, into the results folder.
 
     Every record is checked before it is taken.  Where the folder has one of the same cell, that

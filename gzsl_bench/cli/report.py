@@ -20,7 +20,7 @@ from gzsl_bench.cli.options import debug_option, out_option
 )
 @click.option("--plots", is_flag=True, help="Write each plot as PNG and PDF, its data as CSV.")
 @debug_option
-def report_command(suite: str, out: Path, into: Path | None, plots: bool, debug: bool) -> None:
+def report_command(suite: str, out: Path, into: Path | None, plots: bool) -> None:
     """Write report.html of SUITE (a suite file, or a suite's name): one self-contained page.
 
     Needs neither the data nor the plugins that made the records, and no network to be read.

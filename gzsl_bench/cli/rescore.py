@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gzsl_bench.cli.options import debug_option, out_option, plugin_option
+from gzsl_bench import markdown
+from gzsl_bench.cli.options import debug_option, json_option, out_option, plugin_option
 
 if TYPE_CHECKING:
     from gzsl_bench.records.store import RecordStore
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     metavar="URI",
     help="MLflow store to update, or none [default: MLFLOW_TRACKING_URI, or DIR/mlflow.db].",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@json_option
 @plugin_option
 @debug_option
 def rescore_command(
@@ -34,7 +35,6 @@ def rescore_command(
     tracking_uri: str | None,
     as_json: bool,
     plugin: tuple[Path, ...],
-    debug: bool,
 ) -> int:
     """Compute every installed metric of SUITE's finished cells again, from their predictions.
 
@@ -59,8 +59,6 @@ def rescore_command(
 
 
 def _show(report: RescoreReport, as_json: bool) -> None:
-    from tabulate import tabulate
-
     if as_json:
         click.echo(json.dumps(asdict(report), indent=1))
     else:
@@ -69,7 +67,7 @@ def _show(report: RescoreReport, as_json: bool) -> None:
             for name, found in report.metrics.items()
         ]
         titles = ["metric", "same", "added", "changed", "needs scores not kept"]
-        click.echo(tabulate(lines, titles, "github"))
+        click.echo(markdown.table(titles, lines))
     click.echo(
         f"{report.records} finished records, {report.written} with other metrics than before"
         " (counts above are checkpoints)",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gzsl_bench.cli.options import debug_option, out_option
+from gzsl_bench.cli.options import debug_option, json_option, out_option
 
 if TYPE_CHECKING:
     from gzsl_bench.records.layout import Layout
@@ -28,11 +28,9 @@ _TRACKING = click.option(
 @click.argument("suite")
 @out_option
 @_TRACKING
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@json_option
 @debug_option
-def sync_command(
-    suite: str, out: Path, tracking_uri: str | None, as_json: bool, debug: bool
-) -> None:
+def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool) -> None:
     """Make MLflow show exactly the records of SUITE (a suite file, or a suite's name).
 
     Needs neither the data nor the plugins that made the records, and may be repeated at will: what
@@ -77,7 +75,7 @@ def sync_command(
 )  # fmt: skip
 @debug_option
 def ui_command(
-    suite: str | None, out: Path, tracking_uri: str | None, port: int, host: str, debug: bool
+    suite: str | None, out: Path, tracking_uri: str | None, port: int, host: str
 ) -> None:
     """Open MLflow on the results, at SUITE's experiment (or that of the only suite in DIR).
 

@@ -6,20 +6,13 @@ from pathlib import Path
 
 import click
 
-from gzsl_bench.cli.options import debug_option, out_option
+from gzsl_bench.cli.options import debug_option, format_option, out_option
 
 
 @click.command("table")
 @click.argument("suite")
 @out_option
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["github", "latex", "html", "csv", "json"]),
-    default="github",
-    show_default=True,
-    help="How to print it.",
-)
+@format_option("github", "latex", "html", "csv", "json")
 @click.option(
     "--metrics",
     metavar="NAMES",
@@ -42,7 +35,6 @@ def table_command(
     strict: bool,
     method: str | None,
     published: bool,
-    debug: bool,
 ) -> None:
     """Print the table of SUITE (a suite file, or a suite's name) on standard output.
 

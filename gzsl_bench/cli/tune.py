@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gzsl_bench.cli.launch import Launch, launch_options
+from gzsl_bench.cli.options import format_option
 
 if TYPE_CHECKING:
     from gzsl_bench.records.store import RecordStore
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     "--write", type=click.Path(dir_okay=True, path_type=Path), metavar="PATH",
     help="Where the tuned suite goes [default: OUT/suites/NAME-tuned.yaml].",
 )  # fmt: skip
-@click.option(
-    "--format", "fmt", type=click.Choice(["github", "json"]), default="github", show_default=True,
-    help="How to print the trials: the 20 best of each search, or all of them as JSON.",
-)  # fmt: skip
+@format_option(
+    "github",
+    "json",
+    text="How to print the trials: the 20 best of each search, or all of them as JSON.",
+)
 def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
     """Try what SUITE lists under `tune`, on validation folds alone, and write the best as a suite.
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 @data_option
 @plugin_option
 @debug_option
-def validate_command(
-    suites: tuple[Path, ...], data: Path | None, plugin: tuple[Path, ...], debug: bool
-) -> None:
+def validate_command(suites: tuple[Path, ...], data: Path | None, plugin: tuple[Path, ...]) -> None:
     """Check the suite files SUITES: structure, names, configurations.  Data need not be there."""
     from gzsl_bench.data.places import resolve_root
 

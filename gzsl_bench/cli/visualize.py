@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gzsl_bench import markdown
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
     debug_option,
     device_option,
+    format_option,
     only_option,
     out_option,
     parse_only,
@@ -75,14 +77,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show where many points lie and no single one, for data whose rows must not be published.",
 )
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["github", "json"]),
-    default="github",
-    show_default=True,
-    help="How to print the numbers.",
-)
+@format_option("github", "json", text="How to print the numbers.")
 @debug_option
 def visualize_command(
     suite: Path,
@@ -97,7 +92,6 @@ def visualize_command(
     points: int,
     density: bool,
     fmt: str,
-    debug: bool,
 ) -> int:
     """Draw where images and classes lie in the latent spaces of SUITE's methods (t-SNE).
 
@@ -231,8 +225,6 @@ def _print(
     fmt: str,
 ) -> None:
     """The numbers, on standard output."""
-    from tabulate import tabulate
-
     from gzsl_bench.report.latents import plain
 
     if fmt == "json":
@@ -251,10 +243,9 @@ def _print(
         for (cell, choice, kept, _), numbers in zip(shown, found, strict=True)
         for m in numbers
     ]  # fmt: skip
-    safe = [[str(field).replace("|", "\\|") for field in line] for line in lines]
     headings = ["Data set", "Method", "Seed", "Checkpoint", "Part", "Classes", "Images", "Mixing",
                 "Nearest mean %"]  # fmt: skip
-    click.echo(tabulate(safe, headings, tablefmt="github", disable_numparse=True))
+    click.echo(markdown.table(headings, lines))
 
 
 def _file_name(dataset: str, taken: dict[str, str]) -> str:

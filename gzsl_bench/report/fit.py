@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gzsl_bench.markdown import width_of
 from gzsl_bench.report.cells import GAP, SIGN, has_bias, has_gap, headings, texts
-from gzsl_bench.report.table import width_of
 from gzsl_bench.results.rows import HEADINGS, Row, extra_metrics
 
 #: Columns where nobody says how many there are.

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gzsl_bench import markdown
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.records.store import Record
 from gzsl_bench.report import latex, markup
@@ -51,7 +52,7 @@ def render(
         return latex.table(table, names, notes(table, names), protocol(table, names), daggers)
     if fmt == "html":
         return markup.table(table, names, notes(table, names), daggers)
-    body = _github(headings(table, names), [texts(row, table, names) for row in table])
+    body = markdown.table(headings(table, names), [texts(row, table, names) for row in table])
     said = notes(table, names)
     if width is not None:
         said = [part for line in said for part in textwrap.wrap(line, width)]
@@ -183,9 +184,9 @@ def failures(records: Sequence[Record], width: int | None = None) -> str:
         lines = [[*line[:-1], line[-1][:_CAUSE]] for line in lines]
     else:
         columns = list(zip(heads, *lines, strict=True))[:-1]
-        before = sum(3 + max(map(width_of, column)) for column in columns)
+        before = sum(3 + max(map(markdown.width_of, column)) for column in columns)
         lines = [part for line in lines for part in _broken(line, max(30, width - before - 4))]
-    return _github(heads, lines)
+    return markdown.table(heads, lines)
 
 
 def _broken(line: list[str], room: int) -> list[list[str]]:
@@ -197,31 +198,6 @@ def _broken(line: list[str], room: int) -> list[list[str]]:
 def _identity(record: Record) -> Mapping[str, Any]:
     found: Mapping[str, Any] = record.content.get("identity", {})
     return found
-
-
-def width_of(cell: str) -> int:
-    """Columns of a terminal that a cell of the table takes."""
-    from rich.cells import cell_len
-
-    return cell_len(_safe(cell))
-
-
-def _github(headings: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """No wider than it has to be: tables are read on terminals, too."""
-    text = [[str(cell) for cell in line] for line in (headings, *lines)]
-    widths = [max(map(width_of, column)) for column in zip(*text, strict=True)]
-
-    def drawn(line: Sequence[str]) -> str:
-        cells = zip(line, widths, strict=True)
-        return "".join(f"| {_safe(c)}{' ' * (w - width_of(c))} " for c, w in cells) + "|"
-
-    rule = "".join("|" + "-" * (w + 2) for w in widths) + "|"
-    return "\n".join([drawn(text[0]), rule, *map(drawn, text[1:])])
-
-
-def _safe(text: str) -> str:
-    """A bar within a cell would begin another one."""
-    return text.replace("|", "\\|")
 
 
 def _csv(table: Sequence[Row]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from gzsl_bench import markdown
 from gzsl_bench.report.compare import Comparison, describe_fragile
 from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.scoring.paired import PairedResult, PValue
@@ -64,8 +65,6 @@ def as_text(comparisons: Sequence[Comparison], ranks: Ranking | None, why: str) 
 
 
 def _table(comparisons: Sequence[Comparison]) -> str:
-    from tabulate import tabulate
-
     first = comparisons[0]
     headings = ["Data set", "Metric", first.a, first.b, "Difference", "95 % interval",
                 "p (classes)", "p (seeds)", "dz", "Classes won/lost/tied", "n"]  # fmt: skip
@@ -86,8 +85,7 @@ def _table(comparisons: Sequence[Comparison]) -> str:
         for comparison in comparisons
         for result in comparison.results
     ]
-    safe = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return tabulate(safe, headers=headings, tablefmt="github", disable_numparse=True)
+    return markdown.table(headings, lines)
 
 
 def _notes(comparisons: Sequence[Comparison]) -> list[str]:
@@ -152,10 +150,8 @@ def _p(value: PValue) -> str:
 
 
 def _ranking(ranks: Ranking) -> list[str]:
-    from tabulate import tabulate
-
     lines = [[n, f"{r:.2f}"] for n, r in zip(ranks.methods, ranks.ranks, strict=True)]
-    body = tabulate(lines, ["Method", "Average rank"], "github", disable_numparse=True)
+    body = markdown.table(["Method", "Average rank"], lines)
     how = "all" if ranks.exact else "20000 drawn"
     found = [
         body,

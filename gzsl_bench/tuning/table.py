@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gzsl_bench import markdown
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.trials import Score, Search, Tuning, score
@@ -62,8 +63,6 @@ def render_trials(table: Sequence[Mapping[str, Any]], fmt: str = "github", top: 
 
 
 def _search(rows: Sequence[Mapping[str, Any]], top: int) -> str:
-    from tabulate import tabulate
-
     fields = list(rows[0]["values"])
     headings = ["Data set", "Method", "Trial", *fields, *_SHOWN.values(), "Checkpoint"]
     lines = [
@@ -77,8 +76,7 @@ def _search(rows: Sequence[Mapping[str, Any]], top: int) -> str:
         ]
         for row in rows[:top]
     ]
-    safe = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
-    text = [tabulate(safe, headings, tablefmt="github", disable_numparse=True)]
+    text = [markdown.table(headings, lines)]
     if len(rows) > top:
         text.append(f"{len(rows) - top} more of {len(rows)} trials: --format json.")
     lacking = [row for row in rows if row["unavailable"]]

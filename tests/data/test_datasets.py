@@ -57,7 +57,7 @@ def test_naming_data_sets_imports_nothing_heavy() -> None:
     code = (
         "import sys, gzsl_bench.builtin.datasets as d, gzsl_bench.cli.data\n"
         "list(d.gzsl_bench_datasets())\n"
-        "print([m for m in ('scipy', 'sklearn', 'torch', 'numpy', 'tabulate') if m in sys.modules])"
+        "print([m for m in ('scipy', 'sklearn', 'torch', 'numpy', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.replace("'", '"')) in ([], ["numpy"])

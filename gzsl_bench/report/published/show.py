@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 
+from gzsl_bench import markdown
 from gzsl_bench.report import latex, markup
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.published.beside import beside, cells, headings, notes
@@ -61,9 +62,7 @@ def render_beside(
         return "\n".join(
             [render(table, fmt, metrics, daggers), *second, markup.paragraph(notes(lines))]
         )
-    from tabulate import tabulate
-
-    body = tabulate(text, headings(), tablefmt="github", disable_numparse=True)
+    body = markdown.table(headings(), text)
     return "\n".join(
         [render(table, fmt, metrics), "", *([body, ""] if text else []), *notes(lines)]
     )
