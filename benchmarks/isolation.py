@@ -14,7 +14,7 @@ import click
 from benchmarks.overhead import PLUGIN
 from benchmarks.plugin_runs import median
 from gzsl_bench.engine.events import Event, UnitEnded, UnitStarted, WorkerSettings
-from gzsl_bench.engine.executors import Executor
+from gzsl_bench.engine.executors.dispatcher import Executor
 from gzsl_bench.engine.executors.inline import InlineExecutor
 from gzsl_bench.engine.executors.limits import Limits
 from gzsl_bench.engine.executors.local import LocalExecutor

@@ -15,7 +15,7 @@ from gzsl_bench.records.leases import AUDIT
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.dispatcher import Executor
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.cells import Cell
 

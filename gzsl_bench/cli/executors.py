@@ -10,7 +10,7 @@ import click
 from gzsl_bench.engine.executors.resources import Resources, parse_resources
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.dispatcher import Executor
     from gzsl_bench.engine.executors.limits import Limits
     from gzsl_bench.hooks.manager import Registry
 

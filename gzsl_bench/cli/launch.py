@@ -20,7 +20,7 @@ from gzsl_bench.cli.executors import executor_options, open_executor, parse_clus
 if TYPE_CHECKING:
     from gzsl_bench.cli.progress import View
     from gzsl_bench.engine.events import Event, WorkerSettings
-    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.dispatcher import Executor
     from gzsl_bench.engine.executors.limits import Limits
     from gzsl_bench.engine.executors.resources import Resources
     from gzsl_bench.engine.run import Outcome

@@ -23,6 +23,7 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
+from gzsl_bench.engine.failure import Failure
 from gzsl_bench.engine.results import FolderResults, Results
 from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
@@ -36,9 +37,11 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.executors import Executor
+    from gzsl_bench.engine.executors.dispatcher import Executor
     from gzsl_bench.engine.worker import Bench, Worker
 
+#: How often an audit trains a cell at most.
+TRAININGS = 5
 #: Files that data were loaded from in this process; data stay loaded from one audit to the next.
 _data_files: set[str] = set()
 
@@ -199,12 +202,17 @@ def audit_unit(worker: Worker, unit: AuditUnit) -> None:
     worker.tell(UnitEnded(unit.name, interrupted))
 
 
-def bury_audits(
-    unit: AuditUnit, settings: WorkerSettings, cause: str, listen: Callable[[Any], None]
+def fail_audits(
+    unit: AuditUnit,
+    claims: Collection[str],
+    failure: Failure,
+    settings: WorkerSettings,
+    listen: Listener,
 ) -> None:
-    """Write down what became of a unit whose worker died."""
-    for key in unit.targets:
-        _write(unit, key, AuditReport(not_audited=cause), settings, FolderResults(settings), listen)
+    """Write down what became of a unit whose process died."""
+    report = AuditReport(not_audited=failure.cause)
+    for key in unit.part(claims).targets:
+        _write(unit, key, report, settings, FolderResults(settings), listen)
 
 
 def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gzsl_bench.engine.events import Listener, WorkerSettings
-from gzsl_bench.engine.executors import Executor
+from gzsl_bench.engine.executors.dispatcher import Executor
 from gzsl_bench.engine.units import Unit, unfinished
 from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import RecordError

@@ -33,6 +33,11 @@ class Unit:
         """The unit with some of its claims, in its own order."""
         return replace(self, cells=tuple(cell for cell in self.cells if cell.key in claims))
 
+    def alone(self, claims: Collection[str]) -> Unit:
+        """The unit with some of its claims, as a unit of its own."""
+        part = self.part(claims)
+        return replace(part, name=digest({"part of": self.name, "cells": list(part.claims)})[:12])
+
     @property
     def title(self) -> str:
         """``CUB · ACMR · seed 0`` or ``CUB · ACMR · 5 runs``."""

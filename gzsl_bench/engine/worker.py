@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from gzsl_bench.engine import environment, stacks
-from gzsl_bench.engine.auditing import AuditUnit, audit_unit
 from gzsl_bench.engine.events import (
     CellEnded,
     Interrupted,
@@ -80,9 +79,6 @@ class Worker:
 
     def run(self, unit: Unit) -> None:
         """Train a unit and commit a record, complete or failed, for each of its cells."""
-        if isinstance(unit, AuditUnit):
-            audit_unit(self, unit)
-            return
         self.tell(UnitStarted(unit.name))
         interrupted = False
         try:

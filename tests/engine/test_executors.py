@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gzsl_bench.engine.executors import processes
 from gzsl_bench.engine.executors.limits import parse_duration, parse_size
 from gzsl_bench.engine.executors.output import KEPT, Output
-from gzsl_bench.engine.executors.supervised import crash_report
+from gzsl_bench.engine.failure import crash_report
 
 
 @pytest.mark.parametrize(

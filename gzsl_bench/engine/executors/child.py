@@ -1,4 +1,4 @@
-"""The life of a worker process: take a unit, train it, report, tidy up, take the next."""
+"""The life of a worker process: take a unit, train it, report."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import os
 import signal
 import threading
-from dataclasses import replace
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as EventFlag
 
-from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
+from gzsl_bench.engine.events import Event, WorkerSettings
 from gzsl_bench.engine.executors.output import Printing
 from gzsl_bench.engine.executors.processes import TAG, kill_tree
+from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.hooks.manager import load_plugins
 
@@ -25,14 +25,14 @@ def main(
     printed: Connection,
     ask: Connection,
 ) -> None:
-    """Serve units from ``pipe`` until it closes.
+    """Do one unit.
 
     Ctrl-C is for the parent to decide on: the worker leaves the terminal's process group, leads one
     of its own, and ignores it besides.  A worker whose parent was killed ends at once, with all it
     has started, rather than train for nobody.
 
     Args:
-        pipe: units come in, events go out.
+        pipe: the unit comes in, events go out.
         settings: paths, device, plugins.
         stop: set when the user asks to stop.
         printed: where output goes.
@@ -60,32 +60,21 @@ def _serve(pipe: Connection, settings: WorkerSettings, stop: EventFlag, printing
     registry = load_plugins(strict=False, files=settings.plugins)
     # Importing a plugin must not change what the others are trained with either.
     state.keep("module search path")
-    if state.restore():
-        state = GlobalState.now()  # a fresh worker would be no better
-    state.threads = threading.enumerate()
-    ended: list[UnitEnded] = []
-
-    def tell(event: Event) -> None:
-        if isinstance(event, UnitEnded):
-            ended.append(event)  # told once the worker is ready for another unit
-            return
-        _send(pipe, event)
-
-    worker = Worker(registry, settings, tell, should_stop=stop.is_set, read_log=printing.tail)
-    while True:
-        try:
-            unit = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if unit is None:
-            return
-        printing.clear()
-        seed_all(unit.cells[0].key)
-        worker.run(unit)
-        spent = state.restore()
-        printing.capture()
-        report_crashes(printing.descriptor)
-        _send(pipe, replace(ended.pop(), spent="; ".join(spent)))
+    state.restore()
+    worker = Worker(
+        registry,
+        settings,
+        lambda event: _send(pipe, event),
+        should_stop=stop.is_set,
+        read_log=printing.tail,
+    )
+    try:
+        unit = pipe.recv()
+    except (EOFError, OSError):
+        return
+    printing.clear()
+    seed_all(unit.cells[0].key)
+    kind_of(unit).run(worker, unit)
 
 
 def _send(pipe: Connection, event: Event) -> None:

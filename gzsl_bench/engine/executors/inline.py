@@ -2,29 +2,78 @@
 
 from __future__ import annotations
 
-from gzsl_bench.engine.events import Listener, WorkerSettings
-from gzsl_bench.engine.work import Work
+import time
+from collections.abc import Callable
+
+from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
+from gzsl_bench.engine.executors.dispatcher import Crew, Ended, Executor, Job, Tell
+from gzsl_bench.engine.executors.interrupts import Interrupts
+from gzsl_bench.engine.executors.limits import Limits
+from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.hooks.manager import Registry
 
 
-class InlineExecutor:
-    """One unit after the other, no isolation."""
+class InlineExecutor(Executor):
+    """One unit after the other, no isolation.
 
-    def __init__(self, registry: Registry) -> None:
+    Args:
+        registry: the plugins.
+        limits: how often a cell is tried; nothing here can end one that takes too long.
+    """
+
+    def __init__(self, registry: Registry, limits: Limits | None = None) -> None:
+        super().__init__(limits)
         self._registry = registry
 
-    def run(self, work: Work, settings: WorkerSettings, listen: Listener) -> bool:
-        """Run all of the work; False if the user interrupted."""
-        worker = Worker(self._registry, settings, listen)
+    def crew(self, settings: WorkerSettings, interrupts: Interrupts) -> Crew:
+        """This process."""
+        return InlineCrew(self._registry, settings, interrupts)
+
+
+class InlineCrew:
+    """This process; see :class:`~gzsl_bench.engine.executors.dispatcher.Crew`."""
+
+    def __init__(
+        self, registry: Registry, settings: WorkerSettings, interrupts: Interrupts
+    ) -> None:
+        self._job: Job | None = None
+        self._hear: Callable[[Event], None]
+        self._worker = Worker(
+            registry,
+            settings,
+            lambda event: self._hear(event),
+            should_stop=lambda: interrupts.count > 0,
+        )
+
+    def room(self, wanted: int) -> int:
+        """One at a time."""
+        return int(self._job is None)
+
+    def start(self, job: Job) -> None:
+        """Take a job up; it is done while we are listened to."""
+        self._job = job
+
+    def hear(self, seconds: float, tell: Tell) -> None:
+        """Do what there is to do."""
+        job, self._job = self._job, None
+        if job is None:
+            time.sleep(seconds)
+            return
+        self._hear = lambda event: tell(job, event)
         try:
-            while work.left:
-                unit = work.take()
-                if unit is None:
-                    work.wait()
-                    continue
-                worker.run(unit)
-                work.done(unit)
+            kind_of(job.unit).run(self._worker, job.unit)
         except KeyboardInterrupt:
-            return False
-        return True
+            tell(job, UnitEnded(job.unit.name, interrupted=True))
+            tell(job, Ended())
+            raise
+        tell(job, Ended())
+
+    def stop(self) -> None:
+        """Whoever works here sees for himself."""
+
+    def end(self, job: Job, verdict: str) -> None:
+        """Nobody can look at a clock while this process is at work."""
+
+    def close(self) -> None:
+        """Nothing is left."""

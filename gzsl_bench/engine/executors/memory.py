@@ -7,8 +7,8 @@ more than they use, so the parent looks at what is really held, child processes 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Mapping
+from typing import Any
 
 from gzsl_bench.engine.executors.limits import in_gib
 from gzsl_bench.engine.executors.processes import held, resident, tree
@@ -21,41 +21,32 @@ _GRACE = 1.0
 
 
 class MemoryWatch(threading.Thread):
-    """A thread of the parent, whose main thread may be busy with MLflow; a context manager.
+    """A thread of the parent, whose main thread may be busy with MLflow.
 
     Args:
-        workers: those to watch; the list changes as workers come and go.
+        workers: those to watch, by whatever; they come and go.
         limit: bytes for each of them; None to watch nothing.
     """
 
-    def __init__(self, workers: Sequence[Supervised], limit: int | None) -> None:
+    def __init__(self, workers: Mapping[Any, Supervised], limit: int | None) -> None:
         super().__init__(name="gzsl-bench memory", daemon=True)
         self._workers, self._limit = workers, limit
         self._over = threading.Event()
-
-    def __enter__(self) -> MemoryWatch:
-        """Begin."""
-        if self._limit is not None:
+        if limit is not None:
             self.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
         """End."""
         self._over.set()
         if self.is_alive():
             self.join()
 
     def run(self) -> None:
-        """Look at every busy worker again and again."""
+        """Look at every worker again and again."""
         assert self._limit is not None
         while not self._over.wait(PAUSE):
-            for worker in list(self._workers):
-                if worker.unit is not None and worker.verdict is None:
+            for worker in list(self._workers.values()):
+                if worker.verdict is None:
                     self._look(worker, self._limit)
 
     @staticmethod

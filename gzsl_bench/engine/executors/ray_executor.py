@@ -24,6 +24,7 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
+from gzsl_bench.engine.executors.dispatcher import Crew, Executor
 from gzsl_bench.engine.executors.interrupts import Interrupts
 from gzsl_bench.engine.executors.limits import Limits, in_words
 from gzsl_bench.engine.executors.ray_cluster import Shelf, connected, require
@@ -47,7 +48,7 @@ _LOOK, _QUIET = 0.5, 20.0
 _SEGFAULT = "Fatal Python error: Segmentation fault"
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Workers on the nodes of a cluster, as many as it holds."""
 
     def __init__(
@@ -74,7 +75,12 @@ class RayExecutor:
         require(address)
         self._registry, self._resources = registry, resources
         self._address, self._jobs = address, jobs
-        self._limits = limits or Limits()
+        super().__init__(limits)
+        self._limits = self.limits
+
+    def crew(self, settings: WorkerSettings, interrupts: Interrupts) -> Crew:
+        """Not yet."""
+        raise NotImplementedError
 
     def run(self, work: Work, settings: WorkerSettings, listen: Listener) -> bool:
         """Run all of the work; False if the user interrupted.

@@ -7,9 +7,11 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from gzsl_bench.engine.auditing import AuditUnit, bury_audits
+from gzsl_bench.engine.auditing import AuditUnit
 from gzsl_bench.engine.events import Event, UnitDivided, WorkerSettings
-from gzsl_bench.engine.executors.burial import alone, bury, halves
+from gzsl_bench.engine.executors.dispatcher import halves
+from gzsl_bench.engine.failure import Failure
+from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.work import Work
 from gzsl_bench.errors import in_one_line
@@ -54,7 +56,7 @@ class Losses:
             if self._losses[unit.name] <= NODE_LOSSES:
                 self._work.put_back([unit])
             else:
-                bury_audits(unit, self._settings, cause + times, self._tell)
+                self._fail(unit, unit.claims, Failure(cause + times))
             return
         again = []
         for cell in self._rest(unit):
@@ -62,7 +64,7 @@ class Losses:
             if self._losses[cell.key] <= NODE_LOSSES:
                 again.append(cell)
             else:
-                bury(unit, cell, cause + times, "", 0.0, self._settings, self._tell)
+                self._fail(unit, [cell.key], Failure(cause + times))
         if again:
             self._work.put_back([unit.part({cell.key for cell in again})])
 
@@ -77,20 +79,20 @@ class Losses:
             sure: that it is the cell's doing; otherwise it is tried once more.
         """
         if isinstance(unit, AuditUnit):
-            bury_audits(unit, self._settings, cause, self._tell)
+            self._fail(unit, unit.claims, Failure(cause))
             return
         rest = self._rest(unit)
         spoken_for = [cell for cell in unit.cells if cell not in rest]
         if len(rest) > 1:
-            parts = halves(unit, rest)
+            parts = halves(unit, [cell.key for cell in rest])
             self._again(unit, parts)
             self.note("unit divided", unit=unit.name, cells=len(rest), cause=cause)
         elif rest:
             self._deaths[rest[0].key] += 1
             if not sure and self._deaths[rest[0].key] <= DEATHS:
-                self._again(unit, [alone(unit, rest)], fresh=True)
+                self._again(unit, [unit.alone([cell.key for cell in rest])], fresh=True)
                 return
-            bury(unit, rest[0], cause, printed, seconds, self._settings, self._tell)
+            self._fail(unit, [rest[0].key], Failure(cause, printed, seconds))
             spoken_for = list(unit.cells)
         self.failed(unit, spoken_for)
 
@@ -101,7 +103,7 @@ class Losses:
             if not self._store.finished(cell.key):
                 self._failures[cell.key] += 1
                 if self._failures[cell.key] <= self._retries:
-                    again.append(alone(unit, [cell]))
+                    again.append(unit.alone([cell.key]))
         if again:
             self._again(unit, again, fresh=True)
 
@@ -109,15 +111,18 @@ class Losses:
         """The driver could not read a unit's data: its cells fail, as they do in a local worker."""
         text = "".join(traceback.format_exception(error))
         if isinstance(unit, AuditUnit):
-            bury_audits(unit, self._settings, in_one_line(error), self._tell)
+            self._fail(unit, unit.claims, Failure(in_one_line(error)))
             return
         for cell in self._rest(unit):
-            bury(unit, cell, in_one_line(error), text, 0.0, self._settings, self._tell)
+            self._fail(unit, [cell.key], Failure(in_one_line(error), text))
 
     def note(self, event: str, **details: object) -> None:
         """Leave a line in the journal."""
         with contextlib.suppress(OSError):  # a journal that cannot be written loses nothing
             journal.append(self._store.layout.journal, event, **details)
+
+    def _fail(self, unit: Unit, claims: Sequence[str], failure: Failure) -> None:
+        kind_of(unit).fail(unit, claims, failure, self._settings, self._tell)
 
     def _again(self, unit: Unit, parts: Sequence[Unit], *, fresh: bool = False) -> None:
         self._work.put_back(parts)

@@ -319,6 +319,7 @@ class Trainer:
 
         from gzsl_bench.engine.executors.processes import kill_tree
         from gzsl_bench.engine.executors.state import GlobalState, seed_all
+        from gzsl_bench.engine.kinds import kind_of
         from gzsl_bench.engine.worker import Worker
         from gzsl_bench.hooks.manager import load_plugins
 
@@ -357,7 +358,7 @@ class Trainer:
             current[:] = [data]
             self._log.clear()
             seed_all(results.order.unit.cells[0].key)
-            worker.run(results.order.unit)
+            kind_of(results.order.unit).run(worker, results.order.unit)
             spent = state.restore()
             self._log.capture()
             left = kill_tree(os.getpid(), self._tag, spare_root=True)

@@ -1,14 +1,12 @@
-"""A worker process as its parent sees it: started, given units, watched, ended."""
+"""A worker process as its parent sees it: started, given its unit, ended."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
-import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -22,26 +20,17 @@ from gzsl_bench.engine.units import Unit
 
 #: Seconds between SIGTERM, at which a worker still writes where it was, and SIGKILL.
 GRACE = 5.0
-#: Where the report of ``faulthandler`` begins.
-_CRASH = re.compile(r"^(?:Fatal Python error: |(?:Current t|T)hread 0x[0-9a-f]+ )", re.MULTILINE)
-#: Characters of such a report that are looked for and kept.
-_CRASH_LENGTH = 20_000
 
 
 @dataclass
 class Supervised:
-    """A worker process and the unit it is on.
+    """A worker process, which lives for one unit.
 
     Attributes:
         process: the process.
         pipe: units go out, events come in.
         output: keeps what it prints.
         tag: marks all the processes that come from it.
-        unit: what it was given and has not ended.
-        begun: it has said that it took the unit up.
-        since: when the unit was given, taken up, or its last cell ended (monotonic seconds).
-        ended: keys of the unit's cells that have ended.
-        used: it has taken up a unit before.
         verdict: why it was ended, if its parent did that.
     """
 
@@ -49,11 +38,6 @@ class Supervised:
     pipe: Connection
     output: Output
     tag: str
-    unit: Unit | None = None
-    begun: bool = False
-    since: float = 0.0
-    ended: set[str] = field(default_factory=set)
-    used: bool = False
     verdict: str | None = None
 
     @classmethod
@@ -92,17 +76,10 @@ class Supervised:
         return self.process.pid
 
     def give(self, unit: Unit) -> None:
-        """Hand a unit over."""
-        self.unit, self.begun, self.ended = unit, False, set()
-        self.since = time.monotonic()
-        # A worker that died while idle is noticed in the next round.
+        """Hand the unit over."""
+        # One that has died already is noticed when it is listened to.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send(unit)
-
-    def send_home(self) -> None:
-        """Ask it to end once it is idle."""
-        with contextlib.suppress(OSError):
-            self.pipe.send(None)
 
     def end(self, verdict: str, grace: float = GRACE) -> None:
         """Stop it and all it started; returns when it is dead."""
@@ -121,18 +98,14 @@ class Supervised:
         self.process.join(GRACE)
         return self.output.finish()
 
-    def tidy(self) -> int:
-        """End the processes that a unit left behind; how many there were."""
-        return kill_tree(self.pid, self.tag, spare_root=True)
-
-    def cause(self, doing: str) -> str:
+    def cause(self) -> str:
         """Why it died, in words."""
         if self.verdict:
             return self.verdict
         code = self.process.exitcode
         if code is None or code >= 0:
-            return f"the worker process ended with exit code {code} while it {doing}"
-        return f"the worker process was killed by signal {_signal(-code)} while it {doing}"
+            return f"the worker process ended with exit code {code}"
+        return f"the worker process was killed by signal {_signal(-code)}"
 
 
 def _signal(number: int) -> str:
@@ -142,10 +115,3 @@ def _signal(number: int) -> str:
         return str(number)
     hint = ": by somebody, or by the system for want of memory" * (number == signal.SIGKILL)
     return f"{number} ({name}{hint})"
-
-
-def crash_report(printed: str) -> str:
-    """Where all threads were when a signal ended the worker; "" if it does not say."""
-    tail = printed[-_CRASH_LENGTH:]
-    found = _CRASH.search(tail)
-    return tail[found.start() :] if found else ""

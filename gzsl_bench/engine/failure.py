@@ -1,0 +1,73 @@
+"""The record of a cell whose process died without a word."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gzsl_bench.engine import environment
+from gzsl_bench.engine.events import UnitStarted, WorkerSettings
+from gzsl_bench.engine.units import Unit
+from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.suite.cells import Cell
+
+#: Where the report of ``faulthandler`` begins.
+_CRASH = re.compile(r"^(?:Fatal Python error: |(?:Current t|T)hread 0x[0-9a-f]+ )", re.MULTILINE)
+#: Characters of such a report that are looked for and kept.
+_CRASH_LENGTH = 20_000
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a process that was on a unit died.
+
+    Attributes:
+        cause: in one sentence.
+        printed: what it printed last, with the traceback where a signal ended it.
+        seconds: how long it was on the cell.
+        begun: what it said as it took the unit up; None where it did not come to that.
+    """
+
+    cause: str
+    printed: str = ""
+    seconds: float = 0.0
+    begun: UnitStarted | None = None
+
+
+def record_failure(unit: Unit, cell: Cell, failure: Failure, settings: WorkerSettings) -> None:
+    """Write the record of a cell that a process died of.
+
+    Args:
+        unit: what it was on.
+        cell: the cell.
+        failure: how it died.
+        settings: of the process.
+    """
+    RecordStore(settings.out, settings.run).commit(
+        cell.key,
+        {
+            "status": FAILED,
+            "cause": failure.cause,
+            "traceback": crash_report(failure.printed),
+            "identity": dict(cell.identity),
+            "dataset": cell.dataset,
+            "request": dict(cell.request),
+            "method": cell.method,
+            "label": cell.label,
+            "seed": cell.seed,
+            "about": dict(cell.about),
+            "unit": {"name": unit.name, "cells": [c.key for c in unit.cells]},
+            "seconds": round(failure.seconds, 3),
+            "versions": environment.versions(),
+            "command": settings.command,
+            "git_commit": settings.git_commit,
+        },
+        log=failure.printed,
+    )
+
+
+def crash_report(printed: str) -> str:
+    """Where all threads were when a signal ended the process; "" if it does not say."""
+    tail = printed[-_CRASH_LENGTH:]
+    found = _CRASH.search(tail)
+    return tail[found.start() :] if found else ""

@@ -1,0 +1,430 @@
+"""The one policy of all executors: what is tried again, what has failed, what ends a run.
+
+Most of it is tried on a crew that follows a script, with a clock that jumps: no process, no
+waiting.  What a real crew must do for that policy to hold is tried on this process, processes of
+this machine and, where it is installed, Ray.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from gzsl_bench import Method, MethodSpec
+from gzsl_bench.engine.auditing import AuditUnit
+from gzsl_bench.engine.events import (
+    AuditEnded,
+    CellElsewhere,
+    CellEnded,
+    Progress,
+    Stopping,
+    UnitDivided,
+    UnitEnded,
+    UnitStarted,
+    WorkerSettings,
+)
+from gzsl_bench.engine.executors.dispatcher import (
+    KILLED_AT_START,
+    LOSSES,
+    STILLBORN,
+    Dispatcher,
+    Ended,
+    How,
+    Job,
+    Tell,
+)
+from gzsl_bench.engine.executors.interrupts import Interrupts
+from gzsl_bench.engine.executors.limits import Limits
+from gzsl_bench.engine.run import hold
+from gzsl_bench.engine.units import Unit
+from gzsl_bench.engine.work import Work, sharing
+from gzsl_bench.errors import WorkerError
+from gzsl_bench.records.audits import AuditStore
+from gzsl_bench.records.leases import Leases
+from gzsl_bench.records.store import RecordStore
+
+
+class Plain(Method):
+    def fit(self, task, run):
+        return lambda v: v.new_zeros(len(v), len(task.attributes))
+
+
+#: What a process does, step by step: an event, its end, or seconds that pass.
+Script = list[Any]
+
+
+@dataclass
+class Scripted:
+    """A crew whose processes follow a script; the clock moves when they all are silent.
+
+    Attributes:
+        script: gives the steps of a process for a unit, the n-th one for its cells.
+        most: processes side by side.
+    """
+
+    script: Callable[[Unit, int], Script]
+    most: int = 1
+    now: float = 0.0
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    started: list[Unit] = field(default_factory=list)
+    running: dict[Job, deque[Any]] = field(default_factory=dict)
+    tries: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    ended: list[str] = field(default_factory=list)
+    stopped: int = 0
+    closed: int = 0
+
+    def room(self, wanted: int) -> int:
+        assert wanted > 0
+        return self.most - len(self.running)
+
+    def start(self, job: Job) -> None:
+        self.tries[job.unit.claims] += 1
+        script = self.script(job.unit, self.tries[job.unit.claims])
+        self.started.append(job.unit)
+        if script and isinstance(script[0], OSError):
+            raise script[0]
+        self.running[job] = deque(script)
+
+    def hear(self, seconds: float, tell: Tell) -> None:
+        spoke = False
+        for job, steps in list(self.running.items()):
+            if steps and isinstance(steps[0], (int, float)) and steps[0] <= self.now:
+                steps.popleft()
+            while steps and not isinstance(steps[0], (int, float)):
+                step = steps.popleft()
+                spoke = True
+                if callable(step):
+                    step()
+                    continue
+                if isinstance(step, Ended):
+                    del self.running[job]
+                tell(job, step)
+        if not spoke:
+            self.now += seconds
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    def end(self, job: Job, verdict: str) -> None:
+        self.ended.append(verdict)
+        self.running[job] = deque([Ended(How.ENDED, verdict, "where it was")])
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def suite(tmp_path, make_registry, resolve_text):
+    """Cells of one method that is never trained, a store, and a way to dispatch them."""
+    return Suite(tmp_path, make_registry, resolve_text)
+
+
+class Suite:
+    def __init__(self, folder, make_registry, resolve_text) -> None:
+        self.registry = make_registry(MethodSpec("plain", Plain, citation="", fidelity="paper"))
+        text = "name: s\ndatasets: [tiny]\nmethods: [plain]\nseeds: 4\nselection: [last]\n"
+        self.cells = resolve_text(text, self.registry).cells
+        self.store = RecordStore(folder / "out")
+        self.settings = WorkerSettings(self.store.layout.out, None, None, "cpu", 1)
+        self.events: list[Any] = []
+
+    def units(self, stack: int) -> list[Unit]:
+        cells = self.cells
+        return [Unit(f"u{at}", tuple(cells[at : at + stack])) for at in range(0, len(cells), stack)]
+
+    def audit(self) -> AuditUnit:
+        return AuditUnit("a", tuple(self.cells[:2]), (self.cells[0].key,))
+
+    def run(self, crew: Scripted, units: list[Unit], limits: Limits | None = None, **more) -> bool:
+        listen = more.pop("listen", self.events.append)
+        work = more.pop("work", None) or Work(units)
+        return Dispatcher(
+            crew, limits or Limits(), work, self.settings, listen, crew.interrupts,
+            clock=lambda: crew.now,
+        ).run()  # fmt: skip
+
+    def failed(self) -> dict[int, str]:
+        """Cause of failure by seed."""
+        return {r.content["seed"]: r.content["cause"] for r in self.store if not r.final}
+
+    def seeds(self, crew: Scripted) -> list[list[int]]:
+        return [[cell.seed for cell in unit.cells] for unit in crew.started]
+
+    def kinds(self) -> list[str]:
+        return [type(event).__name__ for event in self.events]
+
+
+def good(unit: Unit) -> Script:
+    """All cells one after the other, and the end."""
+    ends = [CellEnded(unit.name, cell.key) for cell in unit.cells]
+    return [UnitStarted(unit.name), *ends, UnitEnded(unit.name), Ended()]
+
+
+def dies(unit: Unit, how: How = How.DIED, cause: str = "it went") -> Script:
+    return [UnitStarted(unit.name), Ended(how, cause, "last words")]
+
+
+def test_all_goes_well_and_listeners_wait_for_new_units(suite):
+    crew = Scripted(lambda unit, n: good(unit))
+    units = suite.units(1)
+    running: list[tuple[str, int]] = []
+
+    def listen(event):
+        suite.events.append(event)
+        if isinstance(event, UnitEnded):
+            running.append((event.unit, len(crew.running)))
+
+    assert suite.run(crew, units, listen=listen)
+    assert crew.started == units
+    # While a listener hears of an end, the next unit is under way.
+    assert running == [("u0", 1), ("u1", 1), ("u2", 1), ("u3", 0)]
+    assert suite.kinds() == ["UnitStarted", "CellEnded", "UnitEnded"] * 4
+    assert (crew.closed, crew.stopped) == (1, 0)
+
+
+def test_events_of_a_unit_under_way_are_heard_at_once(suite):
+    """In a crew that works in this very process nothing else would let them be heard."""
+    heard = []
+
+    def script(unit, n):
+        steps = good(unit)
+        return [steps[0], Progress(unit.name, "k", 1, 2), lambda: heard.append(len(suite.events))]
+
+    crew = Scripted(lambda unit, n: [*script(unit, n), *good(unit)[1:]])
+    assert suite.run(crew, suite.units(4))
+    assert heard == [2]
+
+
+def test_who_dies_alone_is_blamed(suite):
+    crew = Scripted(lambda unit, n: dies(unit) if unit.cells[0].seed == 1 else good(unit))
+    assert suite.run(crew, suite.units(1))
+    assert suite.failed() == {1: "it went while it trained this unit"}
+    record = suite.store.read(suite.cells[1].key)
+    assert (record.path / "log.txt").read_text() == "last words"
+    assert suite.kinds().count("UnitEnded") == 4
+    assert CellEnded("u1", suite.cells[1].key) in suite.events
+
+
+def test_company_is_halved_until_the_culprit_is_alone(suite):
+    crew = Scripted(lambda unit, n: dies(unit) if 1 in [c.seed for c in unit.cells] else good(unit))
+    assert suite.run(crew, suite.units(4))
+    assert suite.seeds(crew) == [[0, 1, 2, 3], [0, 1], [0], [1], [2, 3]]
+    assert set(suite.failed()) == {1}
+    divided = [event for event in suite.events if isinstance(event, UnitDivided)]
+    assert [[len(part.cells) for part in event.parts] for event in divided] == [[2, 2], [1, 1]]
+
+
+def test_cells_that_had_ended_are_not_blamed(suite):
+    def script(unit, n):
+        if len(unit.cells) < 4:
+            return good(unit)
+        first = [CellEnded(unit.name, cell.key) for cell in unit.cells[:2]]
+        return [UnitStarted(unit.name), *first, Ended(How.DIED, "it went")]
+
+    crew = Scripted(script)
+    assert suite.run(crew, suite.units(4))
+    assert suite.seeds(crew) == [[0, 1, 2, 3], [2], [3]]
+    assert suite.failed() == {}
+
+
+@pytest.mark.parametrize("said", [False, True])
+def test_a_cell_that_hangs_is_ended(suite, said):
+    """The clock starts anew with every cell that ends, and progress does not move it."""
+
+    def script(unit, n):
+        if unit.cells[0].seed != 1:
+            return good(unit)
+        busy = [step for t in range(1, 99) for step in (t, Progress(unit.name, "k", t, 99))]
+        return [UnitStarted(unit.name), *(busy if said else [])]
+
+    crew = Scripted(script)
+    assert suite.run(crew, suite.units(1), Limits(timeout=10))
+    assert crew.ended == [suite.failed()[1]]
+    assert suite.failed()[1].endswith("s: --timeout gives a cell 10 s")
+    assert 10 < crew.now < 12
+
+
+def test_an_audit_has_the_time_of_its_trainings(suite):
+    """A limit is for one training, of which an audit may need five."""
+    for seconds, outcome in ((45, None), (60, "not audited")):
+        suite.events.clear()
+        crew = Scripted(lambda unit, n, s=seconds: [UnitStarted("a"), s, UnitEnded("a"), Ended()])
+        assert suite.run(crew, [suite.audit()], Limits(timeout=10, retries=2))
+        assert len(crew.started) == 1
+        found = AuditStore(suite.store.layout.out).read(suite.cells[0].key)
+        assert (found and found["outcome"]) == outcome
+    assert found["reason"].endswith("--timeout gives an audit 50 s")
+    assert suite.kinds() == ["UnitStarted", "AuditEnded", "UnitEnded"]
+
+
+def test_an_audit_is_neither_halved_nor_tried_again_when_its_process_dies(suite):
+    crew = Scripted(lambda unit, n: dies(unit))
+    assert suite.run(crew, [suite.audit()], Limits(retries=2))
+    assert len(crew.started) == 1
+    found = AuditStore(suite.store.layout.out).read(suite.cells[0].key)
+    assert found["reason"] == "it went while it audited"
+    assert list(suite.store) == []
+    assert [e.key for e in suite.events if isinstance(e, AuditEnded)] == [suite.cells[0].key]
+
+
+@pytest.mark.parametrize(
+    ("how", "most"), [(How.DIED, STILLBORN), (How.ENDED, STILLBORN), (How.KILLED, KILLED_AT_START)]
+)
+def test_processes_that_die_before_they_begin_end_the_run(suite, how, most):
+    crew = Scripted(lambda unit, n: [Ended(how, "no licence", "a\nb\nc\nd")])
+    with pytest.raises(WorkerError, match=r"no worker process comes up: no licence.*b \| c \| d"):
+        suite.run(crew, suite.units(2))
+    assert len(crew.started) == most
+    assert list(suite.store) == []
+    assert crew.closed == 1
+    # Who was killed for want of memory may fare better a little later.
+    assert crew.now >= (most - 1 if how is How.KILLED else 0)
+
+
+def test_one_that_begins_makes_good_for_those_that_did_not(suite):
+    """Only as many in a row end a run, whoever they were for."""
+    crew = Scripted(lambda unit, n: good(unit) if n == STILLBORN else [Ended(How.DIED, "no", "")])
+    assert suite.run(crew, suite.units(1))
+    assert suite.failed() == {}
+    assert len(crew.started) == 4 * STILLBORN
+
+
+def test_a_place_that_does_not_open_counts_as_well(suite):
+    """A process that was to make room for a unit dies: no job is to blame, and it ends a run."""
+
+    class Closed(Scripted):
+        def room(self, wanted):
+            return 0
+
+        def hear(self, seconds, tell):
+            tell(None, Ended(How.DIED, "no such library"))
+
+    crew = Closed(lambda unit, n: [])
+    with pytest.raises(WorkerError, match="no such library"):
+        suite.run(crew, suite.units(1))
+    assert crew.started == []
+
+
+def test_a_process_that_never_comes_up_is_not_waited_for(suite):
+    crew = Scripted(lambda unit, n: [])
+    with pytest.raises(WorkerError, match="it did not come up within 15 min"):
+        suite.run(crew, suite.units(4))
+    assert len(crew.started) == STILLBORN
+
+
+def test_the_system_may_refuse_processes_for_a_while(suite):
+    refusal = OSError(11, "Resource temporarily unavailable")
+    crew = Scripted(lambda unit, n: [refusal] if n < 3 else good(unit))
+    assert suite.run(crew, suite.units(4))
+    assert suite.failed() == {}
+    assert crew.now >= 2
+    crew = Scripted(lambda unit, n: [refusal])
+    with pytest.raises(WorkerError, match="Resource temporarily unavailable"):
+        suite.run(crew, suite.units(4))
+
+
+def test_cells_of_a_lost_machine_are_tried_elsewhere_but_not_for_ever(suite):
+    """Whether their process had begun or not."""
+    lost = Ended(How.LOST, "node 7 was lost")
+
+    def script(unit, n):
+        if unit.cells[0].seed:
+            return good(unit)
+        return [UnitStarted(unit.name), lost] if n % 2 else [lost]
+
+    crew = Scripted(script)
+    assert suite.run(crew, suite.units(2))
+    assert suite.seeds(crew) == [[0, 1]] * (LOSSES + 1) + [[2, 3]]
+    cause = f"node 7 was lost while it trained this unit; so were {LOSSES} machines before it"
+    assert suite.failed() == {0: cause, 1: cause}
+    assert suite.kinds().count("UnitDivided") == 0
+
+
+def test_an_audit_on_a_lost_machine_is_tried_elsewhere(suite):
+    crew = Scripted(lambda unit, n: [UnitStarted("a"), Ended(How.LOST, "node 7 was lost")])
+    assert suite.run(crew, [suite.audit()])
+    assert len(crew.started) == LOSSES + 1
+    found = AuditStore(suite.store.layout.out).read(suite.cells[0].key)
+    assert found["reason"].endswith(f"so were {LOSSES} machines before it")
+
+
+def test_failed_cells_are_tried_again_each_by_itself(suite):
+    """Those whose process died and those that the method failed."""
+    crew = Scripted(lambda unit, n: dies(unit) if 1 in [c.seed for c in unit.cells] else good(unit))
+    assert suite.run(crew, suite.units(4), Limits(retries=2))
+    tries = Counter(seed for seeds in suite.seeds(crew) for seed in seeds if len(seeds) == 1)
+    # Nothing was recorded for the others here, so they count as failed, too.
+    assert tries[1] == 3
+    assert set(suite.failed()) == {1}
+
+
+def test_nothing_is_tried_again_after_an_interruption(suite):
+    crew = Scripted(lambda unit, n: dies(unit))
+    crew.script = lambda unit, n: [
+        UnitStarted(unit.name), lambda: setattr(crew.interrupts, "count", 1), *dies(unit)[1:],
+    ]  # fmt: skip
+    assert not suite.run(crew, suite.units(4), Limits(retries=2))
+    assert len(crew.started) == 1
+    assert crew.stopped == 1
+
+
+def test_once_waits_for_the_next_report_and_twice_does_not(suite):
+    def first(unit):
+        return [UnitStarted(unit.name), lambda: setattr(crew.interrupts, "count", 1), 3]
+
+    crew = Scripted(lambda unit, n: [*first(unit), UnitEnded(unit.name, True), Ended()])
+    assert not suite.run(crew, suite.units(1))
+    assert (len(crew.started), crew.stopped, crew.closed) == (1, 1, 1)
+    assert suite.kinds() == ["UnitStarted", "Stopping", "UnitEnded"]
+
+    def again():
+        crew.interrupts.count = 2
+        raise KeyboardInterrupt
+
+    suite.events.clear()
+    crew = Scripted(lambda unit, n: [*first(unit), again])
+    assert not suite.run(crew, suite.units(1))
+    assert (len(crew.started), crew.stopped, crew.closed) == (1, 1, 1)
+    assert Stopping() in suite.events
+    assert list(suite.store) == []
+
+
+def test_a_failure_of_the_listener_ends_the_crew(suite):
+    def listen(event):
+        raise RuntimeError("no room")
+
+    crew = Scripted(lambda unit, n: good(unit), most=2)
+    with pytest.raises(RuntimeError, match="no room"):
+        suite.run(crew, suite.units(1), listen=listen)
+    assert crew.closed == 1
+
+
+def test_what_other_runs_hold_is_waited_for(suite, monkeypatch):
+    """Their cells are given out once they let go; a process has room all the while."""
+    with hold(suite.store.layout.out) as mine, hold(suite.store.layout.out) as theirs:
+        leases = Leases(theirs.presence)
+        taken = [leases.take(cell.key) for cell in suite.cells[:2]]
+        crew = Scripted(lambda unit, n: good(unit))
+        units = suite.units(1)
+
+        def wait(seconds):
+            crew.now += seconds
+            suite.events.append("waited")
+            if taken:
+                leases.give_back(taken.pop())
+
+        monkeypatch.setattr("gzsl_bench.engine.work.time.sleep", wait)
+        monkeypatch.setattr("gzsl_bench.engine.work.time.monotonic", lambda: crew.now)
+        share = sharing(
+            mine, units, lambda key: mine.layout.cell(key) / "record.json", suite.events.append
+        )
+        work = Work(units, share)
+        assert suite.run(crew, units, work=work)
+        work.close()
+    assert suite.seeds(crew) == [[2], [3], [1], [0]]
+    assert suite.events.count("waited") >= 2
+    assert not [event for event in suite.events if isinstance(event, CellElsewhere)]
