@@ -1,0 +1,95 @@
+"""Which build of the program is at work, and, apart from that, where it was started."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import gzsl_bench
+
+
+@dataclass(frozen=True)
+class Program:
+    """A build of gzsl-bench.
+
+    Attributes:
+        version: its version.
+        commit: the commit that it was checked out or installed from; None where nobody knows, as of
+            a release.
+        dirty: files of the program differ from that commit.
+    """
+
+    version: str
+    commit: str | None = None
+    dirty: bool = False
+
+
+@cache
+def program() -> Program:
+    """This very build, by the place of its own files."""
+    package = Path(gzsl_bench.__file__).parent
+    commit, dirty = checkout(package) or (installed_from(package), False)
+    return Program(gzsl_bench.__version__, commit, dirty)
+
+
+def checkout(package: Path) -> tuple[str, bool] | None:
+    """Commit of the repository that a package is part of, and whether its files differ from it.
+
+    None where the package is no part of one, though its folder may lie within some repository: an
+    environment in a project's folder is not that project.
+    """
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    commit = _git(package, "rev-parse", "--verify", "HEAD")
+    changed = _git(package, "status", "--porcelain", "--", ".")
+    return None if commit is None or changed is None else (commit, bool(changed))
+
+
+def installed_from(
+    package: Path, find: Callable[[str], metadata.Distribution] = metadata.distribution
+) -> str | None:
+    """The commit that pip installed a package from (PEP 610), if it was a repository.
+
+    Args:
+        package: the package's folder.
+        find: the distribution of a name.
+    """
+    try:
+        dist = find("gzsl-bench")
+        if Path(str(dist.locate_file(package.name))).resolve() != package.resolve():
+            return None  # another one than is at work
+        origin = json.loads(dist.read_text("direct_url.json") or "{}")
+        commit = origin.get("vcs_info", {}).get("commit_id")
+    except (metadata.PackageNotFoundError, OSError, ValueError, AttributeError):
+        return None
+    return commit if isinstance(commit, str) else None
+
+
+def started_in(folder: Path) -> str | None:
+    """Commit of the repository that a command was started in, marked ``+`` where files differ.
+
+    It says which state of the user's own project a run belongs to, and nothing of the program.
+    """
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return None if commit is None or changed is None else commit + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints about the repository around ``folder``; None where it fails."""
+    # Within a hook of git these name the repository that is being worked on.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder, env=clean, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
