@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, M
 from gzsl_bench.scoring.rules import forms, lead
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
 from gzsl_bench.suite.load import LoadedSuite
-from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
-from gzsl_bench.suite.sweep import Variant, variants
+from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
+from gzsl_bench.suite.sweep import variants
 
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData
@@ -137,21 +138,15 @@ def resolve(
         for method in methods
         if method.tune is not None
     ]
+    numbers = range(1, loaded.suite.folds + 1) if loaded.suite.needs_folds else ()
     for entry, asked in zip(datasets, requests, strict=True):
-        data = load_data(_spec(registry, entry), asked)
-        warnings += [f"{entry.label or entry.use}: {text}" for text in data.warnings]
-        folds = range(1, loaded.suite.folds + 1) if loaded.suite.needs_folds else ()
-        found = validation_folds(data, folds) if folds else ()
-        shown.append(_describe(entry, data, found))
+        data = load_data(dataset_spec(registry, entry.use), asked)
+        found = _Found(entry, asked, data, validation_folds(data, numbers) if numbers else ())
+        warnings += [f"{found.label}: {text}" for text in data.warnings]
+        shown.append(found.describe())
         for method in methods:
-            if method.datasets is None or (entry.label or entry.use) in method.datasets:
-                model = registry.methods[method.use].factory.Config
-                for variant in variants(
-                    method.label or method.use, method.config, method.sweep, model
-                ):
-                    cells += _cells(
-                        loaded, registry, entry, asked, data, found, method, variant, seeds
-                    )
+            if method.datasets is None or found.label in method.datasets:
+                cells += _cells(loaded.suite, registry, found, method, seeds)
     return ResolvedSuite(
         name=loaded.suite.name,
         description=loaded.suite.description,
@@ -196,10 +191,6 @@ def load_data(spec: DatasetSpec, asked: DatasetRequest) -> GZSLData:
     return data if data.fingerprint else identify(check_data(data, f"data set {spec.name!r}"))
 
 
-def _spec(registry: Registry, entry: DatasetEntry) -> DatasetSpec:
-    return dataset_spec(registry, entry.use)
-
-
 def wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[MethodEntry]]:
     """The entries that a command is limited to.
 
@@ -226,7 +217,7 @@ def _refuse_missing(
 ) -> None:
     found: dict[str, MissingFile] = {}
     for entry, asked in zip(entries, requests, strict=True):
-        for file in _spec(registry, entry).missing(asked):
+        for file in dataset_spec(registry, entry.use).missing(asked):
             found.setdefault(file.path, file)
     if not found:
         return
@@ -235,87 +226,112 @@ def _refuse_missing(
     raise DataError("\n".join([f"{number} missing, so nothing was run:", *lines]))
 
 
-def _describe(entry: DatasetEntry, data: GZSLData, folds: Sequence[Fold]) -> dict[str, Any]:
-    return {
-        "label": entry.label or entry.use,
-        "name": entry.use,
-        "features": data.feature_set,
-        "attributes": data.attribute_set,
-        "fingerprint": data.fingerprint,
-        "preprocessing": entry.preprocessing,
-        "sizes": {
-            "feature_dim": int(data.features.shape[1]),
-            "attribute_dim": int(data.attributes.shape[1]),
-            "seen_classes": int(data.seen.size),
-            "unseen_classes": int(data.unseen.size),
-            "trainval": int(data.trainval.size),
-            "test_seen": int(data.test_seen.size),
-            "test_unseen": int(data.test_unseen.size),
-        },
-        "provenance": dict(data.provenance),
-        "folds": [
-            fold.describe()
-            | {
-                "source": fold.source,
-                "hidden": fold.unseen.tolist(),
-                "trainval": int(fold.train.size),
-                "test_seen": int(fold.test_seen.size),
-                "test_unseen": int(fold.test_unseen.size),
-            }
-            for fold in folds
-        ],
-    }
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A data set of the suite with its content and its validation folds."""
+
+    entry: DatasetEntry
+    asked: DatasetRequest
+    data: GZSLData
+    folds: Sequence[Fold]
+
+    @property
+    def label(self) -> str:
+        return self.entry.label or self.entry.use
+
+    @cached_property
+    def tasks(self) -> list[dict[str, Any]]:
+        """What keys say of the validation folds."""
+        return [fold.describe() for fold in self.folds]
+
+    def identity(self) -> dict[str, str]:
+        """What of it fixes a cell's numbers."""
+        return {
+            "fingerprint": self.data.fingerprint,
+            "trainval_order": str(self.data.provenance.get("trainval_order", "")),
+            "features": self.data.feature_set,
+            "attributes": self.data.attribute_set,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What the resolved suite keeps of it."""
+        data = self.data
+        return {
+            "label": self.label,
+            "name": self.entry.use,
+            "features": data.feature_set,
+            "attributes": data.attribute_set,
+            "fingerprint": data.fingerprint,
+            "preprocessing": self.entry.preprocessing,
+            "sizes": {
+                "feature_dim": int(data.features.shape[1]),
+                "attribute_dim": int(data.attributes.shape[1]),
+                "seen_classes": int(data.seen.size),
+                "unseen_classes": int(data.unseen.size),
+                "trainval": int(data.trainval.size),
+                "test_seen": int(data.test_seen.size),
+                "test_unseen": int(data.test_unseen.size),
+            },
+            "provenance": dict(data.provenance),
+            "folds": [
+                task
+                | {
+                    "source": fold.source,
+                    "hidden": fold.unseen.tolist(),
+                    "trainval": int(fold.train.size),
+                    "test_seen": int(fold.test_seen.size),
+                    "test_unseen": int(fold.test_unseen.size),
+                }
+                for fold, task in zip(self.folds, self.tasks, strict=True)
+            ],
+        }
 
 
 def _cells(
-    loaded: LoadedSuite,
+    suite: Suite,
     registry: Registry,
-    entry: DatasetEntry,
-    asked: DatasetRequest,
-    data: GZSLData,
-    folds: Sequence[Fold],
+    found: _Found,
     method: MethodEntry,
-    variant: Variant,
     seeds: Sequence[int] | None,
-) -> list[Cell]:
+) -> Iterator[Cell]:
+    """The cells of one method on one data set, its swept variants among them."""
     spec = registry.methods[method.use]
     plugin, source = registry.owner("methods", method.use), registry.source_of(method.use)
-    info = DatasetInfo(entry.use, asked.features, asked.attributes)
-    config = resolve_config(spec.name, spec.factory, info, variant.config)
-    own = method.sweep_seeds if variant.about else None
-    chosen = list(seeds or own or method.seeds or entry.seeds or loaded.suite.seeds)
-    # A seed changes nothing for a deterministic method: one cell, always the same, says it all.
-    chosen = [0] if spec.deterministic else chosen
-    tried = [0] if spec.deterministic else loaded.suite.val_seeds
-    runs: list[tuple[str | Mapping[str, Any], int]] = [(REAL, seed) for seed in chosen]
-    runs += [(fold.describe(), seed) for fold in folds for seed in tried]
-    cells = []
-    for task, seed in runs:
-        described = identity(
-            dataset={
-                "fingerprint": data.fingerprint,
-                "trainval_order": str(data.provenance.get("trainval_order", "")),
-                "features": data.feature_set,
-                "attributes": data.attribute_set,
-            },
-            preprocessing=method.preprocessing or entry.preprocessing or spec.preprocessing,
-            setting=spec.setting,
-            method={
-                "name": spec.name,
-                "version": registry.version_of(method.use),
-                "source": source.digest,
-                "config": config,
-            },
-            seed=seed,
-            precision=method.precision or loaded.suite.precision,
-            toolkit=source.toolkit,
-            task=task,
-        )
-        cells.append(
-            Cell(
+    asked = found.asked
+    info = DatasetInfo(found.entry.use, asked.features, asked.attributes)
+    for variant in variants(
+        method.label or method.use, method.config, method.sweep, spec.factory.Config
+    ):
+        config = resolve_config(spec.name, spec.factory, info, variant.config)
+        own = method.sweep_seeds if variant.about else None
+        chosen = list(seeds or own or method.seeds or found.entry.seeds or suite.seeds)
+        # A seed changes nothing for a deterministic method: one cell, always the same, says it all.
+        chosen = [0] if spec.deterministic else chosen
+        tried = [0] if spec.deterministic else suite.val_seeds
+        runs: list[tuple[str | Mapping[str, Any], int]] = [(REAL, seed) for seed in chosen]
+        runs += [(task, seed) for task in found.tasks for seed in tried]
+        for task, seed in runs:
+            described = identity(
+                dataset=found.identity(),
+                preprocessing=method.preprocessing
+                or found.entry.preprocessing
+                or spec.preprocessing,
+                setting=spec.setting,
+                method={
+                    "name": spec.name,
+                    "version": registry.version_of(spec.name),
+                    "source": source.digest,
+                    "config": config,
+                },
+                seed=seed,
+                precision=method.precision or suite.precision,
+                toolkit=source.toolkit,
+                task=task,
+            )
+            yield Cell(
                 key=digest(described),
                 identity=described,
-                dataset=entry.label or entry.use,
+                dataset=found.label,
                 method=spec.name,
                 label=variant.label,
                 seed=seed,
@@ -333,8 +349,6 @@ def _cells(
                     **variant.about,
                 },
             )
-        )
-    return cells
 
 
 def resolve_config(
