@@ -82,6 +82,7 @@ class Sources:
             names.add(getattr(plugin, "__name__", type(plugin).__module__))
         walk = _Walk(self)
         for name in sorted(names):
+            walk.toolkit |= _of_toolkit(name)
             walk.use(name)
         if self.module(factory.__module__) is None:
             return Source(None, toolkit=True)
@@ -165,7 +166,7 @@ class _Walk:
     def _follow(self, target: str, names: Sequence[str]) -> None:
         """One import: of a module (no names), or of names from it."""
         written = [target, *(f"{target}.{name}" for name in names)]
-        self.toolkit |= any(f"{text}.".startswith(f"{_TOOLKIT}.") for text in written)
+        self.toolkit |= any(map(_of_toolkit, written))
         inner = [text for text in written[1:] if self.sources.module(text) is not None]
         for text in inner:
             self.use(text)
@@ -195,6 +196,10 @@ class _Walk:
             if file.suffix == ".py":
                 parts = [top, *inner.with_suffix("").parts]
                 self.use(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+
+
+def _of_toolkit(name: str) -> bool:
+    return f"{name}.".startswith(f"{_TOOLKIT}.")
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, list[str]]]:

@@ -104,7 +104,7 @@ def _whose(row: Row) -> str:
 
 
 def _version(row: Row) -> str:
-    """The plugin's version, and its source where that pins it: files and editable installs."""
+    """The method's version and source; of a plugin in an archive the latter is unknown."""
     source = row.get("source")
     return f"{row['version']}, source {source[:8]}" if source else str(row["version"])
 

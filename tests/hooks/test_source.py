@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gzsl_bench.hooks.source import Sources, distribution_roots
+from gzsl_bench.stacked import StackedAdam
 
 ROOT = Path(__file__).parents[2]
 
@@ -248,6 +249,13 @@ def test_who_uses_the_toolkit(plant, statement, through):
     plant(files)
     main = ModuleOf("gz_kit.main", uses, plant)
     assert Sources().of(main.made).toolkit == (statement in TOOLKIT)
+
+
+def test_who_inherits_from_the_toolkit_uses_it(plant):
+    plant({"gz_heir.py": "class M: ...\n"})
+    made = {"__module__": "gz_heir"}
+    assert Sources().of(type("M", (StackedAdam,), made)).toolkit
+    assert not Sources().of(type("M", (), made)).toolkit
 
 
 class ModuleOf:
