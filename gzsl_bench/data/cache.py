@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gzsl_bench.atomic import write_json
 from gzsl_bench.data.identity import array_digest, row_chunks
 
 CACHE_VARIABLE = "GZSL_BENCH_CACHE"
@@ -78,7 +79,7 @@ def content_digest(cache: Path, path: Path, conversion: str) -> str:
         unchanged = stat_key(os.fstat(file.fileno())) == key
     if unchanged:
         with contextlib.suppress(OSError):
-            _write_json(note, {"path": where, "stat": key, "sha256": hasher.hexdigest()})
+            write_json(note, {"path": where, "stat": key, "sha256": hasher.hexdigest()})
     return _entry_name(hasher.hexdigest(), conversion)
 
 
@@ -130,7 +131,7 @@ def _untouched(folder: Path, features: NDArray[np.float32], meta: Mapping[str, A
     if array_digest(features, "float32") != meta["features"]:
         return False
     with contextlib.suppress(OSError):
-        _write_json(note, {"stat": key})
+        write_json(note, {"stat": key})
     return True
 
 
@@ -175,7 +176,7 @@ def write_entry(
             "checks": ["orientation", "finite"],
             "source": source,
         }
-        _write_json(building / "meta.json", meta)
+        write_json(building / "meta.json", meta)
         _publish(cache, content, building)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -242,19 +243,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

@@ -18,10 +18,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gzsl_bench.atomic import write_json
 from gzsl_bench.errors import DataError
 from gzsl_bench.masking import masked
 
@@ -153,7 +154,7 @@ def _validate(response: Any, part: Path) -> None:
     """Keep what identifies this version of the file, for a later ``If-Range``."""
     tag = response.headers.get("ETag", "")
     validator = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
-    _write_json(_validator_file(part), {"validator": validator})
+    write_json(_validator_file(part), {"validator": validator})
 
 
 def _copy(
@@ -226,7 +227,7 @@ def _pin(root: Path, url: str, path: Path, digest: str) -> None:
         "bytes": path.stat().st_size,
         "recorded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    _write_json(book, {**known, url: entry})
+    write_json(book, {**known, url: entry})
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -241,9 +242,3 @@ def _read_json(path: Path) -> dict[str, Any]:
             ) from None
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    writing = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    writing.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    writing.replace(path)

@@ -84,5 +84,5 @@ class FolderResults:
 
     def audited(self, key: str, content: Mapping[str, Any]) -> None:
         """Write the outcome of a cell's audit."""
-        AuditStore(self._settings.out, self._settings.run).write(key, content)
+        AuditStore(self._settings.out).write(key, content)
         journal.append(self._store.layout.journal, "audited", key=key, outcome=content["outcome"])

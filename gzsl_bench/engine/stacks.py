@@ -11,12 +11,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.cells import Cell
@@ -97,10 +96,7 @@ def remember(layout: Layout, unit: Unit, composition: Composition) -> None:
     """
     path = layout.unit(unit.name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{uuid.uuid4().hex[:12]}.tmp")
-        draft.write_text(json.dumps(composition.to_json(), indent=1), encoding="utf-8")
-        draft.replace(Path(path))
+        atomic.write_json(path, composition.to_json())
     except OSError as error:
         raise RecordError(f"{path} cannot be written: {error}") from None
 

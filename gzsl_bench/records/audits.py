@@ -6,13 +6,12 @@ made, the next one takes its place.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
 
@@ -24,10 +23,8 @@ OK, FAILED, NOT_AUDITED = "ok", "failed", "not audited"
 class AuditStore:
     """Reads and writes the audits of one results folder."""
 
-    def __init__(self, out: Path, run: str = "") -> None:
-        self._layout = Layout(out)
-        self._run = run
-        self.folder = self._layout.audits
+    def __init__(self, out: Path) -> None:
+        self.folder = Layout(out).audits
 
     def read(self, key: str) -> Mapping[str, Any] | None:
         """The audit of a cell, or None; one that cannot be read counts as absent."""
@@ -61,18 +58,9 @@ class AuditStore:
         if self.settled(key):
             return False
         full = {"audit_version": AUDIT_VERSION, "key": key, **content}
-        draft = self._layout.draft(self._run, f"audit-{key}")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draft.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("w", encoding="utf-8") as file:
-                json.dump(full, file, indent=1, sort_keys=True, allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.folder / f"{key}.json")
+            atomic.write_json(self.folder / f"{key}.json", full)
         except (OSError, ValueError, TypeError) as error:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
             raise RecordError(
                 f"the audit of cell {key} cannot be written to {self.folder}: {error}"
             ) from error

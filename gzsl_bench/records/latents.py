@@ -6,16 +6,14 @@ They come from a training made again for the picture.  No record is touched, and
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import FloatArray, IntArray
 from gzsl_bench.records.layout import Layout
@@ -101,18 +99,11 @@ def write(layout: Layout, kept: KeptLatents) -> None:
         RecordError: the disk is full or the folder cannot be written.
     """
     path = layout.latents(kept.key)
-    draft = path.with_name(f".{kept.key}-{uuid.uuid4().hex[:12]}")
     content: dict[str, Any] = {f.name: np.asarray(getattr(kept, f.name)) for f in fields(kept)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
+        with atomic.writing(path) as file:
             np.savez_compressed(file, version=np.asarray(LATENTS_VERSION), **content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
         raise RecordError(f"the latents {path} cannot be written: {error}") from error
 
 

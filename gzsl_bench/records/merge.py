@@ -267,7 +267,7 @@ def _take_audit(store: RecordStore, key: str, content: Any) -> bool:
     if not store.finished(key):
         return False
     rest = {n: value for n, value in content.items() if n not in ("audit_version", "key")}
-    return AuditStore(store.layout.out, store.run).write(key, rest)
+    return AuditStore(store.layout.out).write(key, rest)
 
 
 def _take_rescored(store: RecordStore, key: str, content: Any) -> bool:

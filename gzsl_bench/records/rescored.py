@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
 
@@ -83,14 +82,7 @@ def write(
         "checkpoints": list(checkpoints),
         "metrics": dict(metrics),
     }
-    draft = path.with_name(f".{key}-{uuid.uuid4().hex[:12]}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, sort_keys=True, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        atomic.write_json(path, content)
     except (OSError, ValueError) as error:
-        draft.unlink(missing_ok=True)
         raise RecordError(f"the rescoring {path} cannot be written: {error}") from error

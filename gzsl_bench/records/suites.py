@@ -6,10 +6,10 @@ import contextlib
 import fcntl
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from gzsl_bench import atomic
 from gzsl_bench.data.yamlfile import read_yaml
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
@@ -42,13 +42,11 @@ def _store(
     """Put what ``change`` makes of a stored suite in its place; None leaves it as it is."""
     path = layout.suite(name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        layout.out.mkdir(parents=True, exist_ok=True)
         with _alone(layout):
             changed = change(_read(path))
             if changed is not None:
-                draft = path.with_suffix(f".{uuid.uuid4().hex[:12]}.tmp")
-                draft.write_text(json.dumps(changed.to_json(), indent=1), encoding="utf-8")
-                draft.replace(path)
+                atomic.write_text(path, json.dumps(changed.to_json(), indent=1))
     except OSError as error:
         raise RecordError(f"the results folder {layout.out} cannot be written: {error}") from None
     return changed

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gzsl_bench.atomic import is_draft
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import AuditStore
@@ -25,7 +25,6 @@ from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.store import RecordStore
 
 DRAFT, RUN, LEASE, FAILURE = "draft", "lost run", "lease", "earlier failure"
-_DRAFT_NAME = re.compile(r"\.[0-9a-f]+-[0-9a-f]{12}|.+\.\d+\.tmp|.+\.[0-9a-f]{12}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _settled(layout: Layout) -> Callable[[str], bool]:
 
 
 def _drafts(presence: Presence) -> Iterator[Path]:
-    """Drafts whose run is gone; older versions named no run, and hold the lock while they run."""
+    """Drafts whose run is gone, and single files that were being written."""
     layout = presence.layout
     if layout.scratch.is_dir():
         for path in sorted(layout.scratch.iterdir()):
@@ -128,9 +127,9 @@ def _drafts(presence: Presence) -> Iterator[Path]:
             if presence.look(owner) is None:
                 yield path
     places = (layout.suite("x"), layout.unit("x"), layout.latents("x"))
-    for folder in (layout.rescored, *(place.parent for place in places)):
+    for folder in (layout.rescored, layout.audits, *(place.parent for place in places)):
         if folder.is_dir():
-            yield from sorted(p for p in folder.iterdir() if _DRAFT_NAME.fullmatch(p.name))
+            yield from sorted(p for p in folder.iterdir() if is_draft(p))
 
 
 def _remove(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gzsl_bench import __version__
+from gzsl_bench import __version__, atomic
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.rules import Last, Val
@@ -139,10 +138,7 @@ def write_suite(path: Path, text: str) -> None:
         SuiteError: the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        atomic.write_text(path, text)
     except OSError as error:
         raise SuiteError(f"the tuned suite {path} cannot be written: {error}") from None
 

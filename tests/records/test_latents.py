@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_written_leaves_one_sentence_and_no_draft(kept, 
 
 def test_the_draft_of_a_killed_call_is_a_leftover(kept, tmp_path):
     write(Layout(tmp_path), kept)
-    draft = tmp_path / "latents" / f".{KEY}-0123456789ab"
+    draft = tmp_path / "latents" / f".{KEY}.npz.0123456789ab.tmp"
     draft.write_bytes(b"half")
     assert [each.path for each in leftovers(Layout(tmp_path))] == [draft]
 

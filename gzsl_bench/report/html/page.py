@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from gzsl_bench import __version__
+from gzsl_bench import __version__, atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import GAP, SIGN, digits, number, rule_name, who
@@ -231,11 +229,7 @@ def _render(context: Mapping[str, Any]) -> str:
 
 def _write(path: Path, text: str) -> None:
     """In one rename, so that a browser never loads half a page."""
-    draft = path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(draft, path)  # noqa: PTH105
+        atomic.write_text(path, text, errors="replace")
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise RecordError(f"the report {path} cannot be written: {error}") from error
