@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench import markdown
-from gzsl_bench.engine.auditing import AuditUnit, Verdict, plan_audits, run_audits, verdicts
+from gzsl_bench.engine.audit.unit import AuditUnit, Verdict, plan_audits, run_audits, verdicts
 from gzsl_bench.engine.events import AuditEnded, CellElsewhere, Event, UnitStarted, Waiting
 from gzsl_bench.records.audits import FAILED, OK, AuditStore
 from gzsl_bench.records.leases import AUDIT

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.engine import auditing
+from gzsl_bench.engine.audit import unit as auditing
 from gzsl_bench.engine.events import CellEnded, Listener, WorkerSettings
 from gzsl_bench.engine.failure import Failure, record_failure
 from gzsl_bench.engine.units import Unit

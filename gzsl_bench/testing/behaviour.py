@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gzsl_bench.engine import audit
-from gzsl_bench.engine.twin import Entrant
+from gzsl_bench.engine.audit import judge as audit
+from gzsl_bench.engine.audit.observe import Entrant
 from gzsl_bench.errors import NotApplicable
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.testing import tasks

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gzsl_bench.data.checks import check_data
 from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.identity import compute_fingerprint
-from gzsl_bench.engine.leftovers import GlobalRandomStates
+from gzsl_bench.engine.audit.leftovers import GlobalRandomStates
 from gzsl_bench.errors import DataError, GzslBenchError, PluginError, unknown_name
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gzsl_bench.engine.twin import Entrant, observe
+from gzsl_bench.engine.audit.observe import Entrant, observe
 from gzsl_bench.errors import NotApplicable
 from gzsl_bench.testing.report import Broken, Checks
 from gzsl_bench.testing.trials import Trials

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gzsl_bench.engine.leftovers import GlobalRandomStates
+from gzsl_bench.engine.audit.leftovers import GlobalRandomStates
 from gzsl_bench.errors import NotApplicable, PluginError, unknown_name
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.manager import load_plugins

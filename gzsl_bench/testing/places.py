@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gzsl_bench.engine.twin import Entrant, observe
+from gzsl_bench.engine.audit.observe import Entrant, observe
 from gzsl_bench.errors import NotApplicable
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.testing.behaviour import ROUNDING

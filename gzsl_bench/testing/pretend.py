@@ -18,7 +18,7 @@ from typing import Any, Self
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gzsl_bench.engine.twin import Exam
+from gzsl_bench.engine.audit.observe import Exam
 from gzsl_bench.testing.caller import caller
 
 THERE, HOST = "there", "host"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gzsl_bench.engine.twin import TracingSink
+from gzsl_bench.engine.audit.observe import TracingSink
 from gzsl_bench.errors import PluginError, in_one_line
 from gzsl_bench.hooks.run import Latents, ScoreFunction, Scorer
 from gzsl_bench.scoring.predict import TestSet

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gzsl_bench.engine.audit import AuditReport, audit_runs
+from gzsl_bench.engine.audit.judge import AuditReport, audit_runs
+from gzsl_bench.engine.audit.leftovers import GlobalRandomStates, changed, module_variables
+from gzsl_bench.engine.audit.observe import Entrant, Exam, Trace, observe
+from gzsl_bench.engine.audit.watch import data_files, opened_files
 from gzsl_bench.engine.fit import TaskChanged
-from gzsl_bench.engine.leftovers import GlobalRandomStates, changed, module_variables
-from gzsl_bench.engine.twin import Entrant, Exam, Trace, observe
-from gzsl_bench.engine.watch import data_files, opened_files
 from gzsl_bench.errors import NotApplicable
 from gzsl_bench.hooks.method import MethodSpec
 from gzsl_bench.testing import tasks

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from gzsl_bench.engine import audit as audits
-from gzsl_bench.engine.audit import Entrant, Exam, audit, audit_runs
-from gzsl_bench.engine.twin import Shown, TracingSink, observe
-from gzsl_bench.engine.watch import Guard
+from gzsl_bench.engine.audit import judge as audits
+from gzsl_bench.engine.audit.judge import Entrant, Exam, audit, audit_runs
+from gzsl_bench.engine.audit.observe import Shown, TracingSink, observe
+from gzsl_bench.engine.audit.watch import Guard
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.hooks.run import Run, Scorer
 from gzsl_bench.hooks.task import Task

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gzsl_bench.cli.main import run
-from gzsl_bench.engine.auditing import AuditUnit, plan_audits, subjects, verdicts
+from gzsl_bench.engine.audit.unit import AuditUnit, plan_audits, subjects, verdicts
 from gzsl_bench.records.audits import AuditStore
 
 HERE = Path(__file__).parent
@@ -265,7 +265,7 @@ def test_a_stacked_cell_is_audited_in_its_company(trained):
 
 
 def test_audits_of_a_company_end_to_end(trained, tmp_path):
-    from gzsl_bench.engine.auditing import run_audits
+    from gzsl_bench.engine.audit.unit import run_audits
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.executors.inline import InlineExecutor
 
@@ -319,7 +319,7 @@ def test_an_outcome_stays_and_a_failure_to_audit_does_not(tmp_path):
 def test_a_changed_record_is_remarked(trained):
     import numpy as np
 
-    from gzsl_bench.engine.auditing import run_audits
+    from gzsl_bench.engine.audit.unit import run_audits
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.executors.inline import InlineExecutor
     from gzsl_bench.records.store import hash_of

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from gzsl_bench.engine.leftovers import (
+from gzsl_bench.engine.audit.leftovers import (
     GlobalRandomStates,
     changed,
     fingerprint,
     module_variables,
 )
-from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
+from gzsl_bench.engine.audit.watch import Guard, data_files, data_folders, opened_files
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gzsl_bench import Method, MethodSpec
-from gzsl_bench.engine.auditing import AuditUnit
+from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import (
     AuditEnded,
     CellElsewhere,

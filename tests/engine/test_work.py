@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.engine import work as work_module
-from gzsl_bench.engine.auditing import AuditUnit
+from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import CellElsewhere, CellEnded, Waiting, WorkerSettings
 from gzsl_bench.engine.executors.inline import InlineExecutor
 from gzsl_bench.engine.run import hold, run_units

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gzsl_bench.engine import stacks
-from gzsl_bench.engine.auditing import AuditUnit
+from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import (
     AuditEnded,
     CellEnded,

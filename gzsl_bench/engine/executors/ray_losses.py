@@ -7,7 +7,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from gzsl_bench.engine.auditing import AuditUnit
+from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import Event, UnitDivided, WorkerSettings
 from gzsl_bench.engine.executors.dispatcher import halves
 from gzsl_bench.engine.failure import Failure

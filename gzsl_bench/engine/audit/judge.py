@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.engine.leftovers import GlobalRandomStates, changed, module_variables
-from gzsl_bench.engine.twin import Entrant, Exam, Shown, Trace, observe
-from gzsl_bench.engine.watch import Guard, opened_files
+from gzsl_bench.engine.audit.leftovers import GlobalRandomStates, changed, module_variables
+from gzsl_bench.engine.audit.observe import Entrant, Exam, Shown, Trace, observe
+from gzsl_bench.engine.audit.watch import Guard, opened_files
 from gzsl_bench.records.audits import FAILED, NOT_AUDITED, OK
 
 if TYPE_CHECKING:

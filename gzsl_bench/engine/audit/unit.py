@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gzsl_bench.engine import environment
-from gzsl_bench.engine.audit import AuditReport, audit_runs
+from gzsl_bench.engine.audit.judge import AuditReport, audit_runs
+from gzsl_bench.engine.audit.observe import Entrant, Exam
+from gzsl_bench.engine.audit.watch import Guard, data_files, data_folders, opened_files
 from gzsl_bench.engine.events import (
     AuditEnded,
     Interrupted,
@@ -25,9 +27,7 @@ from gzsl_bench.engine.events import (
 )
 from gzsl_bench.engine.failure import Failure
 from gzsl_bench.engine.results import FolderResults, Results
-from gzsl_bench.engine.twin import Entrant, Exam
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.engine.watch import Guard, data_files, data_folders, opened_files
 from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
