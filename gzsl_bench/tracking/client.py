@@ -20,6 +20,7 @@ from gzsl_bench.errors import TrackingError
 from gzsl_bench.masking import masked
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.tracking.address import artifact_root, is_server, sqlite_file
+from gzsl_bench.tracking.impatience import impatient
 
 #: Seconds to wait for another writer before the mirror counts as behind.
 PATIENCE = 10.0
@@ -248,7 +249,7 @@ def writing(uri: str, layout: Layout, patience: float | None = None) -> Iterator
         if file is not None:
             _probe_file(file, patience)
         # Standard output is for tables: nothing that a library prints belongs there.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), impatient():
             yield
     finally:
         lock.release()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
+import gzip
 import http.server
 import json
 import logging
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -28,7 +31,7 @@ from tracking_helpers import assert_mirrors, by_key, parent, runs
 
 from gzsl_bench.errors import TrackingError
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.tracking import SyncReport, open_mirror, server, sync
+from gzsl_bench.tracking import SyncReport, impatience, open_mirror, server, sync
 from gzsl_bench.tracking import client as room
 
 # a server that is there, and wrong ---------------------------------------------------------------
@@ -141,6 +144,92 @@ def test_a_server_that_repeats_headers_gives_no_password_away(
     assert "not like this" in said  # the server's words are shown
     for secret in ("secret-word", "secret%2Dword", header):
         assert secret not in said
+
+
+@contextlib.contextmanager
+def endless(answer: Callable[[Any], None]) -> Iterator[str]:
+    """A server that goes on and on."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with contextlib.suppress(OSError):
+                answer(self)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        made.daemon_threads, made.block_on_close = True, False
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{made.server_port}"
+        made.shutdown()
+
+
+def slow_headers(handler: Any) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+    while True:
+        handler.wfile.write(b"a")
+        time.sleep(0.2)
+
+
+def slow_body(handler: Any) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while True:
+        handler.wfile.write(b"a")
+        time.sleep(0.2)
+
+
+def fast_body(handler: Any) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        handler.wfile.write(b"a" * 2**20)
+
+
+@functools.cache
+def packed_zeros() -> bytes:
+    """256 MB in a quarter of a megabyte."""
+    return gzip.compress(bytes(2**28))
+
+
+def bomb(handler: Any) -> None:
+    packed = packed_zeros()
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+    handler.wfile.write(head.encode() + packed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (slow_headers, "the server does not answer"),
+        (slow_body, "the server does not answer"),
+        (fast_body, "the server's answer has more than 1 MB"),
+        (bomb, "the server's answer is packed (gzip)"),
+    ],
+)
+def test_a_server_that_never_ends_costs_seconds_and_megabytes(
+    answer: Callable[[Any], None], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(impatience, "WHOLE", 2.0)
+    monkeypatch.setattr(impatience, "MOST", 2**20)
+    store = make_store(tmp_path / "out")
+    packed_zeros()  # takes longer than the client waits
+    with endless(answer) as address:
+        begun = time.monotonic()
+        mirror = open_mirror(f"http://{address}", make_suite(grid(1)), store)
+        spent = time.monotonic() - begun
+        if answer is bomb:
+            tracemalloc.start()
+            try:
+                open_mirror(f"http://{address}", make_suite(grid(1)), store)
+                assert tracemalloc.get_traced_memory()[1] < 2**27
+            finally:
+                tracemalloc.stop()
+    assert spent < 15  # importing MLflow included
+    assert mirror.behind is not None
+    assert sentence in mirror.behind
 
 
 # a server that goes away and comes back ----------------------------------------------------------
