@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     """Headings, a rule, and the lines; a bar within a cell would begin another cell."""
-    text = [[str(cell) for cell in line] for line in (headings, *lines)]
-    widths = [max(map(width_of, column)) for column in zip(*text, strict=True)]
+    from tabulate import DataRow, TableFormat, tabulate
 
-    def drawn(line: Sequence[str]) -> str:
-        cells = zip(line, widths, strict=True)
-        return "".join(f"| {_safe(c)}{' ' * (w - width_of(c))} " for c, w in cells) + "|"
-
-    rule = "".join("|" + "-" * (w + 2) for w in widths) + "|"
-    return "\n".join([drawn(text[0]), rule, *map(drawn, text[1:])])
+    row = DataRow("|", "|", "|")
+    # Headings as a line like the others: tabulate makes columns with headings two blanks wider.
+    drawn = tabulate(
+        [[_safe(str(cell)) for cell in line] for line in (headings, *lines)],
+        tablefmt=TableFormat(None, None, None, None, row, row, padding=1, with_header_hide=None),
+        disable_numparse=True,
+    )
+    head, _, body = drawn.partition("\n")
+    rule = re.sub(r"[^|]", "-", head.replace("\\|", "--"))
+    return "\n".join(filter(None, (head, rule, body)))
 
 
 def width_of(cell: str) -> int:
