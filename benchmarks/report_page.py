@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.data.known import KNOWN
 from gzsl_bench.hooks.metric import Predictions
-from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.records.record import COMPLETE, Checkpoint, Provenance, Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -58,8 +60,7 @@ def fabricate(store: RecordStore, methods: int, seeds: int, checkpoints: int) ->
             cells += [_cell(name, m, fold, seed) for fold, seed in where]
     for cell in cells:
         if store.read(cell.key) is None:
-            content, arrays = _record(cell, checkpoints)
-            store.commit(cell.key, content, arrays)
+            store.commit(*_record(cell, checkpoints))
     return ResolvedSuite(
         name="large",
         description="Made-up records in the true shapes.",
@@ -118,7 +119,7 @@ def _record(cell: Cell, checkpoints: int) -> tuple[dict[str, Any], dict[str, np.
         best = np.where(best_seen >= best_unseen, among_seen, among_unseen)
         scores = best_seen.astype(np.float64), best_unseen.astype(np.float64)
         found = Predictions(labels, seen, unseen, best, among_seen, among_unseen, *scores)
-        rows.append({"number": number, "metrics": evaluate(found, metrics)})
+        rows.append(Checkpoint(number, evaluate(found, metrics)))
         columns.append((best.astype(kind), among_seen.astype(kind), among_unseen.astype(kind),
                         best_seen, best_unseen))  # fmt: skip
     numbers = np.arange(1, checkpoints + 1)
@@ -128,30 +129,22 @@ def _record(cell: Cell, checkpoints: int) -> tuple[dict[str, Any], dict[str, np.
     arrays |= {"labels": labels, "seen": seen, "unseen": unseen, "checkpoints": numbers,
                "scored": numbers}  # fmt: skip
     epochs = range(1, 101)
-    content = {
-        "status": COMPLETE,
-        "identity": dict(cell.identity),
-        "dataset": cell.dataset,
-        "method": cell.method,
-        "label": cell.label,
-        "seed": cell.seed,
-        "request": dict(cell.request),
-        "about": dict(cell.about),
-        "checkpoints": rows,
-        "curves": {
-            name: [[e, 100 / e + float(rng.random())] for e in epochs]
+    record = Record.of(
+        cell,
+        COMPLETE,
+        Provenance(
+            datetime(2026, 1, 1, tzinfo=UTC), 100.0 + cell.seed, "u", (cell.key,),
+            versions={"python": "3", "gzsl-bench": "0"}, hardware={"device": "cpu"},
+            command="gzsl-bench run",
+        ),
+        checkpoints=rows,
+        curves={
+            name: [(e, 100 / e + float(rng.random())) for e in epochs]
             for name in ("loss", "kl", "distance", "reconstruction", "classifier_loss")
         },
-        "metrics": {name: dict(spec.about()) for name, spec in metrics.items()},
-        "unit": {"name": "u", "cells": [cell.key], "trained": [cell.key]},
-        "started": "2026-01-01T00:00:00+00:00",
-        "seconds": 100.0 + cell.seed,
-        "versions": {"python": "3", "gzsl-bench": "0"},
-        "hardware": {"device": "cpu"},
-        "command": "gzsl-bench run",
-        "git_commit": None,
-    }  # fmt: skip
-    return content, arrays
+        metrics={name: dict(spec.about()) for name, spec in metrics.items()},
+    )  # fmt: skip
+    return record, arrays
 
 
 def _processor_seconds() -> float:

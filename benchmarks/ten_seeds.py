@@ -89,6 +89,7 @@ def read(records: Path, begun: float, ended: float) -> dict[str, Any]:
     """
     from gzsl_bench.records import journal
     from gzsl_bench.records.layout import Layout
+    from gzsl_bench.records.record import Provenance
     from gzsl_bench.records.store import RecordStore
 
     store = RecordStore(records)
@@ -97,14 +98,14 @@ def read(records: Path, begun: float, ended: float) -> dict[str, Any]:
         for event in journal.read(Layout(records).journal)
     }
     stacks: dict[tuple[str, str], dict[tuple[str, ...], list[float]]] = {}
-    content: Mapping[str, Any] = {}
+    about: Provenance | None = None
     for folder in sorted(Layout(records).cells.iterdir()):
         record = store.read(folder.name)
         assert record is not None
-        content = record.content
-        place = content["dataset"], content["method"]
-        together = tuple(content["unit"]["trained"])
-        stacks.setdefault(place, {}).setdefault(together, []).append(content["seconds"])
+        about = record.provenance
+        place = record.dataset, record.method
+        stacks.setdefault(place, {}).setdefault(about.trained, []).append(about.seconds)
+    assert about is not None
     trainings: list[dict[str, Any]] = []
     for (dataset, method), found in sorted(stacks.items()):
         # The last record of a stack holds the time of all of it.
@@ -126,8 +127,8 @@ def read(records: Path, begun: float, ended: float) -> dict[str, Any]:
         "seconds_of_trainings": sum(each["seconds"] for each in trainings),
         "runs": runs,
         "runs_per_hour": 3600 * runs / (ended - begun),
-        "hardware": content["hardware"],
-        "versions": content["versions"],
+        "hardware": dict(about.hardware),
+        "versions": dict(about.versions),
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -26,6 +28,15 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
+
+# Under --import-mode=importlib sibling modules are not importable by themselves.
+_SPEC = importlib.util.spec_from_file_location(
+    "records_factory", Path(__file__).parent / "records" / "factory.py"
+)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+sys.modules["records_factory"] = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(sys.modules["records_factory"])
 
 
 def pytest_configure(config: pytest.Config) -> None:

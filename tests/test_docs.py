@@ -47,11 +47,11 @@ def test_the_worked_example_of_a_fast_method(tiny, make_registry, resolve_text, 
     cells = resolve_text(text, registry).cells
     outcome, store, _ = run_inline(cells, registry, stack=3)
     assert outcome.exit_code == 0
-    records = [store.read(cell.key).content for cell in cells]
-    finals = [record["checkpoints"][-1]["metrics"] for record in records]
+    records = [store.read(cell.key) for cell in cells]
+    finals = [record.checkpoints[-1].metrics for record in records]
     assert len({final["ausuc"] for final in finals}) == 3
     assert sum(final["acc_seen"] for final in finals) / 3 > 2 * 100 / 7  # chance is one in seven
-    losses = [value for _, value in records[0]["curves"]["loss"]]
+    losses = [value for _, value in records[0].curves["loss"]]
     assert losses[-1] < 0.5 * losses[0]
 
     # A run is the same alone and in a stack.
@@ -102,8 +102,8 @@ def test_the_worked_data_set_plugin(make_registry, resolve_text, run_inline):
     cells = resolve_text(text, registry).cells
     outcome, store, _ = run_inline(cells, registry)
     assert outcome.exit_code == 0
-    (final,) = store.read(cells[0].key).content["checkpoints"]
-    assert final["metrics"]["acc_seen"] > 2 * 100 / 5  # chance is one in five
+    (final,) = store.read(cells[0].key).checkpoints
+    assert final.metrics["acc_seen"] > 2 * 100 / 5  # chance is one in five
 
 
 def test_the_worked_metric_plugin(make_registry, resolve_text, run_inline):
@@ -135,11 +135,11 @@ def test_the_worked_metric_plugin(make_registry, resolve_text, run_inline):
     cells = resolve_text("name: s\ndatasets: [tiny]\nmethods: [prototypes]\n", registry).cells
     outcome, store, _ = run_inline(cells, registry)
     assert outcome.exit_code == 0
-    record = store.read(cells[0].key).content
-    (final,) = record["checkpoints"]
-    assert 0 <= final["metrics"]["worst_unseen"] <= final["metrics"]["acc_unseen"]
-    assert 0 <= final["metrics"]["bias_to_seen"] <= 100
-    assert record["metrics"]["bias_to_seen"]["higher_is_better"] is False
+    record = store.read(cells[0].key)
+    (final,) = record.checkpoints
+    assert 0 <= final.metrics["worst_unseen"] <= final.metrics["acc_unseen"]
+    assert 0 <= final.metrics["bias_to_seen"] <= 100
+    assert record.metrics["bias_to_seen"]["higher_is_better"] is False
 
 
 def readme_methods():

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.validation import Validation
 from gzsl_bench.scoring.rules import Last, Unchosen
 from gzsl_bench.suite.cells import Cell

@@ -21,7 +21,7 @@ from gzsl_bench.engine.events import (
     Waiting,
 )
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.records.store import RecordStore, seconds_of
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -127,14 +127,14 @@ class View:
         if record is None:
             return f"{title}: no record"
         if record.not_applicable:
-            return f"{title}: not applicable: {_short(record.content['cause'])}"
+            return f"{title}: not applicable: {_short(record.cause)}"
         if not record.complete:
-            return f"{title}: FAILED: {_short(record.content['cause'])}"
+            return f"{title}: FAILED: {_short(record.cause)}"
         metrics, rule = self.latest.metrics(self.cells[key], record)
         by = f"by {rule}, " if self.several and not self.cells[key].fold else ""
         return (
             f"{title}: U {metrics['acc_unseen']:.1f}  S {metrics['acc_seen']:.1f}"
-            f"  H {metrics['harmonic_mean']:.1f} ({by}{seconds_of(record.content):.0f} s)"
+            f"  H {metrics['harmonic_mean']:.1f} ({by}{record.seconds_each:.0f} s)"
         )
 
     def left(self) -> str:

@@ -7,16 +7,20 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gzsl_bench.records.machine import usable_cores as usable_cores
+from gzsl_bench.records.record import Provenance
 
 if TYPE_CHECKING:
     import torch
+
+    from gzsl_bench.engine.events import WorkerSettings
 
 _PACKAGES = ("gzsl-bench", "torch", "numpy", "scipy", "scikit-learn")
 
@@ -38,18 +42,38 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def hardware(device: torch.device, threads: int) -> dict[str, Any]:
-    """The device that computed, and the processor beside it."""
-    import torch
+def provenance(settings: WorkerSettings, unit: str, trained: Sequence[str]) -> Provenance:
+    """What is known of a training as it begins; its end adds how long it took and what it held.
 
-    found: dict[str, Any] = {
-        "device": str(device),
+    Args:
+        settings: of the worker.
+        unit: name of the unit.
+        trained: keys of the cells that are trained together.
+    """
+    return Provenance(
+        started=datetime.now(UTC).replace(microsecond=0),
+        seconds=0.0,
+        unit=unit,
+        trained=tuple(trained),
+        versions=versions(),
+        hardware=hardware(settings.device, settings.threads),
+        command=settings.command,
+        git_commit=settings.git_commit,
+    )
+
+
+def hardware(device: str, threads: int) -> dict[str, str | int | None]:
+    """The device that computed, and the processor beside it."""
+    found: dict[str, str | int | None] = {
+        "device": device,
         "processor": processor(),
         "cores": usable_cores(),
         "threads": threads,
         "system": system(),
     }
-    if device.type == "cuda":
+    if device.startswith("cuda"):
+        import torch
+
         found["accelerator"] = torch.cuda.get_device_name(device)
         found["cuda"] = torch.version.cuda
     return found

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
+    from gzsl_bench.records.record import Provenance
 
 
 @dataclass(frozen=True)
 class UnitStarted:
-    """A worker has taken up a unit."""
+    """A worker has taken up a unit.
+
+    Attributes:
+        unit: its name.
+        provenance: what a record of its cells will say, should the worker not come to write one.
+    """
 
     unit: str
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gzsl_bench.engine import environment
 from gzsl_bench.engine.events import UnitStarted, WorkerSettings
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.records.record import FAILED, Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
 
 #: Where the report of ``faulthandler`` begins.
@@ -43,27 +44,13 @@ def record_failure(unit: Unit, cell: Cell, failure: Failure, settings: WorkerSet
         failure: how it died.
         settings: of the process.
     """
-    RecordStore(settings.out, settings.run).commit(
-        cell.key,
-        {
-            "status": FAILED,
-            "cause": failure.cause,
-            "traceback": crash_report(failure.printed),
-            "identity": dict(cell.identity),
-            "dataset": cell.dataset,
-            "request": dict(cell.request),
-            "method": cell.method,
-            "label": cell.label,
-            "seed": cell.seed,
-            "about": dict(cell.about),
-            "unit": {"name": unit.name, "cells": [c.key for c in unit.cells]},
-            "seconds": round(failure.seconds, 3),
-            "versions": environment.versions(),
-            "command": settings.command,
-            "git_commit": settings.git_commit,
-        },
-        log=failure.printed,
-    )
+    begun = failure.begun.provenance if failure.begun is not None else None
+    if begun is None:  # on hardware that nobody has told us of
+        begun = replace(environment.provenance(settings, unit.name, ()), hardware={})
+    about = replace(begun, trained=(cell.key,), seconds=round(failure.seconds, 3))
+    traceback = crash_report(failure.printed)
+    record = Record.of(cell, FAILED, about, cause=failure.cause, traceback=traceback)
+    RecordStore(settings.out, settings.run).commit(record, log=failure.printed)
 
 
 def crash_report(printed: str) -> str:

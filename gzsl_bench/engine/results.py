@@ -11,11 +11,12 @@ from gzsl_bench.engine import stacks
 from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import AuditStore
-from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.records.store import RecordStore
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.units import Unit
+    from gzsl_bench.records.record import Record
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -26,7 +27,7 @@ class Results(Protocol):
     def finished(self, key: str) -> bool:
         """Whether a cell has a final record, so that it need not be trained."""
 
-    def commit(self, key: str, content: Mapping[str, Any], arrays: Arrays | None, log: str) -> None:
+    def commit(self, record: Record, arrays: Arrays | None, log: str) -> None:
         """Leave the record of a cell."""
 
     def composition(self, unit: Unit) -> stacks.Composition | None:
@@ -57,17 +58,15 @@ class FolderResults:
         """Whether a cell has a final record, so that it need not be trained."""
         return self._store.finished(key)
 
-    def commit(self, key: str, content: Mapping[str, Any], arrays: Arrays | None, log: str) -> None:
+    def commit(self, record: Record, arrays: Arrays | None, log: str) -> None:
         """Write the record of a cell; one that finds no room becomes a failed one if it can."""
         try:
-            self._store.commit(key, content, arrays, log)
+            self._store.commit(record, arrays, log)
         except RecordError as error:
             # A disk that is too full for predictions may still hold the reason.
-            if content["status"] != COMPLETE:
+            if not record.complete:
                 raise
-            failed = {n: v for n, v in content.items() if n not in ("checkpoints", "curves")}
-            failed |= {"status": FAILED, "cause": in_one_line(error), "traceback": ""}
-            self._store.commit(key, failed, None, log)
+            self._store.commit(record.as_failed(in_one_line(error)), None, log)
 
     def composition(self, unit: Unit) -> stacks.Composition | None:
         """How an earlier run divided a unit."""

@@ -16,7 +16,8 @@ from gzsl_bench.records import journal
 from gzsl_bench.records.folderlock import FolderLock
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.presence import Presence
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.tidy import sweep
 from gzsl_bench.suite.cells import Cell
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.run import ScoreFunction
+from gzsl_bench.records.record import Checkpoint
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
 
@@ -35,7 +35,7 @@ class CellSink:
         on_progress: Callable[[int, int], None],
         should_stop: Callable[[], None],
     ) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Checkpoint] = []
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self._tests = tests
         self._metrics = metrics
@@ -56,7 +56,7 @@ class CellSink:
         """Score all test rows now and compute every metric."""
         self._should_stop()
         found = self._tests.predict(scorer, self._embeddings)
-        self.rows.append({"number": number, "metrics": evaluate(found, self._metrics)})
+        self.rows.append(Checkpoint(number, evaluate(found, self._metrics)))
         kind = np.min_scalar_type(int(max(found.seen.max(), found.unseen.max())))
         self._classes.append(
             (
@@ -81,7 +81,7 @@ class CellSink:
         ``predicted_seen``, ``predicted_unseen`` [K, N]; ``scored`` [J], the checkpoints whose
         scores are kept, with ``best_seen`` and ``best_unseen`` [J, N].
         """
-        numbers = np.array([row["number"] for row in self.rows], dtype=np.int64)
+        numbers = np.array([row.number for row in self.rows], dtype=np.int64)
         columns = [np.stack(column) for column in zip(*self._classes, strict=True)]
         return {
             "labels": self._tests.labels,

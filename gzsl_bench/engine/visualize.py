@@ -25,7 +25,8 @@ from gzsl_bench.scoring.predict import TestSet, shown_order
 from gzsl_bench.scoring.rules import RULES, Last, Unchosen
 
 if TYPE_CHECKING:
-    from gzsl_bench.records.store import Record, RecordStore
+    from gzsl_bench.records.record import Record
+    from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.cells import Cell
     from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -129,7 +130,7 @@ def train_again(
     """
     import torch
 
-    threads = int(((record.content if record else {}).get("hardware") or {}).get("threads") or 0)
+    threads = record.provenance.threads if record else None
     torch.set_num_threads(threads or worker.settings.threads)
     device, bench, factory = (
         torch.device(worker.settings.device), worker.bench(cell), worker.factory(cell)
@@ -206,7 +207,7 @@ class LatentSink(CellSink):
         Raises:
             PluginError: the wanted checkpoint did not come.
         """
-        numbers = [row["number"] for row in self.rows]
+        numbers = [row.number for row in self.rows]
         if self._taken is None or self._number is None:
             raise PluginError(
                 f"{cell.title}: trained again it offers the checkpoints {numbers}, of which none is"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from gzsl_bench.errors import NotApplicable, PluginError, in_one_line
 from gzsl_bench.hooks.method import BatchedMethod, Method
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.hooks.task import Task, unlabelled_order
-from gzsl_bench.records.store import COMPLETE, FAILED, NOT_APPLICABLE
+from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE, Provenance, Record
 from gzsl_bench.scoring.evaluate import about_metrics
 from gzsl_bench.scoring.predict import TestSet, shown_order
 from gzsl_bench.suite.cells import Cell
@@ -79,7 +78,7 @@ class Worker:
 
     def run(self, unit: Unit) -> None:
         """Train a unit and commit a record, complete or failed, for each of its cells."""
-        self.tell(UnitStarted(unit.name))
+        self.tell(UnitStarted(unit.name, self.provenance(unit.name, unit.cells)))
         interrupted = False
         try:
             self._train_all(unit)
@@ -114,9 +113,9 @@ class Worker:
             if len(cells) > 1 and stacks.is_out_of_memory(error):
                 return False
             training.fail_rest(error)
-        for cell, content, arrays in training.records():
-            self.kept.commit(cell.key, content, arrays, self.read_log()[-LOG_TAIL:])
-            self.tell(CellEnded(unit.name, cell.key))
+        for record, arrays in training.records():
+            self.kept.commit(record, arrays, self.read_log()[-LOG_TAIL:])
+            self.tell(CellEnded(unit.name, record.key))
         return True
 
     def _stacks(self, unit: Unit) -> tuple[stacks.Stack, ...]:
@@ -166,6 +165,10 @@ class Worker:
                 f" {described['source']}; start the run again"
             )
         return registry.methods[cell.method].factory
+
+    def provenance(self, unit: str, cells: Sequence[Cell]) -> Provenance:
+        """What is known of a training of some cells as it begins."""
+        return environment.provenance(self.settings, unit, [cell.key for cell in cells])
 
     @property
     def kept(self) -> Results:
@@ -230,7 +233,7 @@ class _Training:
         self.failures: dict[str, tuple[str, str]] = {}
         self.inapplicable: str | None = None
         self.started = time.monotonic()
-        self.started_at = datetime.now(UTC)
+        self.provenance = worker.provenance(unit.name, cells)
 
     def train(self) -> None:
         """Make the runs and call the method."""
@@ -293,49 +296,30 @@ class _Training:
         for cell in self.cells:
             self.failures.setdefault(cell.key, (in_one_line(error), text))
 
-    def records(self) -> list[tuple[Cell, dict[str, Any], dict[str, np.ndarray] | None]]:
+    def records(self) -> Iterator[tuple[Record, dict[str, np.ndarray] | None]]:
         """What to commit for each cell."""
-        ended: list[tuple[Cell, dict[str, Any], dict[str, np.ndarray] | None]] = []
-        for index, cell in enumerate(self.cells):
-            content = self._common(cell)
-            if cell.key in self.failures:
-                cause, text = self.failures[cell.key]
-                content |= {"status": FAILED, "cause": cause, "traceback": text}
-                ended.append((cell, content, None))
-                continue
-            if self.inapplicable is not None:
-                content |= {"status": NOT_APPLICABLE, "cause": self.inapplicable}
-                ended.append((cell, content, None))
-                continue
-            sink = self.sinks[index]
-            content |= {"status": COMPLETE, "checkpoints": sink.rows, "curves": sink.curves}
-            ended.append((cell, content, sink.arrays()))
-        return ended
-
-    def _common(self, cell: Cell) -> dict[str, Any]:
         import torch
 
-        settings = self.worker.settings
-        seconds = time.monotonic() - self.started
-        return {
-            "identity": dict(cell.identity),
-            "dataset": cell.dataset,
-            "request": dict(cell.request),
-            "method": cell.method,
-            "label": cell.label,
-            "seed": cell.seed,
-            "about": dict(cell.about),
-            "unit": {
-                "name": self.unit.name,
-                "cells": [c.key for c in self.unit.cells],
-                "trained": [c.key for c in self.cells],
-            },
-            "metrics": about_metrics(self.worker.registry),
-            "started": self.started_at.isoformat(timespec="seconds"),
-            "seconds": round(seconds, 3),
-            "peak_memory": environment.peak_memory(torch.device(settings.device)),
-            "versions": environment.versions(),
-            "hardware": environment.hardware(torch.device(settings.device), settings.threads),
-            "command": settings.command,
-            "git_commit": settings.git_commit,
-        }
+        provenance = replace(
+            self.provenance,
+            seconds=round(time.monotonic() - self.started, 3),
+            peak_memory=environment.peak_memory(torch.device(self.worker.settings.device)),
+        )
+        about = about_metrics(self.worker.registry)
+        for index, cell in enumerate(self.cells):
+            if cell.key in self.failures:
+                cause, text = self.failures[cell.key]
+                yield Record.of(cell, FAILED, provenance, cause=cause, traceback=text), None
+            elif self.inapplicable is not None:
+                yield Record.of(cell, NOT_APPLICABLE, provenance, cause=self.inapplicable), None
+            else:
+                sink = self.sinks[index]
+                record = Record.of(
+                    cell,
+                    COMPLETE,
+                    provenance,
+                    checkpoints=sink.rows,
+                    curves=sink.curves,
+                    metrics=about,
+                )
+                yield record, sink.arrays()

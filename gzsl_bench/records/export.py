@@ -17,7 +17,7 @@ from gzsl_bench.records import tarball
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.store import RecordStore, hash_of
 from gzsl_bench.records.suites import recall
-from gzsl_bench.records.verify import FILES, check_record
+from gzsl_bench.records.verify import FILES, checked
 
 MANIFEST = "manifest.json"
 FORMAT = "gzsl-bench records"
@@ -97,11 +97,12 @@ def _records(
         key = place.name
         if wanted is not None and key not in wanted:
             continue
-        problem = check_record(place)
-        if problem is not None:
-            done.damaged.append(f"cells/{key}: {problem}")
+        try:
+            record = checked(place)
+        except RecordError as error:
+            done.damaged.append(f"cells/{key}: {error}")
             continue
-        if not store.finished(key):
+        if not record.final:
             done.failed += 1
             continue
         done.records += 1

@@ -11,8 +11,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.records import journal, rescored
 from gzsl_bench.records.audits import AUDIT_VERSION, FAILED, OK, AuditStore
 from gzsl_bench.records.export import FORMAT, MANIFEST, VERSION
-from gzsl_bench.records.store import PREDICTIONS, PREDICTIONS_HASH, RecordStore, hash_of
+from gzsl_bench.records.record import PREDICTIONS, Checkpoint, Record
+from gzsl_bench.records.record import parsed as parsed_record
+from gzsl_bench.records.store import RecordStore, hash_of
 from gzsl_bench.records.suites import add
 from gzsl_bench.records.tarball import Reader
-from gzsl_bench.records.verify import check_record
+from gzsl_bench.records.verify import checked
 from gzsl_bench.suite.cells import digest
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -35,13 +37,11 @@ _MEMBER = re.compile(
 )
 #: Most bytes of one member.
 MOST = {PREDICTIONS: 4 * 2**30, "log.txt": 16 * 2**20}
+#: What reading a file of another shape raises.
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, RecordError)
 _MOST_JSON = 256 * 2**20
 #: Bytes of the disk that an import leaves free.
 SPARE = 64 * 2**20
-#: Fields of a record that say where and when, not what.
-_CIRCUMSTANCES = (
-    "command", "git_commit", "hardware", "seconds", "started", "unit", "versions"
-)  # fmt: skip
 
 
 @dataclass
@@ -158,76 +158,69 @@ def _finish(store: RecordStore, key: str, draft: Path | None, done: Merged) -> N
     if draft is None:
         return
     try:
-        problem = check_record(draft)
-        status = None if problem else json.loads((draft / "record.json").read_bytes())["status"]
-        if problem is None and status == "failed":
-            problem = "it is of a failed cell"
-        if problem is not None:
-            done.refused.append(f"cells/{key}: {problem}")
-        elif store.finished(key):
-            _compare(store, key, draft, done)
-        elif store.adopt(key, draft):
-            done.added += 1
-            journal.append(store.layout.journal, "imported", key=key, status=status)
+        record = checked(draft)
+        if not record.final:
+            raise RecordError("it is of a failed cell")
+        if store.finished(key) or not store.adopt(key, draft):
+            _compare(store, record, done)
         else:
-            _compare(store, key, draft, done)
+            done.added += 1
+            journal.append(store.layout.journal, "imported", key=key, status=record.status)
+    except RecordError as error:
+        done.refused.append(f"cells/{key}: {error}")
     finally:
         shutil.rmtree(draft.parent, ignore_errors=True)
 
 
-def _compare(store: RecordStore, key: str, draft: Path, done: Merged) -> None:
-    found = differences(store.layout.cell(key), draft)
+def _compare(store: RecordStore, theirs: Record, done: Merged) -> None:
+    place = store.layout.cell(theirs.key)
+    found = differences(checked(place), theirs)
     if found:
-        done.differing[key] = found
+        done.differing[theirs.key] = found
     else:
         done.known += 1
 
 
-def differences(ours: Path, theirs: Path) -> list[str]:
+def differences(ours: Record, theirs: Record) -> list[str]:
     """What sets two records of one cell apart; nothing if they are one and the same.
 
     Args:
-        ours: a record's folder.
-        theirs: another one's.
+        ours: a record as it was written.
+        theirs: another one of the same cell.
     """
-    if (ours / "record.json").read_bytes() == (theirs / "record.json").read_bytes():
-        same = _hash(ours) == _hash(theirs)
-        return [] if same else ["the predictions, though the record is the same"]
-    one, other = (json.loads((p / "record.json").read_bytes()) for p in (ours, theirs))
-    fields = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
     found = []
-    if "status" in fields:
-        found.append(f"the status: {one.get('status')} here, {other.get('status')} there")
-    elif "checkpoints" in fields:
-        found.append(_numbers(one, other))
-    elif _hash(ours) != _hash(theirs):
+    if ours.status != theirs.status:
+        found.append(f"the status: {ours.status} here, {theirs.status} there")
+    elif ours.checkpoints != theirs.checkpoints:
+        found.append(_numbers(ours.checkpoints, theirs.checkpoints))
+    elif ours.predictions_sha256 != theirs.predictions_sha256:
         found.append("the predictions, with the same metrics")
-    shown = ("status", "checkpoints", PREDICTIONS_HASH)
-    content = [n for n in fields if n not in (*shown, *_CIRCUMSTANCES)]
-    where = [n for n in fields if n in _CIRCUMSTANCES]
+    shown = ("status", "checkpoints", "predictions_sha256", "provenance", "path")
+    content = _other(ours, theirs, without=shown)
     if content:
         found.append(f"the fields {', '.join(content)}")
+    where = _other(ours.provenance, theirs.provenance)
     if where:
         found.append(f"how it came about ({', '.join(where)})")
-    return found or ["nothing but how it is written down"]
+    return found
 
 
-def _numbers(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+def _other(one: Any, other: Any, without: tuple[str, ...] = ()) -> list[str]:
+    """Names of the fields of two dataclasses that differ."""
+    names = sorted(field.name for field in fields(one) if field.name not in without)
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
+
+
+def _numbers(ours: Sequence[Checkpoint], theirs: Sequence[Checkpoint]) -> str:
     """The first metric of the last checkpoint that differs, with both values."""
-    ours, theirs = one["checkpoints"], other["checkpoints"]
-    if [row["number"] for row in ours] != [row["number"] for row in theirs]:
+    if [row.number for row in ours] != [row.number for row in theirs]:
         return f"the checkpoints: {len(ours)} here, {len(theirs)} there"
     for mine, yours in zip(reversed(ours), reversed(theirs), strict=True):
-        for name in sorted({*mine["metrics"], *yours["metrics"]}):
-            a, b = mine["metrics"].get(name), yours["metrics"].get(name)
+        for name in sorted({*mine.metrics, *yours.metrics}):
+            a, b = mine.metrics.get(name), yours.metrics.get(name)
             if a != b:
-                return f"the metrics: {name} at checkpoint {mine['number']} is {a} here, {b} there"
-    return "the losses at the checkpoints"
-
-
-def _hash(folder: Path) -> str | None:
-    path = folder / PREDICTIONS
-    return hash_of(path) if path.is_file() else None
+                return f"the metrics: {name} at checkpoint {mine.number} is {a} here, {b} there"
+    raise AssertionError("checkpoints that differ in nothing")
 
 
 def _take_loose(store: RecordStore, loose: Mapping[str, bytes], done: Merged) -> None:
@@ -242,8 +235,8 @@ def _take_loose(store: RecordStore, loose: Mapping[str, bytes], done: Merged) ->
             elif match["audit"]:
                 done.audits += _take_audit(store, match["audit"], content)
             elif match["rescored"]:
-                done.rescored += _take_rescored(store, match["rescored"], content)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                done.rescored += _take_rescored(store, match["rescored"], raw)
+        except _MALFORMED as error:
             done.refused.append(f"{name}: it is not what it should be ({error})")
 
 
@@ -270,22 +263,13 @@ def _take_audit(store: RecordStore, key: str, content: Any) -> bool:
     return AuditStore(store.layout.out).write(key, rest)
 
 
-def _take_rescored(store: RecordStore, key: str, content: Any) -> bool:
+def _take_rescored(store: RecordStore, key: str, theirs: bytes) -> bool:
     """Only beside the very record it was computed from, and never over one of ours."""
     place = store.layout.cell(key) / "record.json"
     if store.layout.rescoring(key).exists() or not place.exists():
         return False
     raw = place.read_bytes()
-    if content["record_sha256"] != rescored.fingerprint(raw):
-        return False
-    if content["rescored_version"] != rescored.RESCORED_VERSION or content["key"] != key:
-        raise ValueError("no rescoring of that record by this version")
-    rows = [
-        {
-            "number": int(row["number"]),
-            "metrics": {str(n): float(value) for n, value in row["metrics"].items()},
-        }
-        for row in content["checkpoints"]
-    ]
-    rescored.write(store.layout, key, raw, rows, dict(content["metrics"]))
-    return True
+    record = rescored.parsed(theirs, parsed_record(raw, key, place.parent), raw)
+    if record is not None:
+        rescored.write(store.layout, key, raw, record.checkpoints, record.metrics)
+    return record is not None

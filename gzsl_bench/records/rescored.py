@@ -8,14 +8,18 @@ at any time: everything in it follows from the record and the metric plugins.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.record import STRICT, Checkpoint, Record, in_words
 
 RESCORED_VERSION = 1
 
@@ -25,40 +29,62 @@ def fingerprint(record: bytes) -> str:
     return hashlib.sha256(record).hexdigest()
 
 
-def overlaid(layout: Layout, content: Mapping[str, Any], record: bytes) -> Mapping[str, Any]:
-    """A record's content with the metrics that a rescoring computed, if there was one.
+@dataclass(frozen=True)
+class _Rescored:
+    """The file: metrics of every checkpoint as they count now, and how to read them."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    key: str
+    record_sha256: str
+    rescored_version: Literal[1]
+    time: str
+    checkpoints: tuple[Checkpoint, ...]
+    metrics: Mapping[str, Mapping[str, JsonValue]]
+
+
+def parsed(raw: bytes, record: Record, bytes_of_record: bytes) -> Record | None:
+    """A record with the metrics that a rescoring computed; None if that is of another record.
+
+    Args:
+        raw: the rescoring.
+        record: the record as it was written.
+        bytes_of_record: its ``record.json``.
+
+    Raises:
+        RecordError: it is no rescoring.
+    """
+    try:
+        found = _adapter().validate_json(raw)
+    except ValidationError as error:
+        raise RecordError(in_words(error)) from None
+    if found.record_sha256 != fingerprint(bytes_of_record):
+        return None
+    numbers = [checkpoint.number for checkpoint in found.checkpoints]
+    if found.key != record.key or numbers != [c.number for c in record.checkpoints]:
+        raise RecordError("it has not the record's key or checkpoints")
+    return replace(record, checkpoints=found.checkpoints, metrics=found.metrics)
+
+
+def overlaid(layout: Layout, record: Record, raw: bytes) -> Record:
+    """A record with the metrics that a rescoring computed, if there was one.
 
     Args:
         layout: the results folder.
-        content: the parsed record.
-        record: its bytes.
-
-    Raises:
-        RecordError: the rescoring was written by a newer version of the program.
+        record: as it was written.
+        raw: its ``record.json``.
     """
-    path = layout.rescoring(content["key"])
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return content  # none, or not whole: the record speaks for itself
-    if not isinstance(found, dict) or found.get("record_sha256") != fingerprint(record):
-        return content
-    version = found.get("rescored_version")
-    if not isinstance(version, int):
-        return content
-    if version > RESCORED_VERSION:
-        raise RecordError(
-            f"{path} was written by a newer gzsl-bench (version {version}, this one reads up to"
-            f" {RESCORED_VERSION}); upgrade, or remove it to see the record's own metrics"
-        )
-    return {**content, "checkpoints": found["checkpoints"], "metrics": found["metrics"]}
+        return parsed(layout.rescoring(record.key).read_bytes(), record, raw) or record
+    except (OSError, RecordError):
+        return record  # none, or not whole: the record speaks for itself
 
 
 def write(
     layout: Layout,
     key: str,
     record: bytes,
-    checkpoints: Sequence[Mapping[str, Any]],
+    checkpoints: Iterable[Checkpoint],
     metrics: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Put a rescoring in place of an earlier one, atomically.
@@ -67,7 +93,7 @@ def write(
         layout: the results folder.
         key: the cell's key.
         record: bytes of the record it was computed from.
-        checkpoints: ``number`` and ``metrics`` of every checkpoint.
+        checkpoints: all of them.
         metrics: how to read each metric, and whose version computed it.
 
     Raises:
@@ -79,10 +105,15 @@ def write(
         "key": key,
         "record_sha256": fingerprint(record),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "checkpoints": list(checkpoints),
+        "checkpoints": [asdict(checkpoint) for checkpoint in checkpoints],
         "metrics": dict(metrics),
     }
     try:
         atomic.write_json(path, content)
     except (OSError, ValueError) as error:
         raise RecordError(f"the rescoring {path} cannot be written: {error}") from error
+
+
+@cache
+def _adapter() -> TypeAdapter[_Rescored]:
+    return TypeAdapter(_Rescored)

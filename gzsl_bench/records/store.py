@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from filelock import FileLock
@@ -27,99 +25,10 @@ from gzsl_bench.masking import masked
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.presence import Presence
+from gzsl_bench.records.record import PREDICTIONS, OtherVersion, Record, parsed
 from gzsl_bench.records.rescored import overlaid
 
-RECORD_VERSION = 1
-COMPLETE = "complete"
-FAILED = "failed"
-#: The method says that it cannot work on this kind of data: final, and no failure.
-NOT_APPLICABLE = "not applicable"
-#: Every status a record may have.
-STATUSES = (COMPLETE, FAILED, NOT_APPLICABLE)
-#: The arrays of a record, and the field of ``record.json`` that holds the file's SHA-256.
-PREDICTIONS, PREDICTIONS_HASH = "predictions.npz", "predictions_sha256"
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What was measured at one point of a training."""
-
-    number: int
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Record:
-    """A finished or failed cell as read from disk.
-
-    Attributes:
-        path: its folder.
-        content: the parsed ``record.json``, with the metrics of a later rescoring.
-    """
-
-    path: Path
-    content: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        """The cell's key."""
-        return str(self.content["key"])
-
-    @property
-    def cause(self) -> str:
-        """Why there are no numbers."""
-        return str(self.content.get("cause", ""))
-
-    @property
-    def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """In the order they came."""
-        rows = self.content.get("checkpoints", ())
-        return tuple(Checkpoint(row["number"], row["metrics"]) for row in rows)
-
-    @property
-    def complete(self) -> bool:
-        """Whether there are numbers."""
-        return bool(self.content["status"] == COMPLETE)
-
-    @property
-    def not_applicable(self) -> bool:
-        """Whether the method said that it cannot work on these data."""
-        return bool(self.content["status"] == NOT_APPLICABLE)
-
-    @property
-    def final(self) -> bool:
-        """Whether there is nothing left to try: numbers, or no way to have any."""
-        return self.complete or self.not_applicable
-
-    def predictions(self) -> dict[str, np.ndarray]:
-        """The arrays of ``predictions.npz``.
-
-        Raises:
-            RecordError: the file is missing, damaged or another one than was recorded.
-        """
-        path = self.path / PREDICTIONS
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise RecordError(f"the predictions {path} cannot be read: {error}") from error
-        wanted = self.content.get(PREDICTIONS_HASH)  # records of the first versions have none
-        if wanted is not None and hashlib.sha256(raw).hexdigest() != wanted:
-            raise RecordError(
-                f"the predictions {path} cannot be read: they are not those that were recorded"
-                f" (their SHA-256 is not {wanted})"
-            )
-        try:
-            with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except Exception as error:
-            raise RecordError(f"the predictions {path} cannot be read: {error}") from error
-
-
-def seconds_of(content: Mapping[str, Any]) -> float:
-    """What one run took: the time of runs that were trained as one is shared out among them."""
-    together = len(content.get("unit", {}).get("trained", ())) or 1
-    return float(content.get("seconds") or 0.0) / together
 
 
 class RecordStore:
@@ -152,24 +61,14 @@ class RecordStore:
         path = self.layout.cell(key)
         try:
             raw = (path / "record.json").read_bytes()
-            content = json.loads(raw)
-        except (FileNotFoundError, NotADirectoryError):
+            record = parsed(raw, key, path)
+        except OtherVersion as error:
+            if error.newer:
+                raise RecordError(f"the record {path}: {error}") from None
             return None
-        except (OSError, ValueError):
+        except (OSError, RecordError):
             return None
-        if not isinstance(content, dict) or content.get("key") != key:
-            return None
-        version = content.get("record_version")
-        if not isinstance(version, int) or content.get("status") not in STATUSES:
-            return None
-        if version > RECORD_VERSION:
-            raise RecordError(
-                f"{path} was written by a newer gzsl-bench (record version"
-                f" {version}, this one reads up to {RECORD_VERSION}); upgrade"
-            )
-        if content["status"] == COMPLETE:
-            content = overlaid(self.layout, content, raw)
-        return Record(path, content)
+        return overlaid(self.layout, record, raw) if record.complete else record
 
     def finished(self, key: str) -> bool:
         """Whether a record of the key exists that is final."""
@@ -185,27 +84,22 @@ class RecordStore:
                     yield record
 
     def commit(
-        self,
-        key: str,
-        content: Mapping[str, Any],
-        arrays: Mapping[str, np.ndarray] | None = None,
-        log: str = "",
+        self, record: Record, arrays: Mapping[str, np.ndarray] | None = None, log: str = ""
     ) -> bool:
         """Write a record; returns whether it is the one that counts.
 
         Args:
-            key: the cell's key.
-            content: ``record.json`` without ``record_version`` and ``key``; has a ``status``.
+            record: what became of a cell.
             arrays: ``predictions.npz``.
             log: ``log.txt``.
 
         Raises:
-            RecordError: the disk is full or the folder cannot be written.
+            RecordError: the disk is full, the folder cannot be written, or no record fits in it.
         """
-        full = {"record_version": RECORD_VERSION, "key": key, **_without_secrets(content)}
+        key = record.key
         try:
-            draft = self._draft(key, full, arrays, masked(log))
-        except (OSError, ValueError, TypeError) as error:
+            draft = self._draft(record, arrays, masked(log))
+        except (OSError, ValueError, TypeError, RecordError) as error:
             raise RecordError(
                 f"the record of cell {key} cannot be written to {self.layout.out}: {error}"
             ) from error
@@ -221,31 +115,25 @@ class RecordStore:
                 self.layout.journal,
                 "committed" if won else "superseded",
                 key=key,
-                status=full["status"],
+                status=record.status,
             )
         return won
 
-    def _draft(
-        self,
-        key: str,
-        content: Mapping[str, Any],
-        arrays: Mapping[str, np.ndarray] | None,
-        log: str,
-    ) -> Path:
-        draft = self.layout.draft(self.run, key)
+    def _draft(self, record: Record, arrays: Mapping[str, np.ndarray] | None, log: str) -> Path:
+        draft = self.layout.draft(self.run, record.key)
         draft.mkdir(parents=True)
         try:
             if arrays is not None:
                 with (draft / PREDICTIONS).open("wb") as file:
                     np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
-                    _flush(file.fileno(), file)
-                content = {**content, PREDICTIONS_HASH: hash_of(draft / PREDICTIONS)}
+                    _flush(file)
+                record = replace(record, predictions_sha256=hash_of(draft / PREDICTIONS))
             with (draft / "log.txt").open("w", encoding="utf-8", errors="replace") as text:
                 text.write(log)
-                _flush(text.fileno(), text)
-            with (draft / "record.json").open("w", encoding="utf-8") as text:
-                json.dump(content, text, indent=1, sort_keys=True, allow_nan=False)
-                _flush(text.fileno(), text)
+                _flush(text)
+            with (draft / "record.json").open("wb") as file:
+                file.write(record.to_json())
+                _flush(file)
             _sync_folder(draft)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
@@ -312,15 +200,9 @@ def hash_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _without_secrets(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What people wrote or a plugin said may hold a password; what a key is made of stays."""
-    free = {name: content[name] for name in ("cause", "traceback", "command") if name in content}
-    return {**content, **{n: masked(v) for n, v in free.items() if isinstance(v, str)}}
-
-
-def _flush(descriptor: int, file: Any) -> None:
+def _flush(file: IO[Any]) -> None:
     file.flush()
-    os.fsync(descriptor)
+    os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:

@@ -6,12 +6,12 @@ import csv
 import io
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gzsl_bench import markdown
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.records.store import Record
+from gzsl_bench.records.record import Record
 from gzsl_bench.report import latex, markup
 from gzsl_bench.report.cells import GAP, SIGN, has_gap, headings, rule_name, texts
 from gzsl_bench.report.daggers import Daggers
@@ -176,10 +176,10 @@ def failures(records: Sequence[Record], width: int | None = None) -> str:
     """
     heads, lines = ["Failed on", "Method", "Seed", "Cause"], []
     for r in records:
-        fold = fold_number(_identity(r))
-        label = r.content["label"] + (f" (fold {fold})" if fold else "")
-        cause = " ".join(str(r.content["cause"]).split())
-        lines.append([r.content["dataset"], label, str(r.content["seed"]), cause])
+        fold = fold_number(r.identity)
+        label = r.label + (f" (fold {fold})" if fold else "")
+        cause = " ".join(r.cause.split())
+        lines.append([r.dataset, label, str(r.seed), cause])
     if width is None:
         lines = [[*line[:-1], line[-1][:_CAUSE]] for line in lines]
     else:
@@ -193,11 +193,6 @@ def _broken(line: list[str], room: int) -> list[list[str]]:
     """A line whose last cell goes on in further lines."""
     first, *rest = textwrap.wrap(line[-1][: 2 * _CAUSE], room) or [""]
     return [[*line[:-1], first], *([*[""] * (len(line) - 1), more] for more in rest)]
-
-
-def _identity(record: Record) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = record.content.get("identity", {})
-    return found
 
 
 def _csv(table: Sequence[Row]) -> str:

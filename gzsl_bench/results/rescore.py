@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gzsl_bench.errors import PluginError, RecordError
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
 from gzsl_bench.records import journal, rescored
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.record import Checkpoint, Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.evaluate import about_metrics, evaluate
 from gzsl_bench.scoring.kept import kept_predictions
 
@@ -104,11 +105,11 @@ def rescore(keys: Iterable[str], store: RecordStore, registry: Registry) -> Resc
 
 def _draft(record: Record, registry: Registry, report: RescoreReport) -> _Draft:
     arrays = record.predictions()
-    rows = record.content["checkpoints"]
-    numbers = [row["number"] for row in rows]
+    rows = record.checkpoints
+    numbers = [row.number for row in rows]
     predictions = [kept_predictions(arrays, number) for number in numbers]
     draft = _Draft(
-        record, numbers, [dict(row["metrics"]) for row in rows], [dict(r["metrics"]) for r in rows]
+        record, numbers, [dict(row.metrics) for row in rows], [dict(r.metrics) for r in rows]
     )
     for name, spec in registry.metrics.items():
         _one_metric(name, spec, predictions, draft, report.metrics[name])
@@ -153,13 +154,13 @@ def _write(draft: _Draft, store: RecordStore, registry: Registry) -> bool:
     """Put the metrics beside their record; returns whether anything is different now."""
     record = draft.record
     now = about_metrics(registry)
-    said: Mapping[str, Any] = record.content.get("metrics", {})
+    said = record.metrics
     present = {name for metrics in draft.after for name in metrics}
     about = {**said, **{name: now[name] for name in now if name in present}}
     if draft.after == draft.before and _same_meaning(about, said):
         return False
     raw = (record.path / "record.json").read_bytes()
-    rows = [{"number": n, "metrics": m} for n, m in zip(draft.numbers, draft.after, strict=True)]
+    rows = [Checkpoint(n, m) for n, m in zip(draft.numbers, draft.after, strict=True)]
     rescored.write(store.layout, record.key, raw, rows, about)
     with contextlib.suppress(OSError):  # it is in place; a full journal loses nothing
         journal.append(store.layout.journal, "rescored", key=record.key)

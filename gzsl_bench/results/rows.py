@@ -8,7 +8,8 @@ from typing import Any
 
 from gzsl_bench.errors import SuiteError, unknown_name
 from gzsl_bench.records.audits import AuditStore, in_words
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.validation import Choice, Validation
 from gzsl_bench.scoring.rules import Unchosen, rule_of
 from gzsl_bench.scoring.summary import summarize
@@ -61,7 +62,7 @@ def groups(suite: ResolvedSuite, store: RecordStore) -> list[Group]:
         if complete:
             found.append(Group(tuple(c for c, _ in complete), tuple(r for _, r in complete)))
             continue
-        refused = [(cell, r.content["cause"]) for cell, r in read if r and r.not_applicable]
+        refused = [(cell, r.cause) for cell, r in read if r and r.not_applicable]
         if refused:
             found.append(Group(tuple(c for c, _ in refused), (), str(refused[0][1])))
     return found
@@ -167,7 +168,7 @@ def _about_extra(group: Group, names: Sequence[str]) -> dict[str, dict[str, Any]
     found: dict[str, dict[str, Any]] = {}
     for name in names:
         if name not in HEADINGS:
-            said = [record.content.get("metrics", {}).get(name, {}) for record in group.records]
+            said = [record.metrics.get(name, {}) for record in group.records]
             about = {"percent": True, "higher_is_better": True, "summary": "", "in_table": True}
             about |= {k: v for content in said for k, v in content.items() if k in about}
             unit = next((content["unit"] for content in said if "unit" in content), "")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.calibration import best_gamma, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.kept import kept_predictions

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict  # Python 3.11's own says too little for pydantic
+
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.hooks import streams
 from gzsl_bench.hooks import task as tasks
@@ -21,6 +24,49 @@ from gzsl_bench.scoring import predict
 IDENTITY_VERSION = 2
 #: What ``task`` says of cells that are scored on the test rows; of a fold it is a mapping.
 REAL = "real"
+#: Strict in what is read by name; whatever else a description says is kept, for it is hashed.
+_OPEN = ConfigDict(strict=True, extra="allow")
+
+
+@with_config(_OPEN)
+class DatasetIdentity(TypedDict):
+    """What fixes the data of a cell."""
+
+    fingerprint: str
+    trainval_order: str
+    features: str
+    attributes: str
+
+
+@with_config(_OPEN)
+class MethodIdentity(TypedDict):
+    """What fixes the method of a cell."""
+
+    name: str
+    version: str
+    source: str | None
+    config: dict[str, Any]
+
+
+@with_config(_OPEN)
+class FoldIdentity(TypedDict):
+    """What fixes the classes and rows of a validation fold."""
+
+    fold: int
+    content: str
+
+
+@with_config(_OPEN)
+class Identity(TypedDict):
+    """What fixes a cell's numbers, as :func:`identity` makes it."""
+
+    dataset: DatasetIdentity
+    preprocessing: str
+    setting: str
+    task: str | FoldIdentity
+    method: MethodIdentity
+    seed: int
+    precision: str
 
 
 @dataclass(frozen=True)

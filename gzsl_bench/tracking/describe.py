@@ -12,12 +12,12 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gzsl_bench.records.audits import AuditStore, in_words
-from gzsl_bench.records.store import Record, RecordStore, seconds_of
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.plots.style import COLOURS
 from gzsl_bench.results.validation import Choice, Validation
 from gzsl_bench.scoring.rules import Unchosen
@@ -138,7 +138,6 @@ def describe(
         out: the results folder, resolved.
         validation: what the folds say, where several records are described one after the other.
     """
-    content = record.content
     # As the suite at hand calls them; the record may have been made for another one.
     dataset = " / ".join(dict.fromkeys(cell.dataset for cell in cells))
     label = " / ".join(dict.fromkeys(cell.label for cell in cells))
@@ -147,7 +146,7 @@ def describe(
     started, ended = period(record)
     texts = {}
     if not record.final:
-        texts = {"traceback.txt": str(content.get("traceback") or ""), "log.txt": _log_text(record)}
+        texts = {"traceback.txt": record.traceback, "log.txt": _log_text(record)}
     return Image(
         key=record.key,
         name=f"{dataset} {label}{f' fold {cell.fold}' if cell.fold else ''} seed {cell.seed}",
@@ -169,7 +168,7 @@ def _chosen(
 ) -> dict[str, Choice | str]:
     """What each rule chooses, or why it does not; nothing is chosen of a fold."""
     found: dict[str, Choice | str] = {}
-    if not record.complete or not record.content.get("checkpoints") or cell.fold:
+    if not record.complete or cell.fold:
         return found
     for rule in suite.rules:
         try:
@@ -188,8 +187,8 @@ def _tags(
     out: Path,
     note: str,
 ) -> dict[str, str]:
-    content, identity = record.content, cell.identity
-    commit = content.get("git_commit")
+    about, identity = record.provenance, cell.identity
+    commit = about.git_commit
     values = {
         "key": record.key,
         "suite": suite.name,
@@ -207,9 +206,9 @@ def _tags(
         "fidelity": cell.about.get("fidelity"),
         "precision": identity.get("precision"),
         "task": f"fold {cell.fold}" if cell.fold else identity.get("task"),
-        "status": content["status"],
-        "version": content.get("versions", {}).get("gzsl-bench"),
-        "cause": None if record.complete else str(content.get("cause") or "unknown")[:500],
+        "status": record.status,
+        "version": about.versions.get("gzsl-bench"),
+        "cause": None if record.complete else (record.cause or "unknown")[:500],
         "audit": in_words(AuditStore(out).read(record.key)),
         "out": str(out),
         "role": FOLD if cell.fold else CELL,
@@ -231,9 +230,9 @@ def _note(
 ) -> str:
     """The run's description on its page."""
     if record.not_applicable:
-        return f"Not applicable: {record.content['cause']}"
+        return f"Not applicable: {record.cause}"
     if not record.complete:
-        return f"Failed: {record.content.get('cause')}"
+        return f"Failed: {record.cause}"
     if cell.fold:
         return f"Validation fold {cell.fold}: made of training rows, no result by itself."
     data = cell.identity["dataset"]
@@ -281,11 +280,11 @@ def _points(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> l
             raw.append((f"{rule}/gamma", choice.gamma, 0))
     # A fold's numbers have names of their own: no chart or column mixes them with results.
     kind = "validation" if cell.fold else "checkpoint"
-    for row in record.content.get("checkpoints") or []:
-        raw += [(f"{kind}/{name}", v, row["number"]) for name, v in row["metrics"].items()]
-    for name, curve in (record.content.get("curves") or {}).items():
+    for row in record.checkpoints:
+        raw += [(f"{kind}/{name}", v, row.number) for name, v in row.metrics.items()]
+    for name, curve in record.curves.items():
         raw += [(f"train/{name}", value, step) for step, value in curve]
-    raw.append(("seconds", seconds_of(record.content), 0))
+    raw.append(("seconds", record.seconds_each, 0))
     names = safe_names(dict.fromkeys(name for name, _, _ in raw))
     points = [
         Point(names[name], float(value), int(step)) for name, value, step in raw if _finite(value)
@@ -331,15 +330,9 @@ def _matching(suite: ResolvedSuite, cell: Cell) -> Iterator[Mapping[str, Any]]:
 
 
 def period(record: Record) -> tuple[int, int]:
-    """When a cell was begun and ended, in milliseconds since 1970; 0 if its record does not say."""
-    try:
-        moment = datetime.fromisoformat(str(record.content.get("started")))
-    except ValueError:
-        return 0, 0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    started = round(moment.timestamp() * 1000)
-    return started, started + round(1000 * float(record.content.get("seconds") or 0))
+    """When a cell was begun and ended, in milliseconds since 1970."""
+    started = round(record.provenance.started.timestamp() * 1000)
+    return started, started + round(1000 * record.provenance.seconds)
 
 
 def _log_text(record: Record) -> str:

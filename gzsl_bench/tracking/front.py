@@ -16,7 +16,7 @@ from pathlib import Path
 from gzsl_bench import __version__
 from gzsl_bench.masking import masked
 from gzsl_bench.records.audits import AuditStore
-from gzsl_bench.records.store import RecordStore, seconds_of
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.html.verdicts import Verdict, interval
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import connect, explain, writing
@@ -36,7 +36,7 @@ _DESCRIPTION = "mlflow.note.content"
 def worthwhile(suite: ResolvedSuite, store: RecordStore) -> bool:
     """Whether the suite's cells trained for long enough to wait for a report."""
     found = (store.read(key) for key in cells_by_key(suite))
-    seconds = sum(seconds_of(r.content) for r in found if r is not None)
+    seconds = sum(r.seconds_each for r in found if r is not None)
     return seconds >= WORTHWHILE
 
 
@@ -77,8 +77,8 @@ def _digest(suite: ResolvedSuite, store: RecordStore) -> str:
     )
     for key in sorted(cells_by_key(suite)):
         record = store.read(key)
-        content = None if record is None else record.content
-        whole.update(json.dumps([key, content, audits.read(key)], default=str).encode())
+        whole.update(b"" if record is None else record.to_json())
+        whole.update(json.dumps([key, audits.read(key)]).encode())
     return whole.hexdigest()[:16]
 
 

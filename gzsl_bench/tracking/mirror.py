@@ -8,7 +8,8 @@ from typing import Any
 
 from gzsl_bench.errors import TrackingError
 from gzsl_bench.masking import masked
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import current
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.address import checked, is_server

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from gzsl_bench.records.store import Record, RecordStore, seconds_of
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.rules import Folds
 from gzsl_bench.suite.cells import digest
 from gzsl_bench.tracking.address import checked
@@ -116,9 +117,9 @@ def trial_image(tuning: Tuning, search: Search, trial: Trial, store: RecordStore
 def _tags(
     tuning: Tuning, search: Search, found: Score, records: list[Record], store: RecordStore
 ) -> dict[str, str]:
-    trial, cell, content = found.trial, found.trial.cells[0], records[0].content
+    trial, cell, about = found.trial, found.trial.cells[0], records[0].provenance
     identity = cell.identity
-    commit = content.get("git_commit")
+    commit = about.git_commit
     values: dict[str, Any] = {
         "key": digest({"trial": [c.key for c in trial.cells], "label": cell.label}),
         "suite": tuning.loaded.suite.name,
@@ -136,7 +137,7 @@ def _tags(
         "precision": identity["precision"],
         "task": f"{len(trial.cells)} validation folds",
         "status": "complete" if found.checkpoint is not None else "failed",
-        "version": content.get("versions", {}).get("gzsl-bench"),
+        "version": about.versions.get("gzsl-bench"),
         "cause": None if found.reason is None else found.reason[:500],
         "out": str(store.layout.out.resolve()),
         "role": TRIAL,
@@ -169,6 +170,6 @@ def _points(found: Score, records: list[Record]) -> list[Point]:
     for name in found.mean:
         means = folds.means(name)
         raw += [(f"validation/{name}", value, number) for number, value in means.items()]
-    raw.append(("seconds", sum(seconds_of(record.content) for record in records), 0))
+    raw.append(("seconds", sum(record.seconds_each for record in records), 0))
     names = safe_names(dict.fromkeys(name for name, _, _ in raw))
     return [Point(names[name], float(value), step) for name, value, step in raw]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.hooks.dataset import DatasetInfo
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.rules import Folds, Unchosen, Val
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.load import LoadedSuite, refuse_leaks

@@ -213,8 +213,8 @@ def _decided(search: Search, store: RecordStore) -> str:
     ends = []
     for record in (store.read(cell.key) for trial in search.trials for cell in trial.cells):
         if record is not None and record.complete:
-            moment = datetime.fromisoformat(record.content["started"])
-            ends.append(moment.timestamp() + record.content["seconds"])
+            about = record.provenance
+            ends.append(about.started.timestamp() + about.seconds)
     return datetime.fromtimestamp(max(ends), UTC).strftime("%Y-%m-%d")
 
 

@@ -6,6 +6,7 @@ import io
 import re
 
 import pytest
+from records_factory import commit
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -20,7 +21,8 @@ from gzsl_bench.engine.events import (
     UnitStarted,
 )
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.records.record import COMPLETE, FAILED
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -44,7 +46,7 @@ def cell(label: str, seed: int = 0, dataset: str = "CUB", fold: int = 0) -> Cell
         dataset={"fingerprint": dataset, "trainval_order": "", "features": "f", "attributes": "a"},
         preprocessing="none", setting="inductive",
         method={"name": label, "version": "1", "source": None, "config": {}},
-        seed=seed, precision="float32", task={"fold": fold} if fold else "real",
+        seed=seed, precision="float32", task={"fold": fold, "content": "x"} if fold else "real",
     )  # fmt: skip
     return Cell(digest(described), described, dataset, "m", label, seed, {"use": dataset}, {})
 
@@ -65,7 +67,7 @@ def record(store, cell, *h, cause=None):
             for n, value in enumerate(h, start=1)
         ],
     }  # fmt: skip
-    store.commit(cell.key, content)
+    commit(store, cell, content)
 
 
 @pytest.fixture

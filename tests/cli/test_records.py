@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from records_factory import commit, make_cell
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.leases import Leases
 from gzsl_bench.records.presence import Presence
-from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.records.record import FAILED
+from gzsl_bench.records.store import RecordStore
 
 SUITE = "name: mini\ndatasets: [digits]\nmethods: [eszsl]\nselection: [last]\n"
 
@@ -54,7 +56,7 @@ def test_verify(out, call):
     (cell / "predictions.npz").write_bytes(raw)
     code, said, _ = call("verify", "--out", str(out))
     assert code == 1
-    assert said.startswith(f"cells/{cell.name}: predictions.npz is not what was recorded")
+    assert said.startswith(f"cells/{cell.name}: predictions.npz of cell")
     code, said, _ = call("verify", "--out", str(out), "--suite", "mini", "--json")
     found = json.loads(said)
     assert (code, found["records"], len(found["problems"])) == (1, 1, 1)
@@ -65,11 +67,12 @@ def test_verify(out, call):
 
 
 def test_gc_lists_and_removes_nothing_that_counts(out, call):
-    layout, key = Layout(out), "f" * 24
+    layout, cell = Layout(out), make_cell()
+    key = cell.key
     before = {p: p.read_bytes() for p in (out / "cells").rglob("*") if p.is_file()}
     store = RecordStore(out)
-    store.commit(key, {"status": FAILED})
-    store.commit(key, {"status": FAILED})
+    commit(store, cell, {"status": FAILED})
+    commit(store, cell, {"status": FAILED})
     gone = Presence(layout)
     gone.enter()
     Leases(gone).take(key)

@@ -115,7 +115,7 @@ def keys_and_metrics(root: Path, out: Path, name: str, features: str) -> tuple[l
     run_units(store, suite.cells, units, InlineExecutor(registry), worker, lambda event: None)
     records = [store.read(cell.key) for cell in suite.cells]
     assert all(record is not None and record.complete for record in records)
-    return [c.key for c in suite.cells], [r.content["checkpoints"] for r in records if r]
+    return [c.key for c in suite.cells], [r.checkpoints for r in records if r]
 
 
 def versions(splits: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Means(Method):
 
 def documented(heading: str) -> set[str]:
     """What the first column of the table under a heading names."""
-    section = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
+    section = PAGE.split(f"## {heading}\n")[1].split("\n##")[0]
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
@@ -47,14 +48,17 @@ def test_every_key_and_array_is_documented(make_registry, resolve_text, run_inli
     cells = resolve_text(f"name: s\ndatasets: [tiny]\nmethods:\n{entries}", registry).cells
     _, store, _ = run_inline(cells, registry)
     keys: set[str] = set()
+    about: set[str] = set()
     for cell, status in zip(cells, ("complete", "failed", "not applicable"), strict=True):
-        content = store.read(cell.key).content
+        content = json.loads((store.layout.cell(cell.key) / "record.json").read_text())
         assert content["status"] == status
         assert f"`{status}`" in PAGE
         keys |= set(content)
+        about |= set(content["provenance"])
         missing = [name for name in content["identity"] if f"`{name}`" not in PAGE]
         assert missing == []
     assert keys == documented("record.json")
+    assert about == documented("Provenance")
     assert set(store.read(cells[0].key).predictions()) == documented("predictions.npz")
     folder = store.layout.cells / cells[0].key
     assert {path.name for path in folder.iterdir()} <= set(re.findall(r"`([\w.]+)`", PAGE))

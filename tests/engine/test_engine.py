@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -118,12 +119,12 @@ def test_recorded_metrics_equal_an_independent_scorer(
     hs = []
     for cell in cells:
         run = Run(cell.seed, torch.device("cpu"), Knobs(), None)
-        record = store.read(cell.key).content
-        assert [c["number"] for c in record["checkpoints"]] == [10, 20, 30]
-        for step, row in enumerate(record["checkpoints"], start=1):
+        record = store.read(cell.key)
+        assert [c.number for c in record.checkpoints] == [10, 20, 30]
+        for step, row in enumerate(record.checkpoints, start=1):
             scores = noisy_scorer(task, run, step)(torch.tensor(scaled[rows_of])).numpy()
             u, s, t1 = ten_lines(tiny, scores, rows_of)
-            found = row["metrics"]
+            found = row.metrics
             assert found["acc_unseen"] == pytest.approx(u, abs=1e-9)
             assert found["acc_seen"] == pytest.approx(s, abs=1e-9)
             assert found["zsl_acc"] == pytest.approx(t1, abs=1e-9)
@@ -138,16 +139,19 @@ def test_a_record_says_what_it_is(make_registry, resolve_text, run_inline):
     suite = resolve_text(suite_text("noisy"), registry)
     _, store, events = run_inline(suite.cells, registry)
     (cell,) = suite.cells
-    content = store.read(cell.key).content
-    assert content["identity"] == json.loads(json.dumps(cell.identity))
-    assert (content["dataset"], content["method"], content["seed"]) == ("tiny", "noisy", 0)
-    assert {"python", "torch", "numpy"} <= set(content["versions"])
-    assert content["hardware"]["device"] == "cpu"
-    assert content["seconds"] >= 0
+    record = store.read(cell.key)
+    assert record.identity == json.loads(json.dumps(cell.identity))
+    assert (record.dataset, record.method, record.seed) == ("tiny", "noisy", 0)
+    about = record.provenance
+    assert {"python", "torch", "numpy"} <= set(about.versions)
+    assert about.hardware["device"] == "cpu"
+    assert about.seconds >= 0
+    assert about.trained == (cell.key,)
+    assert abs((datetime.now(UTC) - about.started).total_seconds()) < 600
     # NaN is no number: the curve has a gap there.
-    assert content["curves"] == {
-        "loss": [[1, 1.0], [2, 0.5], [3, 1 / 3]],
-        "odd": [[1, 1.0], [3, 1.0]],
+    assert record.curves == {
+        "loss": ((1, 1.0), (2, 0.5), (3, 1 / 3)),
+        "odd": ((1, 1.0), (3, 1.0)),
     }
     kinds = [type(event) for event in events]
     assert kinds == [UnitStarted, Progress, Progress, Progress, CellEnded, UnitEnded]
@@ -167,10 +171,10 @@ def test_predictions_reproduce_every_recorded_metric(make_registry, resolve_text
         record = store.read(cell.key)
         arrays = record.predictions()
         assert arrays["checkpoints"].tolist() == [10, 20, 30]
-        recorded = record.content["checkpoints"]
+        recorded = record.checkpoints
         assert arrays["scored"].tolist() == [10, 20, 30]
         for index, row in enumerate(recorded):
-            kept = np.flatnonzero(arrays["scored"] == row["number"])
+            kept = np.flatnonzero(arrays["scored"] == row.number)
             found = Predictions(
                 arrays["labels"],
                 arrays["seen"],
@@ -183,7 +187,7 @@ def test_predictions_reproduce_every_recorded_metric(make_registry, resolve_text
             )
             again = evaluate(found, registry.metrics)
             scored += "ausuc" in again
-            assert again == {name: row["metrics"][name] for name in again}
+            assert again == {name: row.metrics[name] for name in again}
             assert len(again) >= 4
             if kept.size:
                 # The scores and the plain prediction tell the same story.
@@ -201,7 +205,7 @@ def test_best_test_is_at_least_last(make_registry, resolve_text, run_inline):
     _, store, _ = run_inline(suite.cells, registry)
     table = {row["selection"]: row for row in rows(suite, store)}
     best = [
-        max(c["metrics"]["harmonic_mean"] for c in store.read(cell.key).content["checkpoints"])
+        max(c.metrics["harmonic_mean"] for c in store.read(cell.key).checkpoints)
         for cell in suite.cells
     ]
     assert table["best_test"]["harmonic_mean"]["mean"] == pytest.approx(np.mean(best))
@@ -260,10 +264,10 @@ def test_a_failing_method_leaves_a_record_and_the_others_run(
     bad, good = (store.read(cell.key) for cell in cells)
     assert good.complete
     assert not bad.complete
-    assert cause in bad.content["cause"]
-    assert "\n" not in bad.content["cause"]
-    assert where in bad.content["traceback"]
-    assert bad.content["identity"] == json.loads(json.dumps(cells[0].identity))
+    assert cause in bad.cause
+    assert "\n" not in bad.cause
+    assert where in bad.traceback
+    assert bad.identity == json.loads(json.dumps(cells[0].identity))
     assert not (bad.path / "predictions.npz").exists()
     assert [r.key for r in outcome.failed] == [bad.key]
 
@@ -313,7 +317,7 @@ def test_data_that_changed_meanwhile_fail_the_cell(
     changed = make_registry(NOISY, data={"tiny": make_data(seed=5)})
     outcome, _, _ = run_inline(cells, changed)
     assert outcome.exit_code == 1
-    assert "changed on disk" in outcome.failed[0].content["cause"]
+    assert "changed on disk" in outcome.failed[0].cause
 
 
 # Units and batches -------------------------------------------------------------------------------
@@ -365,7 +369,7 @@ def test_runs_trained_together_equal_runs_trained_alone(
     assert len(Together.companies) == 5
     for cell in cells:
         left, right = one.read(cell.key), other.read(cell.key)
-        assert left.content["checkpoints"] == right.content["checkpoints"]
+        assert left.checkpoints == right.checkpoints
         for name, array in left.predictions().items():
             np.testing.assert_array_equal(array, right.predictions()[name])
 
@@ -376,7 +380,7 @@ def test_a_lost_run_leaves_its_neighbours(make_registry, resolve_text, run_inlin
     outcome, store, _ = run_inline(cells, registry, stack=10)
     assert Together.companies == [[(1, 0.5), (13, 0.5), (2, 0.5)]]
     assert (outcome.done, outcome.exit_code) == (2, 1)
-    assert store.read(cells[1].key).content["cause"] == "the loss is NaN at step 1"
+    assert store.read(cells[1].key).cause == "the loss is NaN at step 1"
     # The next try trains the lost one alone.
     run_inline(cells, registry, stack=10)
     assert Together.companies[1:] == [[(13, 0.5)]]
@@ -421,7 +425,7 @@ def test_bad_scores_of_one_run_leave_its_neighbours(make_registry, resolve_text,
     cells = resolve_text(suite_text("b", seeds="3"), registry).cells
     outcome, store, _ = run_inline(cells, registry, stack=10)
     assert [store.read(c.key).complete for c in cells] == [True, False, True]
-    assert "NaN" in outcome.failed[0].content["cause"]
+    assert "NaN" in outcome.failed[0].cause
 
 
 def test_too_few_scorers_fail_the_unit(make_registry, resolve_text, run_inline):
@@ -429,7 +433,7 @@ def test_too_few_scorers_fail_the_unit(make_registry, resolve_text, run_inline):
     cells = resolve_text(suite_text("b", seeds="3"), registry).cells
     outcome, _, _ = run_inline(cells, registry, stack=10)
     assert len(outcome.failed) == 3
-    assert "fit_batch gave 1 scorers for 3 runs" in outcome.failed[0].content["cause"]
+    assert "fit_batch gave 1 scorers for 3 runs" in outcome.failed[0].cause
 
 
 def test_a_crash_keeps_the_reason_of_a_run_given_up_before(make_registry, resolve_text, run_inline):
@@ -440,7 +444,7 @@ def test_a_crash_keeps_the_reason_of_a_run_given_up_before(make_registry, resolv
     registry = make_registry(batched("b", action))
     cells = resolve_text(suite_text("b", seeds="2"), registry).cells
     outcome, _, _ = run_inline(cells, registry, stack=10)
-    causes = [record.content["cause"] for record in outcome.failed]
+    causes = [record.cause for record in outcome.failed]
     assert causes == ["its loss was NaN", "RuntimeError: then all broke"]
 
 
@@ -575,7 +579,7 @@ def test_a_method_that_does_not_apply_is_no_failure_and_is_not_tried_again(
     assert (outcome.exit_code, outcome.done, outcome.failed) == (0, 4, ())
     record = store.read(suite.cells[0].key)
     assert (record.complete, record.not_applicable, record.final) == (False, True, True)
-    assert record.content["cause"] == "the class embedding is not binary"
+    assert record.cause == "the class embedding is not binary"
     run_inline(suite.cells, registry)
     assert calls == [0, 1]
     table = rows(suite, store)
@@ -596,7 +600,7 @@ def test_a_refusal_after_a_checkpoint_is_a_failure(make_registry, resolve_text, 
     cells = resolve_text(suite_text("late"), registry).cells
     outcome, store, _ = run_inline(cells, registry)
     assert outcome.exit_code == 1
-    assert store.read(cells[0].key).content["status"] == "failed"
+    assert store.read(cells[0].key).status == "failed"
 
 
 MADE = []
@@ -634,7 +638,7 @@ def test_changing_shared_work_fails_and_is_undone(make_registry, resolve_text, r
     cells = resolve_text(suite_text("spoil", seeds="2"), registry).cells
     outcome, store, _ = run_inline(cells, registry)
     assert outcome.exit_code == 1
-    assert "what task.shared(gram) gave" in store.read(cells[0].key).content["cause"]
+    assert "what task.shared(gram) gave" in store.read(cells[0].key).cause
     assert torch.equal(seen[0], seen[1])
     assert seen[0].abs().sum() > 0
 
@@ -643,4 +647,4 @@ def test_only_a_module_function_can_be_shared(make_registry, resolve_text, run_i
     registry = make_registry(failing("l", lambda t, r: t.shared(lambda task: 1)))
     cells = resolve_text(suite_text("l"), registry).cells
     _, store, _ = run_inline(cells, registry)
-    assert "takes a function at the top of a module" in store.read(cells[0].key).content["cause"]
+    assert "takes a function at the top of a module" in store.read(cells[0].key).cause

@@ -10,7 +10,8 @@ import torch
 
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.errors import RecordError
-from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.records.record import FAILED
+from gzsl_bench.records.store import RecordStore
 
 
 class Ridge(Method):
@@ -36,9 +37,9 @@ def test_the_reason_of_what_does_not_fit(
     monkeypatch.setattr(np, "savez_compressed", full)  # predictions take most of the room
     outcome, store, _ = run_inline(cells, registry)
     (record,) = outcome.failed
-    assert record.content["status"] == FAILED
-    assert "No space left on device" in record.content["cause"]
-    assert "checkpoints" not in record.content
+    assert record.status == FAILED
+    assert "No space left on device" in record.cause
+    assert record.checkpoints == ()
     monkeypatch.undo()
     again, store, _ = run_inline(cells, registry)
     assert again.done == 1

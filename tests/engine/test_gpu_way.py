@@ -45,10 +45,10 @@ def test_a_stack_in_graphs_gives_the_records_of_its_cells_alone(
     assert outcome.exit_code == 0
     for cell in cells:
         one, other = stacked.read(cell.key), alone.read(cell.key)
-        assert one.content["unit"]["trained"] == [c.key for c in cells]
-        assert other.content["unit"]["trained"] == [cell.key]
-        for curve, values in other.content["curves"].items():
-            np.testing.assert_allclose(one.content["curves"][curve], values, rtol=1e-4)
+        assert one.provenance.trained == tuple(c.key for c in cells)
+        assert other.provenance.trained == (cell.key,)
+        for curve, values in other.curves.items():
+            np.testing.assert_allclose(one.curves[curve], values, rtol=1e-4)
         for name, values in other.predictions().items():
             if name.startswith("best_"):
                 np.testing.assert_allclose(one.predictions()[name], values, rtol=1e-3, atol=1e-4)

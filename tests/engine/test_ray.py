@@ -217,7 +217,7 @@ def content(store, key):
     record = store.read(key)
     found = json.loads((record.path / "record.json").read_text())
     for name in ("started", "seconds", "hardware", "peak_memory"):
-        assert found.pop(name)
+        assert found["provenance"].pop(name)
     log, arrays = record.path / "log.txt", record.path / "predictions.npz"
     return found, log.read_bytes(), arrays.read_bytes()
 
@@ -253,22 +253,22 @@ def test_what_kills_its_workers_fails_alone(cluster, bench):
     assert time.monotonic() - began > 4
     assert (outcome.done, len(outcome.failed), outcome.interrupted) == (2, 2, False)
     died, hung = (store.read(cells[i].key) for i in (1, 2))
-    assert "died while it trained this unit" in died.content["cause"]
+    assert "died while it trained this unit" in died.cause
     assert "last words" in (died.path / "log.txt").read_text()
     tries = [e for e in events if isinstance(e, UnitStarted)]
     assert len(tries) == 5  # the one that died was tried again, the one that hung was not
-    assert hung.content["cause"].startswith("stopped after ")
-    assert hung.content["cause"].endswith(": --timeout gives a cell 4 s")
-    assert "in fit" in hung.content["traceback"] + (hung.path / "log.txt").read_text()
+    assert hung.cause.startswith("stopped after ")
+    assert hung.cause.endswith(": --timeout gives a cell 4 s")
+    assert "in fit" in hung.traceback + (hung.path / "log.txt").read_text()
 
 
 def test_writing_to_the_task_harms_nobody_else(cluster, bench):
     cells = bench.cells("{trouble: write, sleep: 0.5}", "3")
     outcome, store, _ = bench.run(cells, bench.ray(jobs=1), "out")
     assert (outcome.done, len(outcome.failed)) == (2, 1)
-    cause = store.read(cells[1].key).content["cause"]
+    cause = store.read(cells[1].key).cause
     assert cause.endswith("a method that writes to its task's tensors dies so on a cluster")
-    assert "in fit" in store.read(cells[1].key).content["traceback"]
+    assert "in fit" in store.read(cells[1].key).traceback
     bench.run(cells[2:], LocalExecutor(1), "alone")
     assert content(store, cells[2].key) == content(
         RecordStore(bench.folder / "alone"), cells[2].key
@@ -293,7 +293,7 @@ def test_a_plugin_that_changed_is_refused_on_the_node(cluster, bench):
     bench.plugin.write_text(bench.plugin.read_text() + "\n# edited\n")
     outcome, store, _ = bench.run(cells, executor, "out")
     assert len(outcome.failed) == 1
-    assert "changed while the suite was running" in store.read(cells[0].key).content["cause"]
+    assert "changed while the suite was running" in store.read(cells[0].key).cause
 
 
 def test_ctrl_c_finishes_the_step_and_resumes(cluster, bench):
@@ -344,7 +344,7 @@ def test_a_node_goes_in_mid_suite_and_nothing_differs(cluster, bench):
             made.remove_node(nodes.pop(), allow_graceful=False)
 
     outcome, store, events = bench.run(cells, bench.ray(), "far", cut)
-    assert outcome.exit_code == 0, [r.content["cause"] for r in outcome.failed]
+    assert outcome.exit_code == 0, [r.cause for r in outcome.failed]
     assert len(nodes) == 1
     noted = [json.loads(line) for line in store.layout.journal.read_text().splitlines()]
     lost = [n["node_lost"] for n in noted if n["event"] == "worker lost"]

@@ -75,7 +75,7 @@ def test_a_stack_that_does_not_fit_is_halved_until_it_does(
     (unit,) = plan(cells, registry, 10)
     written = json.loads(store.layout.unit(unit.name).read_text())
     assert [len(keys) for keys in written["stacks"]] == [2, 2, 3]
-    trained = store.read(cells[5].key).content["unit"]["trained"]
+    trained = store.read(cells[5].key).provenance.trained
     assert trained == [cell.key for cell in cells[4:]]
 
 
@@ -89,9 +89,7 @@ def test_a_lone_run_that_does_not_fit_fails_with_the_reason(
     registry = make_registry(GREEDY)
     outcome, _, _ = run_inline(resolve_text(suite(2), registry).cells, registry, stack=10)
     assert outcome.exit_code == 1
-    assert [r.content["cause"] for r in outcome.failed] == [
-        "OutOfMemoryError: CUDA out of memory"
-    ] * 2
+    assert [r.cause for r in outcome.failed] == ["OutOfMemoryError: CUDA out of memory"] * 2
 
 
 def test_the_division_is_used_again_on_resume(make_registry, resolve_text, run_inline, tmp_path):

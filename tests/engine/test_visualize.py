@@ -160,11 +160,9 @@ def test_val_chooses_by_the_folds(bench):
     suite, store, worker = bench("val, best_test")
     cell = suite.cells[0]
     choice = wanted(suite, store, cell)
-    folds = [store.read(c.key).content["checkpoints"] for c in suite.cells if c.fold]
+    folds = [store.read(c.key).checkpoints for c in suite.cells if c.fold]
     means = {
-        n: np.mean(
-            [r["metrics"]["harmonic_mean"] for rows in folds for r in rows if r["number"] == n]
-        )
+        n: np.mean([r.metrics["harmonic_mean"] for rows in folds for r in rows if r.number == n])
         for n in (2, 4, 6)
     }
     assert choice.rule == "val"

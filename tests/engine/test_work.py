@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records_factory import commit, make_cell
 
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.engine import work as work_module
@@ -23,14 +24,15 @@ from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.leases import AUDIT, Leases
 from gzsl_bench.records.presence import Presence
-from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.records.record import COMPLETE, FAILED
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
 
-DONE = {"status": COMPLETE, "checkpoints": []}
+DONE = {"status": COMPLETE}
 
 
 def cell(number: int) -> Cell:
-    return Cell(f"{number:024x}", {"seed": number}, "D", "m", "M", number, {}, {})
+    return make_cell(number)
 
 
 def unit(*numbers: int) -> Unit:
@@ -60,7 +62,7 @@ class Party:
 
     def commit(self, taken: Unit, status: str = COMPLETE) -> None:
         for one in taken.cells:
-            self.store.commit(one.key, DONE if status == COMPLETE else {"status": status})
+            commit(self.store, one, DONE if status == COMPLETE else {"status": status})
         self.work.done(taken)
 
 
@@ -130,7 +132,7 @@ def test_runs_of_one_suite_do_not_tear_its_units_apart(tmp_path):
 
 
 def test_a_cell_that_fails_elsewhere_is_not_tried_again_but_an_earlier_failure_is(tmp_path):
-    RecordStore(tmp_path).commit(cell(1).key, {"status": FAILED})
+    commit(RecordStore(tmp_path), cell(1), {"status": FAILED})
     one, two = (Party(tmp_path, unit(1), unit(2)) for _ in range(2))
     first = one.take()
     assert numbers(first) == [1]

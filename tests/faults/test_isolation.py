@@ -388,8 +388,8 @@ def test_a_stack_that_dies_is_halved_until_the_culprit_is_alone(
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1, plugins=(plugin,))
     outcome = run_units(store, cells, units, LocalExecutor(1), settings, lambda event: None)
     assert (outcome.total, outcome.done) == (4, 3)
-    assert [record.content["seed"] for record in outcome.failed] == [5]
-    assert "exit code 9" in outcome.failed[0].content["cause"]
+    assert [record.seed for record in outcome.failed] == [5]
+    assert "exit code 9" in outcome.failed[0].cause
     assert witness.read_text().split() == ["4,5,6,7", "4,5", "4", "5", "6,7"]
 
 

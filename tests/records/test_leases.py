@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records_factory import made, make_cell
 
 from gzsl_bench.records import journal, machine
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.leases import Leases, lease_files
 from gzsl_bench.records.presence import BEATS, Presence, RunFile, Watch
-from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.tidy import collect, leftovers, sweep
 
-KEY = "0123456789abcdef01234567"
+KEY = make_cell().key
 
 
 class Clock:
@@ -297,7 +298,7 @@ def test_of_processes_that_race_for_a_dead_runs_leases_one_gets_each(tmp_path):
 
 def test_a_run_that_is_alone_clears_what_nobody_needs(tmp_path):
     store = RecordStore(tmp_path)
-    store.commit(KEY, {"status": COMPLETE, "checkpoints": []})
+    store.commit(made(make_cell()))
     gone, me = join(tmp_path), Presence(Layout(tmp_path))
     leases = Leases(gone)
     assert leases.take(KEY)

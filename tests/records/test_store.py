@@ -11,19 +11,23 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from records_factory import made, make_cell
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.records.store import COMPLETE, FAILED, RECORD_VERSION, RecordStore
+from gzsl_bench.records.record import FAILED, RECORD_VERSION, Checkpoint
+from gzsl_bench.records.store import RecordStore
 
-KEY = "0123456789abcdef01234567"
-DONE = {"status": COMPLETE, "checkpoints": [{"number": 1, "metrics": {"harmonic_mean": 50.25}}]}
-BROKE = {"status": FAILED, "cause": "ValueError: no", "traceback": "..."}
+CELL = make_cell()
+KEY = CELL.key
+DONE = made(CELL, checkpoints=[{"number": 1, "metrics": {"harmonic_mean": 50.25}}])
+BROKE = made(CELL, FAILED, cause="ValueError: no", traceback="...")
 ARRAYS = {"labels": np.arange(5), "predicted": np.zeros((2, 5), np.uint8)}
 
 
@@ -43,12 +47,12 @@ def store(tmp_path: Path) -> RecordStore:
 def test_what_is_committed_is_what_is_read(store):
     assert store.read(KEY) is None
     assert not store.finished(KEY)
-    assert store.commit(KEY, DONE, ARRAYS, "hello\n")
+    assert store.commit(DONE, ARRAYS, "hello\n")
     record = store.read(KEY)
     assert record.key == KEY
     assert record.complete
-    assert record.content["checkpoints"] == DONE["checkpoints"]
-    assert record.content["record_version"] == RECORD_VERSION
+    kept = replace(record, path=DONE.path, predictions_sha256=None)
+    assert kept == DONE
     assert (record.path / "log.txt").read_text() == "hello\n"
     found = record.predictions()
     assert set(found) == set(ARRAYS)
@@ -64,11 +68,11 @@ def test_what_is_committed_is_what_is_read(store):
     ]
 
 
-@pytest.mark.parametrize("second", [DONE | {"checkpoints": []}, BROKE])
+@pytest.mark.parametrize("second", [made(CELL, checkpoints=[{"number": 2, "metrics": {}}]), BROKE])
 def test_the_first_complete_record_wins(store, second):
-    assert store.commit(KEY, DONE, ARRAYS)
+    assert store.commit(DONE, ARRAYS)
     before = snapshot(store.layout.cell(KEY))
-    assert not store.commit(KEY, second, None, "another\n")
+    assert not store.commit(second, None, "another\n")
     assert snapshot(store.layout.cell(KEY)) == before
     assert list(store.layout.scratch.iterdir()) == []
     assert not store.layout.failed.exists()
@@ -77,11 +81,11 @@ def test_the_first_complete_record_wins(store, second):
 
 
 def test_a_success_moves_failures_aside(store):
-    assert store.commit(KEY, BROKE, None, "first try\n")
+    assert store.commit(BROKE, None, "first try\n")
     assert not store.finished(KEY)
-    assert store.commit(KEY, BROKE | {"cause": "again"}, None, "second try\n")
-    assert store.read(KEY).content["cause"] == "again"
-    assert store.commit(KEY, DONE, ARRAYS)
+    assert store.commit(replace(BROKE, cause="again"), None, "second try\n")
+    assert store.read(KEY).cause == "again"
+    assert store.commit(DONE, ARRAYS)
     assert store.finished(KEY)
     aside = [store.layout.failed / f"{KEY}-{n}" for n in (1, 2)]
     assert [(p / "log.txt").read_text() for p in aside] == ["first try\n", "second try\n"]
@@ -91,15 +95,17 @@ def test_a_success_moves_failures_aside(store):
 RACER = textwrap.dedent(
     """
     import sys, time
+    from dataclasses import replace
     from pathlib import Path
     import numpy as np
+    from gzsl_bench.records.record import parsed
     from gzsl_bench.records.store import RecordStore
     out, key, who, start = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-    store = RecordStore(Path(out))
-    content = {"status": "complete", "checkpoints": [], "who": who}
+    store, record = RecordStore(Path(out)), parsed(sys.argv[5].encode(), key)
+    record = replace(record, cause=str(who))
     while time.time() < start:
         pass
-    print(int(store.commit(key, content, {"who": np.full(20000, who)}, str(who))))
+    print(int(store.commit(record, {"who": np.full(20000, who)}, str(who))))
     """
 )
 
@@ -109,11 +115,11 @@ def test_of_racing_processes_exactly_one_wins(store, failed_before):
     import time
 
     if failed_before:
-        store.commit(KEY, BROKE)
-    start = time.time() + 2.0
+        store.commit(BROKE)
+    start, raw = time.time() + 2.0, DONE.to_json().decode()
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, str(store.layout.out), KEY, str(n), str(start)],
+            [sys.executable, "-c", RACER, str(store.layout.out), KEY, str(n), str(start), raw],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -123,7 +129,7 @@ def test_of_racing_processes_exactly_one_wins(store, failed_before):
     assert sum(won) == 1
     record = store.read(KEY)
     winner = won.index(1)
-    assert record.content["who"] == winner
+    assert record.cause == str(winner)
     # All of the winner's files, none of anybody else's.
     assert set(record.predictions()["who"].tolist()) == {winner}
     assert (record.path / "log.txt").read_text() == str(winner)
@@ -140,8 +146,7 @@ def test_racing_threads(store):
     def race(who):
         barrier.wait()
         for number in range(6):
-            content = {"status": COMPLETE, "checkpoints": [], "who": who}
-            if store.commit(f"{number:024x}", content):
+            if store.commit(made(make_cell(number), cause=str(who))):
                 won.append((number, who))
 
     threads = [threading.Thread(target=race, args=(n,)) for n in range(8)]
@@ -151,7 +156,7 @@ def test_racing_threads(store):
         thread.join()
     assert sorted(number for number, _ in won) == list(range(6))
     for number, who in won:
-        assert store.read(f"{number:024x}").content["who"] == who
+        assert store.read(make_cell(number).key).cause == str(who)
 
 
 CORRUPT = {
@@ -167,12 +172,12 @@ CORRUPT = {
 
 @pytest.mark.parametrize("case", CORRUPT)
 def test_a_corrupt_record_counts_as_absent_and_is_written_anew(store, case):
-    store.commit(KEY, DONE, ARRAYS)
+    store.commit(DONE, ARRAYS)
     (store.layout.cell(KEY) / "record.json").write_bytes(CORRUPT[case])
     assert store.read(KEY) is None
     assert not store.finished(KEY)
     assert list(store) == []
-    assert store.commit(KEY, DONE, ARRAYS)
+    assert store.commit(DONE, ARRAYS)
     assert store.finished(KEY)
     # Nothing is thrown away.
     aside = store.layout.failed / f"{KEY}-1" / "record.json"
@@ -183,19 +188,19 @@ def test_a_folder_without_record_counts_as_absent(store):
     store.layout.cell(KEY).mkdir(parents=True)
     assert store.read(KEY) is None
     (store.layout.cell(KEY) / "log.txt").write_text("left over")
-    assert store.commit(KEY, DONE)
+    assert store.commit(DONE)
     assert store.finished(KEY)
 
 
 def test_a_newer_record_is_not_touched(store):
-    store.commit(KEY, DONE)
+    store.commit(DONE)
     path = store.layout.cell(KEY) / "record.json"
     content = json.loads(path.read_text()) | {"record_version": RECORD_VERSION + 1}
     path.write_text(json.dumps(content))
-    with pytest.raises(RecordError, match=r"newer gzsl-bench .*upgrade"):
+    with pytest.raises(RecordError, match="newer gzsl-bench, so upgrade"):
         store.read(KEY)
     with pytest.raises(RecordError, match="newer"):
-        store.commit(KEY, DONE)
+        store.commit(DONE)
     assert json.loads(path.read_text()) == content
 
 
@@ -223,10 +228,10 @@ def test_a_full_disk_leaves_nothing_behind(store, monkeypatch, where):
     with monkeypatch.context() as patch:
         patch.setattr(target, name, full_disk)
         with pytest.raises(RecordError, match="No space left"):
-            store.commit(KEY, DONE, ARRAYS)
+            store.commit(DONE, ARRAYS)
     assert left_behind(store) == []
     assert store.read(KEY) is None
-    assert store.commit(KEY, DONE, ARRAYS)
+    assert store.commit(DONE, ARRAYS)
 
 
 def test_a_journal_that_cannot_be_written_does_not_break_a_commit_in_place(store, monkeypatch):
@@ -234,20 +239,20 @@ def test_a_journal_that_cannot_be_written_does_not_break_a_commit_in_place(store
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full_disk)
         with contextlib.suppress(RecordError):
-            store.commit(KEY, DONE, ARRAYS)
+            store.commit(DONE, ARRAYS)
     assert store.finished(KEY)
     assert left_behind(store) == [KEY]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
-def test_content_that_is_no_json_is_refused(store, value):
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), "1", 1e300])
+def test_a_value_that_no_reader_would_take_is_not_written(store, value):
     with pytest.raises(RecordError):
-        store.commit(KEY, DONE | {"extra": value})
+        store.commit(replace(DONE, checkpoints=(Checkpoint(1, {"harmonic_mean": value}),)))
     assert left_behind(store) == []
 
 
 def test_pickles_are_neither_written_nor_read(store):
-    store.commit(KEY, DONE, ARRAYS)
+    store.commit(DONE, ARRAYS)
     path = store.layout.cell(KEY) / "predictions.npz"
     np.savez(path, evil=np.array([{"a": 1}], dtype=object))
     with pytest.raises(RecordError, match="are not those that were recorded"):
@@ -260,21 +265,11 @@ def test_pickles_are_neither_written_nor_read(store):
         store.read(KEY).predictions()
 
 
-def test_records_of_the_first_versions_have_no_hash_and_are_read(store):
-    store.commit(KEY, DONE, ARRAYS)
-    path = store.layout.cell(KEY) / "record.json"
-    content = json.loads(path.read_text())
-    raw = (path.parent / "predictions.npz").read_bytes()
-    assert content.pop("predictions_sha256") == hashlib.sha256(raw).hexdigest()
-    path.write_text(json.dumps(content))
-    assert set(store.read(KEY).predictions()) == set(ARRAYS)
-
-
 def test_damaged_predictions_are_an_error_in_a_sentence(store):
-    store.commit(KEY, DONE, ARRAYS)
+    store.commit(DONE, ARRAYS)
     path = store.layout.cell(KEY) / "predictions.npz"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(RecordError, match=r"predictions.npz cannot be read"):
+    with pytest.raises(RecordError, match=r"predictions.npz of cell \w+ cannot be read"):
         store.read(KEY).predictions()
 
 

@@ -8,13 +8,13 @@ import io
 import json
 import os
 import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records_factory import commit, edit, make_cell, put_predictions
 
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
@@ -24,9 +24,10 @@ from gzsl_bench.records import merge as merge_module
 from gzsl_bench.records.export import FORMAT, export
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.merge import merge
-from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.records.record import FAILED, Checkpoint
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import recall, remember
-from gzsl_bench.records.verify import check_record, verify
+from gzsl_bench.records.verify import checked, verify
 from gzsl_bench.results.rows import rows
 
 METRICS = {spec.name: spec for spec in gzsl_bench_metrics()}
@@ -92,18 +93,16 @@ def swap(folder: Path) -> None:
     (folder / "predictions.npz").write_bytes((other / "predictions.npz").read_bytes())
 
 
-def edit(folder: Path, change) -> None:
-    content = json.loads((folder / "record.json").read_text())
-    change(content)
-    (folder / "record.json").write_text(json.dumps(content))
+def rows_of(checkpoints: list[dict]) -> list[Checkpoint]:
+    return [Checkpoint(row["number"], row["metrics"]) for row in checkpoints]
 
 
 DAMAGE = {
-    "is not what was recorded": damage_npz,
-    "its SHA-256 is not": swap,
+    "are not those that were recorded": damage_npz,
+    "their SHA-256 is not": swap,
     "is missing": lambda f: (f / "predictions.npz").unlink(),
     "no record.json": lambda f: (f / "record.json").unlink(),
-    "record.json cannot be read": lambda f: (f / "record.json").write_text('{"key'),
+    "Invalid JSON": lambda f: (f / "record.json").write_text('{"key'),
     "is no file of a record": lambda f: (f / "more").write_text(""),
     "is no plain file": lambda f: (
         (f / "log.txt").unlink(),
@@ -111,15 +110,15 @@ DAMAGE = {
     ),
     "the key is not of this cell": lambda f: edit(f, lambda c: c["identity"].update(seed=99)),
     "has the key 'x'": lambda f: edit(f, lambda c: c.update(key="x")),
-    "newer than this": lambda f: edit(f, lambda c: c.update(record_version=99)),
-    "status is 'good'": lambda f: edit(f, lambda c: c.update(status="good")),
-    "no identity": lambda f: edit(f, lambda c: c.pop("identity")),
+    "newer gzsl-bench": lambda f: edit(f, lambda c: c.update(record_version=99)),
+    "status: Input should be": lambda f: edit(f, lambda c: c.update(status="good")),
+    "identity: Field required": lambda f: edit(f, lambda c: c.pop("identity")),
     "has no checkpoints": lambda f: edit(f, lambda c: c.update(checkpoints=[])),
-    "does not hold every": lambda f: edit(f, lambda c: c["checkpoints"][0].update(number=7)),
-    "is no number": lambda f: edit(
+    "hold no checkpoint 7": lambda f: edit(f, lambda c: c["checkpoints"][0].update(number=7)),
+    "harmonic_mean: Input should be a valid number": lambda f: edit(
         f, lambda c: c["checkpoints"][0]["metrics"].update(harmonic_mean="9")
     ),
-    "is not finite": lambda f: edit(
+    "harmonic_mean: Input should be a finite number": lambda f: edit(
         f, lambda c: c["checkpoints"][0]["metrics"].update(harmonic_mean=float("nan"))
     ),
     "its name is no key": lambda f: f.rename(f.with_name("x")),
@@ -148,7 +147,7 @@ def test_a_forged_metric_is_found_by_computing_it_again(home):
     # A rescoring is what counts, so it is what is checked.
     raw = (store.layout.cell(key) / "record.json").read_bytes()
     content["checkpoints"][1]["metrics"]["harmonic_mean"] -= 0.01
-    rescored.write(store.layout, key, raw, content["checkpoints"], {})
+    rescored.write(store.layout, key, raw, rows_of(content["checkpoints"]), {})
     assert verify(store, metrics=METRICS).problems == []
 
 
@@ -172,11 +171,11 @@ def test_a_bomb_is_not_unpacked(home, monkeypatch):
     """A record whose arrays would fill the memory is refused by what its directory says."""
     store, suite = home
     folder = store.layout.cell(suite.cells[0].key)
-    with zipfile.ZipFile(folder / "predictions.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("labels.npy", bytes(2**26))
-    edit(folder, lambda c: c.pop("predictions_sha256"))
-    monkeypatch.setattr("gzsl_bench.records.verify.MOST_UNPACKED", 32 * 2**20)
-    assert "more than" in check_record(folder)
+    put_predictions(folder, {"labels": np.zeros(2**26, np.uint8)})
+    monkeypatch.setattr("gzsl_bench.records.record.MOST_UNPACKED", 32 * 2**20)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was unpacked"))
+    with pytest.raises(RecordError, match="more than"):
+        checked(folder)
 
 
 # There and back ----------------------------------------------------------------------------------
@@ -229,9 +228,9 @@ def test_rescorings_and_audits_travel_and_failures_do_not(home, tmp_path):
     raw = (store.layout.cell(one) / "record.json").read_bytes()
     checkpoints = json.loads(raw)["checkpoints"]
     checkpoints[0]["metrics"]["extra"] = 12.5
-    rescored.write(store.layout, one, raw, checkpoints, {})
+    rescored.write(store.layout, one, raw, rows_of(checkpoints), {})
     AuditStore(store.layout.out).write(two, {"outcome": OK, "reason": ""})
-    store.commit("f" * 24, {"status": FAILED, "identity": {}})
+    commit(store, make_cell(), {"status": FAILED})
     edit(store.layout.cell(suite.cells[2].key), lambda c: c.update(status="good"))
     done = export(store, tmp_path / "a.tar", "small")
     assert (done.records, done.failed, len(done.damaged)) == (2, 0, 1)
@@ -239,7 +238,7 @@ def test_rescorings_and_audits_travel_and_failures_do_not(home, tmp_path):
     away.layout.out.mkdir()
     found = merge(away, tmp_path / "a.tar")
     assert (found.added, found.rescored, found.audits) == (2, 1, 1)
-    assert away.read(one).content["checkpoints"][0]["metrics"]["extra"] == 12.5
+    assert away.read(one).checkpoints[0].metrics["extra"] == 12.5
     assert AuditStore(away.layout.out).settled(two)
 
 
@@ -272,7 +271,7 @@ def test_the_first_record_stays_and_what_differs_is_said(
     # The second has the same numbers, and came about elsewhere.
     for path in store.layout.cell(keys[1]).iterdir():
         (away.layout.cell(keys[1]) / path.name).write_bytes(path.read_bytes())
-    edit(away.layout.cell(keys[1]), lambda c: c.update(hardware={"cpu": "another"}))
+    edit(away.layout.cell(keys[1]), lambda c: c["provenance"].update(hardware={"cpu": "another"}))
     export(store, tmp_path / "a.tar")
     before = records(away)
     found = merge(away, tmp_path / "a.tar")
@@ -290,7 +289,7 @@ def test_the_first_record_stays_and_what_differs_is_said(
 def test_a_failure_gives_way_to_an_imported_success(home, tmp_path):
     store, suite = home
     away, key = RecordStore(tmp_path / "away"), suite.cells[0].key
-    away.commit(key, {"status": FAILED, "identity": dict(suite.cells[0].identity)})
+    commit(away, suite.cells[0], {"status": FAILED})
     export(store, tmp_path / "a.tar")
     assert merge(away, tmp_path / "a.tar").added == 3
     assert away.finished(key)
@@ -482,8 +481,6 @@ def test_a_changed_archive_is_refused_or_says_the_same(tmp_path_factory, archive
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     """Bytes of an archive of two small records made by hand, and the records."""
-    from gzsl_bench.suite.cells import digest
-
     folder = tmp_path_factory.mktemp("made")
     store = RecordStore(folder / "out")
     arrays = {
@@ -493,10 +490,8 @@ def archive(tmp_path_factory):
         "best_seen": np.zeros((1, 2)), "best_unseen": np.zeros((1, 2)),
     }  # fmt: skip
     for seed in (0, 1):
-        identity = {"seed": seed}
         row = {"number": 1, "metrics": {"harmonic_mean": 100.0}}
-        content = {"status": "complete", "identity": identity, "checkpoints": [row]}
-        store.commit(digest(identity), content, arrays, "log\n")
+        commit(store, make_cell(seed), {"checkpoints": [row]}, arrays, "log\n")
     export(store, folder / "a.tar")
     return (folder / "a.tar").read_bytes(), records(store)
 

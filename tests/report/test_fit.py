@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from records_factory import made, make_cell
 
+from gzsl_bench.records.record import Record
 from gzsl_bench.report.cells import GAP, SIGN
 from gzsl_bench.report.fit import fit
 from gzsl_bench.report.table import failures, render
@@ -107,20 +109,17 @@ def test_machine_formats_and_all_hold_everything():
     assert chosen_metrics(table, ["all"]) == [*HEADINGS, "top5"]
 
 
-class Failed:
-    """As much of a record as the table of failures reads."""
-
-    def __init__(self, cause: str) -> None:
-        self.content = {"dataset": "CUB", "label": "ACMR", "seed": 3, "cause": cause}
+def failed(cause: str) -> Record:
+    return made(make_cell(3, "ACMR", "CUB"), "failed", cause=cause)
 
 
 def test_causes_are_broken_between_words_on_a_terminal_and_cut_elsewhere():
     cause = "ValueError: " + "some words of a long cause " * 6
-    shown = failures([Failed(cause)], 80).split("\n")
+    shown = failures([failed(cause)], 80).split("\n")
     assert all(len(line) <= 80 for line in shown)
     assert " ".join(line.split("|")[4].strip() for line in shown[2:]) == cause.strip()
     assert [line.split("|")[1].strip() for line in shown[2:]] == ["CUB", "", "", ""]
-    (line,) = failures([Failed("x" * 999)]).split("\n")[2:]
+    (line,) = failures([failed("x" * 999)]).split("\n")[2:]
     assert line.split("|")[4].strip() == "x" * 120
     # Whatever a cause holds, it stays in one row.
-    assert failures([Failed("a\n\nb | c")]).split("\n")[2].endswith("| a b \\| c |")
+    assert failures([failed("a\n\nb | c")]).split("\n")[2].endswith("| a b \\| c |")

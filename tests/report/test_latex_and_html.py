@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from records_factory import commit
 
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.records.record import COMPLETE
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report import latex
 from gzsl_bench.report.daggers import Daggers, daggers
 from gzsl_bench.report.table import render
@@ -30,7 +32,7 @@ def cell(label, seed=0, dataset="CUB", preprocessing="minmax", deterministic=Fal
         seed=seed, precision="float32",
     )  # fmt: skip
     about = {"fidelity": "paper", "citation": "", "deterministic": deterministic}
-    return Cell(digest(described | {"at": dataset}), described, dataset, label.lower(), label, seed,
+    return Cell(digest(described), described, dataset, label.lower(), label, seed,
                 {"use": dataset, "features": "res101", "attributes": "att"}, about)  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def suite_of(*cells: Cell, selection=("last",)) -> ResolvedSuite:
 
 def finish(store, cell, **metrics):
     values = dict.fromkeys(NAMES, 50.0) | metrics
-    store.commit(cell.key, {"status": COMPLETE, "checkpoints": [{"number": 1, "metrics": values}]})
+    commit(store, cell, {"status": COMPLETE, "checkpoints": [{"number": 1, "metrics": values}]})
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_rules_are_ranked_apart_and_lower_may_be_better(store):
             }
             for n, h in enumerate(hs, start=1)
         ]
-        store.commit(c.key, {"status": COMPLETE, "checkpoints": checkpoints, "metrics": about})
+        commit(store, c, {"status": COMPLETE, "checkpoints": checkpoints, "metrics": about})
     table = rows(suite_of(one, two, selection=("last", "best_test")), store)
     found = marks(table, ["harmonic_mean", "loss"])
     first = [key for key, mark in found.items() if mark == 1]
@@ -158,7 +160,7 @@ def compared(store, seeds: int):
             values = dict.fromkeys(NAMES, 10.0 * right)
             checkpoints = [{"number": 1, "metrics": values}]
             arrays = predictions(right)
-            store.commit(one.key, {"status": COMPLETE, "checkpoints": checkpoints}, arrays)
+            commit(store, one, {"status": COMPLETE, "checkpoints": checkpoints}, arrays)
             cells.append(one)
     return suite_of(*cells)
 

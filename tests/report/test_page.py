@@ -171,8 +171,8 @@ def test_all_that_is_promised_is_there(made):
             h = row["harmonic_mean"]
             assert f"{h['mean']:.1f} ± {h['sd']:.1f}" in text
             assert row["fingerprint"] in text
-    content = store.read(suite.cells[0].key).content
-    for value in (*content["versions"].values(), content["hardware"]["processor"]):
+    about = store.read(suite.cells[0].key).provenance
+    for value in (*about.versions.values(), about.hardware["processor"]):
         assert str(value) in text
     assert report.size == len(page.encode())
 

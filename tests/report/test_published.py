@@ -12,6 +12,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records_factory import commit
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.records.store import RecordStore
@@ -219,8 +220,9 @@ def our_cell(
         seed=0,
         precision="float32",
     )  # fmt: skip
+    described["where"] = dataset
     return Cell(
-        key=digest(described | {"where": dataset}), identity=described, dataset=dataset,
+        key=digest(described), identity=described, dataset=dataset,
         method=method, label=method.upper(), seed=0,
         request={"use": dataset, "features": features, "attributes": attributes},
         about={"fidelity": "paper", "citation": "", "deterministic": False, "distribution": "x"},
@@ -233,7 +235,7 @@ def compare(tmp_path, *cells: Cell, selection=("best_test",), h=50.0):
     metrics = dict(zip(names, (h - 1, h + 1, h, h + 2, 30.0), strict=True))
     for cell in cells:
         rows_ = [{"number": 1, "metrics": metrics}]
-        store.commit(cell.key, {"status": "complete", "checkpoints": rows_})
+        commit(store, cell, {"status": "complete", "checkpoints": rows_})
     suite = ResolvedSuite("s", "", tuple(selection), tuple(cells), (), "name: s\n")
     table = rows(suite, store)
     return table, suite, beside(table, suite)

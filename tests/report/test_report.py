@@ -8,9 +8,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from records_factory import commit
 
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.records.store import COMPLETE, FAILED, RecordStore
+from gzsl_bench.records.record import COMPLETE, FAILED
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.table import failures, notes, render
 from gzsl_bench.results.rows import chosen_metrics, extra_metrics, groups, missing, rows
 from gzsl_bench.suite.cells import Cell, digest, identity
@@ -44,8 +46,9 @@ def make_cell(
         seed=seed,
         precision="float32",
     )
+    described |= {"where": dataset, "who": label}
     return Cell(
-        key=digest(described | {"where": dataset, "who": label}),
+        key=digest(described),
         identity=described,
         dataset=dataset,
         method="acmr",
@@ -69,7 +72,7 @@ def finish(store: RecordStore, cell: Cell, *hs: float, **more: float) -> None:
         }
         for n, h in enumerate(hs, start=1)
     ]
-    store.commit(cell.key, {"status": COMPLETE, "checkpoints": checkpoints})
+    commit(store, cell, {"status": COMPLETE, "checkpoints": checkpoints})
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_failed_and_absent_cells_are_no_part_of_a_row(store):
     cells = [make_cell(seed=s) for s in range(4)]
     finish(store, cells[0], 10)
     finish(store, cells[1], 20)
-    store.commit(cells[2].key, {"status": FAILED, "cause": "no"})
+    commit(store, cells[2], {"status": FAILED, "cause": "no"})
     other = make_cell(label="none of it")
     suite = make_suite(*cells, other)
     row = rows(suite, store)[0]
@@ -243,8 +246,7 @@ def test_nothing_finished_is_an_empty_table(store):
 
 def test_the_table_of_failures(store):
     cell = make_cell(seed=4)
-    content = {"dataset": "CUB", "label": "ACMR", "seed": 4, "cause": "x" * 500}
-    store.commit(cell.key, {"status": FAILED, **content})
+    commit(store, cell, {"status": FAILED, "cause": "x" * 500})
     text = failures([store.read(cell.key)])
     assert "| CUB" in text
     assert "x" * 120 in text
@@ -262,7 +264,7 @@ ABOUT = {
 def with_extras(store, cell):
     metrics = dict.fromkeys(NAMES, 50.0) | {"loss": 0.01234, "quiet": 12.0}
     checkpoints = [{"number": 1, "metrics": metrics}]
-    store.commit(cell.key, {"status": COMPLETE, "checkpoints": checkpoints, "metrics": ABOUT})
+    commit(store, cell, {"status": COMPLETE, "checkpoints": checkpoints, "metrics": ABOUT})
 
 
 def test_quiet_metrics_stand_in_no_table_unless_asked_for(store):

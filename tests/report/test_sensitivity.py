@@ -69,7 +69,7 @@ def test_no_metric_may_have_the_name_of_anything_else_in_a_row(made):
     suite, store, table = made
     names = set.union(*map(set, table))
     assert "sweep_of" in names  # points of sweeps have the longest rows
-    recorded = {n for c in suite.cells for n in store.read(c.key).content["metrics"]}
+    recorded = {n for c in suite.cells for n in store.read(c.key).metrics}
     assert not RESERVED & recorded
     assert names - recorded <= RESERVED
 

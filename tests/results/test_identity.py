@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from records_factory import commit
 
 from gzsl_bench.cli.main import run
-from gzsl_bench.records.store import COMPLETE, RecordStore
+from gzsl_bench.records.record import COMPLETE
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.report.table import render
 from gzsl_bench.results.identity import differences
@@ -32,7 +34,7 @@ def make_cell(label="A", seed=0, method="acmr", dataset="CUB", **changed) -> Cel
         seed=seed, precision=what["precision"],
     )  # fmt: skip
     return Cell(
-        key=digest(described | {"who": label, "where": dataset}), identity=described,
+        key=digest(described), identity=described,
         dataset=dataset, method=method, label=label, seed=seed,
         request={"use": dataset, "features": what["features"], "attributes": what["attributes"]},
         about={"fidelity": "paper", "citation": "", "deterministic": False},
@@ -45,7 +47,7 @@ def build(tmp_path):
         store = RecordStore(tmp_path / "out")
         for cell in cells:
             lines = [{"number": 1, "metrics": dict.fromkeys(NAMES, 50.0)}]
-            store.commit(cell.key, {"status": COMPLETE, "checkpoints": lines})
+            commit(store, cell, {"status": COMPLETE, "checkpoints": lines})
         suite = ResolvedSuite("s", "", ("last",), cells, (), "name: s\n")
         remember(store.layout, suite)
         return rows(suite, store), str(store.layout.out)

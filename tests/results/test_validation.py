@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from records_factory import commit, put_predictions
 
 from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.data.folds import validation_folds
 from gzsl_bench.data.gzsl import ClassFold
 from gzsl_bench.data.identity import identify
 from gzsl_bench.engine.events import CellEnded
-from gzsl_bench.records.store import COMPLETE, Checkpoint, RecordStore
+from gzsl_bench.records.record import Checkpoint
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import GAP
 from gzsl_bench.report.table import failures, render
 from gzsl_bench.results.rows import rows
@@ -144,10 +145,10 @@ def test_folds_run_where_no_test_row_can_be_used(
         record = bad.read(cell.key)
         assert record.complete == bool(cell.fold)
         if cell.fold:
-            expected = good.read(cell.key).content["checkpoints"]
-            assert record.content["checkpoints"] == expected
+            expected = good.read(cell.key).checkpoints
+            assert record.checkpoints == expected
         else:
-            assert "NaN" in record.content["cause"]
+            assert "NaN" in record.cause
 
 
 class Spied(np.ndarray):
@@ -184,7 +185,7 @@ def test_class_lists_that_change_meanwhile_fail_the_folds(
     outcome, store, _ = run_inline(cells, changed)
     assert outcome.done == 5
     (failed,) = outcome.failed
-    assert "the class lists of tiny changed on disk" in failed.content["cause"]
+    assert "the class lists of tiny changed on disk" in failed.cause
     assert failed.key == next(c.key for c in cells if c.fold == 1)
 
 
@@ -207,21 +208,21 @@ def test_val_is_one_checkpoint_for_all_seeds(make_registry, resolve_text, run_in
     registry = make_registry(RIDGE)
     suite = resolve_text(VAL + "val_seeds: 2\n", registry)
     _, store, _ = run_inline(suite.cells, registry)
-    folds = [store.read(c.key).content["checkpoints"] for c in suite.cells if c.fold]
+    folds = [store.read(c.key).checkpoints for c in suite.cells if c.fold]
     assert len(folds) == 6
     means = {
-        n: np.mean([row["metrics"]["harmonic_mean"] for f in folds for row in f
-                    if row["number"] == n])
+        n: np.mean([row.metrics["harmonic_mean"] for f in folds for row in f
+                    if row.number == n])
         for n in (10, 20, 30)
     }  # fmt: skip
     expected = max(means, key=means.__getitem__)
     assert len(set(means.values())) == 3
     table = {row["selection"]: row for row in rows(suite, store)}
     assert table["val"]["checkpoints"] == [expected] * 3
-    real = [store.read(c.key).content["checkpoints"] for c in suite.cells if not c.fold]
-    h = [row["metrics"]["harmonic_mean"] for r in real for row in r if row["number"] == expected]
+    real = [store.read(c.key).checkpoints for c in suite.cells if not c.fold]
+    h = [row.metrics["harmonic_mean"] for r in real for row in r if row.number == expected]
     assert table["val"]["harmonic_mean"]["mean"] == pytest.approx(np.mean(h))
-    best = [max(row["metrics"]["harmonic_mean"] for row in r) for r in real]
+    best = [max(row.metrics["harmonic_mean"] for row in r) for r in real]
     gaps = np.array(best) - h
     gap = table["best_test"]["selection_gap"]
     assert gap == {
@@ -276,10 +277,8 @@ def test_a_number_the_real_run_lacks_is_not_replaced(make_registry, resolve_text
     _, store, _ = run_inline([c for c in suite.cells if c.fold], registry)
     for cell in suite.cells:
         if not cell.fold:  # as if the real runs had stopped elsewhere
-            store.commit(
-                cell.key,
-                {"status": COMPLETE, "checkpoints": [vars(c) for c in curve((1, 5.0), (2, 6.0))]},
-            )
+            points = [{"number": n, "metrics": {"harmonic_mean": n + 4.0}} for n in (1, 2)]
+            commit(store, cell, {"checkpoints": points})
     (_, val, _) = rows(suite, store)
     number = Folds(store.read(c.key).checkpoints for c in suite.cells if c.fold).best
     assert val["unavailable"] == (
@@ -354,15 +353,6 @@ def test_gamma_is_chosen_on_folds_and_applied_to_the_real_task(
     assert "val+$\\gamma$" in render(list(table.values()), "latex")
 
 
-def without_hash(record):
-    """The record, as versions wrote it that did not keep the hash of its predictions."""
-    path = record.path / "record.json"
-    content = json.loads(path.read_text())
-    del content["predictions_sha256"]
-    path.write_text(json.dumps(content))
-    return replace(record, content=content)
-
-
 def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, run_inline):
     registry = make_registry(RIDGE)
     suite = resolve_text(VAL + "calibration: true\n", registry)
@@ -373,13 +363,13 @@ def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, 
     arrays = record.predictions()
     for name in ("scored", "best_seen", "best_unseen"):
         arrays[name] = arrays[name][-1:]
-    np.savez(record.path / "predictions.npz", **arrays)
-    record = without_hash(record)
+    put_predictions(record.path, arrays)
+    record = store.read(cell.key)
     validation = Validation(suite, RecordStore(store.layout.out))
     assert validation.choose("last+gamma", cell, record).gamma is not None
     # A metric newer than the record, which says neither its unit nor its direction, stays out.
-    for row in record.content["checkpoints"]:
-        del row["metrics"]["unseen_as_seen"]
+    for row in record.checkpoints:
+        del row.metrics["unseen_as_seen"]
     assert "seen_as_unseen" in validation.choose("last+gamma", cell, record).metrics
     assert "unseen_as_seen" not in validation.choose("last+gamma", cell, record).metrics
     number = validation.choose("val", cell, record).number
@@ -387,7 +377,7 @@ def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, 
     with pytest.raises(Unchosen, match=f"kept no scores of checkpoint {number}"):
         validation.choose("val+gamma", cell, record)
     (record.path / "predictions.npz").unlink()
-    with pytest.raises(Unchosen, match=r"predictions\.npz cannot be read"):
+    with pytest.raises(Unchosen, match=r"predictions\.npz of cell \w+ cannot be read"):
         validation.choose("last+gamma", cell, record)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gzsl_bench.records.store import COMPLETE, FAILED, Record, RecordStore
+import records_factory
+
+from gzsl_bench.records.record import COMPLETE, FAILED, Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -105,13 +108,6 @@ def checkpoints(seed: int, count: int) -> list[dict[str, Any]]:
 
 def content(cell: Cell, *, status: str = COMPLETE, count: int = 3, **more: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "identity": dict(cell.identity),
-        "dataset": cell.dataset,
-        "request": dict(cell.request),
-        "method": cell.method,
-        "label": cell.label,
-        "seed": cell.seed,
-        "about": dict(cell.about),
         "started": "2026-05-01T10:00:00+00:00",
         "seconds": 12.5,
         "versions": {"gzsl-bench": "0.1.0", "python": "3.11"},
@@ -133,7 +129,7 @@ def content(cell: Cell, *, status: str = COMPLETE, count: int = 3, **more: Any) 
 def commit(store: RecordStore, cell: Cell, **options: Any) -> Record:
     made = content(cell, **options)
     log = "boom\n" if made["status"] == FAILED else ""
-    assert store.commit(cell.key, made, None, log)
+    assert records_factory.commit(store, cell, made, None, log)
     record = store.read(cell.key)
     assert record is not None
     return record

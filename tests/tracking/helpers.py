@@ -45,8 +45,8 @@ def assert_mirrors(uri: str, suite: ResolvedSuite, store: RecordStore) -> None:
     for key, record in expected.items():
         run = shown[key]
         assert run.info.status == ("FINISHED" if record.complete else "FAILED")
-        assert run.data.tags["gzsl_bench.status"] == record.content["status"]
+        assert run.data.tags["gzsl_bench.status"] == record.status
         assert run.data.tags["mlflow.parentRunId"] == parent(uri, suite.name).info.run_id
         if record.complete:
-            last = record.content["checkpoints"][-1]["metrics"]
+            last = record.checkpoints[-1].metrics
             assert {n: run.data.metrics[f"last/{n}"] for n in last} == last

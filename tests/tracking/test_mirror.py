@@ -25,7 +25,8 @@ from tracking_factory import (
 from tracking_helpers import assert_mirrors, by_key, client, parent, runs
 
 from gzsl_bench.errors import TrackingError
-from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.records.record import FAILED
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows
 from gzsl_bench.tracking import client as room

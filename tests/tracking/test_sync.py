@@ -12,7 +12,8 @@ from tracking_helpers import assert_mirrors, by_key, client, parent, runs
 
 from gzsl_bench.cli.sync import sync_command
 from gzsl_bench.errors import RecordError, TrackingError
-from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.records.record import FAILED
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.tracking import SyncReport, open_mirror, sync
 from gzsl_bench.tracking.describe import describe
@@ -158,7 +159,7 @@ def test_odd_names_and_values(
     # JSON as we write it holds no such number; a file from elsewhere may.
     made["curves"] = {"loss": [[0, 1e400], [1, 2.0]], "kl (β)": [[0, 1.0]]}
     record = commit(store, cell, **(made | {"curves": {}}))
-    object.__setattr__(record, "content", {**record.content, "curves": made["curves"]})
+    record = replace(record, curves=made["curves"])
     image = describe(suite, [cell], record, store.layout.out)
     assert {p.name for p in image.points if p.name.startswith("train/")} == {
         "train/loss", "train/kl _β_",

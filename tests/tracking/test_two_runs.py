@@ -9,7 +9,8 @@ from tracking_factory import commit, grid, make_cell, make_suite
 from tracking_helpers import assert_mirrors, by_key, parent
 
 from gzsl_bench.engine.run import hold
-from gzsl_bench.records.store import FAILED, RecordStore
+from gzsl_bench.records.record import FAILED
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.tracking import open_mirror, sync
 from gzsl_bench.tracking.sync import SyncReport

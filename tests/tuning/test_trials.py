@@ -334,11 +334,11 @@ def test_the_best_checkpoint_of_all_folds_counts(make_registry, prepared, run_in
     tuning = prepared(text + "val_seeds: 2\n", registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
     for found in score(tuning.searches[0], store):
-        rows = [store.read(c.key).content["checkpoints"] for c in found.trial.cells]
+        rows = [store.read(c.key).checkpoints for c in found.trial.cells]
         assert len(rows) == len(found.folds) == 6
         means = {
-            n: np.mean([r["metrics"]["harmonic_mean"] for each in rows for r in each
-                        if r["number"] == n])
+            n: np.mean([r.metrics["harmonic_mean"] for each in rows for r in each
+                        if r.number == n])
             for n in (10, 20, 30)
         }  # fmt: skip
         assert found.mean["harmonic_mean"] == pytest.approx(max(means.values()))

@@ -120,7 +120,7 @@ def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
             continue
         record = store.read(cell.key)
         assert record is not None
-        trained = record.content.get("unit", {}).get("trained", ())
+        trained = record.provenance.trained
         company = tuple(key for key in trained if key in by_key)
         companies.setdefault(company if cell.key in company else (cell.key,), []).append(cell.key)
     return [
@@ -184,7 +184,7 @@ def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
 
 def audit_unit(worker: Worker, unit: AuditUnit) -> None:
     """Audit a unit's targets and write the outcomes; nothing is written after Ctrl-C."""
-    worker.tell(UnitStarted(unit.name))
+    worker.tell(UnitStarted(unit.name, worker.provenance(unit.name, unit.cells)))
     interrupted = False
     try:
         reports = _reports(worker, unit)

@@ -234,7 +234,7 @@ class _Shift:
         while self._told:
             message = self._told.popleft()
             if isinstance(message, Recorded):
-                self._results.commit(message.key, message.content, message.arrays, message.log)
+                self._results.commit(message.record, message.arrays, message.log)
             elif isinstance(message, Audited):
                 self._results.audited(message.key, message.content)
             elif isinstance(message, Composed):

@@ -41,6 +41,7 @@ from gzsl_bench.engine.executors.ray_plugins import PluginFiles, unpack
 from gzsl_bench.engine.stacks import Composition
 from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.engine.units import Unit
+from gzsl_bench.records.record import Record
 
 #: Bytes of output that are kept on the node; a record gets the end of it.
 KEPT, MOST = 190_000, 4_000_000
@@ -92,8 +93,7 @@ class Order:
 class Recorded:
     """The record of a cell, for the driver to commit."""
 
-    key: str
-    content: Mapping[str, Any]
+    record: Record
     arrays: Arrays | None
     log: str
 
@@ -158,9 +158,9 @@ class RemoteResults:
         """No: the driver sends what is left to do."""
         return False
 
-    def commit(self, key: str, content: Mapping[str, Any], arrays: Arrays | None, log: str) -> None:
+    def commit(self, record: Record, arrays: Arrays | None, log: str) -> None:
         """Send a record."""
-        self._outbox.put(Recorded(key, content, arrays, log))
+        self._outbox.put(Recorded(record, arrays, log))
 
     def composition(self, unit: Unit) -> Composition | None:
         """As the driver found it written down."""

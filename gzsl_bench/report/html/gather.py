@@ -9,7 +9,8 @@ import numpy as np
 
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.hooks.metric import Predictions
-from gzsl_bench.records.store import Record, RecordStore, seconds_of
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import rule_name, where, who
 from gzsl_bench.report.html.sweeps import sweeps
 from gzsl_bench.report.plots.confusion import Confusion, mean, shares
@@ -126,11 +127,7 @@ class _Gatherer:
                 )
                 continue
             curves.append(self._curve(row, who_, found, shown))
-        single = [
-            who(row, self.table)
-            for row in main
-            if len(self._record(row, 0).content["checkpoints"]) < 2
-        ]
+        single = [who(row, self.table) for row in main if len(self._record(row, 0).checkpoints) < 2]
         if single:
             left_out.append(
                 f"{', '.join(single)}: a single checkpoint, so there is no curve over checkpoints."
@@ -211,8 +208,8 @@ class _Gatherer:
         """H on the test set by checkpoint, and the mean over the folds that ``val`` looks at."""
         seeds = {}
         for i, seed in enumerate(row["seeds"]):
-            checkpoints = self._record(row, i).content["checkpoints"]
-            seeds[seed] = [(c["number"], c["metrics"]["harmonic_mean"]) for c in checkpoints]
+            checkpoints = self._record(row, i).checkpoints
+            seeds[seed] = [(c.number, c.metrics["harmonic_mean"]) for c in checkpoints]
         if all(len(line) < 2 for line in seeds.values()):
             return None
         folds = self.folds.get(self.cells[row["keys"][0]].family, [])
@@ -229,7 +226,7 @@ class _Gatherer:
 
     def _logged(self, row: Row) -> Panel | None:
         """The loss a method logged; where none is called so, the first value it logged."""
-        curves = [self._record(row, i).content.get("curves", {}) for i in range(len(row["seeds"]))]
+        curves = [self._record(row, i).curves for i in range(len(row["seeds"]))]
         names = list(dict.fromkeys(name for found in curves for name in found))
         if not names:
             return None
@@ -245,16 +242,16 @@ class _Gatherer:
         return Panel(label, self.numbers[who(row, self.table)], seeds)
 
     def _cost(self, row: Row) -> Cost:
-        contents = [self._record(row, i).content for i in range(len(row["seeds"]))]
+        found = [self._record(row, i) for i in range(len(row["seeds"]))]
         h = row["harmonic_mean"]
-        memory = [c["peak_memory"] / 2**20 for c in contents if c.get("peak_memory")]
+        memory = [r.provenance.peak_memory / 2**20 for r in found if r.provenance.peak_memory]
         return Cost(
             label=who(row, self.table),
             index=self.numbers[who(row, self.table)],
             harmonic_mean=h["mean"],
             low=h.get("low", h["mean"]),
             high=h.get("high", h["mean"]),
-            seconds=max(1e-3, float(np.mean([seconds_of(c) for c in contents]))),
+            seconds=max(1e-3, float(np.mean([record.seconds_each for record in found]))),
             memory=max(memory) if memory else None,
         )
 

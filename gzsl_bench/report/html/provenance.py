@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gzsl_bench.records.store import Record, RecordStore, seconds_of
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.rows import Row
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -32,12 +33,12 @@ def environments(suite: ResolvedSuite, store: RecordStore) -> tuple[Grid, dict[s
         record = store.read(cell.key)
         if record is None:
             continue
-        content = record.content
+        about = record.provenance
         parts = [
-            _pairs(content.get("versions", {})),
-            _pairs(content.get("hardware", {})),
-            str(content.get("git_commit") or "unknown"),
-            str(content.get("command") or "unknown"),
+            _pairs(about.versions),
+            _pairs(about.hardware),
+            about.git_commit or "unknown",
+            about.command or "unknown",
         ]
         number = numbers.setdefault(json.dumps(parts), len(numbers) + 1)
         counts[number] = counts.get(number, 0) + 1
@@ -152,8 +153,8 @@ def failures(suite: ResolvedSuite, store: RecordStore) -> Grid:
         record = store.read(cell.key)
         if record is not None and record.complete:
             continue
-        status = "not run" if record is None else str(record.content["status"])
-        cause = "" if record is None else str(record.content.get("cause", ""))
+        status = "not run" if record is None else record.status
+        cause = "" if record is None else record.cause
         task = f"fold {cell.fold}" if cell.fold else "real"
         lines.append((cell.dataset, cell.label, task, str(cell.seed), status, cause, cell.key))
     order = {"failed": 0, "not applicable": 1, "not run": 2}
@@ -166,16 +167,15 @@ def failures(suite: ResolvedSuite, store: RecordStore) -> Grid:
 def _cell(
     cell: Cell, record: Record | None, chosen: Sequence[str], environment: int | None
 ) -> tuple[str, ...]:
-    content: Mapping[str, Any] = {} if record is None else record.content
     return (
         cell.dataset,
         cell.label,
         f"fold {cell.fold}" if cell.fold else "real",
         str(cell.seed),
-        str(content.get("status", "not run")),
+        record.status if record else "not run",
         ", ".join(chosen) or "-",
-        f"{seconds_of(content):.1f}" if content else "-",
-        str(content.get("started", "-")),
+        f"{record.seconds_each:.1f}" if record else "-",
+        record.provenance.started.isoformat() if record else "-",
         "-" if environment is None else str(environment),
         cell.key,
     )

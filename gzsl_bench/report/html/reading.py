@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from gzsl_bench.errors import RecordError
-from gzsl_bench.records.store import Record, RecordStore
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.validation import Validation
 from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -62,7 +63,8 @@ class ReadOnce(RecordStore):
         for key, record in self._records.items():
             if record is not None:
                 numbers = wanted.get(key, set())
-                self._records[key] = _Kept(record.path, record.content, numbers, self._memory)
+                kept = {f.name: getattr(record, f.name) for f in fields(record)}
+                self._records[key] = _Kept(**kept, numbers=numbers, memory=self._memory)
         self._prefetch(key for key, numbers in wanted.items() if numbers)
 
     def read(self, key: str) -> Record | None:
