@@ -120,7 +120,7 @@ def test_numbers_of_an_older_formula_are_known_until_they_are_computed_again(ran
     add(registry, replace(registry.metrics["acc_unseen"], version="2", compute=lambda p: 0.5))
 
     def old():
-        found = [store.read(cell.key).content["metrics"] for cell in suite.cells]
+        found = [store.read(cell.key).metrics for cell in suite.cells]
         return [list(outdated(said, registry.metrics.values())) for said in found]
 
     assert old() == 2 * [[("acc_unseen", "1", "2")]]
