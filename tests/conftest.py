@@ -24,6 +24,7 @@ from gzsl_bench.engine.run import Outcome, run_units
 from gzsl_bench.engine.units import plan
 from gzsl_bench.hooks.manager import PluginInfo, Registry
 from gzsl_bench.hooks.source import Source
+from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.load import check_names, load_suite
@@ -142,6 +143,17 @@ def listen() -> Callable[[Any], tuple[list[str], list[str]]]:
         return troubles, asked
 
     return start
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty MLflow store: migrating takes a second, copying does not."""
+    from gzsl_bench.tracking.client import connect, writing
+
+    layout = Layout(tmp_path_factory.mktemp("empty-mlflow"))
+    with writing(layout.tracking_store, layout):
+        connect(layout.tracking_store, layout)
+    return layout.out / "mlflow.db"
 
 
 @pytest.fixture

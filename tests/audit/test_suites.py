@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,7 +223,9 @@ def test_methods_that_read_the_data_or_the_records_are_caught(
     assert found["own"]["outcome"] == found["honest"]["outcome"] == "ok"
 
 
-def test_inline_and_mlflow(program):
+def test_inline_and_mlflow(program, empty_mlflow):
+    program.out.mkdir()
+    shutil.copy(empty_mlflow, program.out / "mlflow.db")
     program.write("honest", "learner")
     code, _, err = program.call("run", "--device", "cpu", "--audit", "--inline", "--seeds", "0,")
     assert code == 1, err

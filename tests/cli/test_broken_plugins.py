@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from gzsl_bench.cli.main import run
 
 GOOD = """
     from gzsl_bench import Method, MethodSpec, hookimpl
@@ -40,8 +41,8 @@ BROKEN = {
 }
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+@pytest.fixture
+def site(tmp_path_factory):
     site = tmp_path_factory.mktemp("site")
     for name, (source, needs, _) in {**BROKEN, "gz_good": (GOOD, "", "")}.items():
         (site / f"{name}.py").write_text(textwrap.dedent(source), encoding="utf-8")
@@ -52,34 +53,36 @@ def environment(tmp_path_factory):
             f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needed}"
         )
         (info / "entry_points.txt").write_text(f"[gzsl_bench]\n{name} = {name}\n")
-    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
-    left_out = ("GZSL_BENCH_DATA", "GZSL_BENCH_STRICT_PLUGINS", "MLFLOW_TRACKING_URI")
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
-    return kept | {"PYTHONPATH": path}
+    yield site
+    for name in (*BROKEN, "gz_good"):
+        sys.modules.pop(name, None)
 
 
-def call(folder: Path, environment: dict[str, str], *arguments: str):
-    return subprocess.run(
-        [sys.executable, "-m", "gzsl_bench", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+def test_the_rest_works_and_each_is_named_in_one_line(site, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("GZSL_BENCH_DATA", "GZSL_BENCH_STRICT_PLUGINS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(site)
+    Path("s.yaml").write_text("name: s\ndatasets: [digits]\nmethods: [gz_good, eszsl]\n")
 
+    def call(*arguments: str):
+        code = run(arguments)
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        assert "Traceback" not in said.err
+        return said
 
-def test_the_rest_works_and_each_is_named_in_one_line(environment, tmp_path):
-    (tmp_path / "s.yaml").write_text("name: s\ndatasets: [digits]\nmethods: [gz_good, eszsl]\n")
-    listed = call(tmp_path, environment, "plugins")
-    ran = call(tmp_path, environment, "run", "s.yaml", "--tracking-uri", "none")
-    table = call(tmp_path, environment, "table", "s.yaml")
-    for done in (listed, ran, table):
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-    assert "gz_good" in listed.stdout
-    for text in (ran.stdout, table.stdout):
+    listed = call("plugins")
+    ran = call("run", "s.yaml", "--tracking-uri", "none")
+    table = call("table", "s.yaml")
+    assert "gz_good" in listed.out
+    for text in (ran.out, table.out):
         assert "gz_good" in text
         assert "ESZSL" in text or "eszsl" in text
     for name, (_, _, sentence) in BROKEN.items():
         for done, mark in ((listed, "broken"), (ran, "warning")):
-            lines = [line for line in done.stderr.splitlines() if f"'{name}'" in line]
-            assert len(lines) == 1, (name, done.stderr)
+            lines = [line for line in done.err.splitlines() if f"'{name}'" in line]
+            assert len(lines) == 1, (name, done.err)
             assert lines[0].startswith(f"{mark}: plugin '{name}' ({name}): ")
             assert sentence in lines[0]

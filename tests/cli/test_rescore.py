@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+
+from gzsl_bench.cli.main import run
 
 SUITE = "name: mini\ndatasets: [digits]\nmethods: [eszsl]\nselection: [last]\n"
 PLUGIN = '''\
@@ -27,8 +29,27 @@ def gzsl_bench_metrics():
 '''
 
 
+class Program:
+    """``gzsl-bench`` in this process and one folder, with the plugin installed or without it."""
+
+    def __init__(self, site: Path, monkeypatch: pytest.MonkeyPatch, capture) -> None:
+        self.site, self.monkeypatch, self.capture = site, monkeypatch, capture
+
+    def __call__(self, *arguments: str, plugin: bool = False) -> tuple[int, str, str]:
+        with self.monkeypatch.context() as patch:
+            if plugin:
+                patch.syspath_prepend(self.site)
+                patch.setenv("PYTHONPATH", str(self.site), prepend=os.pathsep)  # of its workers
+            code = run(arguments)
+        sys.modules.pop("worst_plugin", None)
+        said = self.capture.readouterr()
+        return code, said.out, said.err
+
+
 @pytest.fixture
-def plugin(tmp_path: Path) -> Path:
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Program:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     site = tmp_path / "site"
     info = site / "worst_plugin-2.5.dist-info"
     info.mkdir(parents=True)
@@ -36,82 +57,75 @@ def plugin(tmp_path: Path) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: worst-plugin\nVersion: 2.5\n")
     (info / "entry_points.txt").write_text("[gzsl_bench]\nworst = worst_plugin\n")
     (tmp_path / "mini.yaml").write_text(SUITE)
-    return site
+    return Program(site, monkeypatch, capsys)
 
 
-def program(folder: Path, *arguments: str, site: Path | None = None):
-    environment = dict(os.environ)
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    if site is not None:
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(site), environment.get("PYTHONPATH")])
-        )
-    done = subprocess.run(
-        [sys.executable, "-m", "gzsl_bench", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    return done
+@pytest.fixture
+def store(tmp_path: Path, empty_mlflow: Path) -> Path:
+    """An MLflow store in the folder of results, empty at first."""
+    out = tmp_path / "gzsl-results"
+    out.mkdir()
+    return Path(shutil.copy(empty_mlflow, out / "mlflow.db"))
 
 
-def mlflow_values(folder: Path) -> dict[str, float]:
+def mlflow_values(store: Path) -> dict[str, float]:
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{(folder / 'gzsl-results' / 'mlflow.db').resolve()}")
+    client = MlflowClient(f"sqlite:///{store}")
     (experiment,) = [e for e in client.search_experiments() if e.name == "mini"]
     runs = client.search_runs([experiment.experiment_id])
     return max((run.data.metrics for run in runs), key=len)
 
 
-def shown(folder: Path):
+def shown(program: Program):
     """The table as a program without the plugin sees it."""
-    (row,) = json.loads(program(folder, "table", "mini", "--format", "json").stdout)
-    return row, program(folder, "table", "mini").stdout
+    (row,) = json.loads(program("table", "mini", "--format", "json")[1])
+    return row, program("table", "mini")[1]
 
 
 @pytest.mark.slow
-def test_a_metric_installed_before_the_run(plugin, tmp_path):
-    done = program(tmp_path, "run", "mini.yaml", site=plugin)
-    assert done.returncode == 0, done.stderr
-    row, text = shown(tmp_path)
+def test_a_metric_installed_before_the_run(program, store):
+    code, _, err = program("run", "mini.yaml", plugin=True)
+    assert code == 0, err
+    row, text = shown(program)
     assert "worst_unseen" in text.splitlines()[0]
     assert "worst_unseen (%, higher is better): Accuracy of the worst unseen class." in text
-    found = mlflow_values(tmp_path)
+    found = mlflow_values(store)
     assert found["last/worst_unseen"] == pytest.approx(row["worst_unseen"]["mean"])
-    (record,) = (tmp_path / "gzsl-results" / "cells").glob("*/record.json")
+    (record,) = (store.parent / "cells").glob("*/record.json")
     about = json.loads(record.read_text())["metrics"]["worst_unseen"]
     assert (about["distribution"], about["version"]) == ("worst-plugin", "2.5")
 
 
 @pytest.mark.slow
-def test_a_metric_installed_after_the_run(plugin, tmp_path):
-    assert program(tmp_path, "run", "mini.yaml").returncode == 0
-    out = tmp_path / "gzsl-results"
+def test_a_metric_installed_after_the_run(program, store):
+    assert program("run", "mini.yaml", "--inline")[0] == 0
+    out = store.parent
     before = {p: p.read_bytes() for p in (out / "cells").rglob("*") if p.is_file()}
-    row, text = shown(tmp_path)
+    row, text = shown(program)
     assert "worst_unseen" not in row
-    assert "worst_unseen" not in mlflow_values(tmp_path)
-    done = program(tmp_path, "rescore", "mini", site=plugin)
-    assert done.returncode == 0, done.stderr
-    assert "1 finished records, 1 with other metrics than before" in done.stderr
-    assert "1 runs updated" in done.stderr
+    assert "worst_unseen" not in mlflow_values(store)
+    code, _, err = program("rescore", "mini", plugin=True)
+    assert code == 0, err
+    assert "1 finished records, 1 with other metrics than before" in err
+    assert "1 runs updated" in err
     assert {p: p.read_bytes() for p in (out / "cells").rglob("*") if p.is_file()} == before
-    after, text = shown(tmp_path)
+    after, text = shown(program)
     assert "worst_unseen" in text.splitlines()[0]
     assert after["harmonic_mean"] == row["harmonic_mean"]
-    found = mlflow_values(tmp_path)
+    found = mlflow_values(store)
     assert found["last/worst_unseen"] == pytest.approx(after["worst_unseen"]["mean"])
-    again = program(tmp_path, "rescore", "mini", "--json", site=plugin)
-    assert json.loads(again.stdout)["written"] == 0
-    assert "0 runs updated" in again.stderr
+    _, again, err = program("rescore", "mini", "--json", plugin=True)
+    assert json.loads(again)["written"] == 0
+    assert "0 runs updated" in err
 
 
-def test_without_a_store_mlflow_is_left_alone(plugin, tmp_path):
-    assert program(tmp_path, "run", "mini.yaml", "--tracking-uri", "none").returncode == 0
-    done = program(tmp_path, "rescore", "mini", site=plugin)
-    assert done.returncode == 0
-    assert "no MLflow store" in done.stderr
+def test_without_a_store_mlflow_is_left_alone(program, tmp_path):
+    assert program("run", "mini.yaml", "--tracking-uri", "none", "--inline")[0] == 0
+    code, _, err = program("rescore", "mini", plugin=True)
+    assert code == 0
+    assert "no MLflow store" in err
     assert not (tmp_path / "gzsl-results" / "mlflow.db").exists()
-    nothing = program(tmp_path, "rescore", "other")
-    assert nothing.returncode == 2
-    assert "holds nothing of the suite 'other'" in nothing.stderr
+    code, _, err = program("rescore", "other")
+    assert code == 2
+    assert "holds nothing of the suite 'other'" in err

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.tracking.client import connect, writing
 
 # Under --import-mode=importlib sibling modules are not importable by themselves.
 for _name in ("factory", "helpers"):
@@ -27,22 +25,12 @@ def _no_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty MLflow store: migrating takes a second, copying does not."""
-    out = tmp_path_factory.mktemp("template")
-    layout = Layout(out)
-    with writing(layout.tracking_store, layout):
-        connect(layout.tracking_store, layout)
-    return out / "mlflow.db"
-
-
 @pytest.fixture
-def store(tmp_path: Path, template: Path) -> RecordStore:
+def store(tmp_path: Path, empty_mlflow: Path) -> RecordStore:
     """An empty results folder with a store in it."""
     out = tmp_path / "gzsl results"
     out.mkdir()
-    shutil.copy(template, out / "mlflow.db")
+    shutil.copy(empty_mlflow, out / "mlflow.db")
     return RecordStore(out)
 
 

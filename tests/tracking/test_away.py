@@ -265,13 +265,13 @@ class Flaky:
 
 
 @pytest.fixture(scope="module")
-def flaky_server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flaky]:
+def flaky_server(empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flaky]:
     room.require()
     from mlflow.server import app, handlers
     from werkzeug.serving import make_server
 
     folder = tmp_path_factory.mktemp("flaky")
-    shutil.copy(template, folder / "mlflow.db")
+    shutil.copy(empty_mlflow, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     found = Flaky()
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
@@ -383,7 +383,7 @@ def fill(folder: Path, but: int = 0) -> Path:
 
 @pytest.mark.parametrize("what", ["database", "artifacts"])
 def test_a_full_disk(
-    what: str, tmp_path: Path, template: Path, small_disk: Callable[[int], Path]
+    what: str, tmp_path: Path, empty_mlflow: Path, small_disk: Callable[[int], Path]
 ) -> None:
     """MLflow's disk is full, that of the records is not."""
     store = make_store(tmp_path / "out")
@@ -391,10 +391,10 @@ def test_a_full_disk(
     suite = make_suite(cells)
     disk = small_disk(4096)
     if what == "database":
-        shutil.copy(template, disk / "mlflow.db")
+        shutil.copy(empty_mlflow, disk / "mlflow.db")
         uri = f"sqlite:///{disk / 'mlflow.db'}"
     else:
-        shutil.copy(template, store.layout.out / "mlflow.db")
+        shutil.copy(empty_mlflow, store.layout.out / "mlflow.db")
         uri = store.layout.tracking_store
         store.layout.artifacts.symlink_to(disk)
     mirror = open_mirror(uri, suite, store)
@@ -564,7 +564,7 @@ for cell in grid(1):
 """
 
 
-def test_a_node_without_mlflow_and_a_sync_elsewhere(tmp_path: Path, template: Path) -> None:
+def test_a_node_without_mlflow_and_a_sync_elsewhere(tmp_path: Path, empty_mlflow: Path) -> None:
     """The folder of records is all that travels."""
     there, here = tmp_path / "node" / "out", tmp_path / "desk"
     there.mkdir(parents=True)
@@ -573,7 +573,7 @@ def test_a_node_without_mlflow_and_a_sync_elsewhere(tmp_path: Path, template: Pa
     )
     assert not (there / "mlflow.db").exists()
     shutil.copytree(there, here)
-    shutil.copy(template, here / "mlflow.db")
+    shutil.copy(empty_mlflow, here / "mlflow.db")
     from gzsl_bench.records.suites import recall
 
     store = RecordStore(here)

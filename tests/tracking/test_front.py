@@ -40,9 +40,9 @@ Train = Callable[..., tuple[ResolvedSuite, RecordStore]]
 
 
 @pytest.fixture
-def train(make_registry, resolve_text, run_inline, template: Path, tmp_path: Path) -> Train:
+def train(make_registry, resolve_text, run_inline, empty_mlflow: Path, tmp_path: Path) -> Train:
     (tmp_path / "out").mkdir()
-    shutil.copy(template, tmp_path / "out" / "mlflow.db")
+    shutil.copy(empty_mlflow, tmp_path / "out" / "mlflow.db")
     registry = make_registry(MethodSpec("half", Half, "none", "paper"))
 
     def go(count: int | None = None, label: str = "half") -> tuple[ResolvedSuite, RecordStore]:
@@ -190,13 +190,13 @@ def forget_modules() -> Iterator[None]:
 @pytest.mark.usefixtures("forget_modules")
 def test_a_long_run_renews_the_front_after_its_table(
     tmp_path: Path,
-    template: Path,
+    empty_mlflow: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("results").mkdir()
-    shutil.copy(template, "results/mlflow.db")
+    shutil.copy(empty_mlflow, "results/mlflow.db")
     Path("front_ridge.py").write_text(PLUGIN)
     Path("small.yaml").write_text("name: small\ndatasets: [digits]\nmethods: [front_ridge]\n")
     command = ["run", "small.yaml", "--plugin", "front_ridge.py", "--inline", "--out", "results"]

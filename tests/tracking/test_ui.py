@@ -87,14 +87,14 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Shown]:
+def shown(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Iterator[Shown]:
     """A finished suite, and ``gzsl-bench ui`` on it; the last test ends it."""
     folder = tmp_path_factory.mktemp("shown")
     (folder / "half.py").write_text(PLUGIN)
     (folder / "shown.yaml").write_text(SUITE)
     out = folder / "results"
     out.mkdir()
-    shutil.copy(template, out / "mlflow.db")
+    shutil.copy(empty_mlflow, out / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         options = ["--plugin", "half.py", "--inline", "--out", str(out)]
