@@ -19,7 +19,7 @@ from typing import Any
 import pluggy
 
 from gzsl_bench import __version__
-from gzsl_bench.errors import PluginError, in_one_line
+from gzsl_bench.errors import PluginError, in_one_line, unknown_name
 from gzsl_bench.hooks import specs
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.compatible import obstacle, unmet_requirement
@@ -94,6 +94,26 @@ class Registry:
             plugin = self.owner("methods", method).plugin
             self.sources[method] = self._reader.of(self.methods[method].factory, plugin)
         return self.sources[method]
+
+
+def installed(kind: str, given: Any, registry: Registry | None = None) -> Any:
+    """A spec as it is; that of a name among the installed ones.
+
+    Args:
+        kind: ``datasets``, ``methods`` or ``metrics``.
+        given: a spec, or the name of an installed one.
+        registry: the plugins, where they are loaded already.
+
+    Raises:
+        PluginError: nothing has that name.
+    """
+    if not isinstance(given, str):
+        return given
+    known = getattr(registry or load_plugins(), kind)
+    if given not in known:
+        what = {"datasets": "data set", "methods": "method", "metrics": "metric"}[kind]
+        raise PluginError(unknown_name(what, given, known))
+    return known[given]
 
 
 def load_plugins(strict: bool | None = None, files: Sequence[Path] = ()) -> Registry:

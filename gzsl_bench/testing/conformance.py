@@ -17,9 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gzsl_bench.errors import PluginError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetSpec
-from gzsl_bench.hooks.manager import load_plugins
+from gzsl_bench.hooks.manager import installed
 from gzsl_bench.hooks.method import MethodSpec
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.testing.datasets import DATASET_CHECKS, Loads
@@ -100,7 +99,7 @@ class DatasetConformance(_Conformance):
 
     @classmethod
     def _make(cls) -> Loads:
-        found = _named("data set", cls.dataset, "datasets")
+        found = installed("datasets", cls.dataset)
         return Loads(found, cls.root, cls.features, cls.attributes)
 
 
@@ -115,17 +114,7 @@ class MetricConformance(_Conformance):
 
     @classmethod
     def _make(cls) -> Values:
-        return Values(_named("metric", cls.metric, "metrics"))
-
-
-def _named(kind: str, given: Any, where: str) -> Any:
-    """A spec as it is; the installed one of a name."""
-    if not isinstance(given, str):
-        return given
-    known = getattr(load_plugins(), where)
-    if given not in known:
-        raise PluginError(unknown_name(kind, given, known))
-    return known[given]
+        return Values(installed("metrics", cls.metric))
 
 
 _as_tests(MethodConformance, METHOD_CHECKS)

@@ -11,11 +11,11 @@ from gzsl_bench.data.checks import check_data
 from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.identity import compute_fingerprint
 from gzsl_bench.engine.audit.leftovers import GlobalRandomStates
-from gzsl_bench.errors import DataError, GzslBenchError, PluginError, unknown_name
+from gzsl_bench.errors import DataError, GzslBenchError
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
-from gzsl_bench.hooks.manager import load_plugins
-from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, sentence
+from gzsl_bench.hooks.manager import installed
+from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, make, sentence
 from gzsl_bench.testing.trials import scratch
 
 if TYPE_CHECKING:
@@ -278,16 +278,8 @@ def check_dataset(
     Raises:
         PluginError: no data set is called ``dataset``.
     """
-    if isinstance(dataset, str):
-        known = (registry or load_plugins()).datasets
-        if dataset not in known:
-            raise PluginError(unknown_name("data set", dataset, known))
-        dataset = known[dataset]
-    subject = Loads(dataset, root, features, attributes)
+    subject = Loads(installed("datasets", dataset, registry), root, features, attributes)
     asked = subject.request(root)
-    results = []
-    for each in DATASET_CHECKS:
-        on_check(each.name)
-        results.append(each.result(subject))
+    results = make(DATASET_CHECKS, subject, on_check)
     variant = f"{asked.features}, {asked.attributes}"
-    return Report("dataset", dataset.name, results, {"variant": variant})
+    return Report("dataset", subject.spec.name, results, {"variant": variant})

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gzsl_bench.errors import PluginError, unknown_name
-from gzsl_bench.hooks.manager import Registry, load_plugins
+from gzsl_bench.hooks.manager import Registry, installed
 from gzsl_bench.hooks.method import MethodSpec
 from gzsl_bench.testing import behaviour, declared, latents, places
-from gzsl_bench.testing.report import Check, Report, Result, Skipped
+from gzsl_bench.testing.report import Check, Report, Skipped, make
 from gzsl_bench.testing.trials import Budget, Trials
 
 #: Every check of a method, in the order of the report.
@@ -46,12 +45,8 @@ def check_method(
         PluginError: no method is called ``method``.
     """
     t = trials(method, config, device=device, budget=budget, registry=registry)
-    results: list[Result] = []
-    for check in METHOD_CHECKS:
-        if check.name not in leave_out:
-            on_check(check.name)
-            results.append(check.result(t))
-    return Report("method", t.spec.name, results, checked(t))
+    checks = [check for check in METHOD_CHECKS if check.name not in leave_out]
+    return Report("method", t.spec.name, make(checks, t, on_check), checked(t))
 
 
 def trials(
@@ -67,13 +62,8 @@ def trials(
     Raises:
         PluginError: no method is called ``method``.
     """
-    installed = None
-    if isinstance(method, str):
-        installed, found = method, (registry or load_plugins()).methods
-        if method not in found:
-            raise PluginError(unknown_name("method", method, found))
-        method = found[method]
-    return Trials(method, dict(config or {}), device, budget or Budget(), installed)
+    name, spec = method if isinstance(method, str) else None, installed("methods", method, registry)
+    return Trials(spec, dict(config or {}), device, budget or Budget(), name)
 
 
 def checked(t: Trials) -> dict[str, Any]:

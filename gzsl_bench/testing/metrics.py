@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gzsl_bench.engine.audit.leftovers import GlobalRandomStates
-from gzsl_bench.errors import NotApplicable, PluginError, unknown_name
+from gzsl_bench.errors import NotApplicable
 from gzsl_bench.hooks.checks import check_spec
-from gzsl_bench.hooks.manager import load_plugins
+from gzsl_bench.hooks.manager import installed
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
-from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, sentence
+from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, make, sentence
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -262,13 +262,5 @@ def check_metric(
     Raises:
         PluginError: no metric is called ``metric``.
     """
-    if isinstance(metric, str):
-        known = (registry or load_plugins()).metrics
-        if metric not in known:
-            raise PluginError(unknown_name("metric", metric, known))
-        metric = known[metric]
-    results = []
-    for each in METRIC_CHECKS:
-        on_check(each.name)
-        results.append(each.result(Values(metric)))
-    return Report("metric", metric.name, results)
+    spec: MetricSpec = installed("metrics", metric, registry)
+    return Report("metric", spec.name, make(METRIC_CHECKS, Values(spec), on_check))

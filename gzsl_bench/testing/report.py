@@ -51,6 +51,17 @@ class Check(Generic[Subject]):
         return Result(self.name, self.about, outcome, reason, time.monotonic() - began)
 
 
+def make(
+    checks: Sequence[Check[Subject]], subject: Subject, on_check: Callable[[str], None]
+) -> list[Result]:
+    """Make checks one after the other; ``on_check`` is told the name of each as it begins."""
+    results = []
+    for check in checks:
+        on_check(check.name)
+        results.append(check.result(subject))
+    return results
+
+
 class Checks(Generic[Subject]):
     """Checks of one kind of plugin, in the order they are made."""
 
