@@ -48,7 +48,7 @@ def main(
     stacks = (1, 2, 5, 10, 20)
     result: dict[str, Any] = {
         "versions": versions(),
-        "hardware": hardware(bench.device, threads),
+        "hardware": hardware(str(bench.device), threads),
         "host": platform.platform(),
         "dataset": dataset,
         "shape": bench.shape(),

@@ -277,7 +277,7 @@ def main(
 
     result: dict[str, Any] = {
         "features": features, "rounds": rounds, "versions": versions(),
-        "hardware": hardware(torch.device("cpu"), 1), "methods": {},
+        "hardware": hardware("cpu", 1), "methods": {},
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     for method in methods or REGIONS:

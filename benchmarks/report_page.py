@@ -10,7 +10,6 @@ import resource
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -97,7 +96,7 @@ def _cell(dataset: str, method: int, fold: int, seed: int) -> Cell:
     )  # fmt: skip
 
 
-def _record(cell: Cell, checkpoints: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _record(cell: Cell, checkpoints: int) -> tuple[Record, dict[str, np.ndarray]]:
     known = KNOWN[cell.dataset]
     rng = np.random.default_rng(int(cell.key[:12], 16))
     unseen = np.arange(known.unseen)
