@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli.options import Command, Parsed
 from gzsl_bench.engine.executors.resources import Resources, parse_resources
 
 if TYPE_CHECKING:
@@ -14,29 +14,13 @@ if TYPE_CHECKING:
     from gzsl_bench.engine.executors.limits import Limits
     from gzsl_bench.hooks.manager import Registry
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class _Request(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
-    """``cpu=1,gpu=0.5,memory=8GiB``."""
-
-    name = "resources"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Resources:
-        try:
-            return value if isinstance(value, Resources) else parse_resources(str(value))
-        except ValueError as error:
-            self.fail(f"{error}", param, ctx)
-
 
 def executor_options(command: Command) -> Command:
     """``--executor``, ``--ray-address`` and ``--resources``, for :func:`parse_cluster`."""
     for option in (
         click.option(
             "--resources",
-            type=_Request(),
+            type=Parsed("resources", parse_resources),
             metavar="cpu=N,gpu=N,memory=SIZE",
             help="What a worker on Ray asks for; fractions are fine [default: cpu=1, and gpu=1 with"
             " --device cuda].",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,13 +32,11 @@ if TYPE_CHECKING:
     from gzsl_bench.suite.resolve import Filter, Place, ResolvedSuite
     from gzsl_bench.tracking.mirror import Mirror
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 #: Most runs of one unit on a GPU; how many of them its memory holds is measured there.
 MOST_RUNS = 32
 
 
-def launch_options(command: Command) -> Command:
+def launch_options(command: options.Command) -> options.Command:
     """The argument SUITE and the options of a training, handed on as ``launch``."""
 
     @functools.wraps(command)

@@ -84,18 +84,17 @@ inline_option = click.option(
 )
 
 
-class _Measure(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     """An option's value as a function reads it."""
 
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read text; a default may have been read already."""
         try:
-            return self._parse(str(value))
+            return self._parse(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(f"{error}", param, ctx)
 
@@ -113,14 +112,14 @@ def limits_options(command: Command) -> Command:
         ),
         click.option(
             "--memory-limit",
-            type=_Measure("size", parse_size),
+            type=Parsed("size", parse_size),
             metavar="SIZE",
             help="Memory that a worker and its children may hold, as 8GiB; a cell that takes more"
             " fails.",
         ),
         click.option(
             "--timeout",
-            type=_Measure("duration", parse_duration),
+            type=Parsed("duration", parse_duration),
             metavar="DURATION",
             help="Time that a cell (or a stack of cells trained as one) may take, as 90s, 15m or"
             " 2h; a cell that takes longer fails.",

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from gzsl_bench.cli.main import run
+from gzsl_bench.errors import WorkerError
 from gzsl_bench.suite.load import load_suite
 
 SUITE = """\
@@ -159,3 +160,25 @@ def test_the_suite_in_the_documentation_is_right(call):
     assert run(["validate", "page.yaml"]) == 0
     suite = load_suite(Path("page.yaml")).suite
     assert [suite.kind_of_search(method) for method in suite.methods] == ["grid", "random"]
+
+
+@pytest.mark.parametrize("command", ["run", "tune"])
+def test_workers_that_cannot_start_end_the_run_in_mlflow_too(command, call, monkeypatch):
+    ends = []
+
+    class Shown:
+        behind = None
+
+        def finish(self, table, rows, status):
+            ends.append(status)
+
+    def die(*given):
+        raise WorkerError("three workers died before they began")
+
+    monkeypatch.setattr("gzsl_bench.engine.run.run_units", die)
+    monkeypatch.setattr("gzsl_bench.tracking.open_mirror", lambda *given: Shown())
+    monkeypatch.setattr("gzsl_bench.tracking.trials.open_trial_mirror", lambda *given: Shown())
+    code, out, err = call(command, "mine.yaml", "--inline")
+    assert (code, out) == (WorkerError.exit_code, "")
+    assert "three workers died" in err
+    assert ends == ["FAILED"]
