@@ -329,8 +329,8 @@ def worker_settings(
     out: Path, where: Place, device: str, threads: int, plugins: tuple[Path, ...]
 ) -> WorkerSettings:
     """What workers need to know of this machine and command."""
-    from gzsl_bench.engine import environment
     from gzsl_bench.engine.events import WorkerSettings
+    from gzsl_bench.engine.program import program, started_in
     from gzsl_bench.masking import masked
 
     return WorkerSettings(
@@ -340,7 +340,8 @@ def worker_settings(
         device=device,
         threads=threads,
         command="gzsl-bench " + shlex.join(map(masked, sys.argv[1:])),
-        git_commit=environment.git_commit(Path.cwd()),
+        program=program(),
+        started_in=started_in(Path.cwd()),
         plugins=plugins,
     )
 

@@ -1,11 +1,10 @@
-"""Versions, hardware and commit: what a record says about where its numbers came from."""
+"""Versions and hardware: what a record says about where its numbers came from."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -58,7 +57,8 @@ def provenance(settings: WorkerSettings, unit: str, trained: Sequence[str]) -> P
         versions=versions(),
         hardware=hardware(settings.device, settings.threads),
         command=settings.command,
-        git_commit=settings.git_commit,
+        program=settings.program,
+        started_in=settings.started_in,
     )
 
 
@@ -126,23 +126,6 @@ def _group_limits(membership: Path, mount: Path) -> Iterator[int]:
             if folder == base or base not in folder.parents:
                 break
             folder = folder.parent
-
-
-def git_commit(folder: Path) -> str | None:
-    """Commit of the repository ``folder`` lies in, marked ``+`` where files differ from it."""
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip()
 
 
 @cache

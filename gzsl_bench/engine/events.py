@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
-    from gzsl_bench.records.record import Provenance
+    from gzsl_bench.records.record import Program, Provenance
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ class WorkerSettings:
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         threads: CPU threads of one worker.
         command: the command line, for the record.
-        git_commit: commit of the folder the command was started in, or None.
+        program: the build of gzsl-bench at work.
+        started_in: commit of the folder the command was started in, or None.
         plugins: plugin files, which every worker loads for itself.
         run: id of the run, which names its drafts.
     """
@@ -137,7 +138,8 @@ class WorkerSettings:
     device: str
     threads: int
     command: str = ""
-    git_commit: str | None = None
+    program: Program | None = None
+    started_in: str | None = None
     plugins: tuple[Path, ...] = ()
     run: str = ""
 

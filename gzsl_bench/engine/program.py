@@ -6,28 +6,12 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import gzsl_bench
-
-
-@dataclass(frozen=True)
-class Program:
-    """A build of gzsl-bench.
-
-    Attributes:
-        version: its version.
-        commit: the commit that it was checked out or installed from; None where nobody knows, as of
-            a release.
-        dirty: files of the program differ from that commit.
-    """
-
-    version: str
-    commit: str | None = None
-    dirty: bool = False
+from gzsl_bench.records.record import Program
 
 
 @cache

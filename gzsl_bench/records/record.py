@@ -65,6 +65,29 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Program:
+    """A build of gzsl-bench.
+
+    Attributes:
+        version: its version.
+        commit: the commit that it was checked out or installed from; None where nobody knows, as of
+            a release.
+        dirty: files of the program differ from that commit.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    version: str
+    commit: str | None = None
+    dirty: bool = False
+
+    def __str__(self) -> str:
+        if self.commit is None:
+            return self.version
+        return f"{self.version} at {self.commit[:12]}{', changed' if self.dirty else ''}"
+
+
+@dataclass(frozen=True)
 class Provenance:
     """How a record came about: when, where, and from which code.
 
@@ -78,7 +101,9 @@ class Provenance:
         hardware: ``device``, ``processor``, ``cores``, ``threads``, ``system``; of a GPU its name
             as ``accelerator`` and the version of ``cuda``.
         command: the command line.
-        git_commit: commit of the folder it was started in.
+        program: the build of gzsl-bench at work.
+        started_in: commit of the repository that the command was started in, with ``+`` where its
+            files differ: it belongs to the user's project, not to the program.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -91,7 +116,8 @@ class Provenance:
     versions: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, str | Count | None] = field(default_factory=dict)
     command: str = ""
-    git_commit: str | None = None
+    program: Program | None = None
+    started_in: str | None = None
 
     @property
     def threads(self) -> int | None:

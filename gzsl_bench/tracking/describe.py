@@ -38,8 +38,8 @@ MIRROR_VERSION = 2
 #: Tags that every run of ours carries, the suite's own run too.
 TAGS = (
     "key", "suite", "dataset", "fingerprint", "features", "attributes", "preprocessing", "setting",
-    "method", "label", "seed", "plugin_version", "git_commit", "fidelity", "precision", "task",
-    "status", "version", "cause", "audit", "out", "role", "content",
+    "method", "label", "seed", "plugin_version", "program", "started_in", "fidelity", "precision",
+    "task", "status", "version", "cause", "audit", "out", "role", "content",
 )  # fmt: skip
 PREFIX = "gzsl_bench."
 #: What ``gzsl_bench.role`` says.  Folds are no results: the page that ``ui`` opens has none.
@@ -188,7 +188,6 @@ def _tags(
     note: str,
 ) -> dict[str, str]:
     about, identity = record.provenance, cell.identity
-    commit = about.git_commit
     values = {
         "key": record.key,
         "suite": suite.name,
@@ -202,7 +201,8 @@ def _tags(
         "label": label,
         "seed": cell.seed,
         "plugin_version": identity["method"].get("version"),
-        "git_commit": commit,
+        "program": str(about.program or ""),
+        "started_in": about.started_in,
         "fidelity": cell.about.get("fidelity"),
         "precision": identity.get("precision"),
         "task": f"fold {cell.fold}" if cell.fold else identity.get("task"),
@@ -219,8 +219,8 @@ def _tags(
     tags["mlflow.runColor"] = COLOURS[labels.index(cell.label) % len(COLOURS)]
     tags["mlflow.source.name"] = "gzsl-bench"
     tags["mlflow.source.type"] = "LOCAL"
-    if commit:
-        tags["mlflow.source.git.commit"] = str(commit).rstrip("+")
+    if about.program and about.program.commit:
+        tags["mlflow.source.git.commit"] = about.program.commit
     tags["mlflow.note.content"] = text(plain_markdown(note))
     return tags
 

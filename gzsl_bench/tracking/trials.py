@@ -119,7 +119,6 @@ def _tags(
 ) -> dict[str, str]:
     trial, cell, about = found.trial, found.trial.cells[0], records[0].provenance
     identity = cell.identity
-    commit = about.git_commit
     values: dict[str, Any] = {
         "key": digest({"trial": [c.key for c in trial.cells], "label": cell.label}),
         "suite": tuning.loaded.suite.name,
@@ -132,7 +131,8 @@ def _tags(
         "method": cell.method,
         "label": search.label,
         "plugin_version": identity["method"]["version"],
-        "git_commit": commit,
+        "program": str(about.program or ""),
+        "started_in": about.started_in,
         "fidelity": cell.about.get("fidelity"),
         "precision": identity["precision"],
         "task": f"{len(trial.cells)} validation folds",
@@ -145,8 +145,8 @@ def _tags(
     tags = {PREFIX + name: text(value) for name, value in values.items()}
     tags["mlflow.source.name"] = "gzsl-bench"
     tags["mlflow.source.type"] = "LOCAL"
-    if commit:
-        tags["mlflow.source.git.commit"] = str(commit).rstrip("+")
+    if about.program and about.program.commit:
+        tags["mlflow.source.git.commit"] = about.program.commit
     number = (
         f"Without a number: {found.reason}"
         if found.reason

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import gzsl_bench
-from gzsl_bench.engine.program import Program, checkout, installed_from, program, started_in
+from gzsl_bench.engine.program import checkout, installed_from, program, started_in
 
 ROOT = Path(gzsl_bench.__file__).parents[1]
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
@@ -150,4 +150,4 @@ def test_a_wheel_in_a_project_of_the_user_has_no_commit(repository):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     commit = git(repository, "rev-parse", "HEAD")
-    assert done.stdout.strip() == f"{Program(gzsl_bench.__version__)} {commit}"
+    assert done.stdout.strip() == f"{gzsl_bench.__version__} {commit}"

@@ -16,7 +16,8 @@ from gzsl_bench.suite.cells import Cell, digest, identity
 
 ROW = {"number": 1, "metrics": {"harmonic_mean": 50.25}}
 _PROVENANCE = (
-    "seconds", "peak_memory", "versions", "hardware", "command", "git_commit", "trained", "unit"
+    "seconds", "peak_memory", "versions", "hardware", "command", "program", "started_in",
+    "trained", "unit",
 )  # fmt: skip
 
 

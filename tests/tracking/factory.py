@@ -7,7 +7,7 @@ from typing import Any
 
 import records_factory
 
-from gzsl_bench.records.record import COMPLETE, FAILED, Record
+from gzsl_bench.records.record import COMPLETE, FAILED, Program, Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -113,7 +113,8 @@ def content(cell: Cell, *, status: str = COMPLETE, count: int = 3, **more: Any) 
         "versions": {"gzsl-bench": "0.1.0", "python": "3.11"},
         "hardware": {"device": "cpu"},
         "command": "gzsl-bench run",
-        "git_commit": "abc123+",
+        "program": Program("0.1.0", "f" * 40, dirty=True),
+        "started_in": "abc123+",
         "status": status,
     }
     if status == COMPLETE:

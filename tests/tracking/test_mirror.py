@@ -77,7 +77,8 @@ def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
     assert tags.keys() == set(TAGS)
     assert tags["dataset"] == "CUB"
     assert tags["fingerprint"] == FINGERPRINT
-    assert tags["git_commit"] == "abc123+"
+    assert tags["program"] == f"0.1.0 at {'f' * 12}, changed"
+    assert tags["started_in"] == "abc123+"
     assert tags["cause"] == "none"
     assert tags["out"] == str(store.layout.out.resolve())
 

@@ -37,7 +37,8 @@ def environments(suite: ResolvedSuite, store: RecordStore) -> tuple[Grid, dict[s
         parts = [
             _pairs(about.versions),
             _pairs(about.hardware),
-            about.git_commit or "unknown",
+            str(about.program or "unknown"),
+            about.started_in or "-",
             about.command or "unknown",
         ]
         number = numbers.setdefault(json.dumps(parts), len(numbers) + 1)
@@ -45,7 +46,7 @@ def environments(suite: ResolvedSuite, store: RecordStore) -> tuple[Grid, dict[s
         lines[number] = parts
         of_cell[cell.key] = number
     grid = Grid(
-        ("No.", "Cells", "Versions", "Hardware", "git commit", "Command"),
+        ("No.", "Cells", "Versions", "Hardware", "gzsl-bench", "Started in", "Command"),
         tuple((str(n), str(counts[n]), *parts) for n, parts in lines.items()),
         (0, 1),
     )
