@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench import markdown
-from gzsl_bench.engine.audit.unit import AuditUnit, Verdict, plan_audits, run_audits, verdicts
+from gzsl_bench.engine.audit.plan import Verdict, plan_audits, verdicts
+from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import AuditEnded, CellElsewhere, Event, UnitStarted, Waiting
+from gzsl_bench.engine.run import run_audits
 from gzsl_bench.records.audits import FAILED, OK, AuditStore
 from gzsl_bench.records.leases import AUDIT
 

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gzsl_bench.engine.audit.plan import plan_audits
 from gzsl_bench.engine.events import Listener, WorkerSettings
 from gzsl_bench.engine.executors.dispatcher import Executor
 from gzsl_bench.engine.units import Unit, unfinished
 from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import journal
+from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.folderlock import FolderLock
 from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.leases import AUDIT
 from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.record import Record
 from gzsl_bench.records.store import RecordStore
@@ -121,3 +124,29 @@ def run_units(
         failed=len(outcome.failed),
     )
     return outcome
+
+
+def run_audits(
+    store: RecordStore,
+    cells: Sequence[Cell],
+    executor: Executor,
+    settings: WorkerSettings,
+    listen: Listener,
+) -> bool:
+    """Audit what has not been audited yet; False if the user interrupted.
+
+    Args:
+        store: the results folder, held by the caller.
+        cells: the suite's cells.
+        executor: runs the trainings, in processes that have trained nothing before.
+        settings: for the workers.
+        listen: hears every event.
+    """
+    units = plan_audits(cells, store)
+    folder = AuditStore(store.layout.out).folder
+    share = sharing(store, units, lambda c: folder / f"{c.removeprefix(AUDIT)}.json", listen)
+    work = Work(units, share)
+    try:
+        return executor.run(work, replace(settings, run=store.run), listen) if units else True
+    finally:
+        work.close()

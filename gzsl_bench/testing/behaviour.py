@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gzsl_bench.engine.audit import judge as audit
-from gzsl_bench.engine.audit.observe import Entrant
+from gzsl_bench.engine.audit.observe import RunSpec
 from gzsl_bench.errors import NotApplicable
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.testing import tasks
@@ -281,12 +281,12 @@ def stacked_equals_alone(t: Trials) -> str | None:
     from gzsl_bench.testing.graphs import rerun
 
     base = t.steady()
-    entrants = [Entrant(seed, t.config) for seed in (0, 1)]
+    specs = [RunSpec(seed, t.config) for seed in (0, 1)]
     # The toolkit trains the runs of a stack one after the other on a CPU: only as a GPU would, with
     # both in one product, can they meet.
     with pretending(rerun()) if t.device == "cpu" else contextlib.nullcontext():
-        alone = [t.train(base.shape, [entrant])[0] for entrant in entrants]
-        together = t.train(base.shape, entrants)
+        alone = [t.train(base.shape, [spec])[0] for spec in specs]
+        together = t.train(base.shape, specs)
     remedy = (
         "draw each run's numbers from that run's generator, and let no sum, mean or norm run over"
         " the axis of the runs"

@@ -139,7 +139,7 @@ def _serve(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         setting=request["setting"],
     )
     t = Trials(spec, request["config"], request["device"], Budget(request["seconds"]))
-    t.exam(request["shape"])  # all of that is imported and allocated before it counts
+    t.setup(request["shape"])  # all of that is imported and allocated before it counts
     before = _peak(request["device"])
     trial = t.on(request["shape"], request["seed"])
     grown = _peak(request["device"]) - before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gzsl_bench.engine.audit.observe import Entrant, observe
+from gzsl_bench.engine.audit.observe import RunSpec, observe
 from gzsl_bench.errors import NotApplicable
 from gzsl_bench.testing.report import Broken, Checks
 from gzsl_bench.testing.trials import Trials
@@ -35,7 +35,7 @@ def latents_change_nothing(t: Trials) -> str | None:
         raise NotApplicable("it offers no latents to be drawn")
     asked = t.steady()
     with t.alike():
-        (plain,) = observe(t.spec.factory, t.exam(asked.shape), [Entrant(0, t.config)])
+        (plain,) = observe(t.spec.factory, t.setup(asked.shape), [RunSpec(0, t.config)])
     if not asked.trace.equals(plain, t.restless()):
         raise Broken(
             "asking for its latents changes its numbers; draw from run.generator with a purpose of"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gzsl_bench.engine.audit.observe import Entrant, observe
+from gzsl_bench.engine.audit.observe import RunSpec, observe
 from gzsl_bench.errors import NotApplicable
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.testing.behaviour import ROUNDING
@@ -22,9 +22,9 @@ def device(t: Trials) -> str | None:
     from gzsl_bench.testing.pretend import PretendedDevice
 
     pretended = PretendedDevice()
-    exam = pretended.place(t.exam(base.shape))
+    setup = pretended.place(t.setup(base.shape))
     with t.alike(), pretended:
-        observe(t.spec.factory, exam, [Entrant(0, t.config)])
+        observe(t.spec.factory, setup, [RunSpec(0, t.config)])
     if pretended.slips:
         raise Broken(
             f"on a GPU it would fail: {_first(pretended.slips)};"
@@ -48,10 +48,10 @@ def captured_graphs(t: Trials) -> str | None:
     if t.device != "cpu":
         raise Skipped(f"checked by training on {t.device}")
     seeds = (0, 1) if issubclass(t.spec.factory, BatchedMethod) else (0,)
-    entrants = [Entrant(seed, t.config) for seed in seeds]
+    specs = [RunSpec(seed, t.config) for seed in seeds]
     graphs = EmulatedGraphs()
     with pretending(emulated(graphs)):
-        replayed = t.train(base.shape, entrants)
+        replayed = t.train(base.shape, specs)
     if graphs.waits:
         raise Broken(
             f"a GPU cannot capture its steps: {_first(graphs.waits)}; inside a step"
@@ -60,7 +60,7 @@ def captured_graphs(t: Trials) -> str | None:
     if not graphs.captures:
         raise NotApplicable("it captures no steps (gzsl_bench.stacked, more than one epoch)")
     with pretending(rerun()):
-        written = t.train(base.shape, entrants)
+        written = t.train(base.shape, specs)
     for one, other in zip(replayed, written, strict=True):
         if not one.sound:
             raise Broken(f"with its steps captured as graphs it fails: {one.why}")
@@ -86,7 +86,7 @@ def gpu(t: Trials) -> str | None:
     if t.device != "cpu":
         return f"checked on {t.device}"
     there = Trials(t.spec, t.values, "cuda", t.budget)
-    (trial,) = there.train(base.shape, [Entrant(0, t.config)])
+    (trial,) = there.train(base.shape, [RunSpec(0, t.config)])
     if not trial.sound:
         raise Broken(f"on the GPU it fails: {trial.why}")
     assert trial.trace.scores is not None

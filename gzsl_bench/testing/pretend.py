@@ -18,7 +18,7 @@ from typing import Any, Self
 import torch
 from torch.overrides import TorchFunctionMode
 
-from gzsl_bench.engine.audit.observe import Exam
+from gzsl_bench.engine.audit.observe import Setup
 from gzsl_bench.testing.caller import caller
 
 THERE, HOST = "there", "host"
@@ -63,15 +63,15 @@ class PretendedDevice(TorchFunctionMode):
         torch.Generator = self._generator  # type: ignore[misc]
         torch.from_numpy = self._from_numpy
 
-    def place(self, exam: Exam) -> Exam:
-        """An exam whose tensors are on the pretended device; call it before the block."""
-        task = exam.task
+    def place(self, setup: Setup) -> Setup:
+        """An setup whose tensors are on the pretended device; call it before the block."""
+        task = setup.task
         names = ("features", "labels", "attributes", "seen", "unseen")
         moved: dict[str, Any] = {name: _mark(getattr(task, name).clone(), THERE) for name in names}
         if task.unlabelled is not None:
             moved["unlabelled"] = _mark(task.unlabelled.clone(), THERE)
-        rows, noise = (_mark(x.clone(), THERE) for x in (exam.test_features, exam.noise))
-        return Exam(replace(task, **moved), rows, noise)
+        rows, noise = (_mark(x.clone(), THERE) for x in (setup.test_features, setup.noise))
+        return Setup(replace(task, **moved), rows, noise)
 
     def __torch_function__(
         self,

@@ -49,8 +49,8 @@ class Probe(TracingSink):
         self.seen = Seen()
         self._asked: Latents | None = None
         self._expected = (
-            self._exam.test_features.shape[0],
-            self._exam.task.num_classes,
+            self._setup.test_features.shape[0],
+            self._setup.task.num_classes,
         )
 
     def log(self, step: int, values: dict[str, float]) -> None:
@@ -81,8 +81,8 @@ class Probe(TracingSink):
         if offered is self._asked or self.seen.latents:
             return
         self.seen.offered, self._asked = True, offered
-        rows = self._exam.test_features
-        labels = np.arange(len(rows)) % self._exam.task.num_classes
+        rows = self._setup.test_features
+        labels = np.arange(len(rows)) % self._setup.task.num_classes
         tests = TestSet(rows, labels, self._tests.seen, self._tests.unseen, self._order)
         shown = tests._features.clone()
         try:

@@ -16,7 +16,7 @@ import numpy as np
 
 from gzsl_bench.engine.audit.judge import AuditReport, audit_runs
 from gzsl_bench.engine.audit.leftovers import GlobalRandomStates, changed, module_variables
-from gzsl_bench.engine.audit.observe import Entrant, Exam, Trace, observe
+from gzsl_bench.engine.audit.observe import RunSpec, Setup, Trace, observe
 from gzsl_bench.engine.audit.watch import data_files, opened_files
 from gzsl_bench.engine.fit import TaskChanged
 from gzsl_bench.errors import NotApplicable
@@ -157,18 +157,18 @@ class Trials:
         except Exception as error:
             raise Skipped("there is no configuration: see configuration_has_defaults") from error
 
-    def exam(self, shape: str, seed: int = 0) -> Exam:
+    def setup(self, shape: str, seed: int = 0) -> Setup:
         """What the method is trained on and scored with; new tensors at every call."""
-        return Exam.of_data(self.spec, tasks.make(shape), seed, self.device)
+        return Setup.of_data(self.spec, tasks.make(shape), seed, self.device)
 
     def on(self, shape: str, seed: int = 0, again: str = "") -> Trial:
         """Train on ``shape``, once for all who ask; ``again`` names a repetition."""
         wanted = (shape, seed, again)
         if wanted not in self._trials:
-            (self._trials[wanted],) = self.train(shape, [Entrant(seed, self.config)])
+            (self._trials[wanted],) = self.train(shape, [RunSpec(seed, self.config)])
         return self._trials[wanted]
 
-    def train(self, shape: str, entrants: Sequence[Entrant]) -> list[Trial]:
+    def train(self, shape: str, specs: Sequence[RunSpec]) -> list[Trial]:
         """Train some runs together."""
         probes: list[Probe] = []
 
@@ -176,15 +176,13 @@ class Trials:
             probes.append(Probe(*arguments))
             return probes[-1]
 
-        exam = self.exam(shape, entrants[0].seed)
-        kept = {name: getattr(exam.task, name).clone() for name in _TENSORS}
+        setup = self.setup(shape, specs[0].seed)
+        kept = {name: getattr(setup.task, name).clone() for name in _TENSORS}
         owner = self.spec.factory
         variables = module_variables(owner)
         began = time.monotonic()
         with self.alike() as start, opened_files() as opened:
-            traces = observe(
-                owner, exam, entrants, sink=sink, should_stop=lambda: self._stop(began)
-            )
+            traces = observe(owner, setup, specs, sink=sink, should_stop=lambda: self._stop(began))
             seconds = time.monotonic() - began
             moved = start.moved(GlobalRandomStates.now())
         names = {*self.variables, *changed(variables, module_variables(owner))}
@@ -196,7 +194,7 @@ class Trials:
             seconds,
             moved,
             _foreign(opened, owner),
-            _change(exam, kept, traces[0]),
+            _change(setup, kept, traces[0]),
         )
         return [
             replace(first, trace=trace, seen=probe.seen)
@@ -284,20 +282,20 @@ class Trials:
         """The blind twin on the base shape."""
         base = self.base()
         if self._audit is None:
-            entrants = [Entrant(0, self.config)]
+            specs = [RunSpec(0, self.config)]
             with self.alike():
-                (self._audit,) = audit_runs(self.spec, self.exam(base.shape), entrants)
+                (self._audit,) = audit_runs(self.spec, self.setup(base.shape), specs)
         return self._audit
 
 
 _TENSORS = ("features", "labels", "attributes", "seen", "unseen")
 
 
-def _change(exam: Exam, kept: Mapping[str, Any], trace: Trace) -> str | None:
-    names = [name for name in _TENSORS if not getattr(exam.task, name).equal(kept[name])]
+def _change(setup: Setup, kept: Mapping[str, Any], trace: Trace) -> str | None:
+    names = [name for name in _TENSORS if not getattr(setup.task, name).equal(kept[name])]
     if names:
         return f"it changes the task's {' and '.join(names)} in place"
-    if (shared := exam.task.shared_changed()) is not None:
+    if (shared := setup.task.shared_changed()) is not None:
         return f"it changes what task.shared({shared}) gave in place"
     return "it writes to the task's tensors" if isinstance(trace.error, TaskChanged) else None
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gzsl_bench.engine.audit import judge as audits
-from gzsl_bench.engine.audit.judge import Entrant, Exam, audit, audit_runs
+from gzsl_bench.engine.audit.judge import RunSpec, Setup, audit, audit_runs
 from gzsl_bench.engine.audit.observe import Shown, TracingSink, observe
 from gzsl_bench.engine.audit.watch import Guard
 from gzsl_bench.hooks.manager import load_plugins
@@ -155,8 +155,8 @@ def small_task(make_data):
 def test_in_a_company_each_run_is_judged_by_itself(cheats, make_data):
     task, tests = small_task(make_data)
     shares = (0.0, 0.5, 0.0)
-    entrants = [Entrant(seed, cheats.Settings(share=s)) for seed, s in enumerate(shares)]
-    reports = audit_runs(cheats.SPECS["together"], Exam.of(task, tests, 0), entrants)
+    specs = [RunSpec(seed, cheats.Settings(share=s)) for seed, s in enumerate(shares)]
+    reports = audit_runs(cheats.SPECS["together"], Setup.of(task, tests, 0), specs)
     assert [report.outcome for report in reports] == ["ok", "failed", "ok"]
     assert names(reports[1]) == [audits.LEARNS]
 
@@ -166,27 +166,27 @@ def test_in_a_company_each_run_is_judged_by_itself(cheats, make_data):
 
 def test_noise_has_the_shape_of_the_test_rows_and_the_range_of_the_training_rows(make_data):
     task, tests = small_task(make_data)
-    exam = Exam.of(task, tests, seed=3)
-    assert exam.noise.shape == tests.shape
-    assert exam.noise.dtype == tests.dtype
+    setup = Setup.of(task, tests, seed=3)
+    assert setup.noise.shape == tests.shape
+    assert setup.noise.dtype == tests.dtype
     low, high = task.features.amin(0), task.features.amax(0)
-    assert bool((exam.noise >= low).all())
-    assert bool((exam.noise <= high).all())
+    assert bool((setup.noise >= low).all())
+    assert bool((setup.noise <= high).all())
     # Uniform over that range: mean (a + b) / 2 with standard error (b - a) / sqrt(12 n).
-    error = (exam.noise.mean(0) - (low + high) / 2).abs() / (high - low)
+    error = (setup.noise.mean(0) - (low + high) / 2).abs() / (high - low)
     assert float(error.max()) < 4 / (12 * len(tests)) ** 0.5
-    assert torch.equal(exam.noise, Exam.of(task, tests, seed=3).noise)
-    assert not torch.equal(exam.noise, Exam.of(task, tests, seed=4).noise)
+    assert torch.equal(setup.noise, Setup.of(task, tests, seed=3).noise)
+    assert not torch.equal(setup.noise, Setup.of(task, tests, seed=4).noise)
 
 
 @pytest.mark.parametrize("two_parts", [False, True])
 def test_who_is_shown_what(make_data, two_parts):
     task, tests = small_task(make_data)
-    exam = Exam.of(task, tests, seed=0)
+    setup = Setup.of(task, tests, seed=0)
     shown = []
 
     def look(x):
-        if torch.equal(x, exam.noise):
+        if torch.equal(x, setup.noise):
             shown.append("noise")
         elif len(x) < len(tests):
             shown.append("half")
@@ -200,7 +200,7 @@ def test_who_is_shown_what(make_data, two_parts):
 
     def go(what, final):
         shown.clear()
-        sink = TracingSink(exam, 0, what, final, lambda done, total: None, lambda: None)
+        sink = TracingSink(setup, 0, what, final, lambda done, total: None, lambda: None)
         run = Run(0, torch.device("cpu"), None, sink)
         for number in (2, 5, 9):
             run.checkpoint(number, Scorer(look, score) if two_parts else lambda x: score(look(x)))
@@ -218,11 +218,11 @@ def test_who_is_shown_what(make_data, two_parts):
 
 def test_a_training_is_observed_bit_for_bit(cheats, make_data):
     task, tests = small_task(make_data)
-    exam = Exam.of(task, tests, 0)
+    setup = Setup.of(task, tests, 0)
 
     def train(seed, **config):
-        entrants = [Entrant(seed, cheats.Settings(**config))]
-        return observe(cheats.Honest, exam, entrants)[0]
+        specs = [RunSpec(seed, cheats.Settings(**config))]
+        return observe(cheats.Honest, setup, specs)[0]
 
     assert train(0).equals(train(0))
     assert not train(0).equals(train(1))

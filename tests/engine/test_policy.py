@@ -149,7 +149,7 @@ class Suite:
 
     def failed(self) -> dict[int, str]:
         """Cause of failure by seed."""
-        return {r.content["seed"]: r.content["cause"] for r in self.store if not r.final}
+        return {r.seed: r.cause for r in self.store if not r.final}
 
     def seeds(self, crew: Scripted) -> list[list[int]]:
         return [[cell.seed for cell in unit.cells] for unit in crew.started]

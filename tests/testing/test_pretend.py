@@ -19,7 +19,7 @@ def there(faults):
 
     trials = Trials(MethodSpec("x", faults.Honest, citation="", fidelity="paper"))
     pretended = PretendedDevice()
-    return pretended, pretended.place(trials.exam(tasks.EASY)).task.features
+    return pretended, pretended.place(trials.setup(tasks.EASY)).task.features
 
 
 REFUSED = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.engine.audit.leftovers import GlobalRandomStates, changed, module_variables
-from gzsl_bench.engine.audit.observe import Entrant, Exam, Shown, Trace, observe
+from gzsl_bench.engine.audit.observe import RunSpec, Setup, Shown, Trace, observe
 from gzsl_bench.engine.audit.watch import Guard, opened_files
 from gzsl_bench.records.audits import FAILED, NOT_AUDITED, OK
 
@@ -120,14 +120,14 @@ def audit(
     """
     chosen = config if isinstance(config, spec.factory.Config) else None
     chosen = chosen or spec.factory.Config.model_validate(dict(config))
-    entrant = Entrant(seed, chosen, precision)
-    return audit_runs(spec, Exam.of_data(spec, data, seed, device), [entrant], guard=guard)[0]
+    one = RunSpec(seed, chosen, precision)
+    return audit_runs(spec, Setup.of_data(spec, data, seed, device), [one], guard=guard)[0]
 
 
 def audit_runs(
     spec: MethodSpec,
-    exam: Exam,
-    entrants: Sequence[Entrant],
+    setup: Setup,
+    specs: Sequence[RunSpec],
     *,
     guard: Guard | None = None,
     on_progress: Callable[[int, int, int], None] = lambda run, done, total: None,
@@ -137,13 +137,13 @@ def audit_runs(
 
     Args:
         spec: the method.
-        exam: what to train on and to show.
-        entrants: the runs; several for a batched method only.
+        setup: what to train on and to show.
+        specs: the runs; several for a batched method only.
         guard: files and folders the method must not open.
         on_progress: told the run's position and how far it is within one training.
         should_stop: raises if the user wants to stop.
     """
-    return _Audit(spec, exam, entrants, guard or Guard(), on_progress, should_stop).reports()
+    return _Audit(spec, setup, specs, guard or Guard(), on_progress, should_stop).reports()
 
 
 class _Audit:
@@ -152,13 +152,13 @@ class _Audit:
     def __init__(
         self,
         spec: MethodSpec,
-        exam: Exam,
-        entrants: Sequence[Entrant],
+        setup: Setup,
+        specs: Sequence[RunSpec],
         guard: Guard,
         on_progress: Callable[[int, int, int], None],
         should_stop: Callable[[], None],
     ) -> None:
-        self.spec, self.exam, self.entrants, self.guard = spec, exam, list(entrants), guard
+        self.spec, self.setup, self.specs, self.guard = spec, setup, list(specs), guard
         self.on_progress, self.should_stop = on_progress, should_stop
         self.traces: dict[str, list[Trace]] = {}
         self.opened: set[str] = set()
@@ -174,7 +174,7 @@ class _Audit:
             self._train("twin", Shown.NOISE)
             self._tell_causes_apart()
         seconds = time.monotonic() - began
-        return [self._report(position, seconds) for position in range(len(self.entrants))]
+        return [self._report(position, seconds) for position in range(len(self.specs))]
 
     def _original(self) -> None:
         owner = self.spec.factory
@@ -191,8 +191,8 @@ class _Audit:
         with opened_files() as opened:
             self.traces[role] = observe(
                 self.spec.factory,
-                self.exam,
-                self.entrants,
+                self.setup,
+                self.specs,
                 shown=shown,
                 finals=finals,
                 on_progress=self.on_progress,
@@ -287,7 +287,7 @@ class _Audit:
 
     def _unsteady(self, i: int) -> Finding:
         """Two identical runs differ: because of what?"""
-        start = f"two identical runs of seed {self.entrants[i].seed} differ"
+        start = f"two identical runs of seed {self.specs[i].seed} differ"
         if self._same("original", "repeat from the same global random state", i):
             return Finding(
                 RANDOM,

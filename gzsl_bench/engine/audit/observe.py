@@ -41,7 +41,7 @@ class Shown(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Exam:
+class Setup:
     """What a method is trained on, and the rows its scorers get.
 
     Attributes:
@@ -55,7 +55,7 @@ class Exam:
     noise: torch.Tensor
 
     @classmethod
-    def of(cls, task: Task, test_features: torch.Tensor, seed: int) -> Exam:
+    def of(cls, task: Task, test_features: torch.Tensor, seed: int) -> Setup:
         """With noise uniform between each dimension's least and greatest training value."""
         import torch
 
@@ -65,7 +65,7 @@ class Exam:
         return cls(task, test_features, noise)
 
     @classmethod
-    def of_data(cls, spec: MethodSpec, data: GZSLData, seed: int, device: str = "cpu") -> Exam:
+    def of_data(cls, spec: MethodSpec, data: GZSLData, seed: int, device: str = "cpu") -> Setup:
         """The real task of a data set as ``spec`` asks for it; test rows: seen, then unseen."""
         import torch
 
@@ -88,7 +88,7 @@ class Exam:
 
 
 @dataclass(frozen=True)
-class Entrant:
+class RunSpec:
     """One run of the training: its seed, configuration and arithmetic."""
 
     seed: int
@@ -164,7 +164,7 @@ class TracingSink:
     """Takes a run's reports as the engine's sink does, and shows its scorers what we choose.
 
     Args:
-        exam: the rows.
+        setup: the rows.
         seed: of the run: it fixes the order of the rows, as in the engine.
         shown: what the scorers see.
         final: number of the last checkpoint, where an earlier training has told it.
@@ -174,7 +174,7 @@ class TracingSink:
 
     def __init__(
         self,
-        exam: Exam,
+        setup: Setup,
         seed: int,
         shown: Shown,
         final: int | None,
@@ -184,19 +184,19 @@ class TracingSink:
         import torch
 
         self.trace = Trace()
-        self._exam = exam
+        self._setup = setup
         self._shown = shown
         self._final = final
         self._on_progress = on_progress
         self._should_stop = should_stop
-        rows = exam.test_features.shape[0]
+        rows = setup.test_features.shape[0]
         self._order = shown_order(seed, rows)
         self._half = torch.randperm(rows, generator=generator(seed, "audit/half"))[: rows // 2]
         self._tests = TestSet(
-            exam.test_features,
+            setup.test_features,
             np.zeros(rows, dtype=np.int64),  # nothing is scored against the labels here
-            exam.task.seen.cpu().numpy(),
-            exam.task.unseen.cpu().numpy(),
+            setup.task.seen.cpu().numpy(),
+            setup.task.unseen.cpu().numpy(),
             self._order,
         )
         self._embeddings, self._of_noise = EmbeddingCache(), EmbeddingCache()
@@ -236,9 +236,9 @@ class TracingSink:
 
         with torch.no_grad():
             if isinstance(scorer, Scorer):
-                scorer.score(self._of_noise.get(scorer.embed, self._exam.noise))
+                scorer.score(self._of_noise.get(scorer.embed, self._setup.noise))
             else:
-                scorer(self._exam.noise)
+                scorer(self._setup.noise)
 
     def _score(self, scorer: ScoreFunction) -> torch.Tensor:
         """The scores of the test rows, checked as the engine checks them, in shuffled order."""
@@ -267,7 +267,7 @@ class TracingSink:
 
         if not len(self._half) or scores.shape[1] < 2:
             return None
-        rows = self._exam.test_features[self._order[self._half].to(scores.device)]
+        rows = self._setup.test_features[self._order[self._half].to(scores.device)]
         beside = scores[self._half.to(scores.device)].double()
         try:
             with torch.no_grad():
@@ -284,8 +284,8 @@ class TracingSink:
 
 def observe(
     factory: type[Method],
-    exam: Exam,
-    entrants: Sequence[Entrant],
+    setup: Setup,
+    specs: Sequence[RunSpec],
     *,
     shown: Shown = Shown.TRUTH,
     finals: Sequence[int | None] | None = None,
@@ -293,38 +293,38 @@ def observe(
     should_stop: Callable[[], None] = lambda: None,
     sink: Callable[..., TracingSink] = TracingSink,
 ) -> list[Trace]:
-    """Train ``entrants`` together, as the engine would, and tell what each of them reported.
+    """Train ``specs`` together, as the engine would, and tell what each of them reported.
 
     Args:
         factory: the method.
-        exam: what to train on and to show.
-        entrants: the runs; several for a batched method only.
+        setup: what to train on and to show.
+        specs: the runs; several for a batched method only.
         shown: what scorers are shown.
         finals: number of each run's last checkpoint; needed unless ``shown`` is the plain truth.
         on_progress: told the run's position and how far it is.
         should_stop: raises if the user wants to stop.
         sink: makes each run's sink: a subclass that notes more than its trace, say.
     """
-    finals = finals or [None] * len(entrants)
+    finals = finals or [None] * len(specs)
     sinks = [
         sink(
-            exam,
-            entrant.seed,
+            setup,
+            one.seed,
             shown,
             final,
             lambda done, total, position=position: on_progress(position, done, total),
             should_stop,
         )
-        for position, (entrant, final) in enumerate(zip(entrants, finals, strict=True))
+        for position, (one, final) in enumerate(zip(specs, finals, strict=True))
     ]
-    alone, device = len(entrants) == 1, exam.task.device
+    alone, device = len(specs) == 1, setup.task.device
     runs = [
-        Run(entrant.seed, device, entrant.config, sink, alone=alone, precision=entrant.precision)
-        for entrant, sink in zip(entrants, sinks, strict=True)
+        Run(one.seed, device, one.config, sink, alone=alone, precision=one.precision)
+        for one, sink in zip(specs, sinks, strict=True)
     ]
     errors: Sequence[BaseException | None]
     try:
-        errors = fit_runs(factory, exam.task, runs)
+        errors = fit_runs(factory, setup.task, runs)
     except (Exception, SystemExit) as error:
         errors = [error] * len(runs)
     traces = [each.trace for each in sinks]

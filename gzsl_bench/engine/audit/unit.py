@@ -1,4 +1,4 @@
-"""Audits of a suite: one cell per data set and method configuration, in worker processes.
+"""Cells to audit, and what a worker does with them.
 
 An audit trains a cell anew, in the company it was trained in, and writes its outcome beside the
 records.  Nothing that is recorded changes.
@@ -6,7 +6,7 @@ records.  Nothing that is recorded changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from gzsl_bench.engine import environment
 from gzsl_bench.engine.audit.judge import AuditReport, audit_runs
-from gzsl_bench.engine.audit.observe import Entrant, Exam
+from gzsl_bench.engine.audit.observe import RunSpec, Setup
 from gzsl_bench.engine.audit.watch import Guard, data_files, data_folders, opened_files
 from gzsl_bench.engine.events import (
     AuditEnded,
@@ -28,16 +28,12 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.failure import Failure
 from gzsl_bench.engine.results import FolderResults, Results
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import RecordError, in_one_line
-from gzsl_bench.records.audits import NOT_AUDITED, OK, AuditStore
+from gzsl_bench.records.audits import OK
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.leases import AUDIT
-from gzsl_bench.records.store import RecordStore
-from gzsl_bench.suite.cells import Cell, digest
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.executors.dispatcher import Executor
     from gzsl_bench.engine.worker import Bench, Worker
 
 #: How often an audit trains a cell at most.
@@ -64,122 +60,6 @@ class AuditUnit(Unit):
     def part(self, claims: Collection[str]) -> AuditUnit:
         """The unit with some of its claims, in the company it had."""
         return replace(self, targets=tuple(key for key in self.targets if AUDIT + key in claims))
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Cells that differ in nothing but the seed: one of them is audited for all.
-
-    Attributes:
-        cells: in the suite's order.
-    """
-
-    cells: tuple[Cell, ...]
-
-    @property
-    def keys(self) -> list[str]:
-        """The cells' keys."""
-        return [cell.key for cell in self.cells]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is known of a subject.
-
-    Attributes:
-        cell: the audited cell; the first one where none was audited.
-        outcome: ``ok``, ``failed`` or ``not audited``.
-        reason: why it is not ``ok``.
-        notes: worth knowing.
-    """
-
-    cell: Cell
-    outcome: str
-    reason: str = ""
-    notes: tuple[str, ...] = ()
-
-
-def subjects(cells: Sequence[Cell]) -> list[Subject]:
-    """What a suite has to audit, validation folds aside."""
-    together: dict[str, dict[str, Cell]] = {}
-    for cell in cells:
-        if cell.identity.get("task") == "real":
-            together.setdefault(cell.group, {}).setdefault(cell.key, cell)
-    return [Subject(tuple(found.values())) for found in together.values()]
-
-
-def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
-    """One finished cell of every subject that has no audit yet, with those it was trained with."""
-    audits = AuditStore(store.layout.out)
-    by_key = {cell.key: cell for cell in reversed(cells)}
-    companies: dict[tuple[str, ...], list[str]] = {}
-    for subject in subjects(cells):
-        known = audits.verdict(subject.keys)
-        cell = next((c for c in subject.cells if _has_numbers(store, c.key)), None)
-        if cell is None or (known is not None and known["outcome"] != NOT_AUDITED):
-            continue
-        record = store.read(cell.key)
-        assert record is not None
-        trained = record.provenance.trained
-        company = tuple(key for key in trained if key in by_key)
-        companies.setdefault(company if cell.key in company else (cell.key,), []).append(cell.key)
-    return [
-        AuditUnit(
-            digest({"audit": targets, "company": list(company)})[:12],
-            tuple(by_key[key] for key in company),
-            tuple(targets),
-        )
-        for company, targets in companies.items()
-    ]
-
-
-def _has_numbers(store: RecordStore, key: str) -> bool:
-    record = store.read(key)
-    return record is not None and record.complete
-
-
-def run_audits(
-    store: RecordStore,
-    cells: Sequence[Cell],
-    executor: Executor,
-    settings: WorkerSettings,
-    listen: Listener,
-) -> bool:
-    """Audit what has not been audited yet; False if the user interrupted.
-
-    Args:
-        store: the results folder, held by the caller.
-        cells: the suite's cells.
-        executor: runs the trainings, in processes that have trained nothing before.
-        settings: for the workers.
-        listen: hears every event.
-    """
-    units = plan_audits(cells, store)
-    folder = AuditStore(store.layout.out).folder
-    share = sharing(store, units, lambda c: folder / f"{c.removeprefix(AUDIT)}.json", listen)
-    work = Work(units, share)
-    try:
-        return executor.run(work, replace(settings, run=store.run), listen) if units else True
-    finally:
-        work.close()
-
-
-def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
-    """What the results folder knows of every subject of a suite."""
-    audits = AuditStore(store.layout.out)
-    for subject in subjects(cells):
-        found = audits.verdict(subject.keys)
-        if found is not None:
-            cell = next(cell for cell in subject.cells if cell.key == found["key"])
-            notes = tuple(found.get("notes", ()))
-            yield Verdict(cell, found["outcome"], found["reason"], notes)
-        elif any(_has_numbers(store, key) for key in subject.keys):
-            yield Verdict(subject.cells[0], NOT_AUDITED, "the audit was interrupted")
-        else:
-            yield Verdict(subject.cells[0], NOT_AUDITED, "no cell of it is complete")
-
-
-# In the worker -----------------------------------------------------------------------------------
 
 
 def audit_unit(worker: Worker, unit: AuditUnit) -> None:
@@ -229,8 +109,8 @@ def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
     if settings.cache is not None:
         folders.append(settings.cache)
     spec = worker.registry.methods[first.method]
-    entrants = [
-        Entrant(
+    specs = [
+        RunSpec(
             cell.seed,
             spec.factory.Config.model_validate(cell.identity["method"]["config"]),
             cell.identity["precision"],
@@ -244,8 +124,8 @@ def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
 
     reports = audit_runs(
         spec,
-        Exam.of(bench.task, bench.test_features, first.seed),
-        entrants,
+        Setup.of(bench.task, bench.test_features, first.seed),
+        specs,
         guard=Guard.of(folders, _data_files),
         on_progress=lambda run, done, total: worker.tell(
             Progress(unit.name, unit.cells[run].key, done, total)
