@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 import gzsl_bench
+from gzsl_bench.cli.launch import worker_settings
+from gzsl_bench.engine.environment import provenance
 from gzsl_bench.engine.program import checkout, installed_from, program, started_in
+from gzsl_bench.suite.resolve import Place
 
 ROOT = Path(gzsl_bench.__file__).parents[1]
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
@@ -151,3 +154,12 @@ def test_a_wheel_in_a_project_of_the_user_has_no_commit(repository):
     )  # fmt: skip
     commit = git(repository, "rev-parse", "HEAD")
     assert done.stdout.strip() == f"{gzsl_bench.__version__} {commit}"
+
+
+def test_it_reaches_the_record(repository, monkeypatch, tmp_path):
+    """What a run tells its workers, and they their records."""
+    monkeypatch.chdir(repository)
+    settings = worker_settings(tmp_path / "out", Place(None, None), "cpu", 1, ())
+    about = provenance(settings, "u", ["k"])
+    assert about.program == program()
+    assert about.started_in == git(repository, "rev-parse", "HEAD")
