@@ -30,6 +30,7 @@ from gzsl_bench.builtin import digits, synthetic
 from gzsl_bench.data import features as conversion
 from gzsl_bench.data import folds
 from gzsl_bench.data import tasks as preprocessing
+from gzsl_bench.data.gzsl import ClassFold
 from gzsl_bench.data.identity import identify
 from gzsl_bench.data.known import KnownDataset
 from gzsl_bench.hooks import streams
@@ -479,7 +480,7 @@ for _name in preprocessing.PREPROCESSING:
 
 
 def _small() -> GZSLData:
-    """Nine classes, three of them unseen, with a shipped fold."""
+    """Nine classes, three of them unseen."""
     labels = np.repeat(np.arange(9), 6)
     unseen = np.array([2, 5, 7])
     order = np.argsort(np.cos(7.0 * np.arange(labels.size)), kind="stable")
@@ -502,6 +503,14 @@ def choice_of_classes_and_rows():
         [fold.number, fold.source, fold.unseen.tolist(), fold.test_seen.tolist(), fold.content]
         for fold in folds.validation_folds(_small(), (1, 2, 3, 4))
     ]
+
+
+@case("folds")
+def shipped_fold():
+    lists = ClassFold(train=np.array([0, 1, 3, 6]), val=np.array([4, 8, 5]))
+    (fold,) = folds.validation_folds(replace(_small(), folds=(lists,)), (1,))
+    parts = (fold.seen, fold.unseen, fold.train, fold.test_seen, fold.test_unseen)
+    return [fold.source, *(part.tolist() for part in parts)]
 
 
 @case("folds")
