@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
@@ -33,7 +33,7 @@ from gzsl_bench.hooks.task import Task, unlabelled_order
 from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE, Provenance, Record
 from gzsl_bench.scoring.evaluate import about_metrics
 from gzsl_bench.scoring.predict import TestSet, shown_order
-from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.cells import Cell, code_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -151,18 +151,29 @@ class Worker:
         """The method of a cell, as the cell's key has it.
 
         Raises:
-            PluginError: it is not there, or its source changed since the key was made.
+            PluginError: it is not there, or its source or the program's own code changed since the
+                key was made, or is another one on this machine.
         """
-        registry, described = self.registry, cell.identity["method"]
+        registry, identity = self.registry, cell.identity
+        described = identity["method"]
         if cell.method not in registry.methods:
             causes = "".join(f"; {broken}" for broken in registry.broken)
             raise PluginError(f"the worker process finds no method {cell.method!r}{causes}")
-        version, source = registry.version_of(cell.method), registry.source_of(cell.method).digest
-        if (version, source) != (described["version"], described["source"]):
+        version, source = registry.version_of(cell.method), registry.source_of(cell.method)
+        if (version, source.digest) != (described["version"], described["source"]):
             raise PluginError(
                 f"the method {cell.method!r} changed while the suite was running: its version is"
-                f" {version}, source {source} instead of {described['version']}, source"
+                f" {version}, source {source.digest} instead of {described['version']}, source"
                 f" {described['source']}; start the run again"
+            )
+        code = code_numbers(
+            identity["preprocessing"], identity["precision"], toolkit=source.toolkit
+        )
+        if code != identity["code"]:
+            raise PluginError(
+                f"the code of gzsl-bench here is not that of the run's start: {_numbers(code)}"
+                f" instead of {_numbers(identity['code'])}; start the run again, with one version"
+                " everywhere"
             )
         return registry.methods[cell.method].factory
 
@@ -192,6 +203,10 @@ class Worker:
             device = torch.device(self.settings.device)
             self._benches[name] = _on_device(source(cell), device, cell.identity["setting"])
         return self._benches[name]
+
+
+def _numbers(code: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(code.items()))
 
 
 def _on_device(data: TaskData, device: torch.device, setting: str) -> Bench:

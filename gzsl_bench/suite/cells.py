@@ -67,6 +67,7 @@ class Identity(TypedDict):
     method: MethodIdentity
     seed: int
     precision: str
+    code: dict[str, int]
 
 
 @dataclass(frozen=True)

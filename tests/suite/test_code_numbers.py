@@ -95,3 +95,18 @@ def test_a_fold_and_its_real_task_stay_one_family(make_registry, resolve_text):
         "float32", "bf16")))).cells  # fmt: skip
     families = {cell.label: {c.family for c in cells if c.label == cell.label} for cell in cells}
     assert {label: len(found) for label, found in families.items()} == dict.fromkeys(EVERY, 1)
+
+
+def test_a_worker_with_other_code_trains_nothing(
+    make_registry, resolve_text, run_inline, monkeypatch
+):
+    """On a node with another gzsl-bench, or where somebody edits it while a suite runs."""
+    registry = make_registry(SPEC)
+    cells = resolve_text("name: s\ndatasets: [tiny]\nmethods: [closed]\n", registry).cells
+    raise_number("minmax", monkeypatch)
+    outcome, store, _ = run_inline(cells, registry)
+    assert outcome.exit_code == 1
+    cause = store.read(cells[0].key).cause
+    assert "the code of gzsl-bench here is not that of the run's start" in cause
+    assert "preprocessing 2" in cause.partition(" instead of ")[0]
+    assert "preprocessing 1" in cause.partition(" instead of ")[2]
