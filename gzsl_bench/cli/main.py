@@ -16,6 +16,7 @@ import click
 from gzsl_bench import __version__
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.masking import masked
+from gzsl_bench.records import strict
 
 #: command -> (module, attribute, help): listing commands must not import them.
 _COMMANDS = {
@@ -141,6 +142,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    strict.forget()
     try:
         result = cli.main(args=arguments, prog_name="gzsl-bench", standalone_mode=False)
         return result if isinstance(result, int) else 0

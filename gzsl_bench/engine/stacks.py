@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter
 
 from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
+from gzsl_bench.records import strict
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.cells import Cell
 
@@ -76,16 +78,25 @@ def cut(cells: Sequence[Cell], size: int) -> tuple[Stack, ...]:
 
 def remembered(layout: Layout, unit: Unit) -> Composition | None:
     """The composition an earlier run wrote down for ``unit``; None if there is none that fits."""
-    try:
-        content = json.loads(layout.unit(unit.name).read_text(encoding="utf-8"))
-        by_key = {cell.key: cell for cell in unit.cells}
-        # On resume a unit has lost its finished cells; the others keep their company.
-        stacks = [[by_key[k] for k in keys if k in by_key] for keys in content["stacks"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    found = strict.read(TypeAdapter(_Written), layout.unit(unit.name))
+    if found is None:
         return None
-    if sum(map(len, stacks)) != len(by_key):
+    by_key = {cell.key: cell for cell in unit.cells}
+    # On resume a unit has lost its finished cells; the others keep their company.
+    stacks = [[by_key[k] for k in keys if k in by_key] for keys in found.stacks]
+    if sorted(c.key for s in stacks for c in s) != sorted(by_key):
         return None
-    return Composition(tuple(tuple(s) for s in stacks if s), content.get("measured", {}))
+    return Composition(tuple(tuple(s) for s in stacks if s), found.measured)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A composition as it is kept."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = strict.STRICT
+
+    stacks: tuple[tuple[str, ...], ...]
+    measured: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def remember(layout: Layout, unit: Unit, composition: Composition) -> None:

@@ -16,7 +16,7 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.records import tarball
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.store import RecordStore, hash_of
-from gzsl_bench.records.suites import recall
+from gzsl_bench.records.suites import parsed, recall
 from gzsl_bench.records.verify import FILES, checked
 
 MANIFEST = "manifest.json"
@@ -32,7 +32,7 @@ class Exported:
         records: how many.
         suites: names of the suites.
         failed: records of failed cells, which are not exported: another machine tries again.
-        damaged: what is wrong with records that were left out.
+        damaged: what is wrong with records and suites that were left out.
         size: bytes of the archive.
     """
 
@@ -62,7 +62,13 @@ def export(store: RecordStore, path: Path, suite: str | None = None) -> Exported
     else:
         folder = layout.suite("x").parent
         wanted = None
-        done.suites = sorted(p.stem for p in folder.glob("*.json")) if folder.is_dir() else []
+        for place in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+            try:
+                parsed(place.read_bytes(), place.stem)
+            except (OSError, RecordError) as error:
+                done.damaged.append(f"suites/{place.name}: {error}")
+            else:
+                done.suites.append(place.stem)
     files = dict(_records(store, wanted, done))
     if not done.records:
         raise RecordError(f"the results folder {layout.out} holds no finished record to export")

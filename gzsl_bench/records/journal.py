@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
+
+from gzsl_bench.errors import RecordError
+from gzsl_bench.records import strict
+
+_EVENT = TypeAdapter(dict[str, Any])
 
 
 def append(path: Path, event: str, **details: Any) -> None:
@@ -40,12 +48,8 @@ def read(path: Path) -> list[dict[str, Any]]:
         return []
     events = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            events.append(event)
+        with contextlib.suppress(RecordError):
+            events.append(strict.parse(_EVENT, line.encode()))
     return events
 
 
@@ -56,8 +60,9 @@ def cut_lines(path: Path) -> list[int]:
     found = []
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         try:
-            whole = line.endswith(b"\n") and isinstance(json.loads(line), dict)
-        except ValueError:
+            strict.parse(_EVENT, line)
+            whole = line.endswith(b"\n")
+        except RecordError:
             whole = False
         if not whole:
             found.append(number)

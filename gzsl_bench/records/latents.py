@@ -86,10 +86,10 @@ def read(layout: Layout, key: str, checkpoint: int | None) -> KeptLatents | None
             found = KeptLatents(
                 **{f.name: _value(f.type, arrays[f.name]) for f in fields(KeptLatents)}
             )
+            wanted = found.last if checkpoint is None else found.checkpoint == checkpoint
+            return found if wanted and _whole(found) else None
     except Exception:  # a damaged archive raises whatever it likes
         return None
-    wanted = found.last if checkpoint is None else found.checkpoint == checkpoint
-    return found if wanted and _whole(found) else None
 
 
 def write(layout: Layout, kept: KeptLatents) -> None:
@@ -115,8 +115,10 @@ def _value(kind: Any, array: np.ndarray) -> Any:
 
 def _whole(kept: KeptLatents) -> bool:
     rows = len(kept.labels)
+    flat = (kept.labels, kept.classes, kept.seen, kept.unseen, kept.predicted)
     return (
-        kept.visual.ndim == 2
+        all(array.ndim == 1 and array.dtype.kind in "iu" for array in flat)
+        and kept.visual.ndim == 2
         and kept.visual.shape == kept.semantic.shape
         and len(kept.visual) == len(kept.classes) == len(kept.predicted) == rows
         and bool(np.isfinite(kept.visual).all() and np.isfinite(kept.semantic).all())

@@ -15,9 +15,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from gzsl_bench.errors import RecordError
-from gzsl_bench.records import journal
+from gzsl_bench.records import journal, strict
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.presence import Presence, RunFile
 
@@ -48,6 +52,16 @@ class Lease:
             json.dumps({"lease": self.name, "number": self.number, "run": self.run, "state": state})
             + "\n"
         ).encode()
+
+
+class _Written(TypedDict):
+    """As much of a lease's file as is read."""
+
+    run: str
+    state: Literal["held", "free"]
+
+
+_LEASE = TypeAdapter(_Written)
 
 
 class Leases:
@@ -156,13 +170,10 @@ class Leases:
 def _holder(raw: bytes) -> str | None:
     """The run that holds a lease: "" if it was given back, None if the file is not whole."""
     try:
-        content = json.loads(raw)
-        state, run = content["state"], content["run"]
-    except (ValueError, KeyError, TypeError):
+        found = strict.parse(_LEASE, raw)
+    except RecordError:
         return None
-    if state not in (_HELD, _FREE) or not isinstance(run, str):
-        return None
-    return run if state == _HELD else ""
+    return found["run"] if found["state"] == _HELD else ""
 
 
 def lease_files(layout: Layout) -> Iterator[tuple[str, Path]]:

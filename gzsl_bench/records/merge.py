@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from gzsl_bench.errors import RecordError
-from gzsl_bench.records import journal, rescored
-from gzsl_bench.records.audits import AUDIT_VERSION, FAILED, OK, AuditStore
+from gzsl_bench.records import audits, journal, rescored
+from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.export import FORMAT, MANIFEST, VERSION
 from gzsl_bench.records.record import PREDICTIONS, Checkpoint, Record
 from gzsl_bench.records.record import parsed as parsed_record
 from gzsl_bench.records.store import RecordStore, hash_of
 from gzsl_bench.records.suites import add
+from gzsl_bench.records.suites import parsed as parsed_suite
 from gzsl_bench.records.tarball import Reader
 from gzsl_bench.records.verify import checked
 from gzsl_bench.suite.cells import digest
-from gzsl_bench.suite.resolve import ResolvedSuite
 
 _KEY = "[0-9a-f]{24}"
 _MEMBER = re.compile(
@@ -37,8 +37,6 @@ _MEMBER = re.compile(
 )
 #: Most bytes of one member.
 MOST = {PREDICTIONS: 4 * 2**30, "log.txt": 16 * 2**20}
-#: What reading a file of another shape raises.
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, RecordError)
 _MOST_JSON = 256 * 2**20
 #: Bytes of the disk that an import leaves free.
 SPARE = 64 * 2**20
@@ -229,37 +227,34 @@ def _take_loose(store: RecordStore, loose: Mapping[str, bytes], done: Merged) ->
         match = _MEMBER.fullmatch(name)
         assert match is not None
         try:
-            content = json.loads(raw)
             if match["suite"]:
-                _take_suite(store, match["suite"], content, done)
+                _take_suite(store, match["suite"], raw, done)
             elif match["audit"]:
-                done.audits += _take_audit(store, match["audit"], content)
+                done.audits += _take_audit(store, match["audit"], raw)
             elif match["rescored"]:
                 done.rescored += _take_rescored(store, match["rescored"], raw)
-        except _MALFORMED as error:
+        except RecordError as error:
             done.refused.append(f"{name}: it is not what it should be ({error})")
 
 
-def _take_suite(store: RecordStore, name: str, content: Any, done: Merged) -> None:
-    suite = ResolvedSuite.from_json(content)
-    if suite.name != name:
-        raise ValueError(f"it is the suite {suite.name!r}")
+def _take_suite(store: RecordStore, name: str, raw: bytes, done: Merged) -> None:
+    suite = parsed_suite(raw, name)
     for cell in suite.cells:
         if digest(cell.identity) != cell.key:
-            raise ValueError(f"the key {cell.key!r} is not the hash of its cell")
+            raise RecordError(f"the key {cell.key!r} is not the hash of its cell")
     if add(store.layout, suite):
         done.suites.append(name)
     else:
         done.differing[f"suites/{name}"] = ["the suite file; `table` goes on showing the one here"]
 
 
-def _take_audit(store: RecordStore, key: str, content: Any) -> bool:
-    known = content["audit_version"] == AUDIT_VERSION and content["outcome"] in (OK, FAILED)
-    if content["key"] != key or not known or not isinstance(content["reason"], str):
-        raise ValueError("no audit of that cell by this version")
+def _take_audit(store: RecordStore, key: str, raw: bytes) -> bool:
+    audit = audits.parsed(raw)
+    if audit["key"] != key or audit["outcome"] == audits.NOT_AUDITED:
+        raise RecordError("it is no outcome of an audit of that cell")
     if not store.finished(key):
         return False
-    rest = {n: value for n, value in content.items() if n not in ("audit_version", "key")}
+    rest = {n: value for n, value in audit.items() if n not in ("audit_version", "key")}
     return AuditStore(store.layout.out).write(key, rest)
 
 

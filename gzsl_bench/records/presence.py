@@ -18,9 +18,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from gzsl_bench.records import journal, machine
+from pydantic import ConfigDict, TypeAdapter
+
+from gzsl_bench.errors import RecordError
+from gzsl_bench.records import journal, machine, strict
 from gzsl_bench.records.layout import Layout
 
 #: Seconds a run's file has to stand still; ``GZSL_BENCH_LEASE_SECONDS`` replaces it.
@@ -53,6 +56,8 @@ class RunFile:
         beat: how often it gave a sign of life.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = strict.STRICT
+
     run: str
     host: str
     machine: str
@@ -75,17 +80,8 @@ class RunFile:
     def parse(cls, raw: bytes) -> RunFile | None:
         """The inverse; None for what is no such file (or is being written)."""
         try:
-            content = json.loads(raw)
-            return cls(
-                run=str(content["run"]),
-                host=str(content["host"]),
-                machine=str(content["machine"]),
-                pid=int(content["pid"]),
-                started=None if content["started"] is None else int(content["started"]),
-                patience=float(content["patience"]),
-                beat=int(content["beat"]),
-            )
-        except (ValueError, KeyError, TypeError):
+            return strict.parse(TypeAdapter(cls), raw)
+        except RecordError:
             return None
 
 

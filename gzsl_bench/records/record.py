@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.masking import masked
+from gzsl_bench.records.strict import OPEN, STRICT, parse
 from gzsl_bench.suite.cells import Identity, digest
 
 if TYPE_CHECKING:
@@ -35,18 +37,31 @@ FAILED = "failed"
 NOT_APPLICABLE = "not applicable"
 #: Every status a record may have.
 STATUSES = (COMPLETE, FAILED, NOT_APPLICABLE)
+#: The metric that every checkpoint has, for rules choose by it.
+MAIN = "harmonic_mean"
 #: The arrays of a record.
 PREDICTIONS = "predictions.npz"
 #: Most bytes that they may take once they are unpacked.
 MOST_UNPACKED = 4 * 2**30
 
-#: How every file of a results folder is read: no type is guessed, numbers are finite.
-STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 #: What fits into the integers of numpy, MLflow and everybody else.
 Count = Annotated[int, Field(ge=-(2**53), le=2**53)]
 #: Means and squares of it are finite, too.
 Value = Annotated[float, Field(ge=-1e100, le=1e100)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
+
+
+@with_config(OPEN)
+class AboutMetric(TypedDict, total=False):
+    """How to read a metric, and whose version computed it."""
+
+    percent: bool
+    higher_is_better: bool
+    unit: str
+    summary: str
+    in_table: bool
+    distribution: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -162,7 +177,7 @@ class Record:
     traceback: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
     curves: Mapping[str, tuple[tuple[Count, float], ...]] = field(default_factory=dict)
-    metrics: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    metrics: Mapping[str, AboutMetric] = field(default_factory=dict)
     predictions_sha256: str | None = None
     record_version: int = RECORD_VERSION
     path: Annotated[Path, Field(exclude=True)] = Path()
@@ -178,7 +193,7 @@ class Record:
         traceback: str = "",
         checkpoints: Iterable[Checkpoint] = (),
         curves: Mapping[str, Iterable[tuple[int, float]]] | None = None,
-        metrics: Mapping[str, Mapping[str, Any]] | None = None,
+        metrics: Mapping[str, Any] | None = None,
     ) -> Record:
         """The record of a cell, whatever became of it.
 
@@ -282,10 +297,10 @@ def parsed(raw: bytes, key: str, path: Path = Path()) -> Record:
         RecordError: it is no record, or one of another cell; the message begins with what is wrong.
     """
     try:
-        record = _adapter().validate_json(raw)
-    except ValidationError as error:
+        record = parse(_adapter(), raw)
+    except RecordError:
         _refuse_other_version(raw)
-        raise RecordError(in_words(error)) from None
+        raise
     if record.record_version != RECORD_VERSION:
         raise OtherVersion(record.record_version)
     if record.key != key:
@@ -298,6 +313,8 @@ def parsed(raw: bytes, key: str, path: Path = Path()) -> Record:
         raise RecordError(f"its identity hashes to {hashed}: the key is not of this cell")
     if record.complete and not record.checkpoints:
         raise RecordError("it has no checkpoints")
+    if any(MAIN not in checkpoint.metrics for checkpoint in record.checkpoints):
+        raise RecordError(f"a checkpoint has no {MAIN}")
     if len({checkpoint.number for checkpoint in record.checkpoints}) < len(record.checkpoints):
         raise RecordError("two of its checkpoints have one number")
     return replace(record, path=path)
@@ -324,8 +341,8 @@ def _shown(text: str) -> str:
 def _refuse_other_version(raw: bytes) -> None:
     """Say so where what does not fit is of another version; what it looks like is unknown."""
     try:
-        version = TypeAdapter(_Versioned).validate_json(raw).record_version
-    except ValidationError:
+        version = parse(TypeAdapter(_Versioned), raw).record_version
+    except RecordError:
         return
     if version != RECORD_VERSION:
         raise OtherVersion(version)
@@ -336,13 +353,6 @@ class _Versioned:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     record_version: Count
-
-
-def in_words(error: ValidationError) -> str:
-    """The first complaint: where, and what would be right."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return " ".join(f"{where}: {first['msg']}".removeprefix(": ").split())
 
 
 @cache

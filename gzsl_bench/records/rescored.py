@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
 from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.records.record import STRICT, Checkpoint, Record, in_words
+from gzsl_bench.records.record import MAIN, AboutMetric, Checkpoint, Record
+from gzsl_bench.records.strict import STRICT, parse, skip
 
 RESCORED_VERSION = 1
 
@@ -40,7 +41,7 @@ class _Rescored:
     rescored_version: Literal[1]
     time: str
     checkpoints: tuple[Checkpoint, ...]
-    metrics: Mapping[str, Mapping[str, JsonValue]]
+    metrics: Mapping[str, AboutMetric]
 
 
 def parsed(raw: bytes, record: Record, bytes_of_record: bytes) -> Record | None:
@@ -54,15 +55,14 @@ def parsed(raw: bytes, record: Record, bytes_of_record: bytes) -> Record | None:
     Raises:
         RecordError: it is no rescoring.
     """
-    try:
-        found = _adapter().validate_json(raw)
-    except ValidationError as error:
-        raise RecordError(in_words(error)) from None
+    found = parse(_adapter(), raw)
     if found.record_sha256 != fingerprint(bytes_of_record):
         return None
     numbers = [checkpoint.number for checkpoint in found.checkpoints]
     if found.key != record.key or numbers != [c.number for c in record.checkpoints]:
         raise RecordError("it has not the record's key or checkpoints")
+    if any(MAIN not in checkpoint.metrics for checkpoint in found.checkpoints):
+        raise RecordError(f"a checkpoint has no {MAIN}")
     return replace(record, checkpoints=found.checkpoints, metrics=found.metrics)
 
 
@@ -74,10 +74,14 @@ def overlaid(layout: Layout, record: Record, raw: bytes) -> Record:
         record: as it was written.
         raw: its ``record.json``.
     """
+    path = layout.rescoring(record.key)
     try:
-        return parsed(layout.rescoring(record.key).read_bytes(), record, raw) or record
-    except (OSError, RecordError):
-        return record  # none, or not whole: the record speaks for itself
+        return parsed(path.read_bytes(), record, raw) or record
+    except FileNotFoundError:
+        return record
+    except (OSError, RecordError) as error:
+        skip(path, error)
+        return record  # it speaks for itself
 
 
 def write(

@@ -27,8 +27,9 @@ from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.record import PREDICTIONS, OtherVersion, Record, parsed
 from gzsl_bench.records.rescored import overlaid
+from gzsl_bench.records.strict import skip
 
-_TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 class RecordStore:
@@ -51,29 +52,41 @@ class RecordStore:
         return self.presence is not None and bool(self.presence.others())
 
     def read(self, key: str) -> Record | None:
-        """The record of a key, or None; one that cannot be trusted counts as absent.
+        """The record of a key, or None; one that does not fit is skipped.
 
         Metrics that were computed again (``gzsl-bench rescore``) take the place of recorded ones.
-
-        Raises:
-            RecordError: a record of a newer version of the program.
         """
         path = self.layout.cell(key)
         try:
             raw = (path / "record.json").read_bytes()
             record = parsed(raw, key, path)
-        except OtherVersion as error:
-            if error.newer:
-                raise RecordError(f"the record {path}: {error}") from None
+        except FileNotFoundError:
             return None
-        except (OSError, RecordError):
+        except (OSError, RecordError) as error:
+            skip(path, error)
             return None
         return overlaid(self.layout, record, raw) if record.complete else record
 
     def finished(self, key: str) -> bool:
-        """Whether a record of the key exists that is final."""
+        """Whether a record of the key exists that is final.
+
+        Raises:
+            RecordError: a newer version of the program wrote it, so it must not be replaced.
+        """
         record = self.read(key)
+        if record is None:
+            self._refuse_newer(key)
         return record is not None and record.final
+
+    def _refuse_newer(self, key: str) -> None:
+        path = self.layout.cell(key)
+        try:
+            parsed((path / "record.json").read_bytes(), key)
+        except OtherVersion as error:
+            if error.newer:
+                raise RecordError(f"the record {path}: {error}") from None
+        except (OSError, RecordError):
+            pass
 
     def __iter__(self) -> Iterator[Record]:
         """All readable records, by key."""

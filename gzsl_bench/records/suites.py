@@ -7,11 +7,15 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from gzsl_bench import atomic
 from gzsl_bench.data.yamlfile import read_yaml
 from gzsl_bench.errors import RecordError
+from gzsl_bench.records import strict
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.merge import merge
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -91,9 +95,28 @@ def recall(layout: Layout, suite: str) -> ResolvedSuite:
 
 
 def _read(path: Path) -> ResolvedSuite | None:
+    """A stored suite, or None; one that does not fit is skipped."""
     try:
-        return ResolvedSuite.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return parsed(path.read_bytes(), path.stem)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, RecordError) as error:
+        strict.skip(path, error)
         return None
+
+
+def parsed(raw: bytes, name: str) -> ResolvedSuite:
+    """A suite from the bytes of its file.
+
+    Raises:
+        RecordError: it is none, or one of another name.
+    """
+    suite = strict.parse(_adapter(), raw)
+    if suite.name != name:
+        raise RecordError(f"it is the suite {suite.name!r}")
+    return suite
+
+
+@cache
+def _adapter() -> TypeAdapter[ResolvedSuite]:
+    return TypeAdapter(ResolvedSuite)

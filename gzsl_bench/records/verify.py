@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -11,12 +10,11 @@ from pathlib import Path
 
 from gzsl_bench.errors import GzslBenchError, RecordError
 from gzsl_bench.hooks.metric import MetricSpec
-from gzsl_bench.records import journal
+from gzsl_bench.records import audits, journal, rescored
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.record import PREDICTIONS, Record, parsed
-from gzsl_bench.records.rescored import fingerprint
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.records.suites import recall
+from gzsl_bench.records.suites import parsed as parsed_suite
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.suite.cells import digest
@@ -78,6 +76,7 @@ def verify(
             found.problems.append(f"cells/{place.name}: {error}")
     if keys is None:
         _check_rescored(layout, found)
+        _check_audits(layout, found)
         _check_suites(layout, found)
         _check_journal(store, found)
     return found
@@ -141,24 +140,36 @@ def _compute_again(store: RecordStore, key: str, metrics: Mapping[str, MetricSpe
 
 def _check_rescored(layout: Layout, found: Findings) -> None:
     for path in sorted(layout.rescored.glob("*.json")) if layout.rescored.is_dir() else ():
+        place = layout.cell(path.stem)
         try:
-            content = json.loads(path.read_bytes())
-            raw = (layout.cell(path.stem) / "record.json").read_bytes()
-            if content["record_sha256"] != fingerprint(raw):
-                found.notes.append(f"rescored/{path.name} is of another record and counts for none")
-        except FileNotFoundError:
+            raw = (place / "record.json").read_bytes()
+            record = parsed(raw, path.stem, place)
+        except (OSError, RecordError):
             found.notes.append(f"rescored/{path.name} is of a record that is not there")
-        except (OSError, ValueError, KeyError, TypeError):
-            found.problems.append(f"rescored/{path.name} cannot be read")
+            continue
+        try:
+            if rescored.parsed(path.read_bytes(), record, raw) is None:
+                found.notes.append(f"rescored/{path.name} is of another record and counts for none")
+        except (OSError, RecordError) as error:
+            found.problems.append(f"rescored/{path.name} cannot be read: {error}")
+
+
+def _check_audits(layout: Layout, found: Findings) -> None:
+    for path in sorted(layout.audits.glob("*.json")) if layout.audits.is_dir() else ():
+        try:
+            if audits.parsed(path.read_bytes())["key"] != path.stem:
+                found.problems.append(f"audits/{path.name} is of another cell")
+        except (OSError, RecordError) as error:
+            found.problems.append(f"audits/{path.name} cannot be read: {error}")
 
 
 def _check_suites(layout: Layout, found: Findings) -> None:
     folder = layout.suite("x").parent
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            suite = recall(layout, path.stem)
-        except RecordError:
-            found.problems.append(f"suites/{path.name} cannot be read")
+            suite = parsed_suite(path.read_bytes(), path.stem)
+        except (OSError, RecordError) as error:
+            found.problems.append(f"suites/{path.name} cannot be read: {error}")
             continue
         wrong = sum(digest(cell.identity) != cell.key for cell in suite.cells)
         if wrong:

@@ -189,7 +189,10 @@ def fragile_pairs(table: Sequence[Row], store: RecordStore) -> list[str]:
     for rivals in leagues(table).values():
         ordered = sorted(rivals, key=lambda r: -r["harmonic_mean"]["mean"])
         for first, second in itertools.pairwise(ordered):
-            classes = fragile_classes(sample(first, store), sample(second, store))
+            try:
+                classes = fragile_classes(sample(first, store), sample(second, store))
+            except RecordError:  # said where their intervals are missing
+                continue
             if classes:
                 found.append(
                     f"{first['dataset']}, {first['selection']}: {first['label']} before"

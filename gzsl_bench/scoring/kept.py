@@ -12,6 +12,9 @@ from gzsl_bench.hooks.metric import FloatArray, IntArray, Predictions
 from gzsl_bench.scoring.metrics import per_class_accuracy
 
 Arrays = Mapping[str, np.ndarray]
+_LISTS = ("labels", "seen", "unseen", "checkpoints", "scored")
+_CLASSES = ("predicted", "predicted_seen", "predicted_unseen")
+_SCORES = ("best_seen", "best_unseen")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,24 +47,40 @@ def kept_predictions(arrays: Arrays, number: int) -> Predictions:
         RecordError: the file does not hold this checkpoint, or is none of ours.
     """
     try:
-        index = _position(arrays["checkpoints"], number)
-        if index is None:
-            raise RecordError(f"the predictions hold no checkpoint {number}")
-        scored = _position(arrays["scored"], number)
-        return Predictions(
-            labels=arrays["labels"].astype(np.int64),
-            seen=arrays["seen"].astype(np.int64),
-            unseen=arrays["unseen"].astype(np.int64),
-            predicted=arrays["predicted"][index].astype(np.int64),
-            predicted_seen=arrays["predicted_seen"][index].astype(np.int64),
-            predicted_unseen=arrays["predicted_unseen"][index].astype(np.int64),
-            best_seen=None if scored is None else arrays["best_seen"][scored].astype(np.float64),
-            best_unseen=None
-            if scored is None
-            else arrays["best_unseen"][scored].astype(np.float64),
-        )
-    except (KeyError, IndexError) as error:
+        kept = {name: np.asarray(arrays[name]) for name in (*_LISTS, *_CLASSES, *_SCORES)}
+    except KeyError as error:
         raise RecordError(f"the predictions lack {error}") from None
+    for name, array in kept.items():
+        axes = 1 if name in _LISTS else 2
+        kinds = "f" if name in _SCORES else "iu"
+        if array.ndim != axes or array.dtype.kind not in kinds:
+            raise RecordError(f"the predictions' {name} is {array.dtype} with {array.ndim} axes")
+    rows, checkpoints = kept["labels"].size, kept["checkpoints"].size
+    for names, first in ((_CLASSES, checkpoints), (_SCORES, kept["scored"].size)):
+        for name in names:
+            if kept[name].shape != (first, rows):
+                raise RecordError(
+                    f"the predictions' {name} has shape {kept[name].shape}, not {(first, rows)}"
+                )
+    seen, unseen = (kept[name].astype(np.int64) for name in ("seen", "unseen"))
+    index = _position(kept["checkpoints"], number)
+    if index is None:
+        raise RecordError(f"the predictions hold no checkpoint {number}")
+    found = {name: kept[name][index].astype(np.int64) for name in _CLASSES}
+    found["labels"] = kept["labels"].astype(np.int64)
+    both = np.concatenate([seen, unseen])
+    known = {"labels": both, "predicted": both, "predicted_seen": seen, "predicted_unseen": unseen}
+    for name, classes in known.items():
+        if not rows or not np.isin(found[name], classes).all():
+            raise RecordError(f"the predictions' {name} holds no classes of this data set")
+    for classes in (seen, unseen):
+        if not np.isin(found["labels"], classes).any():
+            raise RecordError("the predictions have no test row of the seen or the unseen classes")
+    scored = _position(kept["scored"], number)
+    scores = {name: kept[name][scored].astype(np.float64) for name in _SCORES if scored is not None}
+    if not all(np.isfinite(values).all() for values in scores.values()):
+        raise RecordError(f"the predictions' scores of checkpoint {number} are not finite")
+    return Predictions(seen=seen, unseen=unseen, **found, **scores)
 
 
 def class_accuracies(predictions: Predictions) -> ClassAccuracies:

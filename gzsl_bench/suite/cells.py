@@ -10,9 +10,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired, TypeAlias
 
-from pydantic import ConfigDict, with_config
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # Python 3.11's own says too little for pydantic
 
 from gzsl_bench.data.tasks import PREPROCESSING
@@ -25,7 +25,7 @@ IDENTITY_VERSION = 2
 #: What ``task`` says of cells that are scored on the test rows; of a fold it is a mapping.
 REAL = "real"
 #: Strict in what is read by name; whatever else a description says is kept, for it is hashed.
-_OPEN = ConfigDict(strict=True, extra="allow")
+_OPEN = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 
 
 @with_config(_OPEN)
@@ -70,6 +70,46 @@ class Identity(TypedDict):
     code: dict[str, int]
 
 
+@with_config(_OPEN)
+class Request(TypedDict):
+    """Which variant of a data set was asked for."""
+
+    use: str
+    features: str
+    attributes: str
+
+
+@with_config(_OPEN)
+class Swept(TypedDict):
+    """Which point of a sweep a cell belongs to."""
+
+    of: str
+    field: str
+    value: Any
+    description: NotRequired[str]
+
+
+@with_config(_OPEN)
+class About(TypedDict):
+    """What is shown of a method."""
+
+    fidelity: str
+    citation: NotRequired[str | None]
+    deterministic: NotRequired[bool]
+    distribution: NotRequired[str]
+    sweep: NotRequired[Swept]
+
+
+if not TYPE_CHECKING:  # what is checked when a cell is read; plain mappings to whoever uses one
+    _Identity, _Request, _About = Identity, Request, About
+    _Key = Annotated[str, Field(pattern="^[0-9a-f]{24}$")]
+else:
+    _Key: TypeAlias = str
+    _Identity: TypeAlias = Mapping[str, Any]
+    _Request: TypeAlias = Mapping[str, str]
+    _About: TypeAlias = Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Cell:
     """One data set x method configuration x seed.
@@ -85,14 +125,16 @@ class Cell:
         about: what is shown but changes nothing: fidelity, citation, provenance.
     """
 
-    key: str
-    identity: Mapping[str, Any]
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
+
+    key: _Key
+    identity: _Identity
     dataset: str
     method: str
     label: str
     seed: int
-    request: Mapping[str, str]
-    about: Mapping[str, Any]
+    request: _Request
+    about: _About
 
     @property
     def group(self) -> str:
@@ -124,11 +166,6 @@ class Cell:
     def to_json(self) -> dict[str, Any]:
         """Plain data, for the resolved suite and for worker processes."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Cell:
-        """The inverse of :meth:`to_json`."""
-        return cls(**data)
 
 
 def digest(description: Mapping[str, Any]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from gzsl_bench.data.checks import check_data
 from gzsl_bench.data.folds import Fold, validation_folds
@@ -24,6 +25,9 @@ from gzsl_bench.suite.sweep import variants
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData
     from gzsl_bench.hooks.manager import Registry
+
+
+_OPEN = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,46 @@ class Filter:
     methods: frozenset[str] = frozenset()
 
 
+@with_config(_OPEN)
+class AboutFold(TypedDict):
+    """What a suite keeps of a validation fold."""
+
+    fold: int
+    seen_classes: int
+    unseen_classes: int
+    content: NotRequired[str]
+    source: NotRequired[str]
+
+
+@with_config(_OPEN)
+class AboutSource(TypedDict, total=False):
+    """Where data came from."""
+
+    files: dict[str, dict[str, Any]]
+    split_hashes: dict[str, Any]
+
+
+@with_config(_OPEN)
+class AboutDataset(TypedDict):
+    """What a suite keeps of a data set variant."""
+
+    label: str
+    features: str
+    attributes: str
+    fingerprint: str
+    sizes: NotRequired[dict[str, int]]
+    provenance: NotRequired[AboutSource]
+    folds: NotRequired[list[AboutFold]]
+
+
+if not TYPE_CHECKING:  # what is checked when a suite is read; plain mappings to whoever uses one
+    _Dataset = AboutDataset
+    _Rules = Annotated[tuple[str, ...], Field(min_length=1)]
+else:
+    _Dataset: TypeAlias = Mapping[str, Any]
+    _Rules: TypeAlias = tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class ResolvedSuite:
     """A suite as it runs: everything a later command needs, without data or plugins.
@@ -57,11 +101,13 @@ class ResolvedSuite:
         calibration: whether calibrated stacking is shown, too.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
+
     name: str
     description: str
-    selection: tuple[str, ...]
+    selection: _Rules
     cells: tuple[Cell, ...]
-    datasets: tuple[Mapping[str, Any], ...]
+    datasets: tuple[_Dataset, ...]
     text: str
     warnings: tuple[str, ...] = field(default=())
     calibration: bool = False
@@ -88,20 +134,6 @@ class ResolvedSuite:
             "warnings": list(self.warnings),
             "calibration": self.calibration,
         }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ResolvedSuite:
-        """The inverse of :meth:`to_json`."""
-        return cls(
-            name=data["name"],
-            description=data["description"],
-            selection=tuple(data["selection"]),
-            cells=tuple(Cell.from_json(cell) for cell in data["cells"]),
-            datasets=tuple(data["datasets"]),
-            text=data["text"],
-            warnings=tuple(data["warnings"]),
-            calibration=data.get("calibration", False),  # earlier versions knew none
-        )
 
 
 def resolve(

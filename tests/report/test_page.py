@@ -15,6 +15,7 @@ import pytest
 
 from gzsl_bench import Config, Method, MethodSpec, NotApplicable
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.suites import parsed
 from gzsl_bench.report.html.page import build
 from gzsl_bench.report.html.reading import ReadOnce
 from gzsl_bench.results.rows import rows
@@ -90,7 +91,7 @@ def made(tmp_path_factory, make_data):
     from gzsl_bench.engine.units import plan
     from gzsl_bench.hooks.manager import PluginInfo, Registry
     from gzsl_bench.suite.load import load_suite
-    from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
+    from gzsl_bench.suite.resolve import Place, resolve
 
     folder = tmp_path_factory.mktemp("report")
     info = PluginInfo("inline", "tests", "1.0")
@@ -112,7 +113,7 @@ def made(tmp_path_factory, make_data):
     suite = resolve(load_suite(path), registry, Place(None, None))
     # Suite files refuse such names for data sets; a stored suite may come from anywhere.
     stored = json.dumps(suite.to_json()).replace('"first"', json.dumps(EVIL))
-    suite = ResolvedSuite.from_json(json.loads(stored))
+    suite = parsed(stored.encode(), "large")
     store = RecordStore(folder / "out")
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
     executor = InlineExecutor(registry)

@@ -9,6 +9,7 @@ import pytest
 from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.data.folds import validation_folds
 from gzsl_bench.errors import DataError
+from gzsl_bench.records.suites import parsed
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.merge import merge
 from gzsl_bench.suite.resolve import Filter, ResolvedSuite
@@ -142,7 +143,7 @@ def test_partial_runs_add_up(registry, resolve_text):
     whole = resolve_text(VAL, registry, seeds=[0])
     assert merge(first, rest).cells == whole.cells
     assert merge(rest, first).cells == whole.cells
-    again = ResolvedSuite.from_json(json.loads(json.dumps(whole.to_json())))
+    again = parsed(json.dumps(whole.to_json()).encode(), whole.name)
     assert again == whole
 
 
@@ -150,7 +151,7 @@ def test_suites_stored_by_an_earlier_version_can_be_read(registry, resolve_text)
     suite = resolve_text(TEXT, registry)
     stored = suite.to_json()
     del stored["calibration"]
-    assert ResolvedSuite.from_json(stored) == suite
+    assert parsed(json.dumps(stored).encode(), suite.name) == suite
 
 
 def test_editors_know_the_options():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from gzsl_bench import Config, DatasetSpec, Method, MethodSpec, MissingFile, stackable
 from gzsl_bench.errors import DataError, PluginError, SuiteError
+from gzsl_bench.records.suites import parsed
 from gzsl_bench.suite.cells import Cell, digest
 from gzsl_bench.suite.merge import merge
 from gzsl_bench.suite.resolve import Filter, ResolvedSuite
@@ -244,7 +246,7 @@ def test_missing_files_of_all_data_sets_are_listed_at_once(make_registry, resolv
 
 def test_a_suite_survives_the_way_to_disk(registry, resolve_text):
     suite = resolve_text(TEXT, registry)
-    again = ResolvedSuite.from_json(suite.to_json())
+    again = parsed(json.dumps(suite.to_json()).encode(), suite.name)
     assert again.to_json() == suite.to_json()
     assert all(digest(c.identity) == c.key for c in again.cells)
     assert {c.group for c in again.cells} == {suite.cells[0].group}

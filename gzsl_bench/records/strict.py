@@ -1,0 +1,68 @@
+"""How every file of a results folder is read: whole and of the right shape, or not there.
+
+Such a file may come from anywhere and be damaged in any way.  What does not fit is skipped and
+named once on standard error; no command ends because of it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from gzsl_bench.errors import RecordError
+
+#: No type is guessed, and numbers are finite.
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+#: The same for mappings that may say more than what is read by name.
+OPEN = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+
+T = TypeVar("T")
+_told: set[tuple[Path, str]] = set()
+
+
+def parse(adapter: TypeAdapter[T], raw: bytes) -> T:
+    """The value that a file holds.
+
+    Raises:
+        RecordError: it holds no such value; where, and what would be right.
+    """
+    try:
+        return adapter.validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        said = " ".join(f"{where}: {first['msg']}".removeprefix(": ").split())
+        raise RecordError(said) from None
+    except RecursionError:
+        raise RecordError("it is nested too deeply") from None
+
+
+def read(adapter: TypeAdapter[T], path: Path) -> T | None:
+    """The value in a file; None where there is none, or where it is skipped."""
+    try:
+        return parse(adapter, path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, RecordError) as error:
+        skip(path, error)
+        return None
+
+
+def skip(path: Path, why: OSError | RecordError) -> None:
+    """Say once that a file counts as not there, and why."""
+    # What a worker prints is the log of a cell, which must not depend on its neighbours.
+    if multiprocessing.parent_process() is not None:
+        return
+    words = (why.strerror or str(why)) if isinstance(why, OSError) else str(why)
+    if (path, words) not in _told:
+        _told.add((path, words))
+        print(f"warning: {path} is skipped: {words}", file=sys.stderr)
+
+
+def forget() -> None:
+    """Begin a command: what was said before is said again."""
+    _told.clear()
