@@ -191,6 +191,12 @@ def batches():
 
 
 @case("stacked")
+def batches_between_the_two_ways():
+    made = stacked.Generators(RUNS, "batches")
+    return [digest(stacked.subsets(made, rows, 20, 3)) for rows in (199, 200, 201)]
+
+
+@case("stacked")
 def noise():
     return summary(stacked.normals(stacked.Generators(RUNS, "noise/visual"), (4, 3), 5))
 
@@ -689,6 +695,16 @@ def every_metric():
     from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 
     return {spec.name: spec.compute(_predictions()) for spec in gzsl_bench_metrics()}
+
+
+@case("metrics")
+def nothing_right():
+    from gzsl_bench.builtin.metrics import gzsl_bench_metrics
+
+    found = _predictions()
+    classes = dict.fromkeys(("predicted", "predicted_unseen"), 3 - found.labels)
+    wrong = replace(found, predicted_seen=2 - found.labels, **classes)
+    return {spec.name: spec.compute(wrong) for spec in gzsl_bench_metrics()}
 
 
 @case("metrics")
