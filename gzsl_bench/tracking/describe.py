@@ -156,7 +156,10 @@ def describe(
         tags=_tags(
             suite, cell, record, dataset, label, out, _note(cell, dataset, label, record, chosen)
         ),
-        params=_params(cell, dataset, label),
+        params=params_of(
+            {"dataset": dataset, "method": cell.method, "label": label, "seed": cell.seed},
+            cell.identity["method"].get("config", {}),
+        ),
         points=_points(cell, record, chosen),
         dataset=dataset_input(suite, cell, dataset),
         texts={name: content for name, content in texts.items() if content},
@@ -187,36 +190,53 @@ def _tags(
     out: Path,
     note: str,
 ) -> dict[str, str]:
+    tags = tags_of(
+        cell,
+        record,
+        note,
+        key=record.key,
+        suite=suite.name,
+        dataset=dataset,
+        label=label,
+        seed=cell.seed,
+        task=f"fold {cell.fold}" if cell.fold else cell.identity.get("task"),
+        status=record.status,
+        cause=None if record.complete else (record.cause or "unknown")[:500],
+        audit=in_words(AuditStore(out).read(record.key)),
+        out=str(out),
+        role=FOLD if cell.fold else CELL,
+    )
+    # MLflow's plots know no other way to tell methods apart; those of the report have these, too.
+    labels = list(dict.fromkeys(each.label for each in suite.cells))
+    return tags | {"mlflow.runColor": COLOURS[labels.index(cell.label) % len(COLOURS)]}
+
+
+def tags_of(cell: Cell, record: Record, note: str, **own: Any) -> dict[str, str]:
+    """The tags of a run: what made its numbers, and what is its ``own``.
+
+    Args:
+        cell: says what was trained on what.
+        record: says by which build and from where.
+        note: the run's description on its page, plain text.
+        own: tags by name, without the prefix.
+    """
     about, identity = record.provenance, cell.identity
     values = {
-        "key": record.key,
-        "suite": suite.name,
-        "dataset": dataset,
         "fingerprint": identity["dataset"].get("fingerprint"),
         "features": identity["dataset"].get("features"),
         "attributes": identity["dataset"].get("attributes"),
         "preprocessing": identity.get("preprocessing"),
         "setting": identity.get("setting"),
         "method": cell.method,
-        "label": label,
-        "seed": cell.seed,
         "plugin_version": identity["method"].get("version"),
         "program": str(about.program or ""),
         "started_in": about.started_in,
         "fidelity": cell.about.get("fidelity"),
         "precision": identity.get("precision"),
-        "task": f"fold {cell.fold}" if cell.fold else identity.get("task"),
-        "status": record.status,
         "version": about.versions.get("gzsl-bench"),
-        "cause": None if record.complete else (record.cause or "unknown")[:500],
-        "audit": in_words(AuditStore(out).read(record.key)),
-        "out": str(out),
-        "role": FOLD if cell.fold else CELL,
+        **own,
     }
     tags = {PREFIX + name: text(value) for name, value in values.items()}
-    # MLflow's plots know no other way to tell methods apart; those of the report have these, too.
-    labels = list(dict.fromkeys(each.label for each in suite.cells))
-    tags["mlflow.runColor"] = COLOURS[labels.index(cell.label) % len(COLOURS)]
     tags["mlflow.source.name"] = "gzsl-bench"
     tags["mlflow.source.type"] = "LOCAL"
     if about.program and about.program.commit:
@@ -256,13 +276,10 @@ def _note(
     return "\n".join(lines)
 
 
-def _params(cell: Cell, dataset: str, label: str) -> dict[str, str]:
-    """The configuration, and the axes of a comparison: MLflow's plots only know params."""
-    axes: dict[str, Any] = {
-        "dataset": dataset, "method": cell.method, "label": label, "seed": cell.seed,
-    }  # fmt: skip
-    flat = flatten(cell.identity["method"].get("config", {}))
-    raw = axes | {f"config.{name}" if name in axes else name: flat[name] for name in flat}
+def params_of(axes: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
+    """Values of a configuration, and the axes of a comparison: MLflow's plots only know params."""
+    flat = flatten(values)
+    raw = {**axes, **{f"config.{name}" if name in axes else name: flat[name] for name in flat}}
     return {safe: text(raw[name], PARAM_LENGTH) for name, safe in safe_names(raw).items()}
 
 

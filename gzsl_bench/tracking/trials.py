@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from gzsl_bench.records.record import Record
 from gzsl_bench.records.store import RecordStore
@@ -17,16 +16,17 @@ from gzsl_bench.suite.cells import digest
 from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import require
 from gzsl_bench.tracking.describe import (
-    PREFIX,
     TRIAL,
     Image,
     Point,
     dataset_input,
+    params_of,
     period,
+    tags_of,
 )
 from gzsl_bench.tracking.experiment import Experiment
 from gzsl_bench.tracking.mirror import Mirror
-from gzsl_bench.tracking.names import PARAM_LENGTH, flatten, plain_markdown, safe_names, text
+from gzsl_bench.tracking.names import safe_names
 from gzsl_bench.tuning.trials import Score, Search, Trial, Tuning, score_trial
 
 #: The chosen checkpoint's means; ``validation/...`` are those of every checkpoint.
@@ -96,67 +96,39 @@ def trial_image(tuning: Tuning, search: Search, trial: Trial, store: RecordStore
     found = score_trial(trial, store)
     cell = trial.cells[0]
     periods = [period(record) for record in whole]
-    raw = {"dataset": search.dataset, "method": cell.method, "label": search.label}
-    flat = flatten(trial.values)
-    params = raw | {f"config.{name}" if name in raw else name: flat[name] for name in flat}
-    config = json.dumps(cell.identity["method"]["config"], indent=1)
-    return Image(
-        key=digest({"trial": [c.key for c in trial.cells], "label": cell.label}),
-        name=f"{search.dataset} {search.label} trial {trial.number}",
-        status="FAILED" if found.checkpoint is None else "FINISHED",
-        started=min(start for start, _ in periods),
-        ended=max(end for _, end in periods),
-        tags=_tags(tuning, search, found, whole, store),
-        params={safe: text(params[n], PARAM_LENGTH) for n, safe in safe_names(params).items()},
-        points=_points(found, whole),
-        dataset=dataset_input(tuning.suite, cell, search.dataset),
-        texts={"config.json": config},
-    )
-
-
-def _tags(
-    tuning: Tuning, search: Search, found: Score, records: list[Record], store: RecordStore
-) -> dict[str, str]:
-    trial, cell, about = found.trial, found.trial.cells[0], records[0].provenance
-    identity = cell.identity
-    values: dict[str, Any] = {
-        "key": digest({"trial": [c.key for c in trial.cells], "label": cell.label}),
-        "suite": tuning.loaded.suite.name,
-        "dataset": search.dataset,
-        "fingerprint": identity["dataset"]["fingerprint"],
-        "features": identity["dataset"]["features"],
-        "attributes": identity["dataset"]["attributes"],
-        "preprocessing": identity["preprocessing"],
-        "setting": identity["setting"],
-        "method": cell.method,
-        "label": search.label,
-        "plugin_version": identity["method"]["version"],
-        "program": str(about.program or ""),
-        "started_in": about.started_in,
-        "fidelity": cell.about.get("fidelity"),
-        "precision": identity["precision"],
-        "task": f"{len(trial.cells)} validation folds",
-        "status": "complete" if found.checkpoint is not None else "failed",
-        "version": about.versions.get("gzsl-bench"),
-        "cause": None if found.reason is None else found.reason[:500],
-        "out": str(store.layout.out.resolve()),
-        "role": TRIAL,
-    }
-    tags = {PREFIX + name: text(value) for name, value in values.items()}
-    tags["mlflow.source.name"] = "gzsl-bench"
-    tags["mlflow.source.type"] = "LOCAL"
-    if about.program and about.program.commit:
-        tags["mlflow.source.git.commit"] = about.program.commit
+    key = digest({"trial": [c.key for c in trial.cells], "label": cell.label})
     number = (
         f"Without a number: {found.reason}"
         if found.reason
         else f"Validation H {found.mean['harmonic_mean']:.1f} at checkpoint {found.checkpoint}."
     )
     cells = ", ".join(c.key for c in trial.cells)
-    tags["mlflow.note.content"] = text(
-        plain_markdown(f"{number} No result by itself. Fold cells: {cells}")
+    axes = {"dataset": search.dataset, "method": cell.method, "label": search.label}
+    return Image(
+        key=key,
+        name=f"{search.dataset} {search.label} trial {trial.number}",
+        status="FAILED" if found.checkpoint is None else "FINISHED",
+        started=min(start for start, _ in periods),
+        ended=max(end for _, end in periods),
+        tags=tags_of(
+            cell,
+            whole[0],
+            f"{number} No result by itself. Fold cells: {cells}",
+            key=key,
+            suite=tuning.loaded.suite.name,
+            dataset=search.dataset,
+            label=search.label,
+            task=f"{len(trial.cells)} validation folds",
+            status="complete" if found.checkpoint is not None else "failed",
+            cause=None if found.reason is None else found.reason[:500],
+            out=str(store.layout.out.resolve()),
+            role=TRIAL,
+        ),
+        params=params_of(axes, trial.values),
+        points=_points(found, whole),
+        dataset=dataset_input(tuning.suite, cell, search.dataset),
+        texts={"config.json": json.dumps(cell.identity["method"]["config"], indent=1)},
     )
-    return tags
 
 
 def _points(found: Score, records: list[Record]) -> list[Point]:
