@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from golden_planted import PLANTS
-
-pytestmark = pytest.mark.slow
+from golden_planted import PLANTS, ROOT
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +19,14 @@ def noticed():
     return json.loads(done.stdout)
 
 
+def test_what_changes_stands_in_one_place():
+    """Fails at once where code was rewritten: change the plant with it."""
+    for name, change in PLANTS.items():
+        files = (ROOT / change.where).rglob("*.py")
+        assert sum(path.read_text().count(change.old) for path in files) == 1, name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PLANTS if PLANTS[name].case])
 def test_a_planted_change_fails_its_golden_test(noticed, name):
     found = noticed[name]
@@ -31,6 +37,7 @@ def test_a_planted_change_fails_its_golden_test(noticed, name):
     assert asked in found["words"].split("numbers changed: ")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PLANTS if not PLANTS[name].case])
 def test_a_change_of_a_plugin_retrains_what_imports_it_and_an_unrelated_one_nothing(noticed, name):
     before, found = noticed["a table"]["sources"], noticed[name]
