@@ -68,10 +68,9 @@ class Program:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def wait(self, *options: str) -> tuple[int, str, str]:
-        process = self.start(*options)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
+    def audit(self, *options: str) -> tuple[int, str, str]:
+        """With workers of its own, from this process."""
+        return self.call("run", "--tracking-uri", "none", "--device", "cpu", "--audit", *options)
 
     def audits(self) -> dict[tuple[str, int], dict[str, object]]:
         found = [json.loads(path.read_text()) for path in (self.out / "audits").glob("*.json")]
@@ -143,7 +142,7 @@ def test_a_failed_audit_is_shown_everywhere_and_gives_exit_code_1(program):
 @pytest.mark.slow
 def test_a_worker_that_dies_leaves_a_reason_and_is_tried_again(program):
     program.write("dies", "honest")
-    code, _, err = program.wait("--seeds", "0,", "--jobs", "1")
+    code, _, err = program.audit("--seeds", "0,", "--jobs", "1")
     assert code == 1, err
     audits = program.audits()
     assert audits["dies", 0]["outcome"] == "not audited"
@@ -154,7 +153,7 @@ def test_a_worker_that_dies_leaves_a_reason_and_is_tried_again(program):
     assert "not audited" in err
     assert "(2 of 2 cells)" in err  # the records are whole
     assert not (program.out / "failed").exists()
-    code, out, err = program.wait("--seeds", "0,")
+    code, out, err = program.audit("--seeds", "0,")
     assert code == 1
     assert "auditing digits · dies" in err
     assert "auditing digits · honest" not in err
@@ -189,7 +188,7 @@ def test_ctrl_c_while_auditing(program):
     assert "goes on where it stopped" in err
     assert ("slow", 0) not in program.audits()
     assert list((program.out / "audits").glob("*.tmp")) == []
-    code, _, err = program.wait("--seeds", "0,")
+    code, _, err = program.train("--audit", "--seeds", "0,")
     assert code == 0, err
     assert program.audits()["slow", 0]["outcome"] == "ok"
 
