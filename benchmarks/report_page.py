@@ -19,6 +19,7 @@ from gzsl_bench.data.known import KNOWN
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.record import COMPLETE, Checkpoint, Provenance, Record
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -40,7 +41,7 @@ def main(methods: int, seeds: int, checkpoints: int, out: Path) -> None:
     suite = fabricate(store, methods, seeds, checkpoints)
     real = sum(not cell.fold for cell in suite.cells)
     before, began = _processor_seconds(), time.monotonic()
-    report = build(suite, store, out)
+    report = build(Results(suite, store), out)
     took, used = time.monotonic() - began, _processor_seconds() - before
     click.echo(
         f"{real} cells and {len(suite.cells) - real} folds, {checkpoints} checkpoints each:"

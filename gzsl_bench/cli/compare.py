@@ -38,6 +38,7 @@ def compare_command(
     from gzsl_bench.report.compare import compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
     from gzsl_bench.results.comparable import taint
+    from gzsl_bench.results.view import Results
     from gzsl_bench.scoring.rules import GAMMA
 
     if len(methods) not in (0, 2):
@@ -46,6 +47,7 @@ def compare_command(
         raise click.UsageError("csv holds comparisons; name two methods, or use json")
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
+    results = Results(resolved, store)
     # Tables write it with the sign, records with the word.
     chosen = (rule or resolved.selection[0]).replace(f"+{SIGN}", GAMMA)
     known = list(dict.fromkeys(cell.dataset for cell in resolved.cells))
@@ -53,13 +55,9 @@ def compare_command(
         if name not in known:
             raise SuiteError(unknown_name("data set of this suite", name, known))
     found, reasons = (
-        compare(resolved, store, methods[0], methods[1], chosen, datasets) if methods else ([], [])
+        compare(results, methods[0], methods[1], chosen, datasets) if methods else ([], [])
     )
-    table = [
-        row
-        for row in table_of(resolved, store, chosen)
-        if not datasets or row["dataset"] in datasets
-    ]
+    table = [row for row in table_of(results, chosen) if not datasets or row.dataset in datasets]
     ranks, why = rank(table)
     if fmt == "json":
         click.echo(json.dumps(plain(found, ranks, why, chosen), indent=1))
@@ -70,6 +68,6 @@ def compare_command(
     for reason in reasons:
         click.echo(f"left out: {reason}", err=True)
     for row in table:
-        if why := row["unavailable"] or taint(row):
-            who = f"{row['label']} on {row['dataset']}"
+        if why := row.unavailable or taint(row):
+            who = f"{row.label} on {row.dataset}"
             click.echo(f"left out of the ranking: {who}: {why}", err=True)

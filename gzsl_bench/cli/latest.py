@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gzsl_bench.records.record import Record
-from gzsl_bench.records.store import RecordStore
-from gzsl_bench.results.validation import Validation
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Last, Unchosen
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
 
 LAST = Last.name
 
@@ -46,14 +44,13 @@ class Latest:
     Validation folds are left out, where a suite has other cells: their H is no result.
 
     Args:
-        suite: its cells, and its headline rule.
-        store: its records; those that are there already count, too.
+        results: of the suite, whose first rule counts; records that are there already do, too.
     """
 
-    def __init__(self, suite: ResolvedSuite, store: RecordStore) -> None:
-        self.rule = suite.selection[0]
-        self._suite, self._store = suite, store
-        self._cells = {cell.key: cell for cell in suite.cells}
+    def __init__(self, results: Results) -> None:
+        self.rule = results.suite.selection[0]
+        self._results = results
+        self._cells = {key: cells[-1] for key, cells in results.cells.items()}
         self.folds = all(cell.fold for cell in self._cells.values())
         #: By key: it has numbers, it failed, or None where the method does not apply.
         self._ends: dict[str, bool | None] = {}
@@ -64,7 +61,8 @@ class Latest:
             if self._shown(cell):
                 found = self.standings.setdefault((cell.label, cell.dataset), Standing())
                 found.total += 1
-                if store.finished(cell.key):
+                record = results.record(cell.key)
+                if record is not None and record.final:
                     self._count(cell.key, True)
                     newest[id(found)] = cell.key
         for key in newest.values():
@@ -72,7 +70,7 @@ class Latest:
 
     def heard(self, key: str) -> None:
         """A cell has a record."""
-        cell, record = self._cells.get(key), self._store.read(key)
+        cell, record = self._cells.get(key), self._results.record(key)
         if cell is None or record is None:
             return
         if not self._shown(cell):
@@ -88,7 +86,7 @@ class Latest:
 
     def metrics(self, cell: Cell, record: Record) -> tuple[Mapping[str, Any], str]:
         """Of a complete record, by the headline rule, and the rule; ``last`` where it must wait."""
-        validation = Validation(self._suite, self._store)
+        validation = self._results.validation
         if not cell.fold:
             with contextlib.suppress(Unchosen):
                 return validation.choose(self.rule, cell, record).metrics, self.rule
@@ -99,7 +97,7 @@ class Latest:
         for found in self.standings.values():
             cell = self._cells.get(found.key)
             if found.rule != self.rule and cell is not None and cell.family == fold.family:
-                record = self._store.read(found.key)
+                record = self._results.record(found.key)
                 if record is not None and record.complete:
                     metrics, found.rule = self.metrics(cell, record)
                     found.h = float(metrics["harmonic_mean"])

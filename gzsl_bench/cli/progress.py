@@ -22,6 +22,7 @@ from gzsl_bench.engine.events import (
 )
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -52,7 +53,7 @@ class View:
         self.cells = {cell.key: cell for cell in suite.cells}
         self.units = {unit.name: unit for unit in units}
         self.pace = pace or Pace()
-        self.latest = Latest(suite, store)
+        self.latest = Latest(Results(suite, store))
         self.several = len(suite.selection) > 1
         # A failed cell may be tried again and end twice.
         self.over = {key for key in self.cells if store.finished(key)}

@@ -28,10 +28,11 @@ def report_command(suite: str, out: Path, into: Path | None, plots: bool) -> Non
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.html.page import build
+    from gzsl_bench.results.view import Results
 
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
-    made = build(resolved, store, into or out, plots)
+    made = build(Results(resolved, store), into or out, plots)
     click.echo(str(made.path))
     click.echo(f"{made.size / 1e6:.1f} MB, opens in any browser", err=True)
     if made.plots:

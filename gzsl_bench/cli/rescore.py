@@ -13,9 +13,8 @@ from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, json_option, out_option, plugin_option
 
 if TYPE_CHECKING:
-    from gzsl_bench.records.store import RecordStore
     from gzsl_bench.results.rescore import RescoreReport
-    from gzsl_bench.suite.resolve import ResolvedSuite
+    from gzsl_bench.results.view import Results
 
 
 @click.command("rescore")
@@ -45,16 +44,17 @@ def rescore_command(
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.results.rescore import rescore
+    from gzsl_bench.results.view import Results
     from gzsl_bench.tracking import resolve_uri
 
     store = RecordStore(out)
     uri = resolve_uri(tracking_uri, store.layout)
-    resolved = recall(store.layout, suite)
+    results = Results(recall(store.layout, suite), store)
     registry = open_plugins(plugin)
-    report = rescore((cell.key for cell in resolved.cells), store, registry)
+    report = rescore(results, registry)
     _show(report, as_json)
     if uri is not None:
-        _mirror(uri, resolved, store)
+        _mirror(uri, results)
     return 1 if report.unreadable or any(m.failed for m in report.metrics.values()) else 0
 
 
@@ -94,7 +94,7 @@ def _fate(added: int, dropped: int) -> str:
     return "go without" if added else "keep what was recorded"
 
 
-def _mirror(uri: str, resolved: ResolvedSuite, store: RecordStore) -> None:
+def _mirror(uri: str, results: Results) -> None:
     """Bring MLflow up to date, where there is an MLflow store."""
     from gzsl_bench.masking import masked
     from gzsl_bench.tracking import sync
@@ -107,7 +107,7 @@ def _mirror(uri: str, resolved: ResolvedSuite, store: RecordStore) -> None:
             err=True,
         )
         return
-    done = sync(uri, resolved, store)
+    done = sync(uri, results)
     click.echo(
         f"MLflow at {masked(uri)}: {done.repaired + done.created} runs updated,"
         f" {done.unchanged} unchanged",

@@ -15,7 +15,7 @@ from gzsl_bench.cli.options import parse_seeds, seeds_option
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
-    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import ResolvedSuite
 
 
@@ -45,6 +45,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     from gzsl_bench.report.fit import USUAL
     from gzsl_bench.report.table import render
     from gzsl_bench.results.rows import rows
+    from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import resolve
     from gzsl_bench.tracking import open_mirror
 
@@ -67,35 +68,36 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         return launch.describe(units, "cells")
     with launch.training(loaded, registry, whole) as training:
         store = training.store
+        results = Results(resolved, store)
         remembered = remember(store.layout, resolved)
-        mirror = open_mirror(launch.uri, remembered, store) if launch.uri else None
+        mirror = open_mirror(launch.uri, results.of(remembered)) if launch.uri else None
         sync = f"gzsl-bench sync {shlex.quote(resolved.name)} --out {shlex.quote(str(launch.out))}"
 
         def mirrored() -> tuple[str, Sequence[dict[str, Any]]]:
-            table = rows(current(store.layout, remembered), store)
-            return render(table), table
+            table = rows(results.of(current(store.layout, remembered)))
+            return render(table), [row.to_json() for row in table]
 
         catch_up = f"nothing is lost, bring it up to date with: {sync}"
         outcome = training.run(asked, units, mirror, mirrored, catch_up, audit)
-        table = rows(resolved, store)
+        table = rows(results)
         if table:
             show_table(table, resolved.name, store.layout.out, columns() or USUAL)
         training.conclude(outcome, failed=", --only-failed these alone")
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:
-            _renew_front(launch.uri, current(store.layout, resolved), store, sync)
+            _renew_front(launch.uri, results.of(current(store.layout, resolved)), sync)
         if audit and not outcome.interrupted and not conclude(resolved.cells, store):
             return 1
         return outcome.exit_code
 
 
-def _renew_front(uri: str, suite: ResolvedSuite, store: RecordStore, sync: str) -> None:
+def _renew_front(uri: str, results: Results, sync: str) -> None:
     """Show the report in MLflow, too: after the results, and never at their expense."""
     from gzsl_bench.tracking import front
 
-    if not front.worthwhile(suite, store):
+    if not front.worthwhile(results):
         return
     try:
-        behind = front.refresh(uri, suite, store)
+        behind = front.refresh(uri, results)
     except KeyboardInterrupt:
         behind = "interrupted"
     if behind:

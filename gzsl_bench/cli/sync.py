@@ -40,6 +40,7 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
     from gzsl_bench.masking import masked
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
+    from gzsl_bench.results.view import Results
     from gzsl_bench.tracking import front, resolve_uri, sync
 
     store = RecordStore(out)
@@ -47,8 +48,9 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
     uri = resolve_uri(tracking_uri, store.layout)
     if uri is None:
         raise TrackingError("sync needs an MLflow store, but the tracking URI is none")
-    report = sync(uri, resolved, store)
-    behind = front.refresh(uri, resolved, store)
+    results = Results(resolved, store)
+    report = sync(uri, results)
+    behind = front.refresh(uri, results)
     if as_json:
         click.echo(json.dumps({**asdict(report), "uri": masked(uri), "suite": resolved.name}))
     click.echo(
@@ -138,6 +140,7 @@ def _renew(url: str, layout: Layout, name: str) -> None:
     from gzsl_bench.records.folderlock import in_use
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
+    from gzsl_bench.results.view import Results
     from gzsl_bench.tracking import front
 
     # A run at work does so at its end, when its numbers stand.
@@ -147,7 +150,7 @@ def _renew(url: str, layout: Layout, name: str) -> None:
         suite = recall(layout, name)
     except GzslBenchError:
         return  # an experiment of other origin
-    behind = front.refresh(url, suite, RecordStore(layout.out))
+    behind = front.refresh(url, Results(suite, RecordStore(layout.out)))
     if behind:
         click.echo(f"warning: description and report are not renewed: {behind}", err=True)
 

@@ -44,7 +44,8 @@ def table_command(
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.table import render
-    from gzsl_bench.results.rows import chosen_metrics, missing, rows
+    from gzsl_bench.results.rows import chosen_metrics, rows
+    from gzsl_bench.results.view import Results
 
     if method and fmt not in ("latex", "html"):
         raise click.UsageError(f"--daggers marks tables in latex and html, not {fmt}")
@@ -54,7 +55,8 @@ def table_command(
         click.echo(
             f"warning: {suite} was edited since it ran; this is the table of what ran", err=True
         )
-    table = rows(resolved, store)
+    results = Results(resolved, store)
+    table = rows(results)
     if strict:
         from gzsl_bench.results.identity import refuse_differences
 
@@ -66,24 +68,24 @@ def table_command(
         from gzsl_bench.report.compare import fragile_pairs
         from gzsl_bench.report.samples import with_intervals
 
-        table = with_intervals(table, store)
-        fragile = fragile_pairs(table, store)
+        table = with_intervals(table, results)
+        fragile = fragile_pairs(table, results)
     marks = None
     if method:
         from gzsl_bench.report.daggers import daggers
 
-        marks = daggers(table, resolved, store, method)
+        marks = daggers(table, results, method)
     if published:
         from gzsl_bench.report.published.show import render_beside
 
-        click.echo(render_beside(table, resolved, fmt, names, marks))
+        click.echo(render_beside(table, results, fmt, names, marks))
     elif fmt == "github" and not names and (width := columns()):
         show_table(table, resolved.name, out, width)
     else:
         click.echo(render(table, fmt, names, marks))
     for sentence in fragile:
         click.echo(f"warning: {sentence}", err=True)
-    waiting, failed = missing(resolved, store)
+    waiting, failed = results.missing()
     if waiting or failed:
         click.echo(
             f"{len(resolved.cells)} cells: {len(waiting)} not run, {len(failed)} failed;"

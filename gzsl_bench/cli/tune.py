@@ -12,7 +12,7 @@ from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import format_option
 
 if TYPE_CHECKING:
-    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.results.view import Results
     from gzsl_bench.tuning.trials import Tuning
 
 
@@ -36,6 +36,7 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
     1 some failed, 2 bad input or missing data, 130 interrupted.
     """
     from gzsl_bench.records.layout import Layout
+    from gzsl_bench.results.view import Results
     from gzsl_bench.tracking.trials import open_trial_mirror
     from gzsl_bench.tuning import search
     from gzsl_bench.tuning.table import render_trials, trial_rows
@@ -55,31 +56,31 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
         click.echo(f"{trials} trials: ", nl=False, err=True)
         return launch.describe(units, "fold cells")
     with launch.training(loaded, registry, len(units)) as training:
-        store = training.store
-        mirror = open_trial_mirror(launch.uri, tuning, store) if launch.uri else None
+        results = Results(tuning.suite, training.store)
+        mirror = open_trial_mirror(launch.uri, tuning, results) if launch.uri else None
 
         def mirrored() -> tuple[str, Sequence[dict[str, Any]]]:
-            table = trial_rows(tuning, store)
+            table = trial_rows(tuning, results)
             return render_trials(table), table
 
         catch_up = "the same command brings it up to date"
         outcome = training.run(tuning.suite, units, mirror, mirrored, catch_up)
-        click.echo(render_trials(trial_rows(tuning, store), fmt))
+        click.echo(render_trials(trial_rows(tuning, results), fmt))
         training.conclude(outcome, interrupted=", so no suite was written")
         if not outcome.interrupted:
-            _write(tuning, store, path, launch.out)
+            _write(tuning, results, path, launch.out)
         return outcome.exit_code
 
 
-def _write(tuning: Tuning, store: RecordStore, path: Path, out: Path) -> None:
+def _write(tuning: Tuning, results: Results, path: Path, out: Path) -> None:
     """Write the suite, if every search has come to a choice."""
     from gzsl_bench.tuning.tuned import chosen, edges, tuned_suite, write_suite
 
-    found = chosen(tuning, store)
+    found = chosen(tuning, results)
     if found is None:
         click.echo("no suite was written: a search has no trial that is complete", err=True)
         return
     for line in edges(found):
         click.echo(f"note: {line}", err=True)
-    write_suite(path, tuned_suite(tuning, found, store))
+    write_suite(path, tuned_suite(tuning, found, results))
     click.echo(f"chosen values: {path}; next: gzsl-bench run {path} --out {out}", err=True)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.latents import KeptLatents
-    from gzsl_bench.records.store import RecordStore
     from gzsl_bench.report.latents import Measured
+    from gzsl_bench.results.view import Results
     from gzsl_bench.suite.cells import Cell
     from gzsl_bench.suite.resolve import Filter, ResolvedSuite
 
@@ -106,6 +106,7 @@ def visualize_command(
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.errors import NotApplicable
     from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import resolve
 
     where, part = place(data), parse_only(only)
@@ -120,7 +121,7 @@ def visualize_command(
     settings = worker_settings(out, where, chosen, placement.threads, loaded.plugins)
     stop_on_terminate()
     worker = Worker(registry, settings, lambda event: None)
-    shown = list(_all_latents(worker, resolved, RecordStore(out), cells))
+    shown = list(_all_latents(worker, Results(resolved, RecordStore(out)), cells))
     if not shown:
         raise NotApplicable("there is nothing to draw: no method applies to these data")
     found = _draw(shown, into or out, perplexity, points, density)
@@ -159,7 +160,7 @@ def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[
 
 
 def _all_latents(
-    worker: Worker, resolved: ResolvedSuite, store: RecordStore, cells: Sequence[Cell]
+    worker: Worker, results: Results, cells: Sequence[Cell]
 ) -> Iterator[tuple[Cell, Wanted, KeptLatents, Agreement]]:
     """The latents of every cell, from disk or from a training."""
     from gzsl_bench.engine.visualize import agreement, train_again, wanted
@@ -167,24 +168,24 @@ def _all_latents(
     from gzsl_bench.records import latents
 
     for cell in cells:
-        choice = wanted(resolved, store, cell)
+        choice = wanted(results, cell)
         if choice.note:
             click.echo(f"{cell.title}: drawn at the last checkpoint: {choice.note}", err=True)
-        kept = latents.read(store.layout, cell.key, choice.checkpoint)
+        kept = latents.read(results.store.layout, cell.key, choice.checkpoint)
         if kept is None:
             clock = Clock(f"training {cell.title} again")
             try:
                 kept = train_again(
-                    worker, cell, choice.checkpoint, store.read(cell.key), clock.progress
+                    worker, cell, choice.checkpoint, results.record(cell.key), clock.progress
                 )
             except NotApplicable as reason:
                 click.echo(f"left out: {cell.title}: not applicable: {reason}", err=True)
                 continue
             clock.end()
-            latents.write(store.layout, kept)
+            latents.write(results.store.layout, kept)
         else:
             click.echo(f"{cell.title}: latents of an earlier call", err=True)
-        agrees = agreement(kept, store, cell)
+        agrees = agreement(kept, results, cell)
         mark = "" if agrees.equal else "warning: "
         click.echo(f"{mark}{cell.title}, trained again: {agrees.words}", err=True)
         yield cell, choice, kept, agrees

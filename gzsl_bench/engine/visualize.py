@@ -20,15 +20,13 @@ from gzsl_bench.errors import GzslBenchError, PluginError, WorkerError, in_one_l
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.run import Latents, Run, ScoreFunction, Scorer
 from gzsl_bench.records.latents import KeptLatents, predictions_digest
-from gzsl_bench.results.validation import Validation
 from gzsl_bench.scoring.predict import TestSet, shown_order
 from gzsl_bench.scoring.rules import RULES, Last, Unchosen
 
 if TYPE_CHECKING:
     from gzsl_bench.records.record import Record
-    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.results.view import Results
     from gzsl_bench.suite.cells import Cell
-    from gzsl_bench.suite.resolve import ResolvedSuite
 
 
 @dataclass(frozen=True)
@@ -72,29 +70,29 @@ class Agreement:
         return f"differs from its record in {self.changed} of {self.rows} predictions"
 
 
-def wanted(suite: ResolvedSuite, store: RecordStore, cell: Cell) -> Wanted:
+def wanted(results: Results, cell: Cell) -> Wanted:
     """The checkpoint that the suite's honest rule chooses."""
-    record = _complete(store, cell)
-    rule = suite.lead
+    record = _complete(results, cell)
+    rule = results.suite.lead
     if RULES[rule].reads_test:
         rule = Last.name
     if record is None:
         note = f"nothing is recorded of it, so {rule} has nothing to choose from"
         return Wanted(Last.name, None, note if RULES[rule].needs_folds else "")
-    validation = Validation(suite, store)
+    validation = results.validation
     try:
         return Wanted(rule, validation.choose(rule, cell, record).number)
     except Unchosen as reason:
         return Wanted(Last.name, validation.choose(Last.name, cell, record).number, str(reason))
 
 
-def agreement(kept: KeptLatents, store: RecordStore, cell: Cell) -> Agreement:
+def agreement(kept: KeptLatents, results: Results, cell: Cell) -> Agreement:
     """Compare latents' training with the cell's record.
 
     Raises:
         RecordError: the record's predictions cannot be read.
     """
-    record = _complete(store, cell)
+    record = _complete(results, cell)
     if record is None:
         return Agreement(None)
     arrays = record.predictions()
@@ -230,6 +228,6 @@ class LatentSink(CellSink):
         )
 
 
-def _complete(store: RecordStore, cell: Cell) -> Record | None:
-    record = store.read(cell.key)
+def _complete(results: Results, cell: Cell) -> Record | None:
+    record = results.record(cell.key)
     return record if record is not None and record.complete else None

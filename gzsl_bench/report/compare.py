@@ -7,16 +7,16 @@ predictions.  What cannot be tested honestly is refused with the reason.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gzsl_bench.errors import RecordError, SuiteError, unknown_name
-from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.samples import sample
 from gzsl_bench.results.comparable import SAME, leagues, obstacle, place, taint
 from gzsl_bench.results.rows import Row, rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
 from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
 from gzsl_bench.scoring.rules import rule_of
@@ -54,8 +54,7 @@ class Comparison:
 
 
 def compare(
-    suite: ResolvedSuite,
-    store: RecordStore,
+    results: Results,
     a: str,
     b: str,
     rule: str,
@@ -64,8 +63,7 @@ def compare(
     """Compare two methods on every data set that both have.
 
     Args:
-        suite: the suite.
-        store: its records.
+        results: of the suite.
         a: label (or name) of the first method.
         b: of the second.
         rule: the selection rule whose checkpoints count.
@@ -77,7 +75,8 @@ def compare(
     Raises:
         SuiteError: unknown names, or nothing that can be compared.
     """
-    table = table_of(suite, store, rule)
+    suite = results.suite
+    table = table_of(results, rule)
     label_a, label_b = (method_label(name, suite) for name in (a, b))
     if label_a == label_b:
         raise SuiteError(f"{label_a!r} cannot be compared with itself; name two methods")
@@ -85,54 +84,51 @@ def compare(
     for name in datasets:
         if name not in names:
             raise SuiteError(unknown_name("data set of this suite", name, names))
-    deterministic = {c.key: bool(c.about.get("deterministic")) for c in suite.cells}
     pairs, reasons = [], []
     for name in datasets or names:
         try:
             found = [_only(table, name, label) for label in (label_a, label_b)]
-            seeds = _common_seeds(name, found, deterministic)
+            seeds = _common_seeds(name, found, results)
         except SuiteError as error:
             reasons.append(str(error))
             continue
         pairs.append((name, found[0], found[1], seeds))
     if not pairs:
         raise SuiteError(reasons[0] if reasons else "nothing can be compared")
-    compared = [_compare(name, one, two, seeds, store) for name, one, two, seeds in pairs]
+    compared = [_compare(name, one, two, seeds, results) for name, one, two, seeds in pairs]
     corrected = holm([_h(c).p_classes.p for c in compared])
     return [
         Comparison(**{**vars(c), "p_holm": p}) for c, p in zip(compared, corrected, strict=True)
     ], reasons
 
 
-def head_to_head(one: Row, two: Row, suite: ResolvedSuite, store: RecordStore) -> Comparison:
+def head_to_head(one: Row, two: Row, results: Results) -> Comparison:
     """Compare two rows of one data set.
 
     Args:
         one: A.
         two: B.
-        suite: knows which methods are deterministic.
-        store: has the predictions.
+        results: of the suite.
 
     Raises:
         SuiteError: different data, or too few seeds for a stochastic method.
         RecordError: predictions are missing or damaged.
     """
-    deterministic = {c.key: bool(c.about.get("deterministic")) for c in suite.cells}
-    seeds = _common_seeds(one["dataset"], (one, two), deterministic)
-    found = _compare(one["dataset"], one, two, seeds, store)
+    seeds = _common_seeds(one.dataset, (one, two), results)
+    found = _compare(one.dataset, one, two, seeds, results)
     return Comparison(**{**vars(found), "p_holm": _h(found).p_classes.p})
 
 
-def table_of(suite: ResolvedSuite, store: RecordStore, rule: str) -> list[Row]:
+def table_of(results: Results, rule: str) -> list[Row]:
     """The suite's rows by one rule, those without numbers yet among them.
 
     Raises:
         SuiteError: the suite does not select by this rule.
     """
-    known = suite.rules
+    known = results.suite.rules
     if rule not in known:
         raise SuiteError(unknown_name("selection rule of this suite", rule, known))
-    return [row for row in rows(suite, store) if row["selection"] == rule]
+    return [row for row in rows(results) if row.selection == rule]
 
 
 def method_label(name: str, suite: ResolvedSuite) -> str:
@@ -166,12 +162,12 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
     table = [row for row in table if not obstacle(row)]
     for row in table:
         here = scores.setdefault(place(row), {})
-        if row["label"] in here:
+        if row.label in here:
             return None, (
-                f"no ranking over data sets: {row['label']} has several rows on {row['dataset']}"
+                f"no ranking over data sets: {row.label} has several rows on {row.dataset}"
             )
-        here[row["label"]] = row["harmonic_mean"]["mean"]
-    labels = list(dict.fromkeys(row["label"] for row in table))
+        here[row.label] = row.summary().mean
+    labels = list(dict.fromkeys(row.label for row in table))
     complete = [here for here in scores.values() if len(here) == len(labels)]
     if len(labels) < 2:
         return None, "no ranking over data sets: it needs at least two methods"
@@ -183,20 +179,20 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
     return ranking(labels, np.array([[here[n] for n in labels] for here in complete])), ""
 
 
-def fragile_pairs(table: Sequence[Row], store: RecordStore) -> list[str]:
+def fragile_pairs(table: Sequence[Row], results: Results) -> list[str]:
     """Neighbours in the order by H whose order hangs on a single class, one sentence each."""
     found = []
     for rivals in leagues(table).values():
-        ordered = sorted(rivals, key=lambda r: -r["harmonic_mean"]["mean"])
+        ordered = sorted(rivals, key=lambda r: -r.summary().mean)
         for first, second in itertools.pairwise(ordered):
             try:
-                classes = fragile_classes(sample(first, store), sample(second, store))
+                classes = fragile_classes(sample(first, results), sample(second, results))
             except RecordError:  # said where their intervals are missing
                 continue
             if classes:
                 found.append(
-                    f"{first['dataset']}, {first['selection']}: {first['label']} before"
-                    f" {second['label']} hangs on single classes: {describe_fragile(classes)}."
+                    f"{first.dataset}, {first.selection}: {first.label} before"
+                    f" {second.label} hangs on single classes: {describe_fragile(classes)}."
                 )
     return found
 
@@ -216,7 +212,7 @@ def describe_fragile(classes: Sequence[tuple[int, str, str]]) -> str:
 
 
 def _only(table: Sequence[Row], dataset: str, label: str) -> Row:
-    found = [row for row in table if row["dataset"] == dataset and row["label"] == label]
+    found = [row for row in table if row.dataset == dataset and row.label == label]
     if not found:
         raise SuiteError(f"{label} has no finished cell on {dataset}")
     if len(found) > 1:
@@ -225,8 +221,8 @@ def _only(table: Sequence[Row], dataset: str, label: str) -> Row:
             " not clear which one to compare"
         )
     row = found[0]
-    if row["unavailable"]:
-        raise SuiteError(f"{row['selection']} of {label} on {dataset}: {row['unavailable']}")
+    if row.unavailable:
+        raise SuiteError(f"{row.selection} of {label} on {dataset}: {row.unavailable}")
     if why := taint(row):
         raise SuiteError(
             f"{label} on {dataset}: {why}, so its numbers are comparable with no other"
@@ -234,9 +230,7 @@ def _only(table: Sequence[Row], dataset: str, label: str) -> Row:
     return row
 
 
-def _common_seeds(
-    dataset: str, found: Sequence[Row], deterministic: Mapping[str, bool]
-) -> tuple[int, ...]:
+def _common_seeds(dataset: str, found: Sequence[Row], results: Results) -> tuple[int, ...]:
     """Seeds of both; a deterministic method's single result stands for any seed.
 
     Raises:
@@ -244,17 +238,18 @@ def _common_seeds(
     """
     one, two = found
     for name in SAME:
-        if one[name] != two[name]:
+        if getattr(one, name) != getattr(two, name):
             raise SuiteError(
-                f"{one['label']} and {two['label']} differ in {name} on {dataset}"
-                f" ({one[name]}, {two[name]}), so their numbers are not comparable"
+                f"{one.label} and {two.label} differ in {name} on {dataset}"
+                f" ({getattr(one, name)}, {getattr(two, name)}), so their numbers are not"
+                " comparable"
             )
-    drawn = [row for row in found if not deterministic[row["keys"][0]]]
+    drawn = [row for row in found if not results.cells[row.keys[0]][0].about.get("deterministic")]
     if not drawn:
         return ()
-    seeds = tuple(s for s in drawn[0]["seeds"] if all(s in row["seeds"] for row in drawn))
+    seeds = tuple(s for s in drawn[0].seeds if all(s in row.seeds for row in drawn))
     if len(seeds) < 2:
-        names = " and ".join(row["label"] for row in drawn)
+        names = " and ".join(row.label for row in drawn)
         raise SuiteError(
             f"{names} on {dataset} {'is' if len(drawn) == 1 else 'are'} stochastic with"
             f" {len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
@@ -265,27 +260,27 @@ def _common_seeds(
 
 
 def _compare(
-    dataset: str, one: Row, two: Row, seeds: Sequence[int], store: RecordStore
+    dataset: str, one: Row, two: Row, seeds: Sequence[int], results: Results
 ) -> Comparison:
     first, second = (
-        _repeated(sample(row, store, _of(row, seeds)), max(1, len(seeds))) for row in (one, two)
+        _repeated(sample(row, results, _of(row, seeds)), max(1, len(seeds))) for row in (one, two)
     )
     if not np.array_equal(first.unseen_ids, second.unseen_ids) or not np.array_equal(
         first.seen_ids, second.seen_ids
     ):
         raise RecordError(f"the predictions on {dataset} are of different classes")
     remarks = []
-    if one["preprocessing"] != two["preprocessing"]:
+    if one.preprocessing != two.preprocessing:
         remarks.append(
-            f"{dataset}: preprocessing differs ({one['label']} {one['preprocessing']},"
-            f" {two['label']} {two['preprocessing']}): the comparison is of whole recipes."
+            f"{dataset}: preprocessing differs ({one.label} {one.preprocessing},"
+            f" {two.label} {two.preprocessing}): the comparison is of whole recipes."
         )
-    if rule_of(one["selection"]).reads_test:
+    if rule_of(one.selection).reads_test:
         remarks.append(f"{dataset}: checkpoints were chosen on the test set; both are optimistic.")
     return Comparison(
         dataset=dataset,
-        a=one["label"],
-        b=two["label"],
+        a=one.label,
+        b=two.label,
         seeds=tuple(seeds),
         results=tuple(paired(first, second)),
         p_holm=1.0,
@@ -298,7 +293,7 @@ def _compare(
 
 def _of(row: Row, seeds: Sequence[int]) -> Sequence[int] | None:
     """The common seeds, or all of a deterministic method, which has one that stands for any."""
-    return seeds if seeds and set(seeds) <= set(row["seeds"]) else None
+    return seeds if seeds and set(seeds) <= set(row.seeds) else None
 
 
 def _repeated(given: Sample, count: int) -> Sample:

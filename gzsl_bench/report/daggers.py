@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gzsl_bench.errors import GzslBenchError, SuiteError
-from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.compare import head_to_head, method_label
 from gzsl_bench.results.comparable import leagues
 from gzsl_bench.results.rows import Row
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.paired import PairedResult, holm
 from gzsl_bench.scoring.ranks import ALPHA
-from gzsl_bench.suite.resolve import ResolvedSuite
 
 
 @dataclass(frozen=True)
@@ -42,37 +41,36 @@ class Daggers:
         return found + [f"Not tested: {reason}." for reason in self.untested]
 
 
-def daggers(table: Sequence[Row], suite: ResolvedSuite, store: RecordStore, method: str) -> Daggers:
+def daggers(table: Sequence[Row], results: Results, method: str) -> Daggers:
     """Compare every row with the row of ``method`` in its league.
 
     Args:
         table: rows.
-        suite: knows labels, and which methods are deterministic.
-        store: has the predictions.
+        results: of the suite.
         method: label or unambiguous name.
 
     Raises:
         SuiteError: no such method, or nothing can be tested.
     """
-    label = method_label(method, suite)
-    where = {id(row): index for index, row in enumerate(table)}
+    label = method_label(method, results.suite)
+    where = {row: index for index, row in enumerate(table)}
     tested: list[tuple[int, Sequence[PairedResult]]] = []
     untested: dict[str, None] = {}
     for rivals in leagues(table).values():
-        own = [row for row in rivals if row["label"] == label]
+        own = [row for row in rivals if row.label == label]
         if len(own) != 1:
             if own:
-                untested[f"{label} has {len(own)} rows on {own[0]['dataset']}"] = None
+                untested[f"{label} has {len(own)} rows on {own[0].dataset}"] = None
             continue
         for row in rivals:
             if row is own[0]:
                 continue
             try:
-                found = head_to_head(row, own[0], suite, store)
+                found = head_to_head(row, own[0], results)
             except GzslBenchError as error:
                 untested[str(error)] = None
                 continue
-            tested.append((where[id(row)], found.results))
+            tested.append((where[row], found.results))
     if not tested:
         raise SuiteError(
             f"--daggers: no row can be tested against {label}"
@@ -80,9 +78,9 @@ def daggers(table: Sequence[Row], suite: ResolvedSuite, store: RecordStore, meth
         )
     marks: dict[tuple[int, str], int] = {}
     for k, first in enumerate(tested[0][1]):
-        corrected = holm([results[k].p_classes.p for _, results in tested])
-        for (index, results), p in zip(tested, corrected, strict=True):
+        corrected = holm([tests[k].p_classes.p for _, tests in tested])
+        for (index, tests), p in zip(tested, corrected, strict=True):
             if p < ALPHA:
-                seeds = results[k].p_seeds
+                seeds = tests[k].p_seeds
                 marks[index, first.metric] = 2 if seeds is not None and seeds.p < ALPHA else 1
     return Daggers(label, marks, len(tested), tuple(untested))

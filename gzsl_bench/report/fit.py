@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gzsl_bench.markdown import width_of
-from gzsl_bench.report.cells import GAP, SIGN, has_bias, has_gap, headings, texts
+from gzsl_bench.report.cells import GAP, SIGN, Table
 from gzsl_bench.results.rows import HEADINGS, Row, extra_metrics
 
 #: Columns where nobody says how many there are.
@@ -42,13 +42,14 @@ def fit(table: Sequence[Row], width: int = USUAL) -> Fitted:
         width: columns of the terminal.
     """
     metrics = [*HEADINGS, *extra_metrics(table)]
-    heads = headings(table, metrics)
+    cells = Table(table)
+    heads = cells.headings(metrics)
     columns = [
         *metrics,
-        *([GAP] if has_gap(table) else []),
-        *([SIGN] if has_bias(table) else []),
+        *([GAP] if cells.has_gap else []),
+        *([SIGN] if cells.has_bias else []),
     ]
-    lines = [heads, *([str(cell) for cell in texts(row, table, metrics)] for row in table)]
+    lines = [heads, *(cells.texts(row, metrics) for row in table)]
     # A column has a bar and a blank on either side.
     widths = [3 + max(map(width_of, column)) for column in zip(*lines, strict=True)]
     sizes = dict(zip(columns, widths[_BEFORE:], strict=True))
@@ -62,9 +63,11 @@ def fit(table: Sequence[Row], width: int = USUAL) -> Fitted:
         kept.update(wanted)
         room -= size
     rows = [
-        row
-        | ({} if GAP in kept else {"selection_gap": None})
-        | ({} if SIGN in kept else {"gamma": None})
+        replace(
+            row,
+            selection_gap=row.selection_gap if GAP in kept else None,
+            gamma=row.gamma if SIGN in kept else None,
+        )
         for row in table
     ]
     shown = dict(zip(columns, heads[_BEFORE:], strict=True))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gzsl_bench.report.cells import MINUS, SIGN, headings, texts
+from gzsl_bench.report.cells import MINUS, SIGN, Table
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.results.comparable import marks
-from gzsl_bench.results.rows import Row
 
 #: Columns before the metrics: data set, method, selection, n.
 _BEFORE = 4
@@ -21,7 +20,7 @@ _MARKED = {1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
 
 
 def table(
-    rows: Sequence[Row],
+    cells: Table,
     names: Sequence[str],
     notes: Sequence[str],
     protocol: Sequence[str],
@@ -30,18 +29,18 @@ def table(
     """A ``table`` environment, ready to be included; needs the package booktabs.
 
     Args:
-        rows: of the table.
+        cells: the table.
         names: metrics, one column each.
         notes: comments above it: everything that identifies the numbers.
         protocol: sentences of the caption.
         daggers: marks against one method.
     """
-    ranked = marks(rows, names)
+    ranked, heads = marks(cells.rows, names), cells.headings(names)
     lines = []
-    for index, row in enumerate(rows):
-        cells = texts(row, rows, names, " $\\pm$ ")
-        line = [escape(str(cell)) for cell in cells[: _BEFORE - 1]] + [str(cells[_BEFORE - 1])]
-        for column, cell in enumerate(cells[_BEFORE:]):
+    for index, row in enumerate(cells.rows):
+        texts = cells.texts(row, names, " $\\pm$ ")
+        line = [*map(escape, texts[: _BEFORE - 1]), texts[_BEFORE - 1]]
+        for column, cell in enumerate(texts[_BEFORE:]):
             name = names[column] if column < len(names) else ""
             sign = _SIGNS.get(daggers.marks.get((index, name), 0), "") if daggers else ""
             mark = _MARKED.get(ranked.get((index, name), 0), "{}")
@@ -57,9 +56,9 @@ def table(
     comments = [f"% {line}" for line in ("\\usepackage{booktabs}", *notes)]
     body = tabular(
         lines,
-        [escape(text) for text in headings(rows, names)],
-        "lll" + "r" * (len(names) + 1 + len(headings(rows, names)) - len(names) - _BEFORE),
-        groups=[str(row["dataset"]) for row in rows],
+        [escape(text) for text in heads],
+        "lll" + "r" * (len(heads) - _BEFORE + 1),
+        groups=[row.dataset for row in cells.rows],
     )
     environment = [
         "\\begin{table}",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from gzsl_bench.report.cells import headings, texts
+from gzsl_bench.report.cells import Table
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.results.comparable import marks
-from gzsl_bench.results.rows import Row
 
 _BEFORE = 4
 _MARKED = {1: "<strong>{}</strong>", 2: "<u>{}</u>"}
@@ -16,7 +15,7 @@ _SIGNS = {1: "<sup>\N{DAGGER}</sup>", 2: "<sup>\N{DOUBLE DAGGER}</sup>"}
 
 
 def table(
-    rows: Sequence[Row],
+    cells: Table,
     names: Sequence[str],
     notes: Sequence[str],
     daggers: Daggers | None = None,
@@ -24,17 +23,17 @@ def table(
     """A ``<table>``, best and second best of comparable rows marked, and its notes.
 
     Args:
-        rows: of the table.
+        cells: the table.
         names: metrics, one column each.
         notes: sentences under it.
         daggers: marks against one method.
     """
-    ranked = marks(rows, names)
+    ranked = marks(cells.rows, names)
     lines = []
-    for index, row in enumerate(rows):
+    for index, row in enumerate(cells.rows):
         line = []
-        for column, cell in enumerate(texts(row, rows, names)):
-            text = escape(str(cell))
+        for column, cell in enumerate(cells.texts(row, names)):
+            text = escape(cell)
             position = column - _BEFORE
             if 0 <= position < len(names):
                 key = (index, names[position])
@@ -49,7 +48,7 @@ def table(
             " rows."
         )
     said += daggers.note() if daggers else []
-    return "\n".join([fragment(headings(rows, names), lines), paragraph(said)])
+    return "\n".join([fragment(cells.headings(names), lines), paragraph(said)])
 
 
 def fragment(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

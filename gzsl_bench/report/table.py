@@ -13,10 +13,10 @@ from gzsl_bench import markdown
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.records.record import Record
 from gzsl_bench.report import latex, markup
-from gzsl_bench.report.cells import GAP, SIGN, has_gap, headings, rule_name, texts
+from gzsl_bench.report.cells import GAP, SIGN, Table, rule_name
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.results.identity import differences
-from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics, is_swept
+from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics
 from gzsl_bench.scoring.rules import GAMMA, RULES
 from gzsl_bench.suite.cells import fold_number
 
@@ -45,15 +45,15 @@ def render(
     """
     names = list(metrics) if metrics else [*HEADINGS, *extra_metrics(table)]
     if fmt == "json":
-        return json.dumps(list(table), indent=1)
+        return json.dumps([row.to_json() for row in table], indent=1)
     if fmt == "csv":
         return _csv(table)
+    cells, said = Table(table), notes(table, names)
     if fmt == "latex":
-        return latex.table(table, names, notes(table, names), protocol(table, names), daggers)
+        return latex.table(cells, names, said, protocol(table, names), daggers)
     if fmt == "html":
-        return markup.table(table, names, notes(table, names), daggers)
-    body = markdown.table(headings(table, names), [texts(row, table, names) for row in table])
-    said = notes(table, names)
+        return markup.table(cells, names, said, daggers)
+    body = markdown.table(cells.headings(names), [cells.texts(row, names) for row in table])
     if width is not None:
         said = [part for line in said for part in textwrap.wrap(line, width)]
     return "\n".join([body, "", *said])
@@ -65,10 +65,10 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
         "Per-class accuracies in percent, mean ± sd over n seeds: U unseen, S seen, H their mean",
         "(harmonic), T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
     ]
-    if any("low" in (row.get("harmonic_mean") or {}) for row in table):
+    if any(h and h.low is not None for row in table if (h := row.metrics.get("harmonic_mean"))):
         lines.append("[low, high]: 95 % interval over seeds and classes; images are held fixed.")
     lines += _explained(table, metrics)
-    rules = {row["selection"] for row in table}
+    rules = {row.selection for row in table}
     shown = [rule for name, rule in RULES.items() if name in rules and rule.note]
     lines += [rule.note for rule in sorted(shown, key=lambda rule: not rule.reads_test)]
     lines += _choices(table)
@@ -83,8 +83,7 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
 def protocol(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     """The notes that belong into a paper's caption: all but fingerprints and versions."""
     own = dict.fromkeys(
-        f"{r['dataset']}: features {r['features']}, class embedding {r['attributes']}."
-        for r in table
+        f"{r.dataset}: features {r.features}, class embedding {r.attributes}." for r in table
     )
     aside = {_whose(row) for row in table} | {_whence(row) for row in table}
     said = [line for line in notes(table, metrics) if line not in aside]
@@ -93,38 +92,37 @@ def protocol(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
 
 def _whence(row: Row) -> str:
     return (
-        f"{row['dataset']}: features {row['features']}, class embedding {row['attributes']},"
-        f" data {row['fingerprint'][:12]}."
+        f"{row.dataset}: features {row.features}, class embedding {row.attributes},"
+        f" data {row.fingerprint[:12]}."
     )
 
 
 def _whose(row: Row) -> str:
-    label = row.get("sweep_of", row["label"])
-    return f"{label}: version {_version(row)}, {row['fidelity']}."
+    label = row.sweep.of if row.sweep else row.label
+    return f"{label}: version {_version(row)}, {row.fidelity}."
 
 
 def _version(row: Row) -> str:
     """The method's version and source; of a plugin in an archive the latter is unknown."""
-    source = row.get("source")
-    return f"{row['version']}, source {source[:8]}" if source else str(row["version"])
+    return f"{row.version}, source {row.source[:8]}" if row.source else row.version
 
 
 def _explained(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
     """Unit, direction and summary of metrics that the two lines above do not explain."""
     lines = []
     for name in metrics:
-        about = next((r["extra"][name] for r in table if name in r.get("extra", {})), None)
+        about = next((row.about[name] for row in table if name in row.about), None)
         if about is not None:
-            better = "higher" if about["higher_is_better"] else "lower"
-            unit = f"{about['unit']}, " if about["unit"] else ""
-            text = f" {about['summary']}" if about["summary"] else ""
+            better = "higher" if about.higher_is_better else "lower"
+            unit = f"{about.unit}, " if about.unit else ""
+            text = f" {about.summary}" if about.summary else ""
             lines.append(f"{name} ({unit}{better} is better):{text}".rstrip(":"))
     return lines
 
 
 def _audits(table: Sequence[Row]) -> list[str]:
     """What audits found; nothing where there was none."""
-    found = dict.fromkeys((r["dataset"], r["label"], r.get("audit", "")) for r in table)
+    found = dict.fromkeys((r.dataset, r.label, r.audit) for r in table)
     passed = [f"{label} on {name}" for name, label, outcome in found if outcome == "ok"]
     lines = [f"audited, all equal to their blind twins: {', '.join(passed)}."] if passed else []
     lines += [
@@ -138,8 +136,8 @@ def _audits(table: Sequence[Row]) -> list[str]:
 def _choices(table: Sequence[Row]) -> list[str]:
     """What validation folds were used for, and where they give no number."""
     lines = []
-    rules = {row["selection"] for row in table}
-    if has_gap(table):
+    rules = {row.selection for row in table}
+    if any(row.selection_gap for row in table):
         lines.append(f"{GAP}: selection gap, difference in H, paired over seeds.")
     if any(rule.endswith(GAMMA) for rule in rules):
         lines.append(
@@ -147,22 +145,22 @@ def _choices(table: Sequence[Row]) -> list[str]:
             " seen scores."
         )
     for row in table:
-        if row["selection"] == NO_RULE:
-            lines.append(f"{row['label']} on {row['dataset']}: {row['unavailable'].rstrip('.')}.")
-        elif row.get("unavailable"):
-            lines.append(f"{_NO_NUMBERS} {rule_name(row)}: {row['unavailable']}.")
+        if row.selection == NO_RULE:
+            lines.append(f"{row.label} on {row.dataset}: {row.unavailable.rstrip('.')}.")
+        elif row.unavailable:
+            lines.append(f"{_NO_NUMBERS} {rule_name(row)}: {row.unavailable}.")
     return list(dict.fromkeys(lines))
 
 
 def _marks(table: Sequence[Row]) -> list[str]:
     """What sets some rows apart from the others; such rows carry the mark in their data set."""
     lines = []
-    for name in dict.fromkeys(r["preprocessing"] for r in table):
+    for name in dict.fromkeys(r.preprocessing for r in table):
         if name in PREPROCESSING and PREPROCESSING[name].leaks:
             lines.append(f"[{name}]: the scaler has seen the test set; not comparable.")
-    if any(r["setting"] == "transductive" for r in table):
+    if any(r.setting == "transductive" for r in table):
         lines.append("[transductive]: trained with unlabelled test images; not comparable.")
-    swept = dict.fromkeys((r["sweep_of"], r["sweep_field"]) for r in table if is_swept(r))
+    swept = dict.fromkeys((r.sweep.of, r.sweep.field) for r in table if r.sweep)
     lines += [f"{label} {name}=...: a sweep; shown, not ranked." for label, name in swept]
     return lines
 
@@ -200,7 +198,7 @@ def _csv(table: Sequence[Row]) -> str:
     flat = []
     for row in table:
         line: dict[str, Any] = {}
-        for name, value in row.items():
+        for name, value in row.to_json().items():
             if name == "extra":
                 continue  # how to read the numbers, not numbers
             if isinstance(value, dict):

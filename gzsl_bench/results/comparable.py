@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.results.rows import Row, is_swept
+from gzsl_bench.results.rows import Row
 
 #: What must agree before two rows may be subtracted from one another.
 SAME = ("features", "attributes", "fingerprint", "precision", "setting")
@@ -19,26 +19,26 @@ Place = tuple[str, ...]
 
 def place(row: Row) -> Place:
     """The data set of a row, in the sense in which numbers are comparable."""
-    return (str(row["dataset"]), *(str(row[name]) for name in SAME))
+    return (row.dataset, *(str(getattr(row, name)) for name in SAME))
 
 
 def taint(row: Row) -> str:
     """Why a row's numbers may stand beside no other's; empty where they may."""
-    scaling = PREPROCESSING.get(row["preprocessing"])
+    scaling = PREPROCESSING.get(row.preprocessing)
     if scaling is not None and scaling.leaks:
-        return f"preprocessing {row['preprocessing']} has seen the test set"
-    if str(row.get("audit", "")).startswith("FAILED"):
+        return f"preprocessing {row.preprocessing} has seen the test set"
+    if row.audit.startswith("FAILED"):
         return "failed the audit"
     return ""
 
 
 def obstacle(row: Row) -> str:
     """Why a row takes part in no ranking; empty where it does."""
-    if row.get("unavailable"):
+    if row.unavailable:
         return "no numbers"
     if why := taint(row):
         return why
-    if is_swept(row):
+    if row.sweep is not None:
         # The best of many values by its test results would have been selected on the test set.
         return "a point of a sweep"
     return ""
@@ -49,7 +49,7 @@ def leagues(table: Sequence[Row]) -> dict[tuple[Place, str], list[Row]]:
     found: dict[tuple[Place, str], list[Row]] = {}
     for row in table:
         if not obstacle(row):
-            found.setdefault((place(row), str(row["selection"])), []).append(row)
+            found.setdefault((place(row), row.selection), []).append(row)
     return found
 
 
@@ -66,24 +66,24 @@ def marks(table: Sequence[Row], names: Sequence[str]) -> dict[tuple[int, str], i
         (index of the row, metric) -> 1 for the best and 2 for the second best value; leagues of a
         single row have neither.
     """
-    where = {id(row): index for index, row in enumerate(table)}
+    where = {row: index for index, row in enumerate(table)}
     found: dict[tuple[int, str], int] = {}
     for rivals in leagues(table).values():
         if len(rivals) < 2:
             continue
         for name in names:
-            shown = {id(row): _shown(row, name) for row in rivals if row.get(name)}
-            up = all(
-                row.get("extra", {}).get(name, {}).get("higher_is_better", True) for row in rivals
-            )
+            shown = {row: value for row in rivals if (value := _shown(row, name)) is not None}
+            up = all(row.reading(name).higher_is_better for row in rivals)
             values = sorted(set(shown.values()), reverse=up)
             for position, value in enumerate(values[:2], start=1):
-                for key in (key for key, own in shown.items() if own == value):
-                    found[where[key], name] = position
+                for row in (row for row, own in shown.items() if own == value):
+                    found[where[row], name] = position
     return found
 
 
-def _shown(row: Row, name: str) -> float:
+def _shown(row: Row, name: str) -> float | None:
     """The mean as a table prints it."""
-    percent = row.get("extra", {}).get(name, {}).get("percent", True)
-    return float(f"{row[name]['mean']:{'.1f' if percent else '.3g'}}")
+    summary = row.metrics.get(name)
+    if summary is None:
+        return None
+    return float(f"{summary.mean:{'.1f' if row.reading(name).percent else '.3g'}}")

@@ -43,15 +43,13 @@ def differences(table: Sequence[Row]) -> list[Difference]:
     (whatever their labels); preprocessing that leaks is marked by the table itself.
     """
     found = []
-    for dataset in dict.fromkeys(row["dataset"] for row in table):
-        mine = [row for row in table if row["dataset"] == dataset]
+    for dataset, mine in _by(table, "dataset").items():
         for field, axis in _AXES:
-            values = _values(mine, field)
+            values = tuple(_by(mine, field))
             if len(values) > 1:
                 found.append(Difference(dataset, axis, values))
-        for method in dict.fromkeys(row["method"] for row in mine):
-            of_method = [row for row in mine if row["method"] == method]
-            values = _values(of_method, "preprocessing")
+        for method, of_method in _by(mine, "method").items():
+            values = tuple(_by(of_method, "preprocessing"))
             if len(values) > 1:
                 found.append(Difference(f"{method} on {dataset}", "preprocessing", values))
     return found
@@ -72,5 +70,9 @@ def refuse_differences(table: Sequence[Row]) -> None:
         )
 
 
-def _values(rows: Sequence[Row], field: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(row[field]) for row in rows))
+def _by(rows: Sequence[Row], field: str) -> dict[str, list[Row]]:
+    """Rows by what they have in a field, in the order of the rows."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(str(getattr(row, field)), []).append(row)
+    return found

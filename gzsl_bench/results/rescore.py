@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from gzsl_bench.hooks.metric import MetricSpec, Predictions
 from gzsl_bench.records import journal, rescored
 from gzsl_bench.records.record import Checkpoint, Record
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.evaluate import about_metrics, evaluate
 from gzsl_bench.scoring.kept import kept_predictions
 
@@ -79,38 +80,36 @@ class _Draft:
     bare: dict[str, list[int]] = field(default_factory=dict)
 
 
-def rescore(keys: Iterable[str], store: RecordStore, registry: Registry) -> RescoreReport:
-    """Recompute all metrics of the complete records among ``keys``; no data, no training.
+def rescore(results: Results, registry: Registry) -> RescoreReport:
+    """Recompute all metrics of a suite's complete records; no data, no training.
 
     Metrics that are recorded but not installed stay as they are.
     """
     report = RescoreReport(metrics={name: MetricReport() for name in registry.metrics})
     drafts = []
-    for key in dict.fromkeys(keys):
-        record = store.read(key)
+    for key in results.cells:
+        record = results.record(key)
         if record is None or not record.complete:
             continue
         report.records += 1
         try:
-            drafts.append(_draft(record, registry, report))
+            drafts.append(_draft(record, results, registry, report))
         except RecordError as error:
             report.unreadable[key] = str(error)
     for name, found in report.metrics.items():
         if found.changed:  # in one record is enough: two definitions must not share a name
             found.dropped = sum(_drop(draft, name) for draft in drafts)
     for draft in drafts:
-        report.written += _write(draft, store, registry)
+        report.written += _write(draft, results.store, registry)
     return report
 
 
-def _draft(record: Record, registry: Registry, report: RescoreReport) -> _Draft:
-    arrays = record.predictions()
-    rows = record.checkpoints
-    numbers = [row.number for row in rows]
+def _draft(record: Record, results: Results, registry: Registry, report: RescoreReport) -> _Draft:
+    arrays = results.arrays(record)
+    numbers = [checkpoint.number for checkpoint in record.checkpoints]
     predictions = [kept_predictions(arrays, number) for number in numbers]
-    draft = _Draft(
-        record, numbers, [dict(row.metrics) for row in rows], [dict(r.metrics) for r in rows]
-    )
+    before, after = ([dict(c.metrics) for c in record.checkpoints] for _ in range(2))
+    draft = _Draft(record, numbers, before, after)
     for name, spec in registry.metrics.items():
         _one_metric(name, spec, predictions, draft, report.metrics[name])
     return draft

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gzsl_bench.errors import SuiteError, unknown_name
-from gzsl_bench.records.audits import AuditStore, in_words
+from gzsl_bench.records.audits import in_words
 from gzsl_bench.records.record import Record
-from gzsl_bench.records.store import RecordStore
-from gzsl_bench.results.validation import Choice, Validation
+from gzsl_bench.results.validation import Choice
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Unchosen, rule_of
-from gzsl_bench.scoring.summary import summarize
+from gzsl_bench.scoring.summary import Summary, summarize
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.suite.sweep import ABOUT as SWEEP
 
 #: The metrics every table has, in this order, and their short headings.
@@ -26,10 +25,146 @@ HEADINGS: Mapping[str, str] = {
     "ausuc": "AUSUC",
 }
 
-Row = dict[str, Any]
 _H = "harmonic_mean"
 #: In place of a rule, where the method does not apply and there is nothing to choose.
 NO_RULE = "-"
+
+
+@dataclass(frozen=True)
+class About:
+    """How to read a metric beyond the usual ones, as its records say.
+
+    Attributes:
+        percent: it is a share, shown times 100.
+        higher_is_better: its direction.
+        summary: what it is, in a sentence.
+        in_table: it stands in every table, asked for or not.
+        unit: of its values; ``%`` of shares.
+    """
+
+    percent: bool = True
+    higher_is_better: bool = True
+    summary: str = ""
+    in_table: bool = True
+    unit: str = "%"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return dict(vars(self))
+
+
+#: The usual metrics need no explanation.
+_USUAL = About()
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a row lies in a sweep.
+
+    Attributes:
+        of: the label of the swept entry.
+        field: the hyper-parameter.
+        value: its value here.
+    """
+
+    of: str
+    field: str
+    value: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One method on one data set by one selection rule.
+
+    Attributes:
+        dataset: the data set's label.
+        features: the feature set.
+        attributes: the class embedding.
+        fingerprint: hash of the data.
+        method: the method's name.
+        label: how the suite calls it.
+        selection: the rule; :data:`NO_RULE` where there is nothing to choose.
+        seeds: of the cells with numbers.
+        metrics: means and spreads in percent; None where a metric was not recorded.
+        keys: of the cells.
+        preprocessing: what the harness does to the features.
+        setting: ``inductive`` or ``transductive``.
+        precision: arithmetic of training.
+        fidelity: how far the method can be trusted to be what it is called.
+        version: of the method.
+        source: digest of its source, where that pins it.
+        about: how to read the metrics beyond the usual ones.
+        checkpoints: numbers of the checkpoints that count, for each seed.
+        gamma: what is taken off seen scores, for each seed; None where nothing is calibrated.
+        selection_gap: H by this rule minus H by another one, paired over seeds, for rules that have
+            one to be set against (``best_test`` against ``val``).
+        unavailable: why the rule gives no numbers; empty where it does.
+        sweep: where the row lies in a sweep; None for a method in its own right.
+        audit: ``ok``, ``FAILED`` with the reason, or empty.
+    """
+
+    dataset: str
+    features: str
+    attributes: str
+    fingerprint: str
+    method: str
+    label: str
+    selection: str
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, Summary | None]
+    keys: tuple[str, ...]
+    preprocessing: str
+    setting: str
+    precision: str
+    fidelity: str
+    version: str
+    source: str | None = None
+    about: Mapping[str, About] = field(default_factory=dict)
+    checkpoints: tuple[tuple[int, ...], ...] = ()
+    gamma: tuple[float, ...] | None = None
+    selection_gap: Summary | None = None
+    unavailable: str = ""
+    sweep: Point | None = None
+    audit: str = ""
+
+    def summary(self, metric: str = _H) -> Summary:
+        """A metric that is known to be there: H is, in every row with numbers."""
+        found = self.metrics[metric]
+        assert found is not None
+        return found
+
+    def reading(self, metric: str) -> About:
+        """How to read a metric."""
+        return self.about.get(metric, _USUAL)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, one level but for summaries: what ``table --format json`` prints."""
+        plain: dict[str, Any] = {
+            "dataset": self.dataset,
+            "features": self.features,
+            "attributes": self.attributes,
+            "fingerprint": self.fingerprint,
+            "method": self.method,
+            "label": self.label,
+            "selection": self.selection,
+            "seeds": list(self.seeds),
+            **{name: s.to_json() if s else None for name, s in self.metrics.items()},
+            "extra": {name: about.to_json() for name, about in self.about.items()},
+            "keys": list(self.keys),
+            "preprocessing": self.preprocessing,
+            "setting": self.setting,
+            "precision": self.precision,
+            "fidelity": self.fidelity,
+            "version": self.version,
+            "source": self.source,
+            "checkpoints": [n[0] if len(n) == 1 else list(n) for n in self.checkpoints],
+            "gamma": list(self.gamma) if self.gamma else None,
+            "selection_gap": self.selection_gap.to_json() if self.selection_gap else None,
+            "unavailable": self.unavailable or None,
+        }
+        if self.sweep is not None:
+            plain |= {f"sweep_{part}": value for part, value in vars(self.sweep).items()}
+        return plain | {"audit": self.audit}
 
 
 @dataclass(frozen=True)
@@ -47,133 +182,116 @@ class Group:
     inapplicable: str | None = None
 
 
-def groups(suite: ResolvedSuite, store: RecordStore) -> list[Group]:
+def groups(results: Results) -> list[Group]:
     """The suite's cells by row of the table; rows without any finished cell are left out.
 
     Validation folds are no rows: they are what rules choose by.
     """
     together: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in (c for c in suite.cells if not c.fold):
+    for cell in (c for c in results.suite.cells if not c.fold):
         together.setdefault((cell.dataset, cell.label, cell.group), []).append(cell)
     found = []
     for cells in together.values():
-        read = [(cell, store.read(cell.key)) for cell in cells]
+        read = [(cell, results.record(cell.key)) for cell in cells]
         complete = [(cell, record) for cell, record in read if record and record.complete]
         if complete:
             found.append(Group(tuple(c for c, _ in complete), tuple(r for _, r in complete)))
             continue
         refused = [(cell, r.cause) for cell, r in read if r and r.not_applicable]
         if refused:
-            found.append(Group(tuple(c for c, _ in refused), (), str(refused[0][1])))
+            found.append(Group(tuple(c for c, _ in refused), (), refused[0][1]))
     return found
 
 
-def rows(suite: ResolvedSuite, store: RecordStore) -> list[Row]:
-    """One row per group and selection rule, means and spreads in percent.
-
-    Keys: ``dataset, features, attributes, fingerprint, method, label, selection, seeds``, a summary
-    ``{mean, sd, n}`` for every metric (None where it was not recorded), ``extra`` (how to read the
-    metrics beyond the usual ones), ``keys``, what marks a row: ``preprocessing, setting, precision,
-    fidelity, version, source, audit`` (``ok``, ``FAILED`` with the reason, or empty), and what was
-    chosen: ``checkpoints`` (a number per seed), ``gamma`` (per seed; None where nothing is
-    calibrated), ``selection_gap`` (H of ``best_test`` minus H of ``val``, paired over seeds; None
-    but at ``best_test``) and ``unavailable`` (why the rule gives no numbers, else None).  Points of
-    a sweep have ``sweep_of`` (the label of the entry), ``sweep_field`` and ``sweep_value``, too.
-    """
-    validation = Validation(suite, store)
+def rows(results: Results) -> list[Row]:
+    """One row per group and selection rule, means and spreads in percent."""
     found = []
-    for group in groups(suite, store):
+    for group in groups(results):
+        audit = in_words(results.audits.verdict(cell.key for cell in group.cells))
         if group.inapplicable is not None:
-            found.append(_row(group, NO_RULE, f"not applicable: {group.inapplicable}"))
+            why = f"not applicable: {group.inapplicable}"
+            found.append(_row(group, NO_RULE, [], why, audit))
             continue
-        chosen = {rule: _choose(group, rule, validation) for rule in suite.rules}
-        found += [_row(group, rule, choice) for rule, choice in chosen.items()]
-        for row in found[-len(chosen) :]:
-            name = row["selection"]
-            one, other = chosen[name], chosen.get(rule_of(name).gap_to or "")
-            if isinstance(one, list) and isinstance(other, list):
-                gaps = [a.metrics[_H] - b.metrics[_H] for a, b in zip(one, other, strict=True)]
-                row["selection_gap"] = summarize(gaps)
-    audits = AuditStore(store.layout.out)
-    for row in found:
-        row["audit"] = in_words(audits.verdict(row["keys"]))
+        chosen = {rule: _choose(group, rule, results) for rule in results.suite.rules}
+        for rule, (choices, why) in chosen.items():
+            other, _ = chosen.get(rule_of(rule).gap_to or "", ([], ""))
+            found.append(_row(group, rule, choices, why, audit, _gap(choices, other)))
     return found
 
 
-def missing(suite: ResolvedSuite, store: RecordStore) -> tuple[list[Cell], list[Record]]:
-    """Cells of the suite that have not run, and records of those that failed."""
-    waiting, failed = [], []
-    for cell in suite.cells:
-        record = store.read(cell.key)
-        if record is None:
-            waiting.append(cell)
-        elif not record.final:
-            failed.append(record)
-    return waiting, failed
-
-
-def _choose(group: Group, rule: str, validation: Validation) -> list[Choice] | str:
+def _choose(group: Group, rule: str, results: Results) -> tuple[list[Choice], str]:
     """A choice for every seed, or the reason why there is none."""
     pairs = zip(group.cells, group.records, strict=True)
     try:
-        return [validation.choose(rule, cell, record) for cell, record in pairs]
+        return [results.validation.choose(rule, cell, record) for cell, record in pairs], ""
     except Unchosen as reason:
-        return str(reason)
+        return [], str(reason)
 
 
-def _row(group: Group, rule: str, choices: list[Choice] | str) -> Row:
+def _gap(choices: Sequence[Choice], other: Sequence[Choice]) -> Summary | None:
+    if not choices or not other:
+        return None
+    pairs = zip(choices, other, strict=True)
+    return summarize([one.metrics[_H] - two.metrics[_H] for one, two in pairs])
+
+
+def _row(
+    group: Group,
+    rule: str,
+    choices: Sequence[Choice],
+    unavailable: str,
+    audit: str,
+    gap: Summary | None = None,
+) -> Row:
     cell = group.cells[0]
     identity = cell.identity
-    picked = choices if isinstance(choices, list) else []
-    chosen = [choice.metrics for choice in picked]
+    chosen = [choice.metrics for choice in choices]
     names = list(dict.fromkeys([*HEADINGS, *(n for metrics in chosen for n in metrics)]))
-    row: Row = {
-        "dataset": cell.dataset,
-        "features": identity["dataset"]["features"],
-        "attributes": identity["dataset"]["attributes"],
-        "fingerprint": identity["dataset"]["fingerprint"],
-        "method": cell.method,
-        "label": cell.label,
-        "selection": rule,
-        "seeds": [c.seed for c in group.cells if group.inapplicable is None],
+    metrics: dict[str, Summary | None] = {}
+    for name in names:
+        values = [found[name] for found in chosen if name in found]
+        metrics[name] = summarize(values) if values and len(values) == len(chosen) else None
+    gammas = tuple(choice.gamma for choice in choices if choice.gamma is not None)
+    swept = cell.about.get(SWEEP)
+    return Row(
+        dataset=cell.dataset,
+        features=identity["dataset"]["features"],
+        attributes=identity["dataset"]["attributes"],
+        fingerprint=identity["dataset"]["fingerprint"],
+        method=cell.method,
+        label=cell.label,
+        selection=rule,
+        seeds=tuple(c.seed for c in group.cells if group.inapplicable is None),
+        metrics=metrics,
+        keys=tuple(c.key for c in group.cells),
+        preprocessing=identity["preprocessing"],
+        setting=identity["setting"],
+        precision=identity["precision"],
+        fidelity=cell.about["fidelity"],
+        version=identity["method"]["version"],
+        source=identity["method"].get("source"),
+        about={name: _about(group, name) for name in names if name not in HEADINGS},
+        checkpoints=tuple(choice.numbers for choice in choices),
+        gamma=gammas or None,
+        selection_gap=gap,
+        unavailable=unavailable,
+        sweep=Point(swept["of"], swept["field"], swept["value"]) if swept else None,
+        audit=audit,
+    )
+
+
+def _about(group: Group, name: str) -> About:
+    """What the records say of a metric; early records say less."""
+    said = [record.metrics.get(name, {}) for record in group.records]
+    found: dict[str, Any] = {
+        part: content[part]
+        for content in said
+        for part in ("percent", "higher_is_better", "summary", "in_table")
+        if part in content
     }
-    for name in names:
-        values = [metrics[name] for metrics in chosen if name in metrics]
-        row[name] = summarize(values) if values and len(values) == len(chosen) else None
-    row["extra"] = _about_extra(group, names)
-    row["keys"] = [c.key for c in group.cells]
-    row["preprocessing"] = identity["preprocessing"]
-    row["setting"] = identity["setting"]
-    row["precision"] = identity["precision"]
-    row["fidelity"] = cell.about["fidelity"]
-    row["version"] = identity["method"]["version"]
-    row["source"] = identity["method"].get("source")
-    row["checkpoints"] = [choice.number for choice in picked]
-    gammas = [choice.gamma for choice in picked if choice.gamma is not None]
-    row["gamma"] = gammas or None
-    row["selection_gap"] = None
-    row["unavailable"] = choices if isinstance(choices, str) else None
-    if swept := cell.about.get(SWEEP):
-        row |= {f"sweep_{part}": swept[part] for part in ("of", "field", "value")}
-    return row
-
-
-def is_swept(row: Row) -> bool:
-    """Whether a row is a point of a sweep, not a method in its own right."""
-    return "sweep_of" in row
-
-
-def _about_extra(group: Group, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the records say of metrics beyond the usual ones; early records say less."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in names:
-        if name not in HEADINGS:
-            said = [record.metrics.get(name, {}) for record in group.records]
-            about = {"percent": True, "higher_is_better": True, "summary": "", "in_table": True}
-            about |= {k: v for content in said for k, v in content.items() if k in about}
-            unit = next((content["unit"] for content in said if "unit" in content), "")
-            found[name] = about | {"unit": "%" if about["percent"] else unit}
-    return found
+    if not found.get("percent", True):
+        found["unit"] = next((content["unit"] for content in said if "unit" in content), "")
+    return About(**found)
 
 
 def extra_metrics(table: Sequence[Row], quiet: bool = False) -> list[str]:
@@ -184,13 +302,10 @@ def extra_metrics(table: Sequence[Row], quiet: bool = False) -> list[str]:
         quiet: with those that do not ask to stand in every table.
     """
     names: dict[str, None] = {}
-    known = {*HEADINGS, "selection_gap"}
     for row in table:
-        for name, value in row.items():
-            if name not in known and isinstance(value, dict) and "mean" in value:
-                about = row.get("extra", {}).get(name, {})
-                if quiet or about.get("in_table", True):
-                    names[name] = None
+        for name, about in row.about.items():
+            if row.metrics.get(name) is not None and (quiet or about.in_table):
+                names[name] = None
     return list(names)
 
 

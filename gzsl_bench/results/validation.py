@@ -9,18 +9,16 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.record import Record
-from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.calibration import best_gamma, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
-from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.scoring.rules import GAMMA, Checkpoint, Folds, Trained, Unchosen, rule_of
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
 
 #: A bias between seen and unseen scores does not change these.
 _UNBIASED = ("zsl_acc", "ausuc")
@@ -46,20 +44,33 @@ class Choice:
         return self.numbers[-1]
 
 
+class Known(Protocol):
+    """What is known of a suite's cells: :class:`~gzsl_bench.results.view.Results`."""
+
+    def record(self, key: str) -> Record | None:
+        """The record of a cell, or None."""
+
+    def predictions(self, key: str, number: int) -> Predictions:
+        """What a cell predicted at one of its checkpoints."""
+
+    @property
+    def families(self) -> Mapping[str, str]:
+        """What cells of the real task share with their validation folds, by key."""
+
+    @property
+    def folds(self) -> Mapping[str, Sequence[Cell]]:
+        """Cells of validation folds by family."""
+
+
 class Validation:
     """Choices for the cells of one suite; what its folds say is worked out once.
 
     Args:
-        suite: its cells include those of the folds.
-        store: the results folder.
+        known: of the suite.
     """
 
-    def __init__(self, suite: ResolvedSuite, store: RecordStore) -> None:
-        self._store = store
-        self._cells: dict[str, dict[str, Cell]] = {}
-        for cell in suite.cells:
-            if cell.fold:
-                self._cells.setdefault(cell.family, {})[cell.key] = cell
+    def __init__(self, known: Known) -> None:
+        self._known = known
         self._folds: dict[str, Folds] = {}
         self._gammas: dict[tuple[str, int], float] = {}
 
@@ -77,7 +88,7 @@ class Validation:
             return Choice(tuple(c.number for c in chosen), _mean(chosen))
         (checkpoint,) = chosen
         gamma = self.gamma(cell, checkpoint.number)
-        scored = _scored(record, checkpoint.number, cell.title)
+        scored = self._scored(cell, checkpoint.number)
         builtin = {metric.name: metric for metric in gzsl_bench_metrics()}
         there = checkpoint.metrics
         # What the record knows nothing of is not added: only it can say how to read a metric.
@@ -92,30 +103,30 @@ class Validation:
         Raises:
             Unchosen: the folds are not complete, or one lacks the checkpoint.
         """
-        known = cell.family, number
-        if known not in self._gammas:
-            self._gammas[known], _ = best_gamma(
-                [_scored(record, number, title) for title, record in self._complete(cell)]
-            )
-        return self._gammas[known]
+        place = self._known.families[cell.key], number
+        if place not in self._gammas:
+            self._complete(cell)
+            folds = self._known.folds[place[0]]
+            self._gammas[place], _ = best_gamma([self._scored(fold, number) for fold in folds])
+        return self._gammas[place]
 
     def _of_folds(self, cell: Cell) -> Folds:
-        if cell.family not in self._folds:
-            found = [record.checkpoints for _, record in self._complete(cell)]
-            self._folds[cell.family] = Folds(found)
-        return self._folds[cell.family]
+        family = self._known.families[cell.key]
+        if family not in self._folds:
+            self._folds[family] = Folds(record.checkpoints for record in self._complete(cell))
+        return self._folds[family]
 
-    def _complete(self, cell: Cell) -> list[tuple[str, Record]]:
-        """Titles and records of all folds of a cell, every one of them complete."""
+    def _complete(self, cell: Cell) -> list[Record]:
+        """Records of all folds of a cell, every one of them complete."""
         where = " · ".join(cell.place)
-        cells = list(self._cells.get(cell.family, {}).values())
+        cells = self._known.folds.get(self._known.families[cell.key], ())
         if not cells:
             raise Unchosen(f"nothing is known of validation folds of {where}; run the suite again")
         found, lacking = [], []
         for fold in cells:
-            record = self._store.read(fold.key)
+            record = self._known.record(fold.key)
             if record is not None and record.complete:
-                found.append((fold.title, record))
+                found.append(record)
             else:
                 fate = "has not run" if record is None else "failed"
                 if record is not None and record.not_applicable:
@@ -130,6 +141,19 @@ class Validation:
             )
         return found
 
+    def _scored(self, cell: Cell, number: int) -> Predictions:
+        """Predictions with scores of one checkpoint."""
+        try:
+            found = self._known.predictions(cell.key, number)
+        except RecordError as error:
+            raise Unchosen(f"{cell.title} cannot be calibrated: {error}") from None
+        if found.best_seen is None:
+            raise Unchosen(
+                f"{cell.title} cannot be calibrated: an earlier version made its record and kept no"
+                f" scores of checkpoint {number}"
+            )
+        return found
+
 
 def _mean(chosen: Sequence[Checkpoint]) -> Mapping[str, float]:
     """Metrics of a checkpoint, or the means of those that several have."""
@@ -137,17 +161,3 @@ def _mean(chosen: Sequence[Checkpoint]) -> Mapping[str, float]:
         return chosen[0].metrics
     names = [name for name in chosen[0].metrics if all(name in c.metrics for c in chosen)]
     return {name: statistics.fmean(c.metrics[name] for c in chosen) for name in names}
-
-
-def _scored(record: Record, number: int, title: str) -> Predictions:
-    """Predictions with scores of one checkpoint."""
-    try:
-        found = kept_predictions(record.predictions(), number)
-    except RecordError as error:
-        raise Unchosen(f"{title} cannot be calibrated: {error}") from None
-    if found.best_seen is None:
-        raise Unchosen(
-            f"{title} cannot be calibrated: an earlier version made its record and kept no scores"
-            f" of checkpoint {number}"
-        )
-    return found

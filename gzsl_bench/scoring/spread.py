@@ -14,7 +14,7 @@ def pooled_sd(summaries: Sequence[Summary]) -> float | None:
     Returns:
         None where no group has two values.
     """
-    known = [(s["n"] - 1, s["sd"] ** 2) for s in summaries if s["sd"] is not None]
+    known = [(s.n - 1, s.sd**2) for s in summaries if s.sd is not None]
     if not known:
         return None
     return math.sqrt(sum(n * variance for n, variance in known) / sum(n for n, _ in known))
@@ -22,7 +22,7 @@ def pooled_sd(summaries: Sequence[Summary]) -> float | None:
 
 def spread(summaries: Sequence[Summary]) -> float:
     """The largest mean minus the smallest."""
-    means = [summary["mean"] for summary in summaries]
+    means = [summary.mean for summary in summaries]
     return max(means) - min(means)
 
 
@@ -41,7 +41,7 @@ def chance_spread(summaries: Sequence[Summary], sd: float) -> float:
 
     if sd == 0 or len(summaries) < 2:
         return 0.0
-    scales = [sd / math.sqrt(summary["n"]) for summary in summaries]
+    scales = [sd / math.sqrt(summary.n) for summary in summaries]
 
     def neither(x: float) -> float:
         below = [float(norm.cdf(x / scale)) for scale in scales]

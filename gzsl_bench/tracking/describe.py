@@ -12,14 +12,13 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from gzsl_bench.records.audits import AuditStore, in_words
+from gzsl_bench.records.audits import in_words
 from gzsl_bench.records.record import Record
-from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.plots.style import COLOURS
-from gzsl_bench.results.validation import Choice, Validation
+from gzsl_bench.results.validation import Choice
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -114,35 +113,24 @@ class Image:
         return {name: value for name, (_, value) in found.items()}
 
 
-def cells_by_key(suite: ResolvedSuite) -> dict[str, list[Cell]]:
-    """The suite's cells; one training may stand in several rows of its table."""
-    found: dict[str, list[Cell]] = {}
-    for cell in suite.cells:
-        found.setdefault(cell.key, []).append(cell)
-    return found
-
-
 def describe(
-    suite: ResolvedSuite,
+    results: Results,
     cells: Sequence[Cell],
     record: Record,
-    out: Path,
-    validation: Validation | None = None,
 ) -> Image:
     """The image of a record.
 
     Args:
-        suite: gives the headline rule and the data sets.
+        results: of the suite, which gives the headline rule and the data sets.
         cells: those the record answers for, which all have its key.
         record: a complete or failed record.
-        out: the results folder, resolved.
-        validation: what the folds say, where several records are described one after the other.
     """
+    suite = results.suite
     # As the suite at hand calls them; the record may have been made for another one.
     dataset = " / ".join(dict.fromkeys(cell.dataset for cell in cells))
     label = " / ".join(dict.fromkeys(cell.label for cell in cells))
     cell = cells[0]
-    chosen = _chosen(suite, cell, record, validation or Validation(suite, RecordStore(out)))
+    chosen = _chosen(results, cell, record)
     started, ended = period(record)
     texts = {}
     if not record.final:
@@ -154,7 +142,7 @@ def describe(
         started=started,
         ended=ended,
         tags=_tags(
-            suite, cell, record, dataset, label, out, _note(cell, dataset, label, record, chosen)
+            results, cell, record, dataset, label, _note(cell, dataset, label, record, chosen)
         ),
         params=params_of(
             {"dataset": dataset, "method": cell.method, "label": label, "seed": cell.seed},
@@ -166,48 +154,40 @@ def describe(
     )
 
 
-def _chosen(
-    suite: ResolvedSuite, cell: Cell, record: Record, validation: Validation
-) -> dict[str, Choice | str]:
+def _chosen(results: Results, cell: Cell, record: Record) -> dict[str, Choice | str]:
     """What each rule chooses, or why it does not; nothing is chosen of a fold."""
     found: dict[str, Choice | str] = {}
     if not record.complete or cell.fold:
         return found
-    for rule in suite.rules:
+    for rule in results.suite.rules:
         try:
-            found[rule] = validation.choose(rule, cell, record)
+            found[rule] = results.validation.choose(rule, cell, record)
         except Unchosen as reason:
             found[rule] = str(reason)
     return found
 
 
 def _tags(
-    suite: ResolvedSuite,
-    cell: Cell,
-    record: Record,
-    dataset: str,
-    label: str,
-    out: Path,
-    note: str,
+    results: Results, cell: Cell, record: Record, dataset: str, label: str, note: str
 ) -> dict[str, str]:
     tags = tags_of(
         cell,
         record,
         note,
         key=record.key,
-        suite=suite.name,
+        suite=results.suite.name,
         dataset=dataset,
         label=label,
         seed=cell.seed,
         task=f"fold {cell.fold}" if cell.fold else cell.identity.get("task"),
         status=record.status,
         cause=None if record.complete else (record.cause or "unknown")[:500],
-        audit=in_words(AuditStore(out).read(record.key)),
-        out=str(out),
+        audit=in_words(results.audits.read(record.key)),
+        out=str(results.store.layout.out.resolve()),
         role=FOLD if cell.fold else CELL,
     )
     # MLflow's plots know no other way to tell methods apart; those of the report have these, too.
-    labels = list(dict.fromkeys(each.label for each in suite.cells))
+    labels = list(dict.fromkeys(each.label for each in results.suite.cells))
     return tags | {"mlflow.runColor": COLOURS[labels.index(cell.label) % len(COLOURS)]}
 
 
@@ -297,8 +277,9 @@ def _points(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> l
             raw.append((f"{rule}/gamma", choice.gamma, 0))
     # A fold's numbers have names of their own: no chart or column mixes them with results.
     kind = "validation" if cell.fold else "checkpoint"
-    for row in record.checkpoints:
-        raw += [(f"{kind}/{name}", v, row.number) for name, v in row.metrics.items()]
+    for checkpoint in record.checkpoints:
+        number = checkpoint.number
+        raw += [(f"{kind}/{name}", v, number) for name, v in checkpoint.metrics.items()]
     for name, curve in record.curves.items():
         raw += [(f"train/{name}", value, step) for step, value in curve]
     raw.append(("seconds", record.seconds_each, 0))

@@ -15,12 +15,11 @@ from pathlib import Path
 
 from gzsl_bench import __version__
 from gzsl_bench.masking import masked
-from gzsl_bench.records.audits import AuditStore
-from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.html.verdicts import Verdict, interval
+from gzsl_bench.report.html.verdicts import Verdict
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import connect, explain, writing
-from gzsl_bench.tracking.describe import MIRROR_VERSION, PREFIX, cells_by_key
+from gzsl_bench.tracking.describe import MIRROR_VERSION, PREFIX
 from gzsl_bench.tracking.experiment import Experiment, open_experiment
 from gzsl_bench.tracking.names import NOTE_LENGTH, plain_markdown
 
@@ -33,35 +32,34 @@ _NOTE = f"{PREFIX}note"
 _DESCRIPTION = "mlflow.note.content"
 
 
-def worthwhile(suite: ResolvedSuite, store: RecordStore) -> bool:
+def worthwhile(results: Results) -> bool:
     """Whether the suite's cells trained for long enough to wait for a report."""
-    found = (store.read(key) for key in cells_by_key(suite))
+    found = (results.record(key) for key in results.cells)
     seconds = sum(r.seconds_each for r in found if r is not None)
     return seconds >= WORTHWHILE
 
 
-def refresh(uri: str, suite: ResolvedSuite, store: RecordStore) -> str | None:
+def refresh(uri: str, results: Results) -> str | None:
     """Bring description and report up to date, if the suite's own run is there.
 
     Args:
         uri: the MLflow store, checked.
-        suite: the suite as the results folder remembers it.
-        store: its records.
+        results: of the suite as the results folder remembers it.
 
     Returns:
         Why they are behind, in a few words; None where they are as they should be.  Whatever goes
         wrong, results and the runs of cells are not touched.
     """
-    layout = store.layout
+    suite, layout = results.suite, results.store.layout
     try:
-        digest = _digest(suite, store)
+        digest = _digest(results)
         with writing(uri, layout):
             experiment = open_experiment(connect(uri, layout), suite, layout)
             parents, _ = experiment.runs()
             if not parents or parents[0].data.tags.get(_REPORT) == digest:
                 return None
         with tempfile.TemporaryDirectory(prefix="gzsl-bench-report-") as folder:
-            report, note = _make(suite, store, Path(folder))
+            report, note = _make(results, Path(folder))
             with writing(uri, layout):
                 _publish(experiment, parents[0].info.run_id, report, note, digest)
     except Exception as error:
@@ -69,26 +67,25 @@ def refresh(uri: str, suite: ResolvedSuite, store: RecordStore) -> str | None:
     return None
 
 
-def _digest(suite: ResolvedSuite, store: RecordStore) -> str:
+def _digest(results: Results) -> str:
     """Hash of all that the page is made of."""
-    audits = AuditStore(store.layout.out)
     whole = hashlib.sha256(
-        json.dumps([MIRROR_VERSION, __version__, suite.to_json()], sort_keys=True).encode()
+        json.dumps([MIRROR_VERSION, __version__, results.suite.to_json()], sort_keys=True).encode()
     )
-    for key in sorted(cells_by_key(suite)):
-        record = store.read(key)
+    for key in sorted(results.cells):
+        record = results.record(key)
         whole.update(b"" if record is None else record.to_json())
-        whole.update(json.dumps([key, audits.read(key)]).encode())
+        whole.update(json.dumps([key, results.audits.read(key)]).encode())
     return whole.hexdigest()[:16]
 
 
-def _make(suite: ResolvedSuite, store: RecordStore, folder: Path) -> tuple[Path, str]:
+def _make(results: Results, folder: Path) -> tuple[Path, str]:
     """The report's file, and the description."""
     # matplotlib takes a second to come: only where there is something to draw.
     from gzsl_bench.report.html.page import build
 
-    report = build(suite, store, folder)
-    return report.path, description(suite, report.verdicts)
+    report = build(results, folder)
+    return report.path, description(results.suite, report.verdicts)
 
 
 def _publish(experiment: Experiment, run_id: str, report: Path, note: str, digest: str) -> None:
@@ -139,9 +136,8 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
 def _short(card: Verdict) -> str:
     if card.best is None:
         return plain_markdown(f"{card.title}: no result yet")
-    between = interval(card.best["harmonic_mean"])
     found = f"{card.title}: {card.name}, H {card.harmonic}"
-    return plain_markdown(f"{found}, 95 % interval {between}" if between else found)
+    return plain_markdown(f"{found}, 95 % interval {card.interval}" if card.interval else found)
 
 
 def _item(card: Verdict) -> str:

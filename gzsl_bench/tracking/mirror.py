@@ -8,13 +8,13 @@ from typing import Any
 
 from gzsl_bench.errors import TrackingError
 from gzsl_bench.masking import masked
+from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.record import Record
-from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import current
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking.address import checked, is_server
 from gzsl_bench.tracking.client import connect, explain, probe_server, require, writing
-from gzsl_bench.tracking.describe import Image, cells_by_key, describe
+from gzsl_bench.tracking.describe import Image, describe
 from gzsl_bench.tracking.experiment import Experiment, open_experiment
 from gzsl_bench.tracking.sync import cell_images, publish, reconcile, span
 
@@ -33,17 +33,19 @@ class Mirror:
             lost, and ``gzsl-bench sync`` brings it up to date.
     """
 
-    def __init__(self, uri: str, suite: ResolvedSuite, store: RecordStore) -> None:
+    def __init__(self, uri: str, results: Results) -> None:
         self.behind: str | None = None
         self._uri = uri
-        self._suite = suite
-        self._records = store
-        self._cells = cells_by_key(suite)
+        self._results = results
         self._experiment: Experiment | None = None
         self._parent: Any = None
         self._index: dict[str, tuple[str, str]] = {}
         self._pause = _PAUSE
         self._rest_until = 0.0
+
+    @property
+    def _layout(self) -> Layout:
+        return self._results.store.layout
 
     def cell(self, record: Record) -> None:
         """Show a committed record, complete or failed."""
@@ -54,13 +56,12 @@ class Mirror:
 
     def image(self, record: Record) -> Image | None:
         """What there is to show now that ``record`` was committed."""
-        cells = self._cells.get(record.key)
-        out = self._records.layout.out.resolve()
-        return None if cells is None else describe(self._suite, cells, record, out)
+        cells = self._results.cells.get(record.key)
+        return None if cells is None else describe(self._results, cells, record)
 
     def images(self) -> Iterator[Image]:
         """What there is to show of all records."""
-        return cell_images(self._suite, self._records)
+        return cell_images(self._results)
 
     def finish(self, table_markdown: str, rows: Sequence[Mapping[str, Any]], status: str) -> None:
         """Publish the table and close the suite's own run.
@@ -86,16 +87,18 @@ class Mirror:
 
     def catch_up(self) -> None:
         """Mirror all records, as ``gzsl-bench sync`` would; call through :func:`open_mirror`."""
-        layout = self._records.layout
+        layout = self._layout
         if self.behind is not None and is_server(self._uri):
             probe_server(self._uri)
         self._follow()
         if self._experiment is None:
-            self._experiment = open_experiment(connect(self._uri, layout), self._suite, layout)
+            self._experiment = open_experiment(
+                connect(self._uri, layout), self._results.suite, layout
+            )
         experiment = self._experiment
-        experiment.suite = self._suite
+        experiment.suite = self._results.suite
         parents, children = experiment.runs()
-        self._parent = experiment.parent(parents, lambda: span(self._suite, self._records)[0])
+        self._parent = experiment.parent(parents, lambda: span(self._results)[0])
         if self._parent.info.status != "RUNNING":
             experiment.status(self._parent, "RUNNING")
             self._parent = experiment.store.client.get_run(self._parent.info.run_id)
@@ -103,15 +106,16 @@ class Mirror:
 
     def _follow(self) -> None:
         """Take note of cells that a run beside ours has added: its runs are not to be removed."""
-        self._suite = current(self._records.layout, self._suite)
-        self._cells = cells_by_key(self._suite)
+        suite = self._results.suite
+        if (now := current(self._layout, suite)) is not suite:
+            self._results = self._results.of(now)
 
     def _show(self, image: Image | None) -> None:
         if image is None:
             return
         assert self._experiment is not None
         experiment = self._experiment
-        if self._records.shared:
+        if self._results.store.shared:
             # Another run may have caught up with this record before us.
             there = experiment.of_key(image.key)
             _, found = reconcile(experiment, self._parent.info.run_id, there, [image])
@@ -129,7 +133,7 @@ class Mirror:
     def _guarded(self, work: Callable[[], None], *, opening: bool = False) -> None:
         """Do it as the only writer; a fault is remembered, not raised."""
         try:
-            with writing(self._uri, self._records.layout):
+            with writing(self._uri, self._layout):
                 work()
         except Exception as error:
             if opening and isinstance(error, TrackingError):
@@ -146,20 +150,20 @@ class Mirror:
         self._guarded(self.catch_up, opening=True)
 
 
-def open_mirror(uri: str, suite: ResolvedSuite, store: RecordStore) -> Mirror:
+def open_mirror(uri: str, results: Results) -> Mirror:
     """The mirror of a run; one that cannot reach its store is behind from the start.
 
     Args:
         uri: from :func:`~gzsl_bench.tracking.address.resolve_uri`.
-        suite: merged with what earlier runs resolved (what ``records.suites.remember`` gives):
-            runs of cells it does not list are removed.
-        store: the results folder, held by the caller.
+        results: of the suite merged with what earlier runs resolved (what
+            ``records.suites.remember`` gives): runs of cells it does not list are removed.  The
+            folder is held by the caller.
 
     Raises:
         TrackingError: the URI makes no sense, or mlflow or a driver is not installed.
     """
     uri = checked(uri)
     require()
-    mirror = Mirror(uri, suite, store)
+    mirror = Mirror(uri, results)
     mirror.open()
     return mirror

@@ -12,18 +12,15 @@ from typing import Any
 from gzsl_bench.errors import GzslBenchError, TrackingError
 from gzsl_bench.masking import masked
 from gzsl_bench.records.folderlock import in_use
-from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows as table_rows
-from gzsl_bench.results.validation import Validation
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import connect, explain, require, writing
 from gzsl_bench.tracking.describe import (
     MIRROR_VERSION,
     PREFIX,
     Image,
-    cells_by_key,
     describe,
     period,
 )
@@ -62,33 +59,33 @@ class SyncReport:
         return self.created + self.repaired + self.unchanged
 
 
-def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
+def sync(uri: str, results: Results) -> SyncReport:
     """Make the suite's experiment mirror the suite's records exactly; any number of times.
 
     Args:
         uri: the MLflow store.
-        suite: all cells that may have records (what ``records.suites.recall`` gives).
-        store: the results folder.
+        results: of the suite with all cells that may have records (what
+            ``records.suites.recall`` gives).
 
     Raises:
         TrackingError: the store cannot be used.
     """
     uri = checked(uri)
     require()
-    layout = store.layout
+    suite, layout = results.suite, results.store.layout
     try:
         with writing(uri, layout, _PATIENCE):
             experiment = open_experiment(connect(uri, layout), suite, layout)
             parents, children = experiment.runs()
-            parent = experiment.parent(parents, lambda: span(suite, store)[0])
-            images = cell_images(suite, store)
+            parent = experiment.parent(parents, lambda: span(results)[0])
+            images = cell_images(results)
             report, _ = reconcile(experiment, parent.info.run_id, children, images)
-            table = table_rows(suite, store)
-            publish(experiment, parent, render(table, "github"), table)
+            table = table_rows(results)
+            publish(experiment, parent, render(table, "github"), [row.to_json() for row in table])
             experiment.offer_views()
             # A run at work says itself how it goes; of all others the records tell.
             if not in_use(layout.lock):
-                experiment.status(parent, outcome(suite, store), span(suite, store)[1])
+                experiment.status(parent, outcome(results), span(results)[1])
             return report
     except GzslBenchError:
         raise
@@ -99,13 +96,12 @@ def sync(uri: str, suite: ResolvedSuite, store: RecordStore) -> SyncReport:
         ) from error
 
 
-def cell_images(suite: ResolvedSuite, store: RecordStore) -> Iterator[Image]:
+def cell_images(results: Results) -> Iterator[Image]:
     """What MLflow is to show of the records of a suite's cells."""
-    validation = Validation(suite, store)
-    for key, cells in cells_by_key(suite).items():
-        record = store.read(key)
+    for key, cells in results.cells.items():
+        record = results.record(key)
         if record is not None:
-            yield describe(suite, cells, record, store.layout.out.resolve(), validation)
+            yield describe(results, cells, record)
 
 
 def reconcile(
@@ -177,17 +173,17 @@ def _note(markdown: str) -> str:
     return whole[: TAG_LENGTH - 40].rsplit("\n", 1)[0] + "\n\n(more in table.md)"
 
 
-def outcome(suite: ResolvedSuite, store: RecordStore) -> str:
+def outcome(results: Results) -> str:
     """MLflow's status for what the records say: all done, some failed, or stopped on the way."""
-    records = [store.read(key) for key in cells_by_key(suite)]
+    records = [results.record(key) for key in results.cells]
     if any(record is None for record in records):
         return "KILLED"
     return "FINISHED" if all(r is not None and r.final for r in records) else "FAILED"
 
 
-def span(suite: ResolvedSuite, store: RecordStore) -> tuple[int, int]:
+def span(results: Results) -> tuple[int, int]:
     """When the suite's first record was begun and its last one ended; now, if there is none."""
-    records = [store.read(key) for key in cells_by_key(suite)]
+    records = [results.record(key) for key in results.cells]
     times = [period(record) for record in records if record is not None]
     now = round(time.time() * 1000)
     return min((t[0] for t in times), default=now), max((t[1] for t in times), default=now)

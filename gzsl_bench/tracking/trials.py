@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 
 from gzsl_bench.records.record import Record
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds
 from gzsl_bench.suite.cells import digest
 from gzsl_bench.tracking.address import checked
@@ -36,8 +36,8 @@ _BEST = "best_validation"
 class TrialMirror(Mirror):
     """Shows each trial once all its fold cells have a record."""
 
-    def __init__(self, uri: str, tuning: Tuning, store: RecordStore) -> None:
-        super().__init__(uri, tuning.suite, store)
+    def __init__(self, uri: str, tuning: Tuning, results: Results) -> None:
+        super().__init__(uri, results)
         self._tuning = tuning
         self._trials: dict[str, list[tuple[Search, Trial]]] = {}
         for search in tuning.searches:
@@ -48,7 +48,7 @@ class TrialMirror(Mirror):
     def image(self, record: Record) -> Image | None:
         """The trial that ``record`` made whole; of twins the first, the end adds the others."""
         for search, trial in self._trials.get(record.key, ()):
-            if (image := trial_image(self._tuning, search, trial, self._records)) is not None:
+            if (image := trial_image(self._tuning, search, trial, self._results)) is not None:
                 return image
         return None
 
@@ -62,12 +62,12 @@ class TrialMirror(Mirror):
         """All trials that are whole."""
         for search in self._tuning.searches:
             for trial in search.trials:
-                image = trial_image(self._tuning, search, trial, self._records)
+                image = trial_image(self._tuning, search, trial, self._results)
                 if image is not None:
                     yield image
 
 
-def open_trial_mirror(uri: str, tuning: Tuning, store: RecordStore) -> TrialMirror:
+def open_trial_mirror(uri: str, tuning: Tuning, results: Results) -> TrialMirror:
     """The mirror of a tuning; one that cannot reach its store is behind from the start.
 
     Raises:
@@ -75,25 +75,25 @@ def open_trial_mirror(uri: str, tuning: Tuning, store: RecordStore) -> TrialMirr
     """
     uri = checked(uri)
     require()
-    mirror = TrialMirror(uri, tuning, store)
+    mirror = TrialMirror(uri, tuning, results)
     mirror.open()
     return mirror
 
 
-def trial_image(tuning: Tuning, search: Search, trial: Trial, store: RecordStore) -> Image | None:
+def trial_image(tuning: Tuning, search: Search, trial: Trial, results: Results) -> Image | None:
     """The run of a trial; None while a fold cell has no record.
 
     Args:
         tuning: gives the suite and its data sets.
         search: what the trial is part of.
         trial: which one.
-        store: the records.
+        results: of the fold cells.
     """
-    records = [store.read(cell.key) for cell in trial.cells]
+    records = [results.record(cell.key) for cell in trial.cells]
     whole = [record for record in records if record is not None]
     if len(whole) < len(records):
         return None
-    found = score_trial(trial, store)
+    found = score_trial(trial, results)
     cell = trial.cells[0]
     periods = [period(record) for record in whole]
     key = digest({"trial": [c.key for c in trial.cells], "label": cell.label})
@@ -121,7 +121,7 @@ def trial_image(tuning: Tuning, search: Search, trial: Trial, store: RecordStore
             task=f"{len(trial.cells)} validation folds",
             status="complete" if found.checkpoint is not None else "failed",
             cause=None if found.reason is None else found.reason[:500],
-            out=str(store.layout.out.resolve()),
+            out=str(results.store.layout.out.resolve()),
             role=TRIAL,
         ),
         params=params_of(axes, trial.values),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gzsl_bench import markdown
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.trials import Score, Search, Tuning, score
 
@@ -17,7 +17,7 @@ TOP = 20
 _SHOWN = {"harmonic_mean": "H", "acc_unseen": "U", "acc_seen": "S"}
 
 
-def trial_rows(tuning: Tuning, store: RecordStore) -> list[dict[str, Any]]:
+def trial_rows(tuning: Tuning, results: Results) -> list[dict[str, Any]]:
     """One row per trial, by search, the best one first.
 
     Keys: ``dataset, label, method, search, trial, values`` (by tuned field), ``checkpoint`` (the
@@ -25,7 +25,7 @@ def trial_rows(tuning: Tuning, store: RecordStore) -> list[dict[str, Any]]:
     ``unavailable`` (why there is no number, else None), ``refused`` (candidates of the search that
     the configuration refused) and ``keys`` of the fold cells.
     """
-    return [_row(s, found) for s in tuning.searches for found in score(s, store)]
+    return [_row(s, found) for s in tuning.searches for found in score(s, results)]
 
 
 def _row(search: Search, found: Score) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def _row(search: Search, found: Score) -> dict[str, Any]:
     }
     for name in found.mean or _SHOWN:
         values = [metrics[name] for metrics in found.folds]
-        row[name] = summarize(values) if values else None
+        row[name] = summarize(values).to_json() if values else None
     row["unavailable"] = found.reason
     row["refused"] = search.refused
     row["keys"] = [cell.key for cell in found.trial.cells]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.records.record import Record
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds, Unchosen, Val
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.load import LoadedSuite, refuse_leaks
@@ -213,20 +213,20 @@ def _val_fits(loaded: LoadedSuite, registry: Registry) -> bool:
     return True
 
 
-def score(search: Search, store: RecordStore) -> list[Score]:
+def score(search: Search, results: Results) -> list[Score]:
     """All trials of a search, the best mean validation H first, the first one of equals.
 
     Trials without a number come last, in their order.
     """
-    found = [score_trial(trial, store) for trial in search.trials]
+    found = [score_trial(trial, results) for trial in search.trials]
     return sorted(found, key=lambda s: (-s.mean.get(_H, float("-inf")), s.trial.number))
 
 
-def score_trial(trial: Trial, store: RecordStore) -> Score:
+def score_trial(trial: Trial, results: Results) -> Score:
     """The number of one trial, or the reason why it has none."""
     records: list[Record] = []
     for cell in trial.cells:
-        record = store.read(cell.key)
+        record = results.record(cell.key)
         if record is None:
             return Score(trial, None, (), {}, "not complete yet")
         if not record.complete:

@@ -11,7 +11,7 @@ import yaml
 
 from gzsl_bench import __version__, atomic
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Last, Val
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.table import plain, shown
@@ -56,9 +56,9 @@ def check_writable(path: Path, suite: Path) -> None:
         )
 
 
-def chosen(tuning: Tuning, store: RecordStore) -> list[tuple[Search, list[Score]]] | None:
+def chosen(tuning: Tuning, results: Results) -> list[tuple[Search, list[Score]]] | None:
     """Every search with its scores, the chosen one first; None while one has no number."""
-    found = [(search, score(search, store)) for search in tuning.searches]
+    found = [(search, score(search, results)) for search in tuning.searches]
     if not found or any(scores[0].checkpoint is None for _, scores in found):
         return None
     return found
@@ -90,7 +90,7 @@ def _listed(search: Search, name: str) -> Any:
 
 
 def tuned_suite(
-    tuning: Tuning, found: Sequence[tuple[Search, list[Score]]], store: RecordStore
+    tuning: Tuning, found: Sequence[tuple[Search, list[Score]]], results: Results
 ) -> str:
     """The text of a suite with the chosen values: one entry per tuned method and data set.
 
@@ -123,7 +123,7 @@ def tuned_suite(
                 # The new file may lie elsewhere, so the places are absolute.
                 lines.append(_dump({"plugins": [str(p) for p in tuning.loaded.plugins]}))
             lines.append("methods:")
-            lines += _methods(tuning, found, store, set(kept))
+            lines += _methods(tuning, found, results, set(kept))
         elif key not in _SEARCH_KEYS:
             lines.append(_dump({key: value}))
     if "selection" not in content and tuning.val_fits:
@@ -146,7 +146,7 @@ def write_suite(path: Path, text: str) -> None:
 def _methods(
     tuning: Tuning,
     found: Sequence[tuple[Search, list[Score]]],
-    store: RecordStore,
+    results: Results,
     datasets: set[str],
 ) -> list[str]:
     lines = []
@@ -164,7 +164,7 @@ def _methods(
             continue
         for search, scores in found:
             if search.entry is entry:
-                lines += _provenance(tuning, search, scores, store)
+                lines += _provenance(tuning, search, scores, results)
                 lines.append(_item(_chosen_entry(raw, search, scores[0])))
     return lines
 
@@ -179,12 +179,12 @@ def _chosen_entry(raw: Mapping[str, Any], search: Search, best: Score) -> dict[s
 
 
 def _provenance(
-    tuning: Tuning, search: Search, scores: Sequence[Score], store: RecordStore
+    tuning: Tuning, search: Search, scores: Sequence[Score], results: Results
 ) -> list[str]:
     """Comments: what was chosen of what, on which folds of which data, when."""
     best = scores[0]
     h = summarize([metrics["harmonic_mean"] for metrics in best.folds])
-    spread = "" if h["sd"] is None else f" ± {h['sd']:.2f}"
+    spread = "" if h.sd is None else f" ± {h.sd:.2f}"
     cells = best.trial.cells
     tried = sum(s.checkpoint is not None for s in scores)
     notes = [f"{len(scores) - tried} without a number"] if tried < len(scores) else []
@@ -197,8 +197,8 @@ def _provenance(
     method = cells[0].identity["method"]
     lines = [
         f"{search.dataset}: {shown(best.trial.values)}",
-        f"  trial {best.trial.number} of {of}, decided {_decided(search, store)}",
-        f"  validation H {h['mean']:.2f}{spread} at checkpoint {best.checkpoint}"
+        f"  trial {best.trial.number} of {of}, decided {_decided(search, results)}",
+        f"  validation H {h.mean:.2f}{spread} at checkpoint {best.checkpoint}"
         f" over {len({c.fold for c in cells})} folds, seeds {', '.join(map(str, seeds))}",
         f"  data {data['fingerprint']}, features {data['features']},"
         f" class embedding {data['attributes']}",
@@ -208,10 +208,10 @@ def _provenance(
     return [f"  # {_line(line)}" for line in lines]
 
 
-def _decided(search: Search, store: RecordStore) -> str:
+def _decided(search: Search, results: Results) -> str:
     """The day the last trial ended: writing the suite again changes nothing."""
     ends = []
-    for record in (store.read(cell.key) for trial in search.trials for cell in trial.cells):
+    for record in (results.record(cell.key) for trial in search.trials for cell in trial.cells):
         if record is not None and record.complete:
             about = record.provenance
             ends.append(about.started.timestamp() + about.seconds)

@@ -27,7 +27,8 @@ from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.report.table import render
-from gzsl_bench.results.rows import missing, rows
+from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.evaluate import evaluate
 
 
@@ -203,15 +204,15 @@ def test_best_test_is_at_least_last(make_registry, resolve_text, run_inline):
     text = suite_text("noisy", seeds="3") + "selection: [last, best_test]\n"
     suite = resolve_text(text, registry)
     _, store, _ = run_inline(suite.cells, registry)
-    table = {row["selection"]: row for row in rows(suite, store)}
+    table = {row.selection: row for row in rows(Results(suite, store))}
     best = [
         max(c.metrics["harmonic_mean"] for c in store.read(cell.key).checkpoints)
         for cell in suite.cells
     ]
-    assert table["best_test"]["harmonic_mean"]["mean"] == pytest.approx(np.mean(best))
-    assert table["best_test"]["harmonic_mean"]["sd"] == pytest.approx(np.std(best, ddof=1))
+    assert table["best_test"].summary().mean == pytest.approx(np.mean(best))
+    assert table["best_test"].summary().sd == pytest.approx(np.std(best, ddof=1))
     # Step 2 has no noise at all, step 3 does.
-    assert table["best_test"]["harmonic_mean"]["mean"] > table["last"]["harmonic_mean"]["mean"]
+    assert table["best_test"].summary().mean > table["last"].summary().mean
 
 
 # Failures ----------------------------------------------------------------------------------------
@@ -582,13 +583,13 @@ def test_a_method_that_does_not_apply_is_no_failure_and_is_not_tried_again(
     assert record.cause == "the class embedding is not binary"
     run_inline(suite.cells, registry)
     assert calls == [0, 1]
-    table = rows(suite, store)
-    (row,) = [row for row in table if row["label"] == "dap"]
-    assert row["seeds"] == []
-    assert row["harmonic_mean"] is None
+    table = rows(Results(suite, store))
+    (row,) = [row for row in table if row.label == "dap"]
+    assert list(row.seeds) == []
+    assert row.metrics["harmonic_mean"] is None
     text = render(table)
     assert "dap on tiny: not applicable: the class embedding is not binary." in text
-    assert missing(suite, store) == ([], [])
+    assert Results(suite, store).missing() == ([], [])
 
 
 def test_a_refusal_after_a_checkpoint_is_a_failure(make_registry, resolve_text, run_inline):

@@ -14,6 +14,7 @@ from gzsl_bench.engine.visualize import agreement, train_again, wanted
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.errors import PluginError, WorkerError
 from gzsl_bench.records.latents import predictions_digest
+from gzsl_bench.results.view import Results
 
 SUITE = "name: s\ndatasets: [tiny]\nmethods: [moving]\nseeds: 2\nselection: [{}]\n"
 
@@ -97,10 +98,10 @@ def test_training_again_gives_the_record_and_touches_nothing(bench, tiny):
     suite, store, worker = bench()
     cell = next(c for c in suite.cells if c.seed == 1)
     before = bytes_of(store)
-    choice = wanted(suite, store, cell)
+    choice = wanted(Results(suite, store), cell)
     assert (choice.rule, choice.checkpoint, choice.note) == ("last", 6, "")
     kept = again(cell, choice.checkpoint, store, worker)
-    assert agreement(kept, store, cell).equal
+    assert agreement(kept, Results(suite, store), cell).equal
     assert bytes_of(store) == before
     assert kept.last
     assert kept.digest == predictions_digest(store.read(cell.key).predictions())
@@ -145,12 +146,12 @@ def test_without_a_record_the_last_checkpoint_is_kept(bench, config, calls):
     """Nobody knows which is the last: each object is asked at once, a shared one once."""
     suite, store, worker = bench(config=config, train=False)
     cell = suite.cells[0]
-    choice = wanted(suite, store, cell)
+    choice = wanted(Results(suite, store), cell)
     assert (choice.rule, choice.checkpoint) == ("last", None)
     kept = again(cell, None, store, worker)
     assert (kept.checkpoint, kept.last) == (6, True)
     assert Moving.calls[-1].count("visual") == calls
-    assert agreement(kept, store, cell).equal is None
+    assert agreement(kept, Results(suite, store), cell).equal is None
     known = again(cell, 6, store, worker)
     assert np.array_equal(known.visual, kept.visual)
     assert known.digest == kept.digest
@@ -159,7 +160,7 @@ def test_without_a_record_the_last_checkpoint_is_kept(bench, config, calls):
 def test_val_chooses_by_the_folds(bench):
     suite, store, worker = bench("val, best_test")
     cell = suite.cells[0]
-    choice = wanted(suite, store, cell)
+    choice = wanted(Results(suite, store), cell)
     folds = [store.read(c.key).checkpoints for c in suite.cells if c.fold]
     means = {
         n: np.mean([r.metrics["harmonic_mean"] for rows in folds for r in rows if r.number == n])
@@ -174,18 +175,18 @@ def test_val_without_folds_says_so_and_takes_the_last(bench):
     suite, store, worker = bench("val")
     cell = suite.cells[0]
     without = replace(suite, cells=tuple(c for c in suite.cells if not c.fold))
-    choice = wanted(without, store, cell)
+    choice = wanted(Results(without, store), cell)
     assert (choice.rule, choice.checkpoint) == ("last", 6)
     assert "nothing is known of validation folds" in choice.note
     fresh, empty, _ = bench("val", train=False, version="2.0")
-    choice = wanted(fresh, empty, fresh.cells[0])
+    choice = wanted(Results(fresh, empty), fresh.cells[0])
     assert (choice.rule, choice.checkpoint) == ("last", None)
     assert "nothing is recorded" in choice.note
 
 
 def test_best_test_is_never_followed(bench):
     suite, store, _ = bench("best_test")
-    assert wanted(suite, store, suite.cells[0]).rule == "last"
+    assert wanted(Results(suite, store), suite.cells[0]).rule == "last"
 
 
 def test_another_training_than_the_recorded_one_is_told(bench):
@@ -195,11 +196,11 @@ def test_another_training_than_the_recorded_one_is_told(bench):
     theirs = store.read(other.key).predictions()["predicted"][-1]
     changed = int((theirs != kept.predicted).sum())
     assert changed > 0
-    found = agreement(kept, store, other)
+    found = agreement(kept, Results(suite, store), other)
     assert (found.equal, found.changed, found.rows) == (False, changed, len(theirs))
     assert f"{changed} of {len(theirs)} predictions" in found.words
     # Equal predictions and other scores are no bit-for-bit agreement.
-    near = agreement(replace(kept, digest="0"), store, one)
+    near = agreement(replace(kept, digest="0"), Results(suite, store), one)
     assert (near.equal, near.changed) == (False, 0)
     assert "predicts as its record does" in near.words
 

@@ -21,6 +21,7 @@ from gzsl_bench.report.compare import compare, fragile_pairs, method_label, rank
 from gzsl_bench.report.samples import sample, with_intervals
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.intervals import intervals
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -117,18 +118,19 @@ def two(store, **options):
 
 def test_samples_are_the_chosen_checkpoints(store):
     suite = two(store)
-    last, best = rows(suite, store)[:2]
-    np.testing.assert_allclose(sample(last, store).unseen, [[60, 20], [60, 30]])
-    np.testing.assert_allclose(sample(last, store).seen, [[80, 80, 80], [90, 70, 80]])
+    results = Results(suite, store)
+    last, best = rows(results)[:2]
+    np.testing.assert_allclose(sample(last, results).unseen, [[60, 20], [60, 30]])
+    np.testing.assert_allclose(sample(last, results).seen, [[80, 80, 80], [90, 70, 80]])
     # best_test: 8 8 8 6 2 has H 53.3, 5 5 5 5 5 has 50; seed 1: 57.6.
-    np.testing.assert_allclose(sample(best, store).unseen, [[60, 20], [60, 30]])
-    (row, *_) = rows(make_suite(*suite.cells[2:]), store)
-    np.testing.assert_allclose(sample(row, store, [1]).unseen, [[50, 30]])
-    assert sample(row, store, [1, 0]).unseen.tolist() == [[50, 30], [40, 30]]
+    np.testing.assert_allclose(sample(best, results).unseen, [[60, 20], [60, 30]])
+    (row, *_) = rows(Results(make_suite(*suite.cells[2:]), store))
+    np.testing.assert_allclose(sample(row, results, [1]).unseen, [[50, 30]])
+    assert sample(row, results, [1, 0]).unseen.tolist() == [[50, 30], [40, 30]]
 
 
 def test_the_comparison_by_hand(store):
-    (found,), reasons = compare(two(store), store, "A", "B", "last")
+    (found,), reasons = compare(Results(two(store), store), "A", "B", "last")
     assert reasons == []
     assert found.seeds == (0, 1)
     by = {r.metric: r for r in found.results}
@@ -145,7 +147,7 @@ def test_seeds_are_paired_by_number(store):
     cells = [make_cell("A", seed=s) for s in (0, 1)] + [make_cell("B", seed=s) for s in (1, 0, 7)]
     for cell, right in zip(cells, [*A, B[1], B[0], [0, 0, 0, 0, 0]], strict=True):
         finish(store, cell, right)
-    (found,), _ = compare(make_suite(*cells), store, "A", "B", "last")
+    (found,), _ = compare(Results(make_suite(*cells), store), "A", "B", "last")
     assert found.seeds == (0, 1)
     by = {r.metric: r for r in found.results}
     assert by["acc_unseen"].difference == pytest.approx(42.5 - 37.5)
@@ -156,11 +158,11 @@ def test_one_stochastic_seed_is_refused(store):
     for cell in cells:
         finish(store, cell, A[0])
     with pytest.raises(SuiteError, match="A and B on CUB are stochastic with 1 seed in common"):
-        compare(make_suite(*cells), store, "A", "B", "last")
+        compare(Results(make_suite(*cells), store), "A", "B", "last")
     both = [cells[0], make_cell("C", deterministic=True)]
     finish(store, both[1], B[0])
     with pytest.raises(SuiteError, match="A on CUB is stochastic with 1 seed, which tells nothing"):
-        compare(make_suite(*both), store, "A", "C", "last")
+        compare(Results(make_suite(*both), store), "A", "C", "last")
 
 
 def test_a_deterministic_method_stands_for_any_seed(store):
@@ -168,7 +170,7 @@ def test_a_deterministic_method_stands_for_any_seed(store):
     cells.append(make_cell("Exact", deterministic=True))
     for cell, right in zip(cells, [*A, B[0]], strict=True):
         finish(store, cell, right)
-    (found,), _ = compare(make_suite(*cells), store, "A", "Exact", "last")
+    (found,), _ = compare(Results(make_suite(*cells), store), "A", "Exact", "last")
     assert found.seeds == (3, 4)
     by = {r.metric: r for r in found.results}
     assert by["acc_unseen"].difference == pytest.approx(42.5 - 35)
@@ -179,7 +181,7 @@ def test_two_deterministic_methods_are_tested_on_classes_alone(store):
     cells = [make_cell(n, deterministic=True) for n in ("X", "Y")]
     finish(store, cells[0], A[0])
     finish(store, cells[1], B[0])
-    (found,), _ = compare(make_suite(*cells), store, "X", "Y", "last")
+    (found,), _ = compare(Results(make_suite(*cells), store), "X", "Y", "last")
     assert found.seeds == ()
     assert all(r.p_seeds is None for r in found.results)
 
@@ -194,11 +196,11 @@ def test_two_deterministic_methods_are_tested_on_classes_alone(store):
 def test_different_data_are_not_subtracted(store, changed, sentence):
     suite = two(store, **changed)
     with pytest.raises(SuiteError, match=sentence):
-        compare(suite, store, "A", "B", "last")
+        compare(Results(suite, store), "A", "B", "last")
 
 
 def test_recipes_with_other_preprocessing_are_compared_and_said(store):
-    (found,), _ = compare(two(store, preprocessing="l2"), store, "A", "B", "last")
+    (found,), _ = compare(Results(two(store, preprocessing="l2"), store), "A", "B", "last")
     assert "preprocessing differs (A l2, B minmax)" in found.remarks[0]
 
 
@@ -213,7 +215,7 @@ def test_names(store):
         (("A", "B", "last", ["SUN"]), "unknown data set of this suite 'SUN'"),
     ):
         with pytest.raises(SuiteError, match=sentence):
-            compare(suite, store, *arguments)
+            compare(Results(suite, store), *arguments)
     more = [make_cell("A1"), make_cell("A2")]
     with pytest.raises(SuiteError, match="'a' stands for several rows: say A1 or A2"):
         method_label("a", make_suite(*more))
@@ -224,7 +226,7 @@ def test_one_data_set_that_cannot_be_compared_is_left_out(store):
     lone = [make_cell("A", "SUN"), make_cell("B", "SUN")]
     for cell in lone:
         finish(store, cell, A[0])
-    found, reasons = compare(make_suite(*suite.cells, *lone), store, "A", "B", "last")
+    found, reasons = compare(Results(make_suite(*suite.cells, *lone), store), "A", "B", "last")
     assert [c.dataset for c in found] == ["CUB"]
     assert len(reasons) == 1
     assert "SUN are stochastic with 1 seed" in reasons[0]
@@ -236,9 +238,9 @@ def test_fragile_order_is_found(store):
     finish(store, cells[0], [8, 8, 8, 6, 2])
     finish(store, cells[1], [8, 8, 8, 4, 3])
     suite = make_suite(*cells, selection=["last"])
-    (found,), _ = compare(suite, store, "X", "Y", "last")
+    (found,), _ = compare(Results(suite, store), "X", "Y", "last")
     assert found.fragile == ((3, "unseen", "without"),)
-    (sentence,) = fragile_pairs(rows(suite, store), store)
+    (sentence,) = fragile_pairs(rows(Results(suite, store)), Results(suite, store))
     assert "CUB, last: X before Y hangs on single classes: without unseen class 3" in sentence
 
 
@@ -252,10 +254,10 @@ def ranked(store, *datasets, methods=("A", "B")):
 
 
 def test_ranks_need_three_data_sets(store):
-    found, why = rank(table_of(ranked(store, "CUB", "SUN"), store, "last"))
+    found, why = rank(table_of(Results(ranked(store, "CUB", "SUN"), store), "last"))
     assert found is None
     assert "at least 3 data sets that all 2 methods ran on, and there are 2" in why
-    found, why = rank(table_of(ranked(store, "CUB", "SUN", "AWA1"), store, "last"))
+    found, why = rank(table_of(Results(ranked(store, "CUB", "SUN", "AWA1"), store), "last"))
     assert why == ""
     assert found.methods == ("A", "B")
     assert found.powerless
@@ -263,7 +265,7 @@ def test_ranks_need_three_data_sets(store):
 
 def test_a_data_set_that_one_method_lacks_does_not_count(store):
     suite = ranked(store, "CUB", "SUN", "AWA1")
-    found, _ = rank(table_of(make_suite(*suite.cells[:-1]), store, "last"))
+    found, _ = rank(table_of(Results(make_suite(*suite.cells[:-1]), store), "last"))
     assert found is None
 
 
@@ -276,12 +278,12 @@ def test_what_has_seen_the_test_set_is_neither_compared_nor_ranked(store, capsys
     for cell in leaky:
         finish(store, cell, [9, 9, 9, 9, 9])
     suite = remember(store.layout, make_suite(*suite.cells, *leaky, selection=["last"]))
-    table = table_of(suite, store, "last")
+    table = table_of(Results(suite, store), "last")
     found, _ = rank(table)
     assert found.methods == ("A", "B", "C")
-    assert not any("L " in sentence for sentence in fragile_pairs(table, store))
+    assert not any("L " in sentence for sentence in fragile_pairs(table, Results(suite, store)))
     with pytest.raises(SuiteError, match="L on CUB: preprocessing minmax_refit_on_test has seen"):
-        compare(suite, store, "A", "L", "last")
+        compare(Results(suite, store), "A", "L", "last")
     assert run(["compare", suite.name, "A", "B", "--out", str(store.layout.out)]) == 0
     said = capsys.readouterr()
     assert "| L" not in said.out
@@ -294,9 +296,9 @@ def test_a_failed_audit_is_neither_compared_nor_ranked(store):
     audits = AuditStore(store.layout.out)
     audits.write(failed.key, {"outcome": "failed", "reason": "it learns from what it is shown"})
     with pytest.raises(SuiteError, match="C on CUB: failed the audit"):
-        compare(suite, store, "A", "C", "last", ["CUB"])
+        compare(Results(suite, store), "A", "C", "last", ["CUB"])
     # On CUB only two are left, so two data sets remain that all three ran on.
-    found, why = rank(table_of(suite, store, "last"))
+    found, why = rank(table_of(Results(suite, store), "last"))
     assert found is None
     assert "there are 2" in why
 
@@ -327,12 +329,12 @@ def test_a_row_without_numbers_keeps_nobody_else_from_being_compared(store, caps
 
 def test_intervals_in_every_format(store):
     suite = two(store)
-    table = rows(make_suite(*suite.cells, selection=["last"]), store)
-    more = with_intervals(table, store)
-    low, high = intervals(sample(table[0], store))["harmonic_mean"]
-    assert (more[0]["harmonic_mean"]["low"], more[0]["harmonic_mean"]["high"]) == (low, high)
-    assert low < more[0]["harmonic_mean"]["mean"] < high
-    assert table[0]["harmonic_mean"].keys() == {"mean", "sd", "n"}
+    table = rows(Results(make_suite(*suite.cells, selection=["last"]), store))
+    more = with_intervals(table, Results(suite, store))
+    low, high = intervals(sample(table[0], Results(suite, store)))["harmonic_mean"]
+    assert (more[0].summary().low, more[0].summary().high) == (low, high)
+    assert low < more[0].summary().mean < high
+    assert table[0].summary().to_json().keys() == {"mean", "sd", "n"}
     text = render(more)
     assert f"[{low:.1f}, {high:.1f}]" in text
     assert "95 % interval over seeds and classes" in text
@@ -348,11 +350,11 @@ def test_rows_without_numbers_get_neither_intervals_nor_rivals(store):
     commit(store, refused, {"status": NOT_APPLICABLE, "cause": "its attributes are not binary"})
     # No cell of a fold is known, so `val` has no numbers either.
     suite = make_suite(*suite.cells, refused, selection=["last", "val"])
-    table = with_intervals(rows(suite, store), store)
-    assert {r["label"] for r in table if r["unavailable"]} == {"A", "B", "C"}
-    assert all("last" in sentence for sentence in fragile_pairs(table, store))
+    table = with_intervals(rows(Results(suite, store)), Results(suite, store))
+    assert {r.label for r in table if r.unavailable} == {"A", "B", "C"}
+    assert all("last" in sentence for sentence in fragile_pairs(table, Results(suite, store)))
     assert "C on CUB: not applicable: its attributes are not binary." in render(table)
-    found, why = rank([row for row in table if row["selection"] != "val"])
+    found, why = rank([row for row in table if row.selection != "val"])
     assert found is None
     assert "needs at least 3 data sets" in why
 

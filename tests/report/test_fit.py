@@ -9,35 +9,30 @@ from gzsl_bench.records.record import Record
 from gzsl_bench.report.cells import GAP, SIGN
 from gzsl_bench.report.fit import fit
 from gzsl_bench.report.table import failures, render
-from gzsl_bench.results.rows import HEADINGS, chosen_metrics
+from gzsl_bench.results.rows import HEADINGS, About, Row, chosen_metrics
+from gzsl_bench.scoring.summary import Summary
 
 
 def summary(mean, sd=1.5, n=5):
-    return {"mean": mean, "sd": sd, "n": n}
+    return Summary(mean, sd, n)
 
 
 def row(label="CADA-VAE", rule="last", gap=None, gamma=None, **extra):
-    return {
-        "dataset": "digits", "features": "f", "attributes": "a", "fingerprint": "0" * 16,
-        "method": label, "label": label, "selection": rule, "seeds": list(range(5)),
-        **{name: summary(50.0) for name in HEADINGS}, **extra,
-        "extra": {
-            name: {"percent": True, "higher_is_better": True, "unit": "%", "summary": "",
-                   "in_table": True}
-            for name in extra
-        },
-        "keys": ["k"] * 5, "preprocessing": "none", "setting": "inductive",
-        "precision": "float32", "fidelity": "paper", "version": "1", "source": None,
-        "checkpoints": [1] * 5, "gamma": gamma, "selection_gap": gap, "unavailable": None,
-        "audit": "",
-    }  # fmt: skip
+    return Row(
+        dataset="digits", features="f", attributes="a", fingerprint="0" * 16, method=label,
+        label=label, selection=rule, seeds=tuple(range(5)),
+        metrics={name: summary(50.0) for name in HEADINGS} | extra,
+        about={name: About() for name in extra}, keys=("k",) * 5, preprocessing="none",
+        setting="inductive", precision="float32", fidelity="paper", version="1",
+        checkpoints=((1,),) * 5, gamma=gamma, selection_gap=gap,
+    )  # fmt: skip
 
 
 def wide(label="CADA-VAE", **extra):
     """Three rules, calibrated, with a gap: the widest usual table."""
     return [
-        row(label, "last", **extra), row(label, "last+gamma", gamma=[0.123], **extra),
-        row(label, "val", **extra), row(label, "val+gamma", gamma=[0.123], **extra),
+        row(label, "last", **extra), row(label, "last+gamma", gamma=(0.123,), **extra),
+        row(label, "val", **extra), row(label, "val+gamma", gamma=(0.123,), **extra),
         row(label, "best_test", gap=summary(3.0), **extra),
     ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from gzsl_bench.report.daggers import Daggers, daggers
 from gzsl_bench.report.table import render
 from gzsl_bench.results.comparable import leagues, marks
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -57,7 +58,7 @@ def test_best_and_second_by_hand(store):
     )  # fmt: skip
     for one, h in ((a, 41.26), (b, 41.34), (c, 30.0), (leak, 90.0), (other, 10.0)):
         finish(store, one, harmonic_mean=h)
-    table = rows(suite_of(a, b, c, leak, other), store)
+    table = rows(Results(suite_of(a, b, c, leak, other), store))
     found = marks(table, ["harmonic_mean"])
     # Both are printed 41.3: both are the best.  What leaks takes no part, nor does a lone row.
     assert found == {(0, "harmonic_mean"): 1, (1, "harmonic_mean"): 1, (2, "harmonic_mean"): 2}
@@ -84,10 +85,10 @@ def test_rules_are_ranked_apart_and_lower_may_be_better(store):
             for n, h in enumerate(hs, start=1)
         ]
         commit(store, c, {"status": COMPLETE, "checkpoints": checkpoints, "metrics": about})
-    table = rows(suite_of(one, two, selection=("last", "best_test")), store)
+    table = rows(Results(suite_of(one, two, selection=("last", "best_test")), store))
     found = marks(table, ["harmonic_mean", "loss"])
     first = [key for key, mark in found.items() if mark == 1]
-    best = {(table[i]["label"], table[i]["selection"], name) for i, name in first}
+    best = {(table[i].label, table[i].selection, name) for i, name in first}
     assert ("A", "last", "harmonic_mean") in best
     assert ("B", "best_test", "harmonic_mean") in best
     assert ("B", "last", "loss") in best
@@ -98,7 +99,9 @@ def test_the_latex_table_is_whole_and_its_caption_states_the_protocol(store):
     one, two = replace(cell("A"), label="50% <A>_~^\\{x}"), cell("B")
     for c in (one, two):
         finish(store, c)
-    text = render(rows(suite_of(one, two, selection=("last", "best_test")), store), "latex")
+    text = render(
+        rows(Results(suite_of(one, two, selection=("last", "best_test")), store)), "latex"
+    )
     comments, _, body = text.partition("\\begin{table}")
     assert "% \\usepackage{booktabs}" in comments
     assert "version 1" in comments
@@ -130,7 +133,7 @@ def test_the_html_table_is_escaped(store):
     one, two = replace(cell("A"), label=evil), cell("B")
     for c in (one, two):
         finish(store, c)
-    text = render(rows(suite_of(one, two), store), "html")
+    text = render(rows(Results(suite_of(one, two), store)), "html")
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert text.startswith("<table>")
@@ -167,10 +170,10 @@ def compared(store, seeds: int):
 
 def test_daggers_mark_what_differs_and_two_of_them_take_six_seeds(store, tmp_path):
     few = compared(store, 3)
-    table = rows(few, store)
-    found = daggers(table, few, store, "base")
+    table = rows(Results(few, store))
+    found = daggers(table, Results(few, store), "base")
     # 8 unseen classes, all alike: 2 of 2^8 patterns are as extreme; twice that after Holm.
-    good = next(i for i, row in enumerate(table) if row["label"] == "good")
+    good = next(i for i, row in enumerate(table) if row.label == "good")
     assert found.tests == 2
     assert {key: mark for key, mark in found.marks.items() if mark == 2} == {}
     assert {name for (index, name) in found.marks if index == good} == {
@@ -183,16 +186,16 @@ def test_daggers_mark_what_differs_and_two_of_them_take_six_seeds(store, tmp_pat
     other = RecordStore(tmp_path / "more")
     many = compared(other, 6)
     # 2 / 2^6 = 0.031: below 0.05 from six seeds on.
-    more = daggers(rows(many, other), many, other, "base")
+    more = daggers(rows(Results(many, other)), Results(many, other), "base")
     assert set(more.marks.values()) == {2}
 
 
 def test_daggers_refuse_what_tells_nothing(store):
     single = compared(store, 1)
     with pytest.raises(SuiteError, match="no row can be tested against base.*run at least 2 seeds"):
-        daggers(rows(single, store), single, store, "base")
+        daggers(rows(Results(single, store)), Results(single, store), "base")
     with pytest.raises(SuiteError, match="unknown method of this suite 'bse'"):
-        daggers(rows(single, store), single, store, "bse")
+        daggers(rows(Results(single, store)), Results(single, store), "bse")
 
 
 def test_the_note_names_what_was_not_compared():

@@ -17,8 +17,8 @@ from gzsl_bench import Config, Method, MethodSpec, NotApplicable
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import parsed
 from gzsl_bench.report.html.page import build
-from gzsl_bench.report.html.reading import ReadOnce
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 
 EVIL = "<script>alert('x')</script>"
 
@@ -120,7 +120,7 @@ def made(tmp_path_factory, make_data):
     run_units(
         store, suite.cells, plan(suite.cells, registry, 1), executor, settings, lambda _: None
     )
-    report = build(suite, store, folder / "page", plot_files=True)
+    report = build(Results(suite, store), folder / "page", plot_files=True)
     return suite, store, report, report.path.read_text(encoding="utf-8")
 
 
@@ -167,11 +167,11 @@ def test_all_that_is_promised_is_there(made):
     text = "".join(tags.texts)
     for cell in suite.cells:
         assert cell.key in text
-    for row in rows(suite, store):
-        if not row["unavailable"]:
-            h = row["harmonic_mean"]
-            assert f"{h['mean']:.1f} ± {h['sd']:.1f}" in text
-            assert row["fingerprint"] in text
+    for row in rows(Results(suite, store)):
+        if not row.unavailable:
+            h = row.summary()
+            assert f"{h.mean:.1f} ± {h.sd:.1f}" in text
+            assert row.fingerprint in text
     about = store.read(suite.cells[0].key).provenance
     for value in (*about.versions.values(), about.hardware["processor"]):
         assert str(value) in text
@@ -182,15 +182,15 @@ def test_the_first_screen_names_the_best_by_the_honest_rule(made):
     suite, store, _, page = made
     for dataset in dict.fromkeys(cell.dataset for cell in suite.cells):
         mine = [
-            r for r in rows(suite, store)
-            if r["dataset"] == dataset and r["selection"] == "val" and not r["unavailable"]
+            r for r in rows(Results(suite, store))
+            if r.dataset == dataset and r.selection == "val" and not r.unavailable
         ]  # fmt: skip
-        best = max(mine, key=lambda r: r["harmonic_mean"]["mean"])
+        best = max(mine, key=lambda r: r.summary().mean)
         heading = str(markupsafe.escape(f"{dataset}: best by val"))
         card = page.split(f"<h3>{heading}</h3>")[1].split("</article>")[0]
         name = re.search(r'class="best">(.*?)</div>', card)[1]
-        assert html.unescape(name) == best["label"]
-        assert f"H {best['harmonic_mean']['mean']:.1f} ±" in card
+        assert html.unescape(name) == best.label
+        assert f"H {best.summary().mean:.1f} ±" in card
         assert "95 % interval" in card
         assert "checkpoint chosen on validation folds" in card
         assert "2 seeds" in card
@@ -216,8 +216,8 @@ def test_plots_come_as_files_with_their_data(made):
         assert (folder / f"{name}.csv").read_text(encoding="utf-8").count("\n") > 2
     # What is drawn is what is in the table: mean of classes = U, area under the curve = AUSUC.
     (table,) = [
-        r for r in rows(suite, store)
-        if (r["dataset"], r["label"], r["selection"]) == ("tiny", "plain", "val")
+        r for r in rows(Results(suite, store))
+        if (r.dataset, r.label, r.selection) == ("tiny", "plain", "val")
     ]  # fmt: skip
     with (folder / "tiny-classes.csv").open(encoding="utf-8", newline="") as file:
         classes = list(csv.DictReader(file))
@@ -238,24 +238,15 @@ def test_plots_come_as_files_with_their_data(made):
 
 def test_the_same_records_give_the_same_page(made, tmp_path):
     suite, store, _, page = made
-    again = build(suite, store, tmp_path)
+    again = build(Results(suite, store), tmp_path)
     assert again.path.read_text(encoding="utf-8") == page
     assert again.plots == ()
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_reading_once_changes_no_row(made):
-    suite, store, _, _ = made
-    once = ReadOnce(store, suite)
-    assert rows(suite, once) == rows(suite, store)
-    some = next(c for c in suite.cells if store.read(c.key).complete and not c.fold)
-    assert once.read(some.key).predictions() is once.read(some.key).predictions()
-    assert once.read("nothing") is None
-
-
 def test_a_suite_without_any_record_is_a_page(made, tmp_path):
     suite = made[0]
-    report = build(suite, RecordStore(tmp_path / "none"), tmp_path)
+    report = build(Results(suite, RecordStore(tmp_path / "none")), tmp_path)
     text = html.unescape(report.path.read_text(encoding="utf-8"))
     assert "No cell of this suite has finished" in text
     assert f"{len(suite.cells)} not run yet" in text

@@ -9,6 +9,7 @@ import pytest
 
 from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.report.html.page import build
+from gzsl_bench.results.view import Results
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +44,7 @@ def page_file(make_registry, resolve_text, run_inline, tmp_path) -> Path:
         registry,
     )
     _, store, _ = run_inline(suite.cells, registry)
-    return build(suite, store, tmp_path / "page").path
+    return build(Results(suite, store), tmp_path / "page").path
 
 
 def test_the_page_works_in_a_browser(browser, listen, page_file, tmp_path):

@@ -21,6 +21,7 @@ from gzsl_bench.report.published.beside import beside, changed, published_names
 from gzsl_bench.report.published.entries import Entry, counts, entries, facts
 from gzsl_bench.report.published.show import render_beside
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -237,8 +238,9 @@ def compare(tmp_path, *cells: Cell, selection=("best_test",), h=50.0):
         rows_ = [{"number": 1, "metrics": metrics}]
         commit(store, cell, {"status": "complete", "checkpoints": rows_})
     suite = ResolvedSuite("s", "", tuple(selection), tuple(cells), (), "name: s\n")
-    table = rows(suite, store)
-    return table, suite, beside(table, suite)
+    results = Results(suite, store)
+    table = rows(results)
+    return table, results, beside(table, results)
 
 
 def test_the_difference_where_everything_agrees(tmp_path):
@@ -266,17 +268,17 @@ def test_the_difference_where_everything_agrees(tmp_path):
     ],
 )
 def test_no_difference_where_something_differs(tmp_path, options, why):
-    table, suite, lines = compare(tmp_path, our_cell(**options))
+    table, results, lines = compare(tmp_path, our_cell(**options))
     assert lines
     assert all(line["difference"] is None for line in lines)
     assert {line["comparable"] for line in lines} == {why}
-    assert why in render_beside(table, suite)
+    assert why in render_beside(table, results)
 
 
 def test_a_row_that_failed_its_audit_is_compared_with_nothing(tmp_path):
-    table, suite, _ = compare(tmp_path, our_cell())
+    table, results, _ = compare(tmp_path, our_cell())
     lines = beside(
-        [{**row, "audit": "FAILED: scores depend on what it was shown"} for row in table], suite
+        [replace(row, audit="FAILED: scores depend on what it was shown") for row in table], results
     )
     assert {line["comparable"] for line in lines} == {"not comparable: failed the audit"}
     assert all(line["difference"] is None for line in lines)
@@ -305,29 +307,29 @@ def test_ablations_go_to_the_rows_of_table_3(tmp_path):
 
 
 def test_a_difference_across_rules_is_marked(tmp_path):
-    table, suite, _ = compare(tmp_path, our_cell(), selection=("last", "best_test"))
-    text = render_beside(table, suite)
+    table, results, _ = compare(tmp_path, our_cell(), selection=("last", "best_test"))
+    text = render_beside(table, results)
     lines = [line for line in text.splitlines() if "Table 2" in line]
     assert ["-5.3*" in line for line in lines] == [True, False]
     assert "not a fair difference" in text
-    assert render_beside(table, suite).startswith("| Data set")
+    assert render_beside(table, results).startswith("| Data set")
 
 
 def test_every_format(tmp_path):
-    table, suite, lines = compare(tmp_path, our_cell())
-    (own,) = json.loads(render_beside(table, suite, "json"))
+    table, results, lines = compare(tmp_path, our_cell())
+    (own,) = json.loads(render_beside(table, results, "json"))
     assert [p["published"] for p in own["published"]] == ["ACMR", "ACMR"]
     assert own["harmonic_mean"]["mean"] == 50.0
-    read = list(csv.DictReader(io.StringIO(render_beside(table, suite, "csv"))))
+    read = list(csv.DictReader(io.StringIO(render_beside(table, results, "csv"))))
     assert [line["H - theirs"] for line in read] == ["-5.3", "-5.2"]
-    assert r"best\_test" in render_beside(table, suite, "latex")
+    assert r"best\_test" in render_beside(table, results, "latex")
 
 
 def test_a_method_nobody_printed(tmp_path):
     cell = replace(our_cell(), method="mine")
-    table, suite, lines = compare(tmp_path, cell)
+    table, results, lines = compare(tmp_path, cell)
     assert lines == []
-    assert "holds no printed number" in render_beside(table, suite)
+    assert "holds no printed number" in render_beside(table, results)
     assert changed(cell) == {}
 
 

@@ -14,7 +14,8 @@ from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.record import COMPLETE, FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.table import failures, notes, render
-from gzsl_bench.results.rows import chosen_metrics, extra_metrics, groups, missing, rows
+from gzsl_bench.results.rows import chosen_metrics, extra_metrics, groups, rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -84,25 +85,29 @@ def test_means_and_deviations_by_hand(store):
     cells = [make_cell(seed=s) for s in (0, 3, 7)]
     for cell, hs in zip(cells, ([10, 50, 40], [60, 42, 44], [20, 30, 48]), strict=True):
         finish(store, cell, *hs)
-    last, best = rows(make_suite(*cells), store)
-    assert (last["selection"], best["selection"]) == ("last", "best_test")
-    assert last["seeds"] == [0, 3, 7]
-    assert last["keys"] == [cell.key for cell in cells]
+    last, best = rows(Results(make_suite(*cells), store))
+    assert (last.selection, best.selection) == ("last", "best_test")
+    assert list(last.seeds) == [0, 3, 7]
+    assert list(last.keys) == [cell.key for cell in cells]
     # 40, 44, 48: mean 44, squared deviations 16 + 0 + 16 over 2.
-    assert last["harmonic_mean"] == {"mean": 44.0, "sd": pytest.approx(4.0), "n": 3}
-    assert last["acc_unseen"]["mean"] == 45.0
-    assert last["ausuc"] == {"mean": 22.0, "sd": pytest.approx(2.0), "n": 3}
+    assert last.metrics["harmonic_mean"].to_json() == {
+        "mean": 44.0,
+        "sd": pytest.approx(4.0),
+        "n": 3,
+    }
+    assert last.summary("acc_unseen").mean == 45.0
+    assert last.metrics["ausuc"].to_json() == {"mean": 22.0, "sd": pytest.approx(2.0), "n": 3}
     # Each seed's own best: 50, 60, 48, and the other metrics of that very checkpoint.
-    assert best["harmonic_mean"]["mean"] == pytest.approx(158 / 3)
-    assert best["acc_seen"]["mean"] == pytest.approx(158 / 3 + 2)
+    assert best.summary().mean == pytest.approx(158 / 3)
+    assert best.summary("acc_seen").mean == pytest.approx(158 / 3 + 2)
     assert "| 44.0 ± 4.0 |" in render([last])
 
 
 def test_one_seed_has_no_deviation(store):
     cell = make_cell()
     finish(store, cell, 41.26)
-    (row, _) = rows(make_suite(cell), store)
-    assert row["harmonic_mean"] == {"mean": 41.26, "sd": None, "n": 1}
+    (row, _) = rows(Results(make_suite(cell), store))
+    assert row.metrics["harmonic_mean"].to_json() == {"mean": 41.26, "sd": None, "n": 1}
     text = render([row])
     assert "41.3" in text
     assert "±" not in text.split("\n\n")[0]
@@ -116,11 +121,11 @@ def test_failed_and_absent_cells_are_no_part_of_a_row(store):
     commit(store, cells[2], {"status": FAILED, "cause": "no"})
     other = make_cell(label="none of it")
     suite = make_suite(*cells, other)
-    row = rows(suite, store)[0]
-    assert row["seeds"] == [0, 1]
-    assert row["harmonic_mean"]["n"] == 2
-    assert len(groups(suite, store)) == 1
-    waiting, failed = missing(suite, store)
+    row = rows(Results(suite, store))[0]
+    assert list(row.seeds) == [0, 1]
+    assert row.summary().n == 2
+    assert len(groups(Results(suite, store))) == 1
+    waiting, failed = Results(suite, store).missing()
     assert [c.label for c in waiting] == ["ACMR", "none of it"]
     assert [r.key for r in failed] == [cells[2].key]
 
@@ -138,8 +143,8 @@ def test_numbers_of_different_identity_never_share_a_row_silently(store, other, 
     cells = [make_cell(seed=0), make_cell(seed=1, **other)]
     for cell in cells:
         finish(store, cell, 40)
-    table = rows(make_suite(*cells, selection=["last"]), store)
-    assert [row["seeds"] for row in table] == [[0], [1]]
+    table = rows(Results(make_suite(*cells, selection=["last"]), store))
+    assert [row.seeds for row in table] == [(0,), (1,)]
     for fmt in ("github", "latex"):
         body = render(table, fmt)
         assert shown in body.replace("\\_", "_")
@@ -152,7 +157,7 @@ def test_configurations_under_one_label_do_not_mix(store):
     cells = [make_cell(seed=0, alpha=1), make_cell(seed=1, alpha=2)]
     for cell in cells:
         finish(store, cell, 40)
-    assert len(rows(make_suite(*cells, selection=["last"]), store)) == 2
+    assert len(rows(Results(make_suite(*cells, selection=["last"]), store))) == 2
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,7 @@ def test_what_is_not_comparable_is_marked(store, options, mark, note):
     marked, plain = make_cell(label="A", **options), make_cell(label="B")
     for cell in (marked, plain):
         finish(store, cell, 40)
-    table = rows(make_suite(marked, plain, selection=["last"]), store)
+    table = rows(Results(make_suite(marked, plain, selection=["last"]), store))
     text = render(table)
     lines = [line for line in text.splitlines() if line.startswith("| CUB")]
     assert mark in lines[0]
@@ -182,7 +187,7 @@ def test_what_is_not_comparable_is_marked(store, options, mark, note):
 def test_best_test_is_called_optimistic(store):
     cell = make_cell()
     finish(store, cell, 40)
-    both = rows(make_suite(cell), store)
+    both = rows(Results(make_suite(cell), store))
     assert any("optimistic" in line for line in notes(both))
     assert not any("optimistic" in line for line in notes(both[:1]))
 
@@ -191,9 +196,9 @@ def test_metrics_of_plugins_get_columns(store):
     cells = [make_cell(seed=s) for s in (0, 1)]
     finish(store, cells[0], 40, calibration=3.5)
     finish(store, cells[1], 40, calibration=4.5)
-    table = rows(make_suite(*cells, selection=["last"]), store)
+    table = rows(Results(make_suite(*cells, selection=["last"]), store))
     assert extra_metrics(table) == ["calibration"]
-    assert table[0]["calibration"]["mean"] == 4.0
+    assert table[0].summary("calibration").mean == 4.0
     assert "calibration" in render(table).splitlines()[0]
 
 
@@ -201,8 +206,8 @@ def test_a_metric_that_some_seeds_lack_is_not_averaged(store):
     cells = [make_cell(seed=s) for s in (0, 1)]
     finish(store, cells[0], 40, calibration=3.5)
     finish(store, cells[1], 40)
-    (row,) = rows(make_suite(*cells, selection=["last"]), store)
-    assert row["calibration"] is None
+    (row,) = rows(Results(make_suite(*cells, selection=["last"]), store))
+    assert row.metrics["calibration"] is None
     for fmt in ("github", "latex", "csv", "json"):
         render([row], fmt)
 
@@ -210,7 +215,7 @@ def test_a_metric_that_some_seeds_lack_is_not_averaged(store):
 def test_awkward_names_survive_every_format(store):
     cell = replace(make_cell(), label='50% of A_B & "C", #1')
     finish(store, cell, 40)
-    table = rows(make_suite(cell, selection=["last"]), store)
+    table = rows(Results(make_suite(cell, selection=["last"]), store))
     (line,) = csv.DictReader(io.StringIO(render(table, "csv")))
     assert line["label"] == cell.label
     assert json.loads(render(table, "json"))[0]["label"] == cell.label
@@ -222,7 +227,7 @@ def test_awkward_names_survive_every_format(store):
 def test_a_bar_in_a_label_does_not_break_the_table(store):
     cell = replace(make_cell(), label="A|B")
     finish(store, cell, 40)
-    lines = render(rows(make_suite(cell, selection=["last"]), store)).splitlines()
+    lines = render(rows(Results(make_suite(cell, selection=["last"]), store))).splitlines()
     bars = [line.replace("\\|", "").count("|") for line in lines[:3]]
     assert len(set(bars)) == 1
 
@@ -230,7 +235,7 @@ def test_a_bar_in_a_label_does_not_break_the_table(store):
 def test_latex_comments_stand_before_the_table(store):
     cell = make_cell()
     finish(store, cell, 40)
-    text = render(rows(make_suite(cell), store), "latex")
+    text = render(rows(Results(make_suite(cell), store)), "latex")
     comments, begin, _ = text.partition("\\begin{table}")
     assert begin
     assert all(line.startswith("%") for line in comments.splitlines())
@@ -238,7 +243,7 @@ def test_latex_comments_stand_before_the_table(store):
 
 def test_nothing_finished_is_an_empty_table(store):
     suite = make_suite(make_cell())
-    assert rows(suite, store) == []
+    assert rows(Results(suite, store)) == []
     assert json.loads(render([], "json")) == []
     for fmt in ("github", "latex", "csv"):
         render([], fmt)
@@ -270,7 +275,7 @@ def with_extras(store, cell):
 def test_quiet_metrics_stand_in_no_table_unless_asked_for(store):
     cell = make_cell()
     with_extras(store, cell)
-    table = rows(make_suite(cell, selection=["last"]), store)
+    table = rows(Results(make_suite(cell, selection=["last"]), store))
     assert extra_metrics(table) == ["loss"]
     assert extra_metrics(table, quiet=True) == ["loss", "quiet"]
     head, *_, note = [line for line in render(table).splitlines() if "loss" in line]
@@ -287,7 +292,7 @@ def test_quiet_metrics_stand_in_no_table_unless_asked_for(store):
 def test_the_columns_asked_for(store):
     cell = make_cell()
     with_extras(store, cell)
-    table = rows(make_suite(cell, selection=["last"]), store)
+    table = rows(Results(make_suite(cell, selection=["last"]), store))
     names = chosen_metrics(table, ["quiet", "harmonic_mean"])
     latex = render(table, "latex", names).split("\\midrule")[0].split("\\toprule")[1]
     assert "quiet" in latex
@@ -302,7 +307,7 @@ def test_records_of_before_say_less_and_still_make_a_table(store):
     cells = [make_cell(seed=0), make_cell(seed=1)]
     finish(store, cells[0], 40)
     with_extras(store, cells[1])
-    (row,) = rows(make_suite(*cells, selection=["last"]), store)
-    assert row["quiet"] is None
-    assert row["checkpoints"] == [10, 1]
+    (row,) = rows(Results(make_suite(*cells, selection=["last"]), store))
+    assert row.metrics["quiet"] is None
+    assert row.to_json()["checkpoints"] == [10, 1]
     assert "| CUB" in render([row])

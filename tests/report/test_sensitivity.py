@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from gzsl_bench.report.plots.sensitivity import Field, Point
 from gzsl_bench.report.published.beside import beside
 from gzsl_bench.report.table import render
 from gzsl_bench.results.comparable import marks, obstacle
-from gzsl_bench.results.rows import is_swept, rows
+from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.summary import Summary
 
 
 class Noisy(Method):
@@ -58,16 +61,16 @@ def made(make_registry, resolve_text, run_inline):
     registry = make_registry(MethodSpec("noisy", Noisy, "", "paper"))
     suite = resolve_text(TEXT, registry)
     _, store, _ = run_inline(suite.cells, registry)
-    return suite, store, rows(suite, store)
+    return suite, store, rows(Results(suite, store))
 
 
 def h(row):
-    return row["harmonic_mean"]["mean"]
+    return row.summary().mean
 
 
 def test_no_metric_may_have_the_name_of_anything_else_in_a_row(made):
     suite, store, table = made
-    names = set.union(*map(set, table))
+    names = set.union(*(set(row.to_json()) for row in table))
     assert "sweep_of" in names  # points of sweeps have the longest rows
     recorded = {n for c in suite.cells for n in store.read(c.key).metrics}
     assert not RESERVED & recorded
@@ -76,11 +79,12 @@ def test_no_metric_may_have_the_name_of_anything_else_in_a_row(made):
 
 def test_points_win_nothing(made):
     _, _, table = made
-    last = [row for row in table if row["selection"] == "last"]
-    best = next(row for row in last if row["label"] == "N noise=0")
-    best["harmonic_mean"]["mean"] = 99.0
+    last = [row for row in table if row.selection == "last"]
+    place, best = next((i, row) for i, row in enumerate(table) if row.label == "N noise=0")
+    best = replace(best, metrics=best.metrics | {"harmonic_mean": Summary(99.0, 0.0, 3)})
+    table[place] = best
     assert obstacle(best) == "a point of a sweep"
-    marked = {table[index]["label"] for index, _ in marks(table, ["harmonic_mean"])}
+    marked = {table[index].label for index, _ in marks(table, ["harmonic_mean"])}
     assert marked == {"N", "rival"}
     assert rank(table)[0] is None  # one data set; and not for any row listed twice
     assert "needs at least" in rank(last)[1]
@@ -101,42 +105,40 @@ def test_the_table_says_what_they_are(made):
 
 
 def test_printed_numbers_stand_beside_the_method_alone(made, monkeypatch):
-    suite, _, table = made
+    suite, store, table = made
     monkeypatch.setattr(
         "gzsl_bench.report.published.beside.published_names", lambda cell: [cell.label]
     )
     asked = []
     monkeypatch.setattr("gzsl_bench.report.published.beside.entries", lambda: asked.append(1) or ())
-    assert beside(table, suite) == []
-    assert len(asked) == len([row for row in table if not is_swept(row)]) == 4
+    assert beside(table, Results(suite, store)) == []
+    assert len(asked) == len([row for row in table if not row.sweep]) == 4
 
 
 def test_points_are_brought_together(made):
-    suite, _, table = made
-    cells = {cell.key: cell for cell in suite.cells}
-    (found,) = sweeps(table, cells, "last")
+    suite, store, table = made
+    (found,) = sweeps(table, Results(suite, store).cells, "last")
     assert found.label == "N"
     assert found.rules == ("last", "best_test")
     noise, kind = found.fields
     # The method's own value is one of those listed, and stands there once.
     assert [(p.value, p.usual) for p in noise.points] == [(0.0, False), (1.0, True), (30.0, False)]
     assert [(p.value, p.usual) for p in kind.points] == [("other", False), ("plain", True)]
-    own = next(r for r in table if r["label"] == "N" and r["selection"] == "last")
-    assert noise.points[1].harmonic["last"]["mean"] == h(own)
+    own = next(r for r in table if r.label == "N" and r.selection == "last")
+    assert noise.points[1].harmonic["last"].mean == h(own)
     # Points of `noise` and of `kind`, and the method once: `kind` has the same numbers as it.
     by_hand = [
-        r["harmonic_mean"]
+        r.metrics["harmonic_mean"]
         for r in table
-        if r["selection"] == "last"
-        and r["label"] in ("N", "N noise=0", "N noise=30", "N kind=other")
+        if r.selection == "last" and r.label in ("N", "N noise=0", "N noise=30", "N kind=other")
     ]
-    variances = [s["sd"] ** 2 for s in by_hand]
+    variances = [s.sd**2 for s in by_hand]
     assert found.noise["last"] == pytest.approx(np.sqrt(np.mean(variances)))
 
 
 def test_the_page_shows_the_sweep_and_keeps_it_out_of_everything_else(made, tmp_path):
     suite, store, _ = made
-    report = build(suite, store, tmp_path / "page", plot_files=True)
+    report = build(Results(suite, store), tmp_path / "page", plot_files=True)
     page = report.path.read_text(encoding="utf-8")
     assert "Sensitivity of N" in page
     assert "to pick the best point here is to select on the test set" in page
@@ -153,7 +155,7 @@ def test_the_page_shows_the_sweep_and_keeps_it_out_of_everything_else(made, tmp_
 
 
 def point(value, mean, sd=None, n=1, usual=False):
-    return Point(value, {"last": {"mean": mean, "sd": sd, "n": n}}, usual)
+    return Point(value, {"last": Summary(mean, sd, n)}, usual)
 
 
 def test_in_words_by_hand():

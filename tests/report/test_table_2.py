@@ -20,6 +20,7 @@ from gzsl_bench.report.html.page import build
 from gzsl_bench.report.published.beside import beside
 from gzsl_bench.report.published.show import render_beside
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place, resolve
 
@@ -69,9 +70,10 @@ def ours(make_data, tmp_path):
 
 def test_every_row_of_ours_that_table_2_prints_has_a_difference(ours):
     suite, store = ours
+    results = Results(suite, store)
     lines = [
         line
-        for line in beside(rows(suite, store), suite)
+        for line in beside(rows(results), results)
         if line["source"].endswith("Table 2") and line["selection"] == "last"
     ]
     found = {
@@ -88,12 +90,13 @@ def test_every_row_of_ours_that_table_2_prints_has_a_difference(ours):
 
 def test_the_table_and_the_report_show_them(ours, tmp_path):
     suite, store = ours
-    text = render_beside(rows(suite, store), suite)
+    results = Results(suite, store)
+    text = render_beside(rows(results), results)
     for name in PRINTED:
         assert any(
             line.startswith(f"| {name} ") and "Table 2" in line for line in text.splitlines()
         )
-    page = build(suite, store, tmp_path).path.read_text(encoding="utf-8")
+    page = build(Results(suite, store), tmp_path).path.read_text(encoding="utf-8")
     section = page[page.index('<section id="published">') : page.index('<section id="failures">')]
     comparable = section[: section.index("<details>")]
     for name, (acmr, cada_vae) in PRINTED.items():

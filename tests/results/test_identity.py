@@ -12,6 +12,7 @@ from gzsl_bench.records.suites import remember
 from gzsl_bench.report.table import render
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -50,7 +51,7 @@ def build(tmp_path):
             commit(store, cell, {"status": COMPLETE, "checkpoints": lines})
         suite = ResolvedSuite("s", "", ("last",), cells, (), "name: s\n")
         remember(store.layout, suite)
-        return rows(suite, store), str(store.layout.out)
+        return rows(Results(suite, store)), str(store.layout.out)
 
     return go
 
@@ -69,7 +70,7 @@ AXES = {
 def test_the_five_axes(build, capsys, axis, label):
     """Under one label and under two: rows of their own, told apart by name, said, and refused."""
     table, out = build(make_cell(), make_cell(label, seed=1, **AXES[axis]))
-    assert [row["seeds"] for row in table] == [[0], [1]]
+    assert [row.seeds for row in table] == [(0,), (1,)]
     (found,) = differences(table)
     assert found.axis == axis
     text = render(table)

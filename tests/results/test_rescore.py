@@ -15,7 +15,9 @@ from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.rescore import rescore
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.evaluate import outdated
+from gzsl_bench.scoring.summary import Summary
 
 SUITE = "name: s\ndatasets: [tiny]\nmethods: [walk]\nseeds: 2\nselection: [last, best_test]\n"
 
@@ -86,7 +88,7 @@ def margin(scale=1.0, name="margin"):
 def test_nothing_new_writes_nothing(ran):
     registry, suite, store = ran
     before = snapshot(store)
-    report = rescore(keys(suite), store, registry)
+    report = rescore(Results(suite, store), registry)
     assert (report.records, report.written) == (2, 0)
     for name, found in report.metrics.items():
         assert (found.added, found.changed, found.failed) == (0, 0, [])
@@ -100,18 +102,18 @@ def test_nothing_new_writes_nothing(ran):
 
 def test_a_new_metric_reaches_rows_and_no_record_changes(ran):
     registry, suite, store = ran
-    before, table = snapshot(store), rows(suite, store)
-    report = rescore(keys(suite), store, add(registry, fixed(summary="A quarter.")))
+    before, table = snapshot(store), rows(Results(suite, store))
+    report = rescore(Results(suite, store), add(registry, fixed(summary="A quarter.")))
     assert (report.written, report.metrics["fixed"].added) == (2, 8)
     assert snapshot(store) == before
-    after = rows(suite, store)
+    after = rows(Results(suite, store))
     for old, new in zip(table, after, strict=True):
-        assert new["fixed"] == {"mean": 25.0, "sd": 0.0, "n": 2}
-        assert new["extra"]["fixed"]["summary"] == "A quarter."
-        same = [name for name in old if name != "extra"]
-        assert {name: new[name] for name in same} == {name: old[name] for name in same}
+        assert new.metrics["fixed"] == Summary(25.0, 0.0, 2)
+        assert new.about["fixed"].summary == "A quarter."
+        same = [name for name in old.to_json() if name != "extra"]
+        assert all(new.to_json()[name] == old.to_json()[name] for name in same)
     # Again: nothing is left to do.
-    assert rescore(keys(suite), store, registry).written == 0
+    assert rescore(Results(suite, store), registry).written == 0
 
 
 def test_numbers_of_an_older_formula_are_known_until_they_are_computed_again(ran):
@@ -124,26 +126,26 @@ def test_numbers_of_an_older_formula_are_known_until_they_are_computed_again(ran
         return [list(outdated(said, registry.metrics.values())) for said in found]
 
     assert old() == 2 * [[("acc_unseen", "1", "2")]]
-    assert rescore(keys(suite), store, registry).metrics["acc_unseen"].changed == 8
+    assert rescore(Results(suite, store), registry).metrics["acc_unseen"].changed == 8
     assert old() == [[], []]
     # The same numbers of another version say so, too, or the warning would never end.
     add(registry, replace(registry.metrics["acc_unseen"], version="3"))
-    assert rescore(keys(suite), store, registry).metrics["acc_unseen"].changed == 0
+    assert rescore(Results(suite, store), registry).metrics["acc_unseen"].changed == 0
     assert old() == [[], []]
 
 
 def test_an_uninstalled_metric_keeps_its_values(ran, make_registry):
     registry, suite, store = ran
-    rescore(keys(suite), store, add(registry, fixed("first")))
+    rescore(Results(suite, store), add(registry, fixed("first")))
     del registry.metrics["first"]
-    rescore(keys(suite), store, add(registry, fixed("second", 0.5)))
-    for row in rows(suite, store):
-        assert (row["first"]["mean"], row["second"]["mean"]) == (25.0, 50.0)
+    rescore(Results(suite, store), add(registry, fixed("second", 0.5)))
+    for row in rows(Results(suite, store)):
+        assert (row.summary("first").mean, row.summary("second").mean) == (25.0, 50.0)
 
 
 def test_a_metric_that_needs_scores_is_computed_where_they_are(ran):
     registry, suite, store = ran
-    report = rescore(keys(suite), store, add(registry, margin()))
+    report = rescore(Results(suite, store), add(registry, margin()))
     found = report.metrics["margin"]
     assert found.added + found.without_scores == 8
     assert found.without_scores > 0
@@ -153,15 +155,15 @@ def test_a_metric_that_needs_scores_is_computed_where_they_are(ran):
         for row in record.checkpoints:
             assert ("margin" in row.metrics) == (row.number in scored)
             assert "ausuc" in row.metrics  # recorded while the scores were there
-    for row in rows(suite, store):  # both rules choose checkpoints with scores
-        assert row["margin"]["n"] == 2
+    for row in rows(Results(suite, store)):  # both rules choose checkpoints with scores
+        assert row.summary("margin").n == 2
 
 
 def test_two_definitions_of_a_metric_never_mix(ran):
     registry, suite, store = ran
     honest = registry.metrics["ausuc"]
     half = MetricSpec("ausuc", lambda p: honest.compute(p) / 2, needs_scores=True)
-    report = rescore(keys(suite), store, add(registry, half))
+    report = rescore(Results(suite, store), add(registry, half))
     found = report.metrics["ausuc"]
     assert found.changed > 0
     # A half of nothing is nothing: such values are "the same", yet go with the rest.
@@ -176,7 +178,7 @@ def test_two_definitions_of_a_metric_never_mix(ran):
 def test_a_metric_that_fails_is_named_and_the_rest_goes_on(ran):
     registry, suite, store = ran
     broken = MetricSpec("broken", lambda p: 1 / 0)
-    report = rescore(keys(suite), store, add(registry, broken, fixed()))
+    report = rescore(Results(suite, store), add(registry, broken, fixed()))
     assert report.metrics["broken"].failed == [
         "metric 'broken' fails: ZeroDivisionError: division by zero"
     ]
@@ -187,7 +189,7 @@ def test_a_record_without_predictions_is_named(ran):
     registry, suite, store = ran
     first, second = keys(suite)
     (store.layout.cell(first) / "predictions.npz").unlink()
-    report = rescore(keys(suite), store, add(registry, fixed()))
+    report = rescore(Results(suite, store), add(registry, fixed()))
     assert list(report.unreadable) == [first]
     assert "predictions.npz" in report.unreadable[first]
     assert report.written == 1
@@ -197,7 +199,7 @@ def test_a_record_without_predictions_is_named(ran):
 def test_a_rescoring_speaks_for_its_own_record_only(ran):
     registry, suite, store = ran
     key = keys(suite)[0]
-    rescore([key], store, add(registry, fixed()))
+    rescore(Results(suite, store), add(registry, fixed()))
     place = store.layout.cell(key) / "record.json"
     content = json.loads(place.read_text())
     place.write_text(json.dumps(content | {"cause": "none"}))  # somebody retrained by hand
@@ -209,7 +211,7 @@ def test_a_damaged_rescoring_is_as_none(ran, damage):
     registry, suite, store = ran
     key = keys(suite)[0]
     before = store.read(key)
-    rescore([key], store, add(registry, fixed()))
+    rescore(Results(suite, store), add(registry, fixed()))
     store.layout.rescoring(key).write_text(damage)
     assert store.read(key) == before
 
@@ -218,7 +220,7 @@ def test_a_newer_rescoring_is_as_none(ran):
     registry, suite, store = ran
     key = keys(suite)[0]
     before = store.read(key)
-    rescore([key], store, add(registry, fixed()))
+    rescore(Results(suite, store), add(registry, fixed()))
     place = store.layout.rescoring(key)
     place.write_text(json.dumps(json.loads(place.read_text()) | {"rescored_version": 99}))
     assert store.read(key) == before

@@ -19,10 +19,11 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import GAP
 from gzsl_bench.report.table import failures, render
 from gzsl_bench.results.rows import rows
-from gzsl_bench.results.validation import Validation
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.scoring.rules import Folds, Unchosen
+from gzsl_bench.scoring.summary import Summary
 
 SEEN_BIAS = 0.5
 
@@ -217,19 +218,17 @@ def test_val_is_one_checkpoint_for_all_seeds(make_registry, resolve_text, run_in
     }  # fmt: skip
     expected = max(means, key=means.__getitem__)
     assert len(set(means.values())) == 3
-    table = {row["selection"]: row for row in rows(suite, store)}
-    assert table["val"]["checkpoints"] == [expected] * 3
+    table = {row.selection: row for row in rows(Results(suite, store))}
+    assert table["val"].to_json()["checkpoints"] == [expected] * 3
     real = [store.read(c.key).checkpoints for c in suite.cells if not c.fold]
     h = [row.metrics["harmonic_mean"] for r in real for row in r if row.number == expected]
-    assert table["val"]["harmonic_mean"]["mean"] == pytest.approx(np.mean(h))
+    assert table["val"].summary().mean == pytest.approx(np.mean(h))
     best = [max(row.metrics["harmonic_mean"] for row in r) for r in real]
     gaps = np.array(best) - h
-    gap = table["best_test"]["selection_gap"]
-    assert gap == {
-        "mean": pytest.approx(gaps.mean()), "sd": pytest.approx(gaps.std(ddof=1)), "n": 3
-    }  # fmt: skip
+    gap = table["best_test"].selection_gap
+    assert gap == Summary(pytest.approx(gaps.mean()), pytest.approx(gaps.std(ddof=1)), 3)
     assert (gaps >= 0).all()
-    assert [table[rule]["selection_gap"] for rule in ("last", "val")] == [None, None]
+    assert [table[rule].selection_gap for rule in ("last", "val")] == [None, None]
     assert list(table) == ["last", "val", "best_test"]
 
 
@@ -241,19 +240,19 @@ def test_without_all_folds_there_is_a_sentence_and_no_number(
     suite = resolve_text(VAL, registry)
     outcome, store, _ = run_inline(suite.cells, registry)
     assert outcome.exit_code == 1
-    table = {row["selection"]: row for row in rows(suite, store)}
+    table = {row.selection: row for row in rows(Results(suite, store))}
     if classes == 7:  # the real task has so many
         assert table == {}
         return
-    reason = table["val"]["unavailable"]
+    reason = table["val"].unavailable
     assert reason == (
         "the validation folds of tiny · ridge are not complete: fold 1 with seed 0 failed, fold 2"
         " with seed 0 failed, fold 3 with seed 0 failed; run the suite again"
     )
-    assert table["val"]["harmonic_mean"] is None
-    assert table["val"]["checkpoints"] == []
-    assert table["best_test"]["selection_gap"] is None
-    assert table["last"]["harmonic_mean"]["n"] == 3
+    assert table["val"].metrics["harmonic_mean"] is None
+    assert table["val"].to_json()["checkpoints"] == []
+    assert table["best_test"].selection_gap is None
+    assert table["last"].summary().n == 3
     text = render(list(table.values()))
     assert f"No numbers for val: {reason}." in text
     assert GAP not in text
@@ -267,8 +266,8 @@ def test_folds_that_have_not_run_are_named(make_registry, resolve_text, run_inli
     registry = make_registry(RIDGE)
     suite = resolve_text(VAL, registry)
     _, store, _ = run_inline([c for c in suite.cells if c.fold != 2], registry)
-    (_, val, _) = rows(suite, store)
-    assert "not complete: fold 2 with seed 0 has not run; run the suite again" in val["unavailable"]
+    (_, val, _) = rows(Results(suite, store))
+    assert "not complete: fold 2 with seed 0 has not run; run the suite again" in val.unavailable
 
 
 def test_a_number_the_real_run_lacks_is_not_replaced(make_registry, resolve_text, run_inline):
@@ -279,9 +278,9 @@ def test_a_number_the_real_run_lacks_is_not_replaced(make_registry, resolve_text
         if not cell.fold:  # as if the real runs had stopped elsewhere
             points = [{"number": n, "metrics": {"harmonic_mean": n + 4.0}} for n in (1, 2)]
             commit(store, cell, {"checkpoints": points})
-    (_, val, _) = rows(suite, store)
+    (_, val, _) = rows(Results(suite, store))
     number = Folds(store.read(c.key).checkpoints for c in suite.cells if c.fold).best
-    assert val["unavailable"] == (
+    assert val.unavailable == (
         f"the validation folds of tiny · ridge choose checkpoint {number}, which seed 0 of the real"
         " task does not have"
     )
@@ -293,10 +292,10 @@ def test_one_checkpoint_needs_no_choice(make_registry, resolve_text, run_inline)
     suite = resolve_text(text, registry)
     assert sum(c.fold > 0 for c in suite.cells) == 3
     _, store, _ = run_inline([c for c in suite.cells if not c.fold], registry)
-    last, val, best = rows(suite, store)
-    assert val["harmonic_mean"] == last["harmonic_mean"]
-    assert val["unavailable"] is None
-    assert best["selection_gap"] == {"mean": 0.0, "sd": 0.0, "n": 3}
+    last, val, best = rows(Results(suite, store))
+    assert val.metrics["harmonic_mean"] == last.metrics["harmonic_mean"]
+    assert val.unavailable == ""
+    assert best.selection_gap == Summary(0.0, 0.0, 3)
 
 
 # Calibration -------------------------------------------------------------------------------------
@@ -320,13 +319,13 @@ def test_gamma_is_chosen_on_folds_and_applied_to_the_real_task(
     suite = resolve_text(VAL + "calibration: true\n", registry)
     assert suite.rules == ["last", "last+gamma", "val", "val+gamma", "best_test"]
     _, store, _ = run_inline(suite.cells, registry)
-    table = {row["selection"]: row for row in rows(suite, store)}
+    table = {row.selection: row for row in rows(Results(suite, store))}
     for rule in ("last", "val"):
         plain, biased = table[rule], table[f"{rule}+gamma"]
-        assert biased["checkpoints"] == plain["checkpoints"]
-        (gamma,) = set(biased["gamma"])
-        assert plain["gamma"] is None
-        number = plain["checkpoints"][0]
+        assert biased.checkpoints == plain.checkpoints
+        (gamma,) = set(biased.gamma)
+        assert plain.gamma is None
+        number = plain.checkpoints[0][0]
         folds = [
             kept_predictions(store.read(c.key).predictions(), number) for c in suite.cells if c.fold
         ]
@@ -340,16 +339,16 @@ def test_gamma_is_chosen_on_folds_and_applied_to_the_real_task(
             if not c.fold
         ]
         expected = np.mean([h_of(calibrate(p, gamma)) for p in real])
-        assert biased["harmonic_mean"]["mean"] == pytest.approx(expected)
+        assert biased.summary().mean == pytest.approx(expected)
         # What a bias cannot change is what was recorded.
-        assert biased["zsl_acc"] == plain["zsl_acc"]
-        assert biased["ausuc"] == plain["ausuc"]
+        assert biased.metrics["zsl_acc"] == plain.metrics["zsl_acc"]
+        assert biased.metrics["ausuc"] == plain.metrics["ausuc"]
     # The method favours seen classes on purpose, and the data can be learned.
-    assert table["val+gamma"]["gamma"][0] > 0
-    assert table["val+gamma"]["harmonic_mean"]["mean"] > table["val"]["harmonic_mean"]["mean"] + 5
+    assert table["val+gamma"].gamma[0] > 0
+    assert table["val+gamma"].summary().mean > table["val"].summary().mean + 5
     text = render(list(table.values()))
     assert "val+\N{GREEK SMALL LETTER GAMMA}" in text
-    assert f" {table['val+gamma']['gamma'][0]:.3g} " in text
+    assert f" {table['val+gamma'].gamma[0]:.3g} " in text
     assert "val+$\\gamma$" in render(list(table.values()), "latex")
 
 
@@ -365,7 +364,7 @@ def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, 
         arrays[name] = arrays[name][-1:]
     put_predictions(record.path, arrays)
     record = store.read(cell.key)
-    validation = Validation(suite, RecordStore(store.layout.out))
+    validation = Results(suite, RecordStore(store.layout.out)).validation
     assert validation.choose("last+gamma", cell, record).gamma is not None
     # A metric newer than the record, which says neither its unit nor its direction, stays out.
     for row in record.checkpoints:
@@ -377,6 +376,7 @@ def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, 
     with pytest.raises(Unchosen, match=f"kept no scores of checkpoint {number}"):
         validation.choose("val+gamma", cell, record)
     (record.path / "predictions.npz").unlink()
+    validation = Results(suite, RecordStore(store.layout.out)).validation
     with pytest.raises(Unchosen, match=r"predictions\.npz of cell \w+ cannot be read"):
         validation.choose("last+gamma", cell, record)
 
@@ -385,7 +385,7 @@ def test_calibration_without_val(make_registry, resolve_text, run_inline):
     registry = make_registry(RIDGE)
     suite = resolve_text(TEXT + "calibration: true\n", registry)
     _, store, _ = run_inline(suite.cells, registry)
-    last, biased, best = rows(suite, store)
-    assert [r["selection"] for r in (last, biased, best)] == ["last", "last+gamma", "best_test"]
-    assert biased["harmonic_mean"]["mean"] > last["harmonic_mean"]["mean"]
-    assert best["selection_gap"] is None
+    last, biased, best = rows(Results(suite, store))
+    assert [r.selection for r in (last, biased, best)] == ["last", "last+gamma", "best_test"]
+    assert biased.summary().mean > last.summary().mean
+    assert best.selection_gap is None

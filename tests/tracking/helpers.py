@@ -6,8 +6,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from gzsl_bench.records.store import RecordStore
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.results.view import Results
 
 
 def client(uri: str) -> MlflowClient:
@@ -36,10 +35,11 @@ def by_key(uri: str, suite: str) -> dict[str, Any]:
     return dict(zip(keys, found, strict=True))
 
 
-def assert_mirrors(uri: str, suite: ResolvedSuite, store: RecordStore) -> None:
+def assert_mirrors(uri: str, results: Results) -> None:
     """Every record has exactly one run that shows it, and there are no other runs."""
+    suite = results.suite
     shown = by_key(uri, suite.name)
-    records = {c.key: store.read(c.key) for c in suite.cells}
+    records = {c.key: results.store.read(c.key) for c in suite.cells}
     expected = {key: record for key, record in records.items() if record is not None}
     assert shown.keys() == expected.keys()
     for key, record in expected.items():

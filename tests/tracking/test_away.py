@@ -31,6 +31,7 @@ from tracking_helpers import assert_mirrors, by_key, parent, runs
 
 from gzsl_bench.errors import TrackingError
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import SyncReport, impatience, open_mirror, server, sync
 from gzsl_bench.tracking import client as room
 
@@ -92,13 +93,13 @@ def test_a_server_that_is_away_costs_seconds(
     with make() as address:
         uri = f"http://user:secret-word@{address}"
         begun = time.monotonic()
-        mirror = open_mirror(uri, suite, store)
+        mirror = open_mirror(uri, Results(suite, store))
         for cell in cells:
             mirror.cell(commit(store, cell))
         mirror.finish("", [], "FINISHED")
         spent = time.monotonic() - begun
         with pytest.raises(TrackingError, match=sentence) as caught:
-            sync(uri, suite, store)
+            sync(uri, Results(suite, store))
     # Asked at the start and at the end, however many cells there are: three seconds each.
     assert spent < 2 * room.HURRY + 4
     assert mirror.behind == f"{sentence} (http://***@{address})"
@@ -305,11 +306,11 @@ def test_nothing_of_mlflow_reaches_standard_output(
     cells = grid(1)
     uri = flaky.url.replace("http://", "http://user:secret-word@")
     capfd.readouterr()
-    mirror = open_mirror(uri, make_suite(cells, "silent"), store)
+    mirror = open_mirror(uri, Results(make_suite(cells, "silent"), store))
     mirror.cell(commit(store, cells[0]))
     mirror.finish("table", [], "FINISHED")
     assert mirror.behind is None
-    sync(uri, make_suite(cells, "silent"), store)
+    sync(uri, Results(make_suite(cells, "silent"), store))
     out, err = capfd.readouterr()
     assert out == ""
     assert "secret-word" not in err
@@ -325,7 +326,7 @@ def test_lost_at_any_request_and_repaired(
     cells = grid(1)
     suite = make_suite(cells, name)
     begun = time.monotonic()
-    mirror = open_mirror(flaky.url, suite, store)
+    mirror = open_mirror(flaky.url, Results(suite, store))
     opened = len(flaky.asked)
     mirror.cell(commit(store, cells[0]))
     each = len(flaky.asked) - opened
@@ -340,20 +341,20 @@ def test_lost_at_any_request_and_repaired(
             mirror._rest_until = 0.0
             mirror.cell(store.read(cell.key))  # type: ignore[arg-type]
             assert mirror.behind is None
-            assert_mirrors(flaky.url, suite, store)
+            assert_mirrors(flaky.url, Results(suite, store))
         else:
-            mirror = open_mirror(flaky.url, suite, store)
+            mirror = open_mirror(flaky.url, Results(suite, store))
     flaky.break_after(2, fault)  # and it is away at the end
     mirror.finish("table", [], "FINISHED")
     assert mirror.behind is not None
     assert time.monotonic() - begun < 60
     flaky.fault = None
     assert parent(flaky.url, name).info.status == "RUNNING"
-    sync(flaky.url, suite, store)
-    assert_mirrors(flaky.url, suite, store)
+    sync(flaky.url, Results(suite, store))
+    assert_mirrors(flaky.url, Results(suite, store))
     assert parent(flaky.url, name).info.status == "FINISHED"
     before = {run.info.run_id for run in runs(flaky.url, name)}
-    assert sync(flaky.url, suite, store) == SyncReport(unchanged=4)
+    assert sync(flaky.url, Results(suite, store)) == SyncReport(unchanged=4)
     assert {run.info.run_id for run in runs(flaky.url, name)} == before
 
 
@@ -397,7 +398,7 @@ def test_a_full_disk(
         shutil.copy(empty_mlflow, store.layout.out / "mlflow.db")
         uri = store.layout.tracking_store
         store.layout.artifacts.symlink_to(disk)
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     mirror.cell(commit(store, cells[0]))
     assert mirror.behind is None
     filling = fill(disk)
@@ -409,11 +410,11 @@ def test_a_full_disk(
     assert mirror.behind is not None
     assert "full" in mirror.behind or "No space" in mirror.behind
     with pytest.raises(TrackingError, match="records are untouched"):
-        sync(uri, suite, store)
+        sync(uri, Results(suite, store))
     filling.unlink()
-    sync(uri, suite, store)
-    assert_mirrors(uri, suite, store)
-    assert sync(uri, suite, store) == SyncReport(unchanged=8)
+    sync(uri, Results(suite, store))
+    assert_mirrors(uri, Results(suite, store))
+    assert sync(uri, Results(suite, store)) == SyncReport(unchanged=8)
 
 
 @pytest.mark.parametrize("kilobytes", [16, 400])
@@ -428,7 +429,7 @@ def test_a_store_is_made_whole_or_not_at_all(
     uri = f"sqlite:///{disk / 'mlflow.db'}"
     (disk / ".mlflow.db.new").write_bytes(b"what a kill left")
     begun = time.monotonic()
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     assert time.monotonic() - begun < 30
     assert mirror.behind is not None
     assert "full" in mirror.behind
@@ -436,8 +437,8 @@ def test_a_store_is_made_whole_or_not_at_all(
     for cell in cells:
         commit(store, cell)
     subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
-    assert sync(uri, suite, store) == SyncReport(created=4)
-    assert_mirrors(uri, suite, store)
+    assert sync(uri, Results(suite, store)) == SyncReport(created=4)
+    assert_mirrors(uri, Results(suite, store))
 
 
 # PostgreSQL --------------------------------------------------------------------------------------
@@ -508,7 +509,7 @@ def test_a_server_with_its_own_database(
     with server.serving(postgres, store.layout, "127.0.0.1", 0) as (url, running):
         arguments = Path(f"/proc/{running._process.pid}/cmdline").read_bytes()
         assert b"horse-battery" not in arguments
-        mirror = open_mirror(url, suite, store)
+        mirror = open_mirror(url, Results(suite, store))
         for cell in cells[:3]:
             mirror.cell(commit(store, cell))
         assert mirror.behind is None
@@ -523,10 +524,10 @@ def test_a_server_with_its_own_database(
         assert "the server does not answer" in mirror.behind
     # The database is there without its server, too.
     assert parent(postgres, "small").info.status == "RUNNING"
-    assert sync(postgres, suite, store) == SyncReport(created=5, unchanged=3)
-    assert_mirrors(postgres, suite, store)
+    assert sync(postgres, Results(suite, store)) == SyncReport(created=5, unchanged=3)
+    assert_mirrors(postgres, Results(suite, store))
     assert parent(postgres, "small").info.status == "FINISHED"
-    assert sync(postgres, suite, store) == SyncReport(unchanged=8)
+    assert sync(postgres, Results(suite, store)) == SyncReport(unchanged=8)
     assert "horse-battery" not in "".join(capfd.readouterr())
 
 
@@ -537,7 +538,7 @@ def test_a_database_that_refuses(postgres: str, tmp_path: Path) -> None:
     record = commit(store, make_cell())
     for wrong in (postgres.replace("horse", "wrong"), postgres.replace("/postgres", "/none")):
         begun = time.monotonic()
-        mirror = open_mirror(wrong, suite, store)
+        mirror = open_mirror(wrong, Results(suite, store))
         mirror.cell(record)
         mirror.finish("", [], "FINISHED")
         assert time.monotonic() - begun < 10
@@ -578,5 +579,5 @@ def test_a_node_without_mlflow_and_a_sync_elsewhere(tmp_path: Path, empty_mlflow
 
     store = RecordStore(here)
     suite = recall(store.layout, "small")
-    assert sync(store.layout.tracking_store, suite, store) == SyncReport(created=4)
-    assert_mirrors(store.layout.tracking_store, suite, store)
+    assert sync(store.layout.tracking_store, Results(suite, store)) == SyncReport(created=4)
+    assert_mirrors(store.layout.tracking_store, Results(suite, store))

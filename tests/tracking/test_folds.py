@@ -8,6 +8,7 @@ from tracking_factory import checkpoints, commit, make_cell, make_suite
 from tracking_helpers import by_key, runs
 
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import open_mirror, sync
 from gzsl_bench.tracking.describe import PREFIX
 
@@ -19,7 +20,7 @@ def test_folds_are_runs_of_their_own_kind(store: RecordStore, uri: str) -> None:
     suite = make_suite([cell, fold], selection=RULES)
     for each in suite.cells:
         commit(store, each)
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     # The page that `ui` opens asks for the role "cell".
     assert set(by_key(uri, "small")) == {cell.key}
     (run,) = runs(uri, "small", "fold")
@@ -39,7 +40,7 @@ def test_real_runs_show_what_val_chooses(store: RecordStore, uri: str) -> None:
     cells = [make_cell(seed=s) for s in (0, 1)]
     folds = [make_cell(seed=0, fold=n) for n in (1, 2)]
     suite = make_suite([*cells, *folds], selection=RULES)
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     for cell in cells:
         mirror.cell(commit(store, cell))
     before = by_key(uri, "small")[cells[0].key]
@@ -59,7 +60,7 @@ def test_real_runs_show_what_val_chooses(store: RecordStore, uri: str) -> None:
         assert {n: run.data.metrics[n] for n in expected} == expected
         assert run.data.metrics["val/checkpoint"] == 3
         assert "* val: U" in run.data.tags["mlflow.note.content"]
-    assert sync(uri, suite, store).unchanged == 4
+    assert sync(uri, Results(suite, store)).unchanged == 4
 
 
 def test_what_cannot_be_calibrated_is_a_note(store: RecordStore, uri: str) -> None:
@@ -67,7 +68,7 @@ def test_what_cannot_be_calibrated_is_a_note(store: RecordStore, uri: str) -> No
     suite = replace(make_suite([cell, fold], selection=("last",)), calibration=True)
     for each in suite.cells:
         commit(store, each)  # without predictions
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     run = by_key(uri, "small")[cell.key]
     note = run.data.tags["mlflow.note.content"]
     assert f"* last+gamma: {fold.title} cannot be calibrated: the predictions" in note

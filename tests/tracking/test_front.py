@@ -18,6 +18,7 @@ from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.html import page
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking import front, sync
 
@@ -82,42 +83,42 @@ def test_report_and_verdict_are_renewed_only_where_something_changed(
     suite, store = train(2)
     uri = store.layout.tracking_store
     # Nothing to put it into yet: the mirror makes the suite's run.
-    assert front.refresh(uri, suite, store) is None
+    assert front.refresh(uri, Results(suite, store)) is None
     assert built == []
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     assert description(uri) == "made by hand"
 
-    assert front.refresh(uri, suite, store) is None
+    assert front.refresh(uri, Results(suite, store)) is None
     assert len(built) == 1
     assert not built[0].exists()  # no litter
     run_id = parent(uri, "small").info.run_id
     text = Path(client(uri).download_artifacts(run_id, "report.html")).read_text()
     assert "small: gzsl-bench report" in text
     first, *rest = description(uri).splitlines()
-    h = rows(suite, store)[0]["harmonic_mean"]
-    assert first.startswith(f"**Best by last: tiny: half, H {h['mean']:.1f} ± {h['sd']:.1f}")
+    h = rows(Results(suite, store))[0].summary()
+    assert first.startswith(f"**Best by last: tiny: half, H {h.mean:.1f} ± {h.sd:.1f}")
     assert "made by hand" in rest
     assert "features raw, class embedding made" in "\n".join(rest)
 
-    assert front.refresh(uri, suite, store) is None
-    sync(uri, suite, store)
-    assert front.refresh(uri, suite, store) is None
+    assert front.refresh(uri, Results(suite, store)) is None
+    sync(uri, Results(suite, store))
+    assert front.refresh(uri, Results(suite, store)) is None
     assert len(built) == 1
     suite, store = train()
-    sync(uri, suite, store)
-    assert front.refresh(uri, suite, store) is None
+    sync(uri, Results(suite, store))
+    assert front.refresh(uri, Results(suite, store)) is None
     assert len(built) == 2
     assert "3 seeds" in description(uri)
-    assert_mirrors(uri, suite, store)
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_words_of_somebody_else_stay(train: Train) -> None:
     suite, store = train(1)
     uri = store.layout.tracking_store
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     number = client(uri).get_experiment_by_name("small").experiment_id
     client(uri).set_experiment_tag(number, NOTE, "our own words")
-    assert front.refresh(uri, suite, store) is None
+    assert front.refresh(uri, Results(suite, store)) is None
     assert description(uri) == "our own words"
 
 
@@ -126,30 +127,30 @@ def test_a_report_that_cannot_be_built_harms_nothing(
 ) -> None:
     suite, store = train()
     uri = store.layout.tracking_store
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
 
     def broken(*given, **more):
         raise RecordError("predictions are damaged")
 
     with monkeypatch.context() as patch:
         patch.setattr(page, "build", broken)
-        assert "predictions are damaged" in str(front.refresh(uri, suite, store))
-    assert_mirrors(uri, suite, store)
-    assert front.refresh(uri, suite, store) is None  # the next attempt makes up for it
+        assert "predictions are damaged" in str(front.refresh(uri, Results(suite, store)))
+    assert_mirrors(uri, Results(suite, store))
+    assert front.refresh(uri, Results(suite, store)) is None  # the next attempt makes up for it
     assert description(uri).startswith("**Best by last: ")
 
 
 def test_a_server_that_is_away_is_a_reason_not_an_error(store: RecordStore) -> None:
     suite = make_suite(grid(1))
     commit(store, suite.cells[0])
-    why = front.refresh("http://me:secret@127.0.0.1:9", suite, store)
+    why = front.refresh("http://me:secret@127.0.0.1:9", Results(suite, store))
     assert "does not answer" in str(why)
     assert "secret" not in str(why)
 
 
 def test_the_description_holds_no_html_and_fits(train: Train, tmp_path: Path) -> None:
     suite, store = train(label=EVIL)
-    cards: Any = page.build(suite, store, tmp_path / "page").verdicts
+    cards: Any = page.build(Results(suite, store), tmp_path / "page").verdicts
     text = front.description(suite, cards)
     assert "<img" not in text
     assert "&lt;img" in text
@@ -161,7 +162,7 @@ def test_short_suites_do_not_wait_for_a_report(store: RecordStore) -> None:
     suite = make_suite(grid())  # eight cells of 12.5 s each
     for number, cell in enumerate(suite.cells, start=1):
         commit(store, cell)
-        assert front.worthwhile(suite, store) is (number >= 5)
+        assert front.worthwhile(Results(suite, store)) is (number >= 5)
 
 
 PLUGIN = """

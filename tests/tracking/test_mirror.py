@@ -29,6 +29,7 @@ from gzsl_bench.records.record import FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import client as room
 from gzsl_bench.tracking import open_mirror, sync
 from gzsl_bench.tracking.describe import PREFIX, TAGS, describe
@@ -37,7 +38,7 @@ from gzsl_bench.tracking.describe import PREFIX, TAGS, describe
 def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
     cell = make_cell("CUB", "ACMR", 2)
     suite = make_suite([cell])
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     record = commit(store, cell)
     mirror.cell(record)
     assert mirror.behind is None
@@ -90,7 +91,7 @@ def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
 
 def test_the_time_of_runs_trained_as_one_is_shared_out(store: RecordStore, uri: str) -> None:
     cell = make_cell("CUB", "ACMR", 2)
-    mirror = open_mirror(uri, make_suite([cell]), store)
+    mirror = open_mirror(uri, Results(make_suite([cell]), store))
     stack = {"unit": {"name": "u", "cells": list("abcdef"), "trained": list("abcde")}}
     mirror.cell(commit(store, cell, **stack))
     run = by_key(uri, "small")[cell.key]
@@ -102,7 +103,7 @@ def test_the_time_of_runs_trained_as_one_is_shared_out(store: RecordStore, uri: 
 def test_a_failure_is_shown_with_cause_and_traceback(store: RecordStore, uri: str) -> None:
     cell = make_cell()
     suite = make_suite([cell])
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     mirror.cell(commit(store, cell, status=FAILED, cause="x" * 900))
     run = by_key(uri, "small")[cell.key]
     assert run.info.status == "FAILED"
@@ -116,58 +117,59 @@ def test_a_failure_is_shown_with_cause_and_traceback(store: RecordStore, uri: st
 def test_the_suites_own_run(store: RecordStore, uri: str) -> None:
     cells = grid(1)
     suite = make_suite(cells)
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     assert parent(uri, "small").info.status == "RUNNING"
     for cell in cells:
         mirror.cell(commit(store, cell))
-    table = rows(suite, store)
-    mirror.finish(render(table), table, "FINISHED")
+    table = rows(Results(suite, store))
+    plain = [row.to_json() for row in table]
+    mirror.finish(render(table), plain, "FINISHED")
     assert mirror.behind is None
     run = parent(uri, "small")
     assert run.info.status == "FINISHED"
     assert "| CUB" in run.data.tags["mlflow.note.content"]
     folder = store.layout.artifacts / run.info.run_id / "artifacts"
     assert (folder / "suite.yaml").read_text() == suite.text
-    assert json.loads((folder / "table.json").read_text()) == table
+    assert json.loads((folder / "table.json").read_text()) == plain
     assert json.loads((folder / "resolved.json").read_text()) == suite.to_json()
     assert "| CUB" in (folder / "table.md").read_text()
-    assert_mirrors(uri, suite, store)
+    assert_mirrors(uri, Results(suite, store))
 
-    again = open_mirror(uri, suite, store)  # resumed: the same run goes on
+    again = open_mirror(uri, Results(suite, store))  # resumed: the same run goes on
     assert parent(uri, "small").info.run_id == run.info.run_id
     assert parent(uri, "small").info.status == "RUNNING"
-    again.finish(render(table), table, "KILLED")
+    again.finish(render(table), plain, "KILLED")
     assert parent(uri, "small").info.status == "KILLED"
 
 
 def test_a_retried_failure_is_replaced(store: RecordStore, uri: str) -> None:
     cell = make_cell()
     suite = make_suite([cell])
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     mirror.cell(commit(store, cell, status=FAILED))
     record = commit(store, cell)
     mirror.cell(record)
     mirror.cell(record)  # told twice
     assert by_key(uri, "small")[cell.key].info.status == "FINISHED"
-    assert sync(uri, suite, store).unchanged == 1
+    assert sync(uri, Results(suite, store)).unchanged == 1
 
 
 def test_opening_repairs_what_a_killed_parent_left(store: RecordStore, uri: str) -> None:
     cells = grid(1)
     suite = make_suite(cells)
-    first = open_mirror(uri, suite, store)
+    first = open_mirror(uri, Results(suite, store))
     records = [commit(store, cell) for cell in cells]
     first.cell(records[0])
     own = parent(uri, "small").info
-    image = describe(suite, [cells[1]], records[1], store.layout.out.resolve())
+    image = describe(Results(suite, store), [cells[1]], records[1])
     # killed right after create_run
     client(uri).create_run(own.experiment_id, tags=dict(image.tags))
-    open_mirror(uri, suite, store)
-    assert_mirrors(uri, suite, store)
+    open_mirror(uri, Results(suite, store))
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_records_of_other_suites_are_not_shown(store: RecordStore, uri: str) -> None:
-    mirror = open_mirror(uri, make_suite([make_cell()]), store)
+    mirror = open_mirror(uri, Results(make_suite([make_cell()]), store))
     mirror.cell(commit(store, make_cell(seed=9)))
     assert runs(uri, "small") == []
 
@@ -177,7 +179,7 @@ def test_an_unreachable_server_never_gets_in_the_way(tmp_path: Path) -> None:
     cells = grid(2)
     suite = make_suite(cells)
     begun = time.monotonic()
-    mirror = open_mirror("http://user:secret@127.0.0.1:9", suite, store)
+    mirror = open_mirror("http://user:secret@127.0.0.1:9", Results(suite, store))
     for cell in cells:
         mirror.cell(commit(store, cell))
     mirror.finish("", [], "FINISHED")
@@ -186,7 +188,7 @@ def test_an_unreachable_server_never_gets_in_the_way(tmp_path: Path) -> None:
     assert "does not answer" in mirror.behind
     assert "secret" not in mirror.behind
     with pytest.raises(TrackingError, match="does not answer") as caught:
-        sync("http://user:secret@127.0.0.1:9", suite, store)
+        sync("http://user:secret@127.0.0.1:9", Results(suite, store))
     assert "secret" not in str(caught.value)
 
 
@@ -209,7 +211,7 @@ def test_a_fault_on_the_way_is_made_good_at_the_end(
 ) -> None:
     cells = grid(1)
     suite = make_suite(cells)
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     _break_create_run(mirror, monkeypatch, times=1)
     for cell in cells:
         mirror.cell(commit(store, cell))
@@ -218,7 +220,7 @@ def test_a_fault_on_the_way_is_made_good_at_the_end(
     assert len(runs(uri, "small")) == 1  # resting after the fault, a half-written run left
     mirror.finish("table", [], "FINISHED")
     assert mirror.behind is None
-    assert_mirrors(uri, suite, store)
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_a_store_that_comes_back_is_caught_up_with(
@@ -226,20 +228,20 @@ def test_a_store_that_comes_back_is_caught_up_with(
 ) -> None:
     cells = grid(1)
     suite = make_suite(cells)
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     _break_create_run(mirror, monkeypatch, times=1)
     mirror.cell(commit(store, cells[0]))
     mirror._rest_until = 0.0
     mirror.cell(commit(store, cells[1]))
     assert mirror.behind is None
-    assert_mirrors(uri, suite, store)
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_a_locked_database(store: RecordStore, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "PATIENCE", 0.2)
     cells = grid(1)
     suite = make_suite(cells)
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     other = sqlite3.connect(store.layout.out / "mlflow.db")
     other.execute("BEGIN EXCLUSIVE")
     begun = time.monotonic()
@@ -252,7 +254,7 @@ def test_a_locked_database(store: RecordStore, uri: str, monkeypatch: pytest.Mon
     other.close()
     mirror.finish("table", [], "FINISHED")
     assert mirror.behind is None
-    assert_mirrors(uri, suite, store)
+    assert_mirrors(uri, Results(suite, store))
 
 
 @pytest.mark.parametrize("kind", ["garbage", "folder", "no folder"])
@@ -268,13 +270,13 @@ def test_a_damaged_store(tmp_path: Path, kind: str) -> None:
         uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
     suite = make_suite([make_cell()])
     begun = time.monotonic()
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     mirror.cell(commit(store, make_cell()))
     mirror.finish("", [], "FINISHED")
     assert mirror.behind is not None
     assert time.monotonic() - begun < 3
     with pytest.raises(TrackingError, match="records are untouched"):
-        sync(uri, suite, store)
+        sync(uri, Results(suite, store))
 
 
 _HERE = str(Path(__file__).parent)
@@ -285,9 +287,10 @@ sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from factory import make_cell, make_suite
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import open_mirror
 store = RecordStore(Path(sys.argv[1]))
-mirror = open_mirror(store.layout.tracking_store, make_suite([make_cell()]), store)
+mirror = open_mirror(store.layout.tracking_store, Results(make_suite([make_cell()]), store))
 mirror.cell(store.read(make_cell().key))
 mirror.finish("", [], "FINISHED")
 print(mirror.behind)
@@ -321,7 +324,7 @@ def test_one_writer_at_a_time(
 ) -> None:
     monkeypatch.setattr(room, "PATIENCE", 0.2)
     suite = make_suite([make_cell()])
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     with (store.layout.out / "mlflow.db.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         mirror.cell(commit(store, make_cell()))
@@ -329,14 +332,15 @@ def test_one_writer_at_a_time(
         assert "another gzsl-bench" in mirror.behind
     mirror.finish("", [], "FINISHED")
     assert mirror.behind is None
-    assert_mirrors(uri, suite, store)
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_a_database_without_its_driver(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(TrackingError, match=r"pip install .?psycopg") as caught:
         open_mirror(
-            "postgresql+psycopg2://me:secret@127.0.0.1:9/db", make_suite([make_cell()]), store
+            "postgresql+psycopg2://me:secret@127.0.0.1:9/db",
+            Results(make_suite([make_cell()]), store),
         )
     assert "secret" not in str(caught.value)
 
@@ -344,12 +348,12 @@ def test_a_database_without_its_driver(store: RecordStore, monkeypatch: pytest.M
 def test_a_sync_beside_a_live_mirror(store: RecordStore, uri: str) -> None:
     cells = grid(6)
     suite = make_suite(cells)
-    mirror = open_mirror(uri, suite, store)
+    mirror = open_mirror(uri, Results(suite, store))
     going = threading.Event()
 
     def interfere() -> None:
         while not going.wait(0.2):
-            sync(uri, suite, store)
+            sync(uri, Results(suite, store))
 
     other = threading.Thread(target=interfere)
     other.start()
@@ -359,7 +363,7 @@ def test_a_sync_beside_a_live_mirror(store: RecordStore, uri: str) -> None:
     other.join()
     mirror.finish("table", [], "FINISHED")
     assert mirror.behind is None
-    assert_mirrors(uri, suite, store)
+    assert_mirrors(uri, Results(suite, store))
     assert parent(uri, "small").info.status == "FINISHED"
 
 
@@ -369,10 +373,11 @@ sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from factory import commit, grid, make_suite
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import open_mirror
 store = RecordStore(Path(sys.argv[1]))
 cells = grid(100)
-mirror = open_mirror(store.layout.tracking_store, make_suite(cells), store)
+mirror = open_mirror(store.layout.tracking_store, Results(make_suite(cells), store))
 print("open", flush=True)
 for cell in cells:
     if store.read(cell.key) is None:
@@ -391,8 +396,8 @@ def test_killed_at_some_moment(store: RecordStore, uri: str, milliseconds: int) 
     time.sleep(milliseconds / 1000)
     process.kill()
     process.communicate()
-    sync(uri, suite, store)
-    assert_mirrors(uri, suite, store)
+    sync(uri, Results(suite, store))
+    assert_mirrors(uri, Results(suite, store))
     assert runs(uri, "small")
     assert parent(uri, "small").info.status == "KILLED"
 

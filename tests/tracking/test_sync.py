@@ -15,6 +15,7 @@ from gzsl_bench.errors import RecordError, TrackingError
 from gzsl_bench.records.record import FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import SyncReport, open_mirror, sync
 from gzsl_bench.tracking.describe import describe
 
@@ -25,33 +26,33 @@ def test_sync_makes_everything_from_the_records(store: RecordStore, uri: str) ->
     for cell in cells[:-1]:
         commit(store, cell)
     commit(store, cells[-1], status=FAILED)
-    assert sync(uri, suite, store) == SyncReport(created=8)
-    assert_mirrors(uri, suite, store)
+    assert sync(uri, Results(suite, store)) == SyncReport(created=8)
+    assert_mirrors(uri, Results(suite, store))
     assert parent(uri, "small").info.status == "FAILED"
     before = {run.info.run_id for run in runs(uri, "small")}
-    assert sync(uri, suite, store) == SyncReport(unchanged=8)
+    assert sync(uri, Results(suite, store)) == SyncReport(unchanged=8)
     assert {run.info.run_id for run in runs(uri, "small")} == before
 
 
 def test_what_a_kill_leaves_is_replaced(store: RecordStore, uri: str) -> None:
     cells = grid(1)
     suite = make_suite(cells)
-    open_mirror(uri, suite, store)  # killed: the suite's own run stays RUNNING
+    open_mirror(uri, Results(suite, store))  # killed: the suite's own run stays RUNNING
     own = parent(uri, "small").info
     for number, cell in enumerate(cells[:3]):
         record = commit(store, cell)
-        image = describe(suite, [cell], record, store.layout.out.resolve())
+        image = describe(Results(suite, store), [cell], record)
         tags = {**image.tags, "mlflow.parentRunId": own.run_id, "gzsl_bench.content": image.digest}
         run = client(uri).create_run(own.experiment_id, start_time=image.started, tags=tags)
         if number > 0:  # half a batch
             client(uri).log_metric(run.info.run_id, "harmonic_mean", 1.0)
         if number > 1:  # whoever ended it, it is not whole
             client(uri).set_terminated(run.info.run_id, "FINISHED")
-    assert sync(uri, suite, store) == SyncReport(repaired=3)
-    assert_mirrors(uri, suite, store)
+    assert sync(uri, Results(suite, store)) == SyncReport(repaired=3)
+    assert_mirrors(uri, Results(suite, store))
     assert parent(uri, "small").info.status == "KILLED"  # one cell never ran
     commit(store, cells[3])
-    assert sync(uri, suite, store) == SyncReport(created=1, unchanged=3)
+    assert sync(uri, Results(suite, store)) == SyncReport(created=1, unchanged=3)
 
 
 def test_duplicates_and_strangers_are_removed(store: RecordStore, uri: str) -> None:
@@ -59,7 +60,7 @@ def test_duplicates_and_strangers_are_removed(store: RecordStore, uri: str) -> N
     suite = make_suite(cells)
     for cell in cells:
         commit(store, cell)
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     run = by_key(uri, "small")[cells[0].key]
     double = client(uri).create_run(run.info.experiment_id, tags=run.data.tags)
     client(uri).set_terminated(double.info.run_id)
@@ -69,7 +70,7 @@ def test_duplicates_and_strangers_are_removed(store: RecordStore, uri: str) -> N
         run.info.experiment_id, tags={**run.data.tags, "gzsl_bench.out": "/another/folder"}
     )
     shutil.rmtree(store.layout.cell(cells[1].key))
-    assert sync(uri, suite, store) == SyncReport(removed=2, unchanged=3)
+    assert sync(uri, Results(suite, store)) == SyncReport(removed=2, unchanged=3)
     assert client(uri).get_run(other.info.run_id).info.lifecycle_stage == "active"
     assert client(uri).get_run(elsewhere.info.run_id).info.lifecycle_stage == "active"
     assert client(uri).get_run(another.info.run_id).info.lifecycle_stage == "deleted"
@@ -79,21 +80,21 @@ def test_a_failure_that_became_complete(store: RecordStore, uri: str) -> None:
     cell = make_cell()
     suite = make_suite([cell])
     commit(store, cell, status=FAILED)
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     commit(store, cell)
-    assert sync(uri, suite, store) == SyncReport(repaired=1)
-    assert_mirrors(uri, suite, store)
+    assert sync(uri, Results(suite, store)) == SyncReport(repaired=1)
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_a_run_somebody_changed_is_put_right(store: RecordStore, uri: str) -> None:
     cell = make_cell()
     suite = make_suite([cell])
     commit(store, cell)
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     run_id = by_key(uri, "small")[cell.key].info.run_id
     client(uri).log_metric(run_id, "harmonic_mean", 99.9, step=5)
-    assert sync(uri, suite, store) == SyncReport(repaired=1)
-    assert_mirrors(uri, suite, store)
+    assert sync(uri, Results(suite, store)) == SyncReport(repaired=1)
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_a_cell_of_two_suites_has_a_run_in_each(store: RecordStore, uri: str) -> None:
@@ -101,9 +102,9 @@ def test_a_cell_of_two_suites_has_a_run_in_each(store: RecordStore, uri: str) ->
     one, two = make_suite(cells, "one"), make_suite(cells[:2], "two", selection=("best_test",))
     for cell in cells:
         commit(store, cell)
-    sync(uri, one, store)
-    sync(uri, two, store)
-    assert_mirrors(uri, one, store)
+    sync(uri, Results(one, store))
+    sync(uri, Results(two, store))
+    assert_mirrors(uri, Results(one, store))
     assert len(runs(uri, "one")) == 4
     shown = by_key(uri, "two")
     assert set(shown) == {cells[0].key, cells[1].key}
@@ -119,7 +120,7 @@ def test_two_labels_of_one_training_share_a_run(store: RecordStore, uri: str) ->
     cell = make_cell()
     suite = make_suite([cell, replace(cell, label="ACMR again")])
     commit(store, cell)
-    assert sync(uri, suite, store).created == 1
+    assert sync(uri, Results(suite, store)).created == 1
     assert by_key(uri, "small")[cell.key].data.params["label"] == "ACMR / ACMR again"
 
 
@@ -128,10 +129,10 @@ def test_a_run_that_goes_on_keeps_its_status(store: RecordStore, uri: str) -> No
     suite = make_suite([cell])
     commit(store, cell)
     with FileLock(store.layout.lock):
-        open_mirror(uri, suite, store)
-        sync(uri, suite, store)
+        open_mirror(uri, Results(suite, store))
+        sync(uri, Results(suite, store))
         assert parent(uri, "small").info.status == "RUNNING"
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     assert parent(uri, "small").info.status == "FINISHED"
 
 
@@ -139,12 +140,12 @@ def test_more_metrics_and_params_than_a_call_takes(store: RecordStore, uri: str)
     cell = make_cell(config={f"p{i}": i for i in range(230)})
     suite = make_suite([cell])
     commit(store, cell, count=500)  # 2,500 values
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     run = by_key(uri, "small")[cell.key]
     assert len(run.data.params) == 234
     history = client(uri).get_metric_history(run.info.run_id, "checkpoint/acc_unseen")
     assert len(history) == 500
-    assert sync(uri, suite, store) == SyncReport(unchanged=1)
+    assert sync(uri, Results(suite, store)) == SyncReport(unchanged=1)
 
 
 def test_odd_names_and_values(
@@ -160,13 +161,13 @@ def test_odd_names_and_values(
     made["curves"] = {"loss": [[0, 1e400], [1, 2.0]], "kl (β)": [[0, 1.0]]}
     record = commit(store, cell, **(made | {"curves": {}}))
     record = replace(record, curves=made["curves"])
-    image = describe(suite, [cell], record, store.layout.out)
+    image = describe(Results(suite, store), [cell], record)
     assert {p.name for p in image.points if p.name.startswith("train/")} == {
         "train/loss", "train/kl _β_",
     }  # fmt: skip
     assert [p.value for p in image.points if p.name == "train/loss"] == [2.0]
     assert "not finite" in caplog.text
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     run = by_key(uri, "small")[cell.key]
     assert run.data.metrics["top_5"] == 2.0
     assert run.data.metrics["top_5_2"] == 1.0
@@ -174,20 +175,20 @@ def test_odd_names_and_values(
     assert run.data.params["config.seed"] == "3"
     assert run.data.params["seed"] == "0"
     assert run.data.params["empty"] == run.data.params["nothing"] == "none"
-    assert sync(uri, suite, store) == SyncReport(unchanged=1)
+    assert sync(uri, Results(suite, store)) == SyncReport(unchanged=1)
 
 
 def test_a_moved_results_folder(store: RecordStore, uri: str, tmp_path: Path) -> None:
     cell = make_cell()
     suite = make_suite([cell])
     commit(store, cell)
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     moved = RecordStore(tmp_path / 'o\'the "new" place')
     shutil.move(store.layout.out, moved.layout.out)
     uri = moved.layout.tracking_store
-    assert sync(uri, suite, moved) == SyncReport(created=1)
-    assert_mirrors(uri, suite, moved)
-    assert sync(uri, suite, moved) == SyncReport(unchanged=1)
+    assert sync(uri, Results(suite, moved)) == SyncReport(created=1)
+    assert_mirrors(uri, Results(suite, moved))
+    assert sync(uri, Results(suite, moved)) == SyncReport(unchanged=1)
     assert not store.layout.out.exists()
 
 
@@ -195,10 +196,10 @@ def test_a_deleted_experiment_comes_back(store: RecordStore, uri: str) -> None:
     cell = make_cell()
     suite = make_suite([cell])
     commit(store, cell)
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     client(uri).delete_experiment(parent(uri, "small").info.experiment_id)
-    sync(uri, suite, store)
-    assert_mirrors(uri, suite, store)
+    sync(uri, Results(suite, store))
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_the_command(store: RecordStore, uri: str) -> None:
@@ -211,7 +212,7 @@ def test_the_command(store: RecordStore, uri: str) -> None:
     assert done.exit_code == 0
     assert '"created": 1' in done.stdout
     assert "shows 1 of 1 cells of small: 1 created" in done.stderr
-    assert_mirrors(uri, suite, store)
+    assert_mirrors(uri, Results(suite, store))
     arguments = ["--out", str(store.layout.out)]
     wrong = CliRunner().invoke(sync_command, ["smal", *arguments])
     assert isinstance(wrong.exception, RecordError)
@@ -242,8 +243,8 @@ def test_a_store_of_an_older_mlflow_is_upgraded(store: RecordStore, uri: str) ->
     cell = make_cell()
     commit(store, cell)
     suite = make_suite([cell])
-    sync(uri, suite, store)
-    assert_mirrors(uri, suite, store)
+    sync(uri, Results(suite, store))
+    assert_mirrors(uri, Results(suite, store))
 
 
 def test_notes_hold_no_html(store: RecordStore, uri: str) -> None:
@@ -251,7 +252,7 @@ def test_notes_hold_no_html(store: RecordStore, uri: str) -> None:
     bad = "<img src=x onerror=alert(1)>"
     suite = replace(make_suite([make_cell(label=bad)]), description=bad)
     commit(store, suite.cells[0], status=FAILED, cause=bad)
-    sync(uri, suite, store)
+    sync(uri, Results(suite, store))
     (run,) = runs(uri, "small")
     experiment = client(uri).get_experiment(run.info.experiment_id)
     notes = [run.data.tags, parent(uri, "small").data.tags, experiment.tags]

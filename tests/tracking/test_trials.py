@@ -10,6 +10,7 @@ from tracking_helpers import client, parent, runs
 
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place
@@ -42,17 +43,17 @@ def tuning(tmp_path: Path, make_registry: Any, run_inline: Any, store: RecordSto
 
 
 def finish(mirror: TrialMirror, tuning: Tuning, store: RecordStore) -> None:
-    table = trial_rows(tuning, store)
+    table = trial_rows(tuning, Results(tuning.suite, store))
     mirror.finish(render_trials(table), table, "FINISHED")
     assert mirror.behind is None
 
 
 def test_one_run_per_trial(tuning: Tuning, store: RecordStore, uri: str) -> None:
-    finish(open_trial_mirror(uri, tuning, store), tuning, store)
+    finish(open_trial_mirror(uri, tuning, Results(tuning.suite, store)), tuning, store)
     found = {run.info.run_name: run for run in runs(uri, "s tuning", "trial")}
     assert set(found) == {f"tiny E trial {n}" for n in (1, 2, 3)}
     (search,) = tuning.searches
-    for each in score(search, store):
+    for each in score(search, Results(tuning.suite, store)):
         run = found[f"tiny E trial {each.trial.number}"]
         assert run.info.status == "FINISHED"
         # What was tried and nothing else, so that plots show it.
@@ -85,7 +86,7 @@ def test_trials_come_one_by_one_and_again_nothing_changes(
     aside = store.layout.out / "aside"
     store.layout.cells.rename(aside)
     store.layout.cells.mkdir()
-    mirror = open_trial_mirror(uri, tuning, store)
+    mirror = open_trial_mirror(uri, tuning, Results(tuning.suite, store))
     shown = []
     for cell in cells:
         (aside / cell.key).rename(store.layout.cell(cell.key))
@@ -96,12 +97,12 @@ def test_trials_come_one_by_one_and_again_nothing_changes(
     assert shown == [0, 0, 1, 1, 1, 2, 2, 2, 3]
     finish(mirror, tuning, store)
     before = {run.info.run_id for run in runs(uri, "s tuning", "trial")}
-    finish(open_trial_mirror(uri, tuning, store), tuning, store)
+    finish(open_trial_mirror(uri, tuning, Results(tuning.suite, store)), tuning, store)
     assert {run.info.run_id for run in runs(uri, "s tuning", "trial")} == before
     # A run that somebody spoilt is written anew.
     spoilt = min(before)
     client(uri).set_tag(spoilt, f"{PREFIX}task", "none")
-    finish(open_trial_mirror(uri, tuning, store), tuning, store)
+    finish(open_trial_mirror(uri, tuning, Results(tuning.suite, store)), tuning, store)
     after = {run.info.run_id for run in runs(uri, "s tuning", "trial")}
     assert before - after == {spoilt}
     assert len(after) == 3

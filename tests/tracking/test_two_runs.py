@@ -12,6 +12,7 @@ from gzsl_bench.engine.run import hold
 from gzsl_bench.records.record import FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import open_mirror, sync
 from gzsl_bench.tracking.sync import SyncReport
 
@@ -22,7 +23,7 @@ def test_two_mirrors_of_one_suite(tmp_path: Path) -> None:
     suite = make_suite(cells)
     with hold(tmp_path / "out") as one, hold(tmp_path / "out") as two:
         uri = one.layout.tracking_store
-        first, second = open_mirror(uri, suite, one), open_mirror(uri, suite, two)
+        first, second = open_mirror(uri, Results(suite, one)), open_mirror(uri, Results(suite, two))
         theirs = [commit(two, cell) for cell in cells[1:3]]
         mine = commit(one, cells[0])
         first.cell(mine)
@@ -30,11 +31,11 @@ def test_two_mirrors_of_one_suite(tmp_path: Path) -> None:
         for record in theirs:
             second.cell(record)
         assert first.behind is second.behind is None
-        assert_mirrors(uri, suite, one)  # before anything is put right at the end
+        assert_mirrors(uri, Results(suite, one))  # before anything is put right at the end
         assert len(by_key(uri, suite.name)) == 3
         first.finish("", [], "FINISHED")
         second.finish("", [], "FINISHED")
-    assert_mirrors(uri, suite, one)
+    assert_mirrors(uri, Results(suite, one))
     assert parent(uri, suite.name).info.status == "FINISHED"
     assert sync(uri, suite, RecordStore(tmp_path / "out")) == SyncReport(unchanged=3)
 
@@ -71,8 +72,8 @@ def test_sync_tells_how_the_suite_ended_where_the_last_run_did_not_mirror(
         mirror.finish("", [], "FAILED")
         commit(held, cell)
     assert parent(uri, suite.name).info.status == "FAILED"
-    assert sync(uri, suite, store).repaired == 1
+    assert sync(uri, Results(suite, store)).repaired == 1
     assert parent(uri, suite.name).info.status == "FINISHED"
     ended = parent(uri, suite.name).info.end_time
-    assert sync(uri, suite, store) == SyncReport(unchanged=1)
+    assert sync(uri, Results(suite, store)) == SyncReport(unchanged=1)
     assert parent(uri, suite.name).info.end_time == ended

@@ -17,7 +17,7 @@ from gzsl_bench.data.identity import identify
 from gzsl_bench.engine.events import CellEnded
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.results.validation import Validation
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Filter, Place
 from gzsl_bench.tuning.table import render_trials, trial_rows
@@ -97,6 +97,12 @@ def prepared(tmp_path):
     return go
 
 
+def written_of(tuning, store) -> str:
+    """The suite with the chosen values."""
+    results = Results(tuning.suite, store)
+    return tuned_suite(tuning, chosen(tuning, results), results)
+
+
 def brute_force(data):
     """Mean validation H of every candidate, from the formula, with numpy alone."""
     found = {}
@@ -136,7 +142,7 @@ def test_the_choice_is_that_of_an_independent_loop(
     tuning = prepared(GRID, registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
     (search,) = tuning.searches
-    scores = score(search, store)
+    scores = score(search, Results(tuning.suite, store))
     expected = brute_force(identify(data))
     assert len(scores) == len(expected) == 24
     for found in scores:
@@ -186,7 +192,7 @@ def test_no_test_row_is_asked_for(tiny, make_registry, prepared, run_inline):
     features.asked.clear()
     tuning = prepared(SMALL, registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
-    tuned_suite(tuning, chosen(tuning, store), store)
+    written_of(tuning, store)
     assert features.asked == set(tiny.trainval.tolist())
 
 
@@ -203,9 +209,14 @@ def test_poisoned_test_rows_change_nothing(tiny, make_registry, prepared, run_in
         registry = make_registry(ESZSL, data={"tiny": data})
         tuning = prepared(SMALL, registry)
         _, store, _ = run_inline(tuning.suite.cells, registry, out=tmp_path / name)
-        table = trial_rows(tuning, store)
+        table = trial_rows(tuning, Results(tuning.suite, store))
         assert all(row["harmonic_mean"] for row in table)
-        found.append((table, tuned_suite(tuning, chosen(tuning, store), store)))
+        found.append(
+            (
+                table,
+                written_of(tuning, store),
+            )
+        )
     assert found[0] == found[1]
 
 
@@ -242,8 +253,8 @@ def test_the_written_suite_runs_and_the_rule_val_agrees(
         ("other", "E", 4),
         ("other", "C", 3),
     ]
-    text = tuned_suite(tuning, chosen(tuning, store), store)
-    assert text == tuned_suite(tuning, chosen(tuning, store), store)
+    text = written_of(tuning, store)
+    assert text == written_of(tuning, store)
     written = resolve_text(text, registry)
     assert written.name == "two-tuned"
     assert written.selection == ("last", "best_test", "val")
@@ -255,9 +266,9 @@ def test_the_written_suite_runs_and_the_rule_val_agrees(
     # Of the tuned methods nothing but the real task is trained; `plain` was never on a fold.
     assert {c.fold for c in written.cells if c.key in trained and c.label != "plain"} == {0}
     assert {c.key for c in written.cells if c.fold and c.label != "plain"} <= tuned
-    validation = Validation(written, store)
+    validation = Results(written, store).validation
     for search in tuning.searches:
-        best = score(search, store)[0]
+        best = score(search, Results(tuning.suite, store))[0]
         cells = [
             c for c in written.cells
             if (c.dataset, c.label) == (search.dataset, search.label) and not c.fold
@@ -279,9 +290,9 @@ def test_the_written_suite_says_where_its_values_come_from(
     registry = make_registry(ESZSL)
     tuning = prepared(SMALL, registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
-    found = chosen(tuning, store)
+    found = chosen(tuning, Results(tuning.suite, store))
     best = found[0][1][0]
-    text = tuned_suite(tuning, found, store)
+    text = tuned_suite(tuning, found, Results(tuning.suite, store))
     assert text.startswith("# Written by `gzsl-bench tune` (gzsl-bench ")
     comments = "\n".join(line for line in text.splitlines() if line.lstrip().startswith("#"))
     assert f"trial {best.trial.number} of 4 (grid), decided 20" in comments
@@ -310,11 +321,14 @@ methods:
     registry = make_registry(ESZSL)
     tuning = prepared(text, registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
-    written = resolve_text(tuned_suite(tuning, chosen(tuning, store), store), registry)
+    written = resolve_text(
+        written_of(tuning, store),
+        registry,
+    )
     assert written.description == "one: #1\n  - two"
     assert {(c.dataset, c.label) for c in written.cells} == {("a.b", label)}
     assert {c.identity["preprocessing"] for c in written.cells} == {"l2"}
-    best = score(tuning.searches[0], store)[0].trial
+    best = score(tuning.searches[0], Results(tuning.suite, store))[0].trial
     assert {c.key for c in written.cells if c.fold} == {c.key for c in best.cells}
 
 
@@ -323,7 +337,10 @@ def test_a_leak_beside_it_keeps_val_out(make_registry, prepared, run_inline, res
     registry = make_registry(ESZSL, CURVES)
     tuning = prepared(SMALL + leak, registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
-    written = resolve_text(tuned_suite(tuning, chosen(tuning, store), store), registry)
+    written = resolve_text(
+        written_of(tuning, store),
+        registry,
+    )
     assert written.selection == ("last",)
     assert {c.label for c in written.cells} == {"eszsl", "curves"}
 
@@ -333,7 +350,7 @@ def test_the_best_checkpoint_of_all_folds_counts(make_registry, prepared, run_in
     registry = make_registry(CURVES)
     tuning = prepared(text + "val_seeds: 2\n", registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
-    for found in score(tuning.searches[0], store):
+    for found in score(tuning.searches[0], Results(tuning.suite, store)):
         rows = [store.read(c.key).checkpoints for c in found.trial.cells]
         assert len(rows) == len(found.folds) == 6
         means = {
@@ -343,7 +360,7 @@ def test_the_best_checkpoint_of_all_folds_counts(make_registry, prepared, run_in
         }  # fmt: skip
         assert found.mean["harmonic_mean"] == pytest.approx(max(means.values()))
         assert found.checkpoint == max(means, key=means.__getitem__)
-    assert score(tuning.searches[0], store)[0].checkpoint == 20
+    assert score(tuning.searches[0], Results(tuning.suite, store))[0].checkpoint == 20
 
 
 def test_stackable_fields_are_tried_in_one_unit(make_registry, prepared, run_inline, tmp_path):
@@ -367,7 +384,7 @@ methods: [{use: curves, tune: {rate: [0, 0.5, 1, 2], shape: [1, 2]}}]
     for stack in (1, 32):
         tuning = prepared(text, registry)
         _, store, _ = run_inline(tuning.suite.cells, registry, stack, tmp_path / str(stack))
-        tables.append(trial_rows(tuning, store))
+        tables.append(trial_rows(tuning, Results(tuning.suite, store)))
     assert tables[0] == tables[1]
 
 
@@ -392,7 +409,7 @@ def test_combinations_that_the_configuration_refuses_are_left_out(
     assert search.refused == 1
     _, store, _ = run_inline(tuning.suite.cells, registry)
     assert "1 combinations that the configuration refuses" in render_trials(
-        trial_rows(tuning, store)
+        trial_rows(tuning, Results(tuning.suite, store))
     )
     with pytest.raises(SuiteError, match=r"3: no candidate can be used: .*low must not be larger"):
         prepared(text.replace("[0, 7]", "[11, 12]"), registry)
@@ -404,19 +421,19 @@ def test_failed_trials_are_no_candidates(make_registry, prepared, run_inline):
     tuning = prepared(text, registry)
     outcome, store, _ = run_inline(tuning.suite.cells, registry)
     assert outcome.exit_code == 1
-    ((_, scores),) = chosen(tuning, store)
+    ((_, scores),) = chosen(tuning, Results(tuning.suite, store))
     assert [s.trial.values["fail"] for s in scores] == [False, True]
     assert "made to fail" in scores[1].reason
     assert "1 trials without a number; trial 1: fold 1 failed: " in render_trials(
-        trial_rows(tuning, store)
+        trial_rows(tuning, Results(tuning.suite, store))
     )
-    text = tuned_suite(tuning, chosen(tuning, store), store)
+    text = written_of(tuning, store)
     assert "trial 2 of 2 (grid, 1 without a number)" in text
     # With no number at all there is no choice.
     tuning = prepared(
         "name: s\ndatasets: [tiny]\nmethods: [{use: curves, tune: {fail: [true]}}]\n", registry
     )
-    assert chosen(tuning, store) is None
+    assert chosen(tuning, Results(tuning.suite, store)) is None
 
 
 def test_a_part_of_a_suite(make_data, make_registry, prepared, run_inline, resolve_text):
@@ -425,7 +442,10 @@ def test_a_part_of_a_suite(make_data, make_registry, prepared, run_inline, resol
     tuning = prepared(TWO, registry, only)
     assert [(s.dataset, s.label) for s in tuning.searches] == [("other", "E")]
     _, store, _ = run_inline(tuning.suite.cells, registry)
-    written = resolve_text(tuned_suite(tuning, chosen(tuning, store), store), registry)
+    written = resolve_text(
+        written_of(tuning, store),
+        registry,
+    )
     # `plain` runs on the data set that was left out.
     assert {(c.dataset, c.label) for c in written.cells} == {("other", "E")}
     with pytest.raises(SuiteError, match="--only: unknown method of this suite 'X'"):
@@ -459,7 +479,7 @@ def test_values_at_the_end_of_their_list_are_pointed_out(make_registry, prepared
     tuning = prepared(text, registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
     # Checkpoint 20 has no noise whatever the rate: the first of equals is chosen.
-    (line,) = edges(chosen(tuning, store))
+    (line,) = edges(chosen(tuning, Results(tuning.suite, store)))
     assert (
         line
         == "tiny · curves: rate 0 is the smallest value of its list; better ones may lie beyond"
@@ -470,7 +490,7 @@ def test_the_table_shows_the_twenty_best(make_registry, prepared, run_inline):
     registry = make_registry(ESZSL)
     tuning = prepared(SMALL, registry)
     _, store, _ = run_inline(tuning.suite.cells, registry)
-    table = trial_rows(tuning, store)
+    table = trial_rows(tuning, Results(tuning.suite, store))
     assert len(table) == 4
     h = [row["harmonic_mean"]["mean"] for row in table]
     assert h == sorted(h, reverse=True)
@@ -492,4 +512,7 @@ def test_a_method_of_one_run_can_be_tuned_too(make_registry, prepared, run_inlin
     text = "name: s\ndatasets: [tiny]\nmethods: [{use: curves, tune: {rate: [1, 2]}}]\n"
     tuning = prepared(text, registry)
     _, store, _ = run_inline(tuning.suite.cells, registry, 32)
-    assert [s.trial.number for s in score(tuning.searches[0], store)] == [1, 2]
+    assert [s.trial.number for s in score(tuning.searches[0], Results(tuning.suite, store))] == [
+        1,
+        2,
+    ]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from gzsl_bench import __version__, atomic
 from gzsl_bench.errors import RecordError
-from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.cells import GAP, SIGN, digits, number, rule_name, who
+from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, rule_name
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.gather import Ground, grounds
-from gzsl_bench.report.html.reading import ReadOnce
 from gzsl_bench.report.html.verdicts import Verdict, interval, verdicts
 from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.report.plots.save import as_bytes, data_uri, write
@@ -24,7 +22,8 @@ from gzsl_bench.report.published import beside as published
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import notes
 from gzsl_bench.results.comparable import marks
-from gzsl_bench.results.rows import HEADINGS, Row, extra_metrics, is_swept, rows
+from gzsl_bench.results.rows import HEADINGS, extra_metrics, rows
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -49,23 +48,24 @@ class Report:
     verdicts: tuple[Verdict, ...] = ()
 
 
-def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool = False) -> Report:
+def build(results: Results, into: Path, plot_files: bool = False) -> Report:
     """Write ``into/report.html`` and, where asked, ``into/plots/*.{png,pdf,csv}``.
 
     Args:
-        suite: as it was resolved when it ran.
-        store: its records; nothing else is needed.
+        results: of the suite as it was resolved when it ran; nothing else is needed.
         into: the folder, made where it is absent.
         plot_files: write each plot and its data as files, too.
 
     Raises:
         RecordError: predictions are damaged, or the folder cannot be written.
     """
-    store = ReadOnce(store, suite)
-    table = with_intervals(rows(suite, store), store)
-    found = grounds(suite, store, table)
+    suite = results.suite
+    results.prefetch()
+    table = with_intervals(rows(results), results)
+    cells = Table(table)
+    found = grounds(results, cells)
     rule = suite.lead
-    ranking, no_ranking = rank([r for r in table if r["selection"] == rule])
+    ranking, no_ranking = rank([r for r in table if r.selection == rule])
     if ranking is not None and ranking.powerless:
         no_ranking = (
             f"no critical-difference diagram: {ranking.datasets} data sets have no power to tell"
@@ -81,12 +81,12 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
     plots = [*overall, *(p for plots in per_ground for p in plots)]
     texts = on_all_cores([functools.partial(_drawn, plot, folder) for plot in plots])
     drawn = {plot.name: text for plot, text in zip(plots, texts, strict=True)}
-    environment, of_cell = provenance.environments(suite, store)
+    environment, of_cell = provenance.environments(results)
     # One line per printed number: ours by the rule they chose by, or else by the honest one.
-    known = [line for line in published.beside(table, suite) if _fitting(line, rule, suite)]
+    known = [line for line in published.beside(table, results) if _fitting(line, rule, suite)]
     lines = sorted(known, key=lambda line: line["difference"] is None)
-    lacking = provenance.failures(suite, store)
-    cards = tuple(verdicts(suite, store, found, table))
+    lacking = provenance.failures(results)
+    cards = tuple(verdicts(results, found, cells))
     context = {
         "suite": suite,
         "version": __version__,
@@ -97,8 +97,8 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
         "cards": cards,
         "counts": _counts(suite, lacking),
         "grounds": [
-            {"ground": g, "id": f"data-{i}", "plots": plots, "summary": _summary(g, table),
-             "full": _full(g, table)}
+            {"ground": g, "id": f"data-{i}", "plots": plots, "summary": _summary(g, cells),
+             "full": _full(g, cells)}
             for i, (g, plots) in enumerate(zip(found, per_ground, strict=True), start=1)
         ],
         "drawn": drawn,
@@ -111,10 +111,10 @@ def build(suite: ResolvedSuite, store: RecordStore, into: Path, plot_files: bool
         "notes": _sentences(notes(table, extra_metrics(table))),
         "failures": lacking,
         "datasets": provenance.datasets(suite),
-        "methods": provenance.methods(table, suite),
-        "configurations": provenance.configurations(table, suite),
+        "methods": provenance.methods(table, results),
+        "configurations": provenance.configurations(table, results),
         "environments": environment,
-        "cells": provenance.cells(suite, store, table, of_cell),
+        "cells": provenance.cells(results, table, of_cell),
     }  # fmt: skip
     text = _render(context)
     path = into / NAME
@@ -164,25 +164,25 @@ def _counts(suite: ResolvedSuite, lacking: provenance.Grid) -> dict[str, int]:
     }
 
 
-def _summary(ground: Ground, table: Sequence[Row]) -> dict[str, Any]:
+def _summary(ground: Ground, table: Table) -> dict[str, Any]:
     """H of every method by every rule: a line per method."""
-    own = [row for row in ground.rows if not is_swept(row)]
-    rules = list(dict.fromkeys(rule_name(r) for r in own if r["selection"] != "-"))
+    own = [row for row in ground.rows if row.sweep is None]
+    rules = list(dict.fromkeys(rule_name(r) for r in own if r.selection != "-"))
     ranked = marks(own, [_H])
     lines: dict[str, dict[str, Any]] = {}
     for index, row in enumerate(own):
         line = lines.setdefault(
-            who(row, table), {"cells": {}, "n": 0, "gap": "", "why": "", "row": row}
+            table.who(row), {"cells": {}, "n": 0, "gap": "", "why": "", "row": row}
         )
-        line["n"] = max(line["n"], len(row["seeds"]))
-        if row.get("selection_gap"):
-            line["gap"] = number(row["selection_gap"], " ± ")
-        if row["unavailable"]:
-            line["why" if row["selection"] == "-" else "missing"] = str(row["unavailable"])
+        line["n"] = max(line["n"], len(row.seeds))
+        if row.selection_gap:
+            line["gap"] = number(row.selection_gap, " ± ")
+        if row.unavailable:
+            line["why" if row.selection == "-" else "missing"] = str(row.unavailable)
             continue
-        h = row[_H]
+        h = row.summary()
         line["cells"][rule_name(row)] = {
-            "text": f"{h['mean']:.1f}" + (f" ± {h['sd']:.1f}" if h["sd"] is not None else ""),
+            "text": number(replace(h, low=None)),
             "interval": interval(h),
             "mark": ranked.get((index, _H), 0),
         }
@@ -190,19 +190,19 @@ def _summary(ground: Ground, table: Sequence[Row]) -> dict[str, Any]:
     return {"rules": rules, "lines": lines, "gap": gap}
 
 
-def _full(ground: Ground, table: Sequence[Row]) -> provenance.Grid:
+def _full(ground: Ground, table: Table) -> provenance.Grid:
     """Every metric of every row."""
-    names = [*HEADINGS, *extra_metrics(table)]
+    names = [*HEADINGS, *extra_metrics(table.rows)]
     headings = ["Method", "Selection", "n", *(HEADINGS.get(name, name) for name in names), SIGN]
     lines = []
     for row in ground.rows:
         lines.append(
             (
-                who(row, table),
+                table.who(row),
                 rule_name(row),
-                str(len(row["seeds"])),
-                *(number(row.get(name), " ± ", digits(row, name)) for name in names),
-                ", ".join(dict.fromkeys(f"{g:.3g}" for g in row["gamma"] or ())) or "-",
+                str(len(row.seeds)),
+                *(number(row.metrics.get(name), " ± ", digits(row, name)) for name in names),
+                gammas(row),
             )
         )
     return provenance.Grid(tuple(headings), tuple(lines), tuple(range(2, len(headings))))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gzsl_bench.records.record import Record
-from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.rows import Row
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -23,14 +23,14 @@ class Grid:
     numeric: tuple[int, ...] = ()
 
 
-def environments(suite: ResolvedSuite, store: RecordStore) -> tuple[Grid, dict[str, int]]:
+def environments(results: Results) -> tuple[Grid, dict[str, int]]:
     """Distinct versions, hardware, commits and commands, numbered, and which one each cell had."""
     numbers: dict[str, int] = {}
     counts: dict[int, int] = {}
     lines: dict[int, list[str]] = {}
     of_cell: dict[str, int] = {}
-    for cell in suite.cells:
-        record = store.read(cell.key)
+    for cell in results.suite.cells:
+        record = results.record(cell.key)
         if record is None:
             continue
         about = record.provenance
@@ -85,25 +85,24 @@ def datasets(suite: ResolvedSuite) -> Grid:
     )  # fmt: skip
 
 
-def methods(table: Sequence[Row], suite: ResolvedSuite) -> Grid:
+def methods(table: Sequence[Row], results: Results) -> Grid:
     """Methods with version, source, fidelity and preprocessing; a line for all data sets alike."""
-    cells = {cell.key: cell for cell in suite.cells}
     lines: dict[tuple[str, ...], dict[str, None]] = {}
     for row in table:
-        cell = cells[row["keys"][0]]
+        cell = results.cells[row.keys[0]][0]
         rest = (
-            str(row["label"]),
-            str(row["method"]),
-            str(row["version"]) + (f", source {row['source']}" if row.get("source") else ""),
+            str(row.label),
+            str(row.method),
+            str(row.version) + (f", source {row.source}" if row.source else ""),
             str(cell.about.get("distribution", "-")),
-            str(row["fidelity"]),
-            str(row["preprocessing"]),
-            str(row["setting"]),
-            str(row["precision"]),
-            str(row.get("audit") or "not audited"),
+            str(row.fidelity),
+            str(row.preprocessing),
+            str(row.setting),
+            str(row.precision),
+            str(row.audit or "not audited"),
             str(cell.about.get("citation") or "-"),
         )
-        lines.setdefault(rest, {})[str(row["dataset"])] = None
+        lines.setdefault(rest, {})[str(row.dataset)] = None
     return Grid(
         ("Method", "Data sets", "Name", "Version", "Distribution", "Fidelity", "Preprocessing",
          "Setting", "Precision", "Audit", "Citation"),
@@ -111,35 +110,33 @@ def methods(table: Sequence[Row], suite: ResolvedSuite) -> Grid:
     )  # fmt: skip
 
 
-def configurations(table: Sequence[Row], suite: ResolvedSuite) -> Grid:
+def configurations(table: Sequence[Row], results: Results) -> Grid:
     """The full configuration of each method, a line for all data sets with the same one.
 
     A table of its own: beside everything else its long lines would leave the others empty.
     """
-    cells = {cell.key: cell for cell in suite.cells}
     lines: dict[tuple[str, str], dict[str, None]] = {}
     for row in table:
-        config = cells[row["keys"][0]].identity["method"]["config"]
-        place = (str(row["label"]), _pairs(config) or "none")
-        lines.setdefault(place, {})[str(row["dataset"])] = None
+        config = results.cells[row.keys[0]][0].identity["method"]["config"]
+        place = (str(row.label), _pairs(config) or "none")
+        lines.setdefault(place, {})[str(row.dataset)] = None
     return Grid(
         ("Method", "Data sets", "Configuration"),
         tuple((label, ", ".join(found), config) for (label, config), found in lines.items()),
     )
 
 
-def cells(
-    suite: ResolvedSuite, store: RecordStore, table: Sequence[Row], environment: Mapping[str, int]
-) -> Grid:
+def cells(results: Results, table: Sequence[Row], environment: Mapping[str, int]) -> Grid:
     """Every cell with its key, the checkpoints that rules chose, time and environment."""
     chosen: dict[str, list[str]] = {}
     for row in table:
-        if "+" not in row["selection"] and not row["unavailable"]:
-            for key, number in zip(row["keys"], row["checkpoints"], strict=True):
-                chosen.setdefault(key, []).append(f"{row['selection']} {number}")
+        if "+" not in row.selection and not row.unavailable:
+            for key, numbers in zip(row.keys, row.checkpoints, strict=True):
+                shown = ", ".join(map(str, numbers))
+                chosen.setdefault(key, []).append(f"{row.selection} {shown}")
     lines = [
-        _cell(cell, store.read(cell.key), chosen.get(cell.key, ()), environment.get(cell.key))
-        for cell in suite.cells
+        _cell(cell, results.record(cell.key), chosen.get(cell.key, ()), environment.get(cell.key))
+        for cell in results.suite.cells
     ]
     return Grid(
         ("Data set", "Method", "Task", "Seed", "Status", "Checkpoints", "Seconds", "Started",
@@ -147,11 +144,11 @@ def cells(
     )  # fmt: skip
 
 
-def failures(suite: ResolvedSuite, store: RecordStore) -> Grid:
+def failures(results: Results) -> Grid:
     """Cells without numbers: failed ones, those a method does not apply to, those not run."""
     lines = []
-    for cell in suite.cells:
-        record = store.read(cell.key)
+    for cell in results.suite.cells:
+        record = results.record(cell.key)
         if record is not None and record.complete:
             continue
         status = "not run" if record is None else record.status

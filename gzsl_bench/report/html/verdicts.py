@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gzsl_bench.errors import GzslBenchError
-from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.cells import who
+from gzsl_bench.report.cells import Table, number
 from gzsl_bench.report.compare import Comparison, describe_fragile, head_to_head
 from gzsl_bench.report.html.gather import Ground
 from gzsl_bench.results.comparable import obstacle
 from gzsl_bench.results.rows import NO_RULE, Row
+from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import GAMMA, RULES
+from gzsl_bench.scoring.summary import Summary
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 
@@ -26,6 +27,7 @@ class Verdict:
         best: the winning row, or None where no row has numbers.
         name: the winner.
         harmonic: H in words.
+        interval: of H; empty where there is none.
         parts: U and S in words.
         seeds: how many, in words.
         rule: what the selection rule did.
@@ -41,6 +43,7 @@ class Verdict:
     best: Row | None
     name: str = ""
     harmonic: str = ""
+    interval: str = ""
     parts: str = ""
     seeds: str = ""
     rule: str = ""
@@ -52,18 +55,16 @@ class Verdict:
     why: str = ""
 
 
-def verdicts(
-    suite: ResolvedSuite, store: RecordStore, found: Sequence[Ground], table: Sequence[Row]
-) -> list[Verdict]:
+def verdicts(results: Results, found: Sequence[Ground], table: Table) -> list[Verdict]:
     """One card per data set, in the suite's order."""
-    return [_verdict(suite, store, ground, table) for ground in found]
+    return [_verdict(results, ground, table) for ground in found]
 
 
 def protocol(suite: ResolvedSuite, row: Row) -> str:
     """Features, class embedding, classes and images of the data set behind a row."""
-    parts = [f"features {row['features']}", f"class embedding {row['attributes']}"]
+    parts = [f"features {row.features}", f"class embedding {row.attributes}"]
     for entry in suite.datasets:
-        if entry.get("label") == row["dataset"] and entry.get("fingerprint") == row["fingerprint"]:
+        if entry.get("label") == row.dataset and entry.get("fingerprint") == row.fingerprint:
             sizes: Mapping[str, Any] = entry.get("sizes", {})
             for first, second, what in (
                 ("seen_classes", "unseen_classes", "classes"),
@@ -72,47 +73,44 @@ def protocol(suite: ResolvedSuite, row: Row) -> str:
                 if first in sizes and second in sizes:
                     parts.append(f"{sizes[first]} seen and {sizes[second]} unseen {what}")
             break
-    if row["setting"] != "inductive":
-        parts.append(str(row["setting"]))
-    if row["precision"] != "float32":
-        parts.append(str(row["precision"]))
+    if row.setting != "inductive":
+        parts.append(str(row.setting))
+    if row.precision != "float32":
+        parts.append(str(row.precision))
     return ", ".join(parts)
 
 
-def interval(summary: Mapping[str, Any]) -> str:
+def interval(summary: Summary) -> str:
     """``[40.1, 45.6]``, or nothing where there is none."""
-    return f"[{summary['low']:.1f}, {summary['high']:.1f}]" if "low" in summary else ""
+    return "" if summary.low is None else f"[{summary.low:.1f}, {summary.high:.1f}]"
 
 
-def _verdict(
-    suite: ResolvedSuite, store: RecordStore, ground: Ground, table: Sequence[Row]
-) -> Verdict:
+def _verdict(results: Results, ground: Ground, table: Table) -> Verdict:
+    suite = results.suite
     rule = suite.lead
-    mine = [r for r in ground.rows if r["selection"] == rule and not obstacle(r)]
+    mine = [r for r in ground.rows if r.selection == rule and not obstacle(r)]
     if not mine:
         reasons = dict.fromkeys(
-            str(row["unavailable"] or obstacle(row))
+            str(row.unavailable or obstacle(row))
             for row in ground.rows
-            if row["selection"] in (rule, NO_RULE)
+            if row.selection in (rule, NO_RULE)
         )
         why = "; ".join(reasons) or "no cell has finished"
         return Verdict(ground.title, None, protocol=protocol(suite, ground.rows[0]), why=why)
-    ordered = sorted(mine, key=lambda r: -r["harmonic_mean"]["mean"])
+    ordered = sorted(mine, key=lambda r: -r.summary().mean)
     best = ordered[0]
-    h = best["harmonic_mean"]
-    count = len(best["seeds"])
-    deterministic = any(
-        cell.key == best["keys"][0] and cell.about.get("deterministic") for cell in suite.cells
-    )
+    count = len(best.seeds)
+    deterministic = results.cells[best.keys[0]][0].about.get("deterministic")
     against, clear = "the only method with numbers here", False
     if len(ordered) > 1:
-        against, clear = _against(best, ordered[1], suite, store, table)
+        against, clear = _against(best, ordered[1], results, table)
     return Verdict(
         title=ground.title,
         best=best,
-        name=who(best, table),
-        harmonic=f"{h['mean']:.1f}" + (f" ± {h['sd']:.1f}" if h["sd"] is not None else ""),
-        parts=f"U {best['acc_unseen']['mean']:.1f}, S {best['acc_seen']['mean']:.1f}",
+        name=table.who(best),
+        harmonic=number(replace(best.summary(), low=None)),
+        interval=interval(best.summary()),
+        parts=f"U {best.summary('acc_unseen').mean:.1f}, S {best.summary('acc_seen').mean:.1f}",
         seeds="deterministic, one run" if deterministic else f"{count} seed{'s' * (count != 1)}",
         rule=RULES[rule].words,
         against=against,
@@ -123,21 +121,19 @@ def _verdict(
     )
 
 
-def _against(
-    best: Row, second: Row, suite: ResolvedSuite, store: RecordStore, table: Sequence[Row]
-) -> tuple[str, bool]:
+def _against(best: Row, second: Row, results: Results, table: Table) -> tuple[str, bool]:
     """How the winner stands to the next method, and whether the two are told apart."""
-    name = who(second, table)
-    ahead = best["harmonic_mean"]["mean"] - second["harmonic_mean"]["mean"]
+    name = table.who(second)
+    ahead = best.summary().mean - second.summary().mean
     try:
-        compared = head_to_head(best, second, suite, store)
+        compared = head_to_head(best, second, results)
     except GzslBenchError as error:
         return f"{ahead:+.1f} to {name}; not tested: {error}", False
     result = next(r for r in compared.results if r.metric == "harmonic_mean")
     clear = result.low > 0
     text = (
         f"{'ahead of' if clear else 'not told apart from'} {name}"
-        f" ({second['harmonic_mean']['mean']:.1f}): difference {result.difference:+.1f}"
+        f" ({second.summary().mean:.1f}): difference {result.difference:+.1f}"
         f" [{result.low:+.1f}, {result.high:+.1f}]"
     )
     return text + _fragile(compared), clear
@@ -147,14 +143,14 @@ def _fragile(compared: Comparison) -> str:
     return f"; {describe_fragile(compared.fragile)}" if compared.fragile else ""
 
 
-def _calibrated(ground: Ground, rule: str, table: Sequence[Row]) -> str:
-    rows = [r for r in ground.rows if r["selection"] == rule + GAMMA and not obstacle(r)]
+def _calibrated(ground: Ground, rule: str, table: Table) -> str:
+    rows = [r for r in ground.rows if r.selection == rule + GAMMA and not obstacle(r)]
     if not rows:
         return ""
-    best = max(rows, key=lambda r: r["harmonic_mean"]["mean"])
-    h = best["harmonic_mean"]
-    found = f"{who(best, table)}, H {h['mean']:.1f} {interval(h)}".rstrip()
-    others = sum(r["selection"] == rule and not obstacle(r) for r in ground.rows)
+    best = max(rows, key=lambda r: r.summary().mean)
+    h = best.summary()
+    found = f"{table.who(best)}, H {h.mean:.1f} {interval(h)}".rstrip()
+    others = sum(r.selection == rule and not obstacle(r) for r in ground.rows)
     if len(rows) < others:
         return f"Calibrated scores: only {len(rows)} of {others} methods have any, best {found}"
     return f"With calibrated scores the best is {found}"
@@ -162,12 +158,12 @@ def _calibrated(ground: Ground, rule: str, table: Sequence[Row]) -> str:
 
 def _habit(ground: Ground, best: Row) -> str:
     other = next(
-        (r for r in ground.rows if r["keys"] == best["keys"] and _reads_test(r["selection"])),
+        (r for r in ground.rows if r.keys == best.keys and _reads_test(r.selection)),
         None,
     )
-    if other is None or other is best or other["unavailable"]:
+    if other is None or other is best or other.unavailable:
         return ""
-    return f"H {other['harmonic_mean']['mean']:.1f}"
+    return f"H {other.summary().mean:.1f}"
 
 
 def _reads_test(rule: str) -> bool:

@@ -157,8 +157,8 @@ def _panel(axes: Any, data: Sensitivity, field: Field) -> None:
             if rule in p.harmonic
         ]
         axes.errorbar(
-            [x for x, _ in shown], [h["mean"] for _, h in shown],
-            yerr=[h["sd"] or 0.0 for _, h in shown], capsize=3, elinewidth=1.2,
+            [x for x, _ in shown], [h.mean for _, h in shown],
+            yerr=[h.sd or 0.0 for _, h in shown], capsize=3, elinewidth=1.2,
             zorder=4 - number, **_look(number, numeric),
         )  # fmt: skip
     if band := _usual_band(data, field):
@@ -169,7 +169,7 @@ def _panel(axes: Any, data: Sensitivity, field: Field) -> None:
     if not numeric:
         axes.set_xticks(places, [style.words(str(p.value), 14) for p in field.points])
         axes.margins(x=0.15)
-    counts = sorted({s["n"] for p in field.points for s in p.harmonic.values()})
+    counts = sorted({s.n for p in field.points for s in p.harmonic.values()})
     n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
     axes.set_title(f"{style.words(field.name)}  ({n})", loc="left", fontsize=10)
     axes.set_xlabel(_wrapped(field.words or field.name), fontsize=9)
@@ -179,8 +179,8 @@ def _usual_band(data: Sensitivity, field: Field) -> tuple[float, float] | None:
     """Mean ± sd of the method itself by the first rule, where it has several seeds."""
     for point in field.points:
         found = point.harmonic.get(data.rules[0])
-        if point.usual and found is not None and found["sd"] is not None:
-            return found["mean"] - found["sd"], found["mean"] + found["sd"]
+        if point.usual and found is not None and found.sd is not None:
+            return found.mean - found.sd, found.mean + found.sd
     return None
 
 
@@ -198,7 +198,7 @@ def _look(number: int, line: bool = True) -> dict[str, Any]:
 
 def _limits(axes: Any, data: Sensitivity) -> None:
     ends = [
-        h["mean"] + sign * (h["sd"] or 0.0)
+        h.mean + sign * (h.sd or 0.0)
         for f in data.fields
         for p in f.points
         for h in p.harmonic.values()
@@ -218,9 +218,9 @@ def rows(data: Sensitivity) -> list[dict[str, Any]]:
             "value": point.value,
             "value of the method": point.usual,
             "rule": rule,
-            "harmonic_mean": summary["mean"],
-            "sd": "" if summary["sd"] is None else summary["sd"],
-            "seeds": summary["n"],
+            "harmonic_mean": summary.mean,
+            "sd": "" if summary.sd is None else summary.sd,
+            "seeds": summary.n,
         }
         for field in data.fields
         for point in field.points

@@ -9,21 +9,21 @@ from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.report.published.audit import status
 from gzsl_bench.report.published.entries import Entry, entries, facts
 from gzsl_bench.results.comparable import taint
-from gzsl_bench.results.rows import HEADINGS, Row, is_swept
+from gzsl_bench.results.rows import HEADINGS, Row
+from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
 
 _METRICS = {"U": "acc_unseen", "S": "acc_seen", "H": "harmonic_mean", "T1": "zsl_acc"}
 #: Marks a difference between numbers that were selected by different rules.
 _OTHERWISE = "*"
 
 
-def beside(table: Sequence[Row], suite: ResolvedSuite) -> list[dict[str, Any]]:
+def beside(table: Sequence[Row], results: Results) -> list[dict[str, Any]]:
     """One line per row of ours and printed row of the same method on the same data set.
 
     Args:
         table: rows of the suite.
-        suite: knows which data set and configuration stand behind a label.
+        results: of the suite: what stands behind a label.
 
     Returns:
         Plain data: ``dataset, label, selection, seeds, keys``, ``ours`` (means), ``published``
@@ -31,12 +31,11 @@ def beside(table: Sequence[Row], suite: ResolvedSuite) -> list[dict[str, Any]]:
         ``difference`` (ours - theirs by metric, None where not comparable), ``comparable`` (empty,
         or why not), ``status`` (what the audit says) and ``source``.
     """
-    cells = {cell.key: cell for cell in suite.cells}
     lines = []
     for row in table:
-        if is_swept(row):
+        if row.sweep is not None:
             continue
-        cell = cells[row["keys"][0]]
+        cell = results.cells[row.keys[0]][0]
         for name in published_names(cell):
             for entry in entries():
                 if entry.method == name and entry.dataset == cell.request["use"]:
@@ -58,8 +57,8 @@ def published_names(cell: Cell) -> list[str]:
 def obstacle(row: Row, cell: Cell, entry: Entry) -> str:
     """Why a difference to a printed row would mean nothing; empty where it means something."""
     for what, here, there in (
-        ("features", row["features"], entry.features),
-        ("class embedding", row["attributes"], entry.embedding),
+        ("features", row.features, entry.features),
+        ("class embedding", row.attributes, entry.embedding),
     ):
         if there is None:
             return f"{what} of the printed number unknown"
@@ -67,11 +66,11 @@ def obstacle(row: Row, cell: Cell, entry: Entry) -> str:
             return f"{what} {here}, theirs {there}"
     if entry.split != "PS":
         return entry.split
-    if row["setting"] != "inductive":
-        return str(row["setting"])
-    scaling = PREPROCESSING.get(row["preprocessing"])
+    if row.setting != "inductive":
+        return str(row.setting)
+    scaling = PREPROCESSING.get(row.preprocessing)
     if scaling is not None and scaling.leaks:
-        return f"preprocessing {row['preprocessing']}"
+        return f"preprocessing {row.preprocessing}"
     if why := taint(row):
         return why
     other = changed(cell)
@@ -146,13 +145,13 @@ def _line(row: Row, cell: Cell, entry: Entry) -> dict[str, Any]:
         for short, metric in _METRICS.items()
         if entry.value(short) is not None
     }
-    ours = {name: row[name]["mean"] for name in HEADINGS if row.get(name)}
+    ours = {name: found.mean for name in HEADINGS if (found := row.metrics[name])}
     return {
-        "dataset": row["dataset"],
-        "label": row["label"],
-        "selection": row["selection"],
-        "seeds": row["seeds"],
-        "keys": row["keys"],
+        "dataset": row.dataset,
+        "label": row.label,
+        "selection": row.selection,
+        "seeds": list(row.seeds),
+        "keys": list(row.keys),
         "ours": ours,
         "published": entry.method,
         "printed": dict(entry.printed),

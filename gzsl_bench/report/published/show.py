@@ -14,12 +14,12 @@ from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.published.beside import beside, cells, headings, notes
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import Row
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.results.view import Results
 
 
 def render_beside(
     table: Sequence[Row],
-    suite: ResolvedSuite,
+    results: Results,
     fmt: str = "github",
     metrics: Sequence[str] | None = None,
     daggers: Daggers | None = None,
@@ -29,7 +29,7 @@ def render_beside(
     github, latex and html: a second table; json: each row gets ``published``, a list; csv: one line
     per comparison, since a row may have several.  ``metrics`` are the columns of the usual table.
     """
-    lines = beside(table, suite)
+    lines = beside(table, results)
     if fmt == "json":
         own = [
             {
@@ -40,7 +40,7 @@ def render_beside(
                     if all(line[k] == row[k] for k in ("dataset", "label", "selection", "keys"))
                 ],
             }
-            for row in table
+            for row in (row.to_json() for row in table)
         ]
         return json.dumps(own, indent=1)
     text = cells(lines)

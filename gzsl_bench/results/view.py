@@ -1,0 +1,204 @@
+"""What is known of a suite: the one object that commands hand on.
+
+A record is read when it is first asked for (:class:`~gzsl_bench.records.store.RecordStore` reads it
+again only where its file has changed); of predictions, megabytes a cell, the checkpoints that the
+suite's rules choose are kept in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gzsl_bench.errors import RecordError
+from gzsl_bench.hooks.metric import Predictions
+from gzsl_bench.records.audits import AuditStore
+from gzsl_bench.records.record import Record
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.validation import Validation
+from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.rules import Unchosen
+from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+#: Arrays of ``predictions.npz`` with a row per checkpoint, and the list that numbers their rows.
+_NUMBERED: Mapping[str, str] = {
+    "predicted": "checkpoints",
+    "predicted_seen": "checkpoints",
+    "predicted_unseen": "checkpoints",
+    "best_seen": "scored",
+    "best_unseen": "scored",
+}
+_READERS = 2
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Predictions in memory, and of which checkpoints they are."""
+
+    numbers: frozenset[int]
+    arrays: Mapping[str, np.ndarray]
+
+
+class Results:
+    """The cells of a suite and what a results folder holds of them, now and as it grows.
+
+    Args:
+        suite: the suite.
+        store: the results folder.
+
+    Attributes:
+        suite: the suite.
+        store: the results folder.
+        audits: its audits.
+    """
+
+    def __init__(self, suite: ResolvedSuite, store: RecordStore) -> None:
+        self.suite = suite
+        self.store = store
+        self.audits = AuditStore(store.layout.out)
+        self._held: dict[str, _Held] = {}
+
+    def of(self, suite: ResolvedSuite) -> Results:
+        """Another suite of the same folder, or this one with more cells; nothing is read twice."""
+        found = Results(suite, self.store)
+        found._held = self._held
+        return found
+
+    @cached_property
+    def cells(self) -> Mapping[str, tuple[Cell, ...]]:
+        """The suite's cells by key; one training may stand in several rows of its table."""
+        found: dict[str, tuple[Cell, ...]] = {}
+        for cell in self.suite.cells:
+            found[cell.key] = (*found.get(cell.key, ()), cell)
+        return found
+
+    @cached_property
+    def families(self) -> Mapping[str, str]:
+        """What the cells of the real task share with their validation folds, by key."""
+        return {key: cells[0].family for key, cells in self.cells.items()}
+
+    @cached_property
+    def folds(self) -> Mapping[str, tuple[Cell, ...]]:
+        """Cells of validation folds by family, each key once."""
+        found: dict[str, tuple[Cell, ...]] = {}
+        for key, (cell, *_) in self.cells.items():
+            if cell.fold:
+                family = self.families[key]
+                found[family] = (*found.get(family, ()), cell)
+        return found
+
+    @cached_property
+    def validation(self) -> Validation:
+        """What rules choose of the cells."""
+        return Validation(self)
+
+    def record(self, key: str) -> Record | None:
+        """The record of a cell, or None."""
+        return self.store.read(key)
+
+    def missing(self) -> tuple[list[Cell], list[Record]]:
+        """Cells of the suite that have not run, and records of those that failed."""
+        waiting, failed = [], []
+        for cell in self.suite.cells:
+            record = self.record(cell.key)
+            if record is None:
+                waiting.append(cell)
+            elif not record.final:
+                failed.append(record)
+        return waiting, failed
+
+    def predictions(self, key: str, number: int) -> Predictions:
+        """What a cell predicted at one of its checkpoints.
+
+        Raises:
+            RecordError: its predictions are missing or damaged, or have no such checkpoint.
+        """
+        held = self._held.get(key)
+        if held is None or number not in held.numbers:
+            record = self.record(key)
+            if record is None:
+                raise RecordError(f"the record of cell {key} is gone")
+            held = self._hold(key, record.predictions(), number)
+        return kept_predictions(held.arrays, number)
+
+    def arrays(self, record: Record) -> dict[str, np.ndarray]:
+        """The predictions of all checkpoints of a record.
+
+        Raises:
+            RecordError: they are missing or damaged.
+        """
+        found = record.predictions()
+        self._hold(record.key, found)
+        return found
+
+    def prefetch(self) -> None:
+        """Read what rules choose: unpacking takes most of the time, and several threads help."""
+
+        def fetch(key: str) -> None:
+            record = self.record(key)
+            # What cannot be read is reported by whoever needs it.
+            with contextlib.suppress(RecordError):
+                if record is not None and record.complete and self._chosen(key):
+                    self._hold(key, record.predictions())
+
+        with ThreadPoolExecutor(_READERS) as readers:
+            list(readers.map(fetch, [key for key in self.cells if key not in self._held]))
+
+    def _hold(self, key: str, arrays: Mapping[str, np.ndarray], *more: int) -> _Held:
+        numbers = self._chosen(key) | set(more)
+        held = _Held(numbers, _reduced(arrays, numbers))
+        self._held[key] = held
+        return held
+
+    def _chosen(self, key: str) -> frozenset[int]:
+        """Checkpoints of a cell that the suite's rules choose, or of a fold that they calibrate."""
+        cells = self.cells.get(key, ())
+        if not cells:
+            return frozenset()
+        if not cells[0].fold:
+            return self._by_rules(cells[0])
+        if not self.suite.calibration:
+            return frozenset()
+        real = self._real.get(self.families[key], ())
+        return frozenset().union(*(self._by_rules(cell) for cell in real))
+
+    @cached_property
+    def _real(self) -> Mapping[str, list[Cell]]:
+        """Cells of the real task by family."""
+        found: dict[str, list[Cell]] = {}
+        for key, (cell, *_) in self.cells.items():
+            if not cell.fold:
+                found.setdefault(self.families[key], []).append(cell)
+        return found
+
+    def _by_rules(self, cell: Cell) -> frozenset[int]:
+        record = self.record(cell.key)
+        found: set[int] = set()
+        if record is not None and record.complete:
+            for rule in self.suite.selection:
+                with contextlib.suppress(Unchosen):
+                    found.update(self.validation.choose(rule, cell, record).numbers)
+        return frozenset(found)
+
+
+def _reduced(arrays: Mapping[str, np.ndarray], numbers: frozenset[int]) -> dict[str, np.ndarray]:
+    """The same arrays with the wanted checkpoints only; files that are none of ours stay whole."""
+    found = dict(arrays)
+    if not {"checkpoints", "scored"} <= arrays.keys():
+        return found
+    rows = {
+        name: np.flatnonzero(np.isin(arrays[name], list(numbers)))
+        for name in ("checkpoints", "scored")
+    }
+    for name, numbered in _NUMBERED.items():
+        if name in arrays:
+            found[name] = arrays[name][rows[numbered]]
+    for name, kept in rows.items():
+        found[name] = arrays[name][kept]
+    return found
