@@ -47,8 +47,15 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Marks of tests that start programs.
+LONG = ("slow", "ray", "browser", "postgres")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked ``gpu`` are counted as skipped where there is none."""
+    """Long files come first, and tests of a GPU are counted as skipped where there is none."""
+    # Processes that share the files would otherwise wait at the end for whoever began the longest.
+    long = {item.path for item in items if any(map(item.get_closest_marker, LONG))}
+    items.sort(key=lambda item: item.path not in long)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
