@@ -38,6 +38,7 @@ def compare_command(
     from gzsl_bench.report.compare import compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
     from gzsl_bench.results.comparable import taint
+    from gzsl_bench.results.rescore import out_of_date
     from gzsl_bench.results.view import Results
     from gzsl_bench.scoring.rules import GAMMA
 
@@ -65,6 +66,8 @@ def compare_command(
         click.echo(as_csv(found))
     else:
         click.echo(as_text(found, ranks, why))
+    for sentence in out_of_date(results):
+        click.echo(f"warning: {sentence}", err=True)
     for reason in reasons:
         click.echo(f"left out: {reason}", err=True)
     for row in table:

@@ -44,6 +44,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     from gzsl_bench.records.suites import current, remember
     from gzsl_bench.report.fit import USUAL
     from gzsl_bench.report.table import render
+    from gzsl_bench.results.rescore import out_of_date
     from gzsl_bench.results.rows import rows
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import resolve
@@ -82,6 +83,8 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         table = rows(results)
         if table:
             show_table(table, resolved.name, store.layout.out, columns() or USUAL)
+        for sentence in out_of_date(results):
+            click.echo(f"warning: {sentence}", err=True)
         training.conclude(outcome, failed=", --only-failed these alone")
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:
             _renew_front(launch.uri, results.of(current(store.layout, resolved)), sync)

@@ -41,7 +41,7 @@ class Table:
     def where(self, row: Row) -> str:
         """The data set's name, with whatever tells this row from others of the same name."""
         text = row.dataset
-        variant, precision, _, _ = self._several(row)
+        variant, precision, *_ = self._several(row)
         if variant:
             text += f" ({row.features}, {row.attributes}, {row.fingerprint[:6]})"
         if precision:
@@ -53,14 +53,16 @@ class Table:
         return text
 
     def who(self, row: Row) -> str:
-        """The method's label; where it covers several preprocessings or versions, those too."""
-        _, _, preprocessing, version = self._several(row)
+        """The method's label; where it covers several preprocessings or versions, those too.
+
+        Versions alike, it may still cover several sources, or numbers of the program's own code.
+        """
+        _, _, preprocessing, *builds = self._several(row)
         text = row.label
         if preprocessing:
             text += f" ({row.preprocessing})"
-        if version:
-            text += f" ({row.version})"
-        return text
+        names = (row.version, f"source {(row.source or 'unknown')[:8]}", row.code)
+        return text + next((f" ({n})" for n, many in zip(names, builds, strict=True) if many), "")
 
     def headings(self, names: Sequence[str]) -> list[str]:
         """Of the columns that :meth:`texts` fills."""
@@ -94,6 +96,8 @@ def _apart(row: Row) -> tuple[tuple[tuple[str, ...], Any], ...]:
         (("precision", row.dataset), row.precision),
         (("preprocessing", row.dataset, row.method), row.preprocessing),
         (("version", row.dataset, row.label), row.version),
+        (("source", row.dataset, row.label), row.source),
+        (("code", row.dataset, row.label), row.code),
     )
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import PluginError, RecordError
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
 from gzsl_bench.records import journal, rescored
 from gzsl_bench.records.record import Checkpoint, Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.view import Results
-from gzsl_bench.scoring.evaluate import about_metrics, evaluate
+from gzsl_bench.scoring.evaluate import about_metrics, evaluate, outdated
 from gzsl_bench.scoring.kept import kept_predictions
 
 if TYPE_CHECKING:
@@ -59,6 +61,23 @@ class RescoreReport:
     written: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, MetricReport] = field(default_factory=dict)
+
+
+def out_of_date(results: Results) -> Iterator[str]:
+    """A sentence on every built-in metric that finished cells have by another formula than today's.
+
+    Of other metrics nothing is known without their plugins.
+    """
+    specs = list(gzsl_bench_metrics())
+    records = [results.record(key) for key in results.cells]
+    found = Counter(
+        old for record in records if record is not None for old in outdated(record.metrics, specs)
+    )
+    for (name, then, now), count in sorted(found.items()):
+        yield (
+            f"{name} of {count} finished cell{'s' if count > 1 else ''} was computed by version"
+            f" {then} of its formula, not by {now}; `gzsl-bench rescore` computes it again"
+        )
 
 
 @dataclass

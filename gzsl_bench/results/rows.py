@@ -92,7 +92,8 @@ class Row:
         precision: arithmetic of training.
         fidelity: how far the method can be trusted to be what it is called.
         version: of the method.
-        source: digest of its source, where that pins it.
+        source: digest of its source, where that can be read.
+        code: numbers of the program's own code that fixed its numbers: ``stacked 1, streams 1``.
         about: how to read the metrics beyond the usual ones.
         checkpoints: numbers of the checkpoints that count, for each seed.
         gamma: what is taken off seen scores, for each seed; None where nothing is calibrated.
@@ -119,6 +120,7 @@ class Row:
     fidelity: str
     version: str
     source: str | None = None
+    code: str = ""
     about: Mapping[str, About] = field(default_factory=dict)
     checkpoints: tuple[tuple[int, ...], ...] = ()
     gamma: tuple[float, ...] | None = None
@@ -270,6 +272,7 @@ def _row(
         fidelity=cell.about["fidelity"],
         version=identity["method"]["version"],
         source=identity["method"].get("source"),
+        code=", ".join(f"{name} {number}" for name, number in sorted(identity["code"].items())),
         about={name: _about(group, name) for name in names if name not in HEADINGS},
         checkpoints=tuple(choice.numbers for choice in choices),
         gamma=gammas or None,

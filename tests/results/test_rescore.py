@@ -11,11 +11,13 @@ import torch
 from records_factory import put_predictions
 
 from gzsl_bench import Config, Method, MethodSpec
+from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.results.rescore import rescore
+from gzsl_bench.results.rescore import out_of_date, rescore
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring import metrics
 from gzsl_bench.scoring.evaluate import outdated
 from gzsl_bench.scoring.summary import Summary
 
@@ -132,6 +134,22 @@ def test_numbers_of_an_older_formula_are_known_until_they_are_computed_again(ran
     add(registry, replace(registry.metrics["acc_unseen"], version="3"))
     assert rescore(Results(suite, store), registry).metrics["acc_unseen"].changed == 0
     assert old() == [[], []]
+
+
+def test_a_table_says_which_numbers_are_of_an_older_formula(ran, monkeypatch):
+    registry, suite, store = ran
+    assert list(out_of_date(Results(suite, store))) == []
+    monkeypatch.setattr(metrics, "NUMERICS", 2)
+    sentences = list(out_of_date(Results(suite, store)))
+    assert len(sentences) == 7
+    assert sentences[0].startswith(
+        "acc_seen of 2 finished cells was computed by version 1 of its formula, not by 2;"
+    )
+    for spec in gzsl_bench_metrics():
+        registry.metrics[spec.name] = spec
+    rescore(Results(suite, store), registry)
+    # Of checkpoints without scores the area stays as it was.
+    assert all(text.startswith("ausuc") for text in out_of_date(Results(suite, store)))
 
 
 def test_an_uninstalled_metric_keeps_its_values(ran, make_registry):
