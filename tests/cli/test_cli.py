@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import gzsl_bench
 from gzsl_bench.cli.main import run
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,8 @@ def test_a_suite_runs_and_prints_its_table_alone_on_stdout(ran):
     assert not (out / "mlflow.db").exists()
     assert not (folder / "mlruns").exists()
     record = json.loads(next((out / "cells").glob("*/record.json")).read_text())
-    assert record["command"].startswith("gzsl-bench ")
+    assert record["provenance"]["command"].startswith("gzsl-bench ")
+    assert record["provenance"]["program"]["version"] == gzsl_bench.__version__
 
 
 def test_a_second_run_trains_nothing_and_touches_no_record(ran, call, monkeypatch):

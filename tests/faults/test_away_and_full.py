@@ -66,7 +66,7 @@ def test_no_secret_leaves_the_command_line_or_the_environment(bench, faulty):
     # What is no secret is still there.
     record = next(r for r in map(_read, one.out.glob("cells/*/record.json")) if "cause" in r)
     assert record["cause"] == "ValueError: http://***@127.0.0.1:9 and ***"
-    assert "--tracking-uri 'http://***@127.0.0.1:9'" in record["command"]
+    assert "--tracking-uri 'http://***@127.0.0.1:9'" in record["provenance"]["command"]
 
 
 def _read(path: Path):
