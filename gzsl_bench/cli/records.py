@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gzsl_bench.records.merge import Merged
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.tidy import Leftover
+    from gzsl_bench.records.verify import Findings
 
 #: Lines of one kind that are printed before the rest is counted.
 _SHOWN = 20
@@ -29,7 +30,7 @@ def records_group() -> None:
 @records_group.command("verify")
 @out_option
 @_SUITE
-@click.option("--deep", is_flag=True, help="Compute every metric of every checkpoint again.")
+@click.option("--deep", is_flag=True, help="Compute AUSUC and metrics of plugins again, too.")
 @plugin_option
 @json_option
 @debug_option
@@ -43,25 +44,34 @@ def verify_command(
     """Check that the records are whole and are what they claim to be.
 
     Every record is readable, its key is the hash of its identity, its predictions are those that
-    were recorded; none that the journal has is gone.  With --deep the metrics come out of the
-    predictions again.  Exit code: 0 all well, 1 something is damaged, 2 there is no such folder.
+    were recorded, its U, S, H and T1 follow from them at every checkpoint; none that the journal
+    has is gone.  What was not computed again is said.  Exit code: 0 all well, 1 something is
+    damaged, 2 there is no such folder.
     """
     from gzsl_bench.cli.validate import open_plugins
+    from gzsl_bench.records.recompute import QUICK
     from gzsl_bench.records.suites import recall
     from gzsl_bench.records.verify import verify
 
     store = _store(out)
     keys = None if suite is None else [c.key for c in recall(store.layout, suite).cells]
-    metrics = open_plugins(plugin).metrics if deep else None
+    metrics = open_plugins(plugin).metrics if deep else QUICK
     found = verify(store, keys, metrics=metrics)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        click.echo(_json(found))
     else:
         _lines(found.problems)
     _lines([f"note: {note}" for note in found.notes], err=True)
     click.echo(
         f"{found.records} records: {found.complete} complete, {found.failed} failed,"
         f" {found.not_applicable} not applicable; {len(found.problems)} problems",
+        err=True,
+    )
+    left = ", ".join(sorted(found.believed))
+    how = "no plugin here has them, or another version of them" if deep else "--deep does that"
+    click.echo(
+        (f"not computed again: {left} ({how}); " if left else "")
+        + "whether a method gives these predictions, `records reproduce KEY` shows",
         err=True,
     )
     return 1 if found.problems else 0
@@ -112,22 +122,28 @@ def export_command(archive: Path, out: Path, suite: str | None) -> int:
 @records_group.command("import")
 @click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
 @out_option
+@click.option("--no-recompute", is_flag=True, help="Believe the numbers; tables then say so.")
+@plugin_option
 @json_option
 @debug_option
-def import_command(archive: Path, out: Path, as_json: bool) -> int:
+def import_command(
+    archive: Path, out: Path, no_recompute: bool, plugin: tuple[Path, ...], as_json: bool
+) -> int:
     """Merge the records of ARCHIVE, which `records export` wrote, into the results folder.
 
-    Every record is checked before it is taken.  Where the folder has one of the same cell, that
-    stays, and what is different is said.  Runs may be at work meanwhile.  Exit code: 0 merged, 1
-    something in the archive was no record and was left out, 2 it is no such archive.
+    Every record is checked before it is taken, and its metrics are computed again from its
+    predictions.  Where the folder has one of the same cell, that stays, and what is different is
+    said.  Runs may be at work meanwhile.  Exit code: 0 merged, 1 something in the archive was no
+    record and was left out, 2 it is no such archive.
     """
+    from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.engine.run import hold
     from gzsl_bench.records.merge import merge
 
     with hold(out) as store:
-        done = merge(store, archive)
+        done = merge(store, archive, None if no_recompute else open_plugins(plugin).metrics)
     if as_json:
-        click.echo(json.dumps(asdict(done), indent=1))
+        click.echo(_json(done))
     _show(done)
     return 1 if done.refused else 0
 
@@ -144,8 +160,18 @@ def _show(done: Merged) -> None:
         f" content, {len(done.refused)} left out",
         err=True,
     )
+    if done.believed:
+        click.echo(
+            f"warning: not computed again here, only believed: {', '.join(sorted(done.believed))}",
+            err=True,
+        )
     if done.suites:
         click.echo(f"suites: {', '.join(done.suites)}; next: gzsl-bench table SUITE", err=True)
+
+
+def _json(found: Findings | Merged) -> str:
+    plain = asdict(found)
+    return json.dumps(plain | {"believed": sorted(plain["believed"])}, indent=1)
 
 
 def _store(out: Path) -> RecordStore:

@@ -44,7 +44,7 @@ def table_command(
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.table import render
-    from gzsl_bench.results.rescore import out_of_date
+    from gzsl_bench.results.rescore import only_believed, out_of_date
     from gzsl_bench.results.rows import chosen_metrics, rows
     from gzsl_bench.results.view import Results
 
@@ -84,7 +84,7 @@ def table_command(
         show_table(table, resolved.name, out, width)
     else:
         click.echo(render(table, fmt, names, marks))
-    for sentence in (*fragile, *out_of_date(results)):
+    for sentence in (*fragile, *out_of_date(results), *only_believed(results)):
         click.echo(f"warning: {sentence}", err=True)
     waiting, failed = results.missing()
     if waiting or failed:

@@ -2,6 +2,7 @@
 
 <out>/cells/<key>/{record.json, predictions.npz, log.txt}    finished and failed cells
 <out>/rescored/<key>.json                                    metrics computed again, beside them
+<out>/imported/<key>.json                                    which records came from elsewhere
 <out>/failed/<key>-<n>/                                      earlier failures of a retried cell
 <out>/audits/<key>.json                                      outcomes of audits
 <out>/latents/<key>.npz                                      what `visualize` draws of a cell
@@ -43,6 +44,10 @@ class Layout:
     def rescored(self) -> Path:
         """Metrics computed again, one file per cell."""
         return self.out / "rescored"
+
+    def imported(self, key: str) -> Path:
+        """Where a record came from, if not from a training here."""
+        return self.out / "imported" / f"{key}.json"
 
     @property
     def failed(self) -> Path:

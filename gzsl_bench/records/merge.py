@@ -2,7 +2,8 @@
 
 Nothing in the archive is believed: names are those a record can have or the archive is refused,
 sizes are limited, every record is written beside its place, checked against the manifest's hashes
-and its own key, and only then moved in by the rename that every record is committed by.
+and its own key, its metrics computed again from its predictions, and only then moved in by the
+rename that every record is committed by.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from gzsl_bench.errors import RecordError
-from gzsl_bench.records import audits, journal, rescored
+from gzsl_bench.hooks.metric import MetricSpec
+from gzsl_bench.records import audits, imported, journal, rescored
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.export import FORMAT, MANIFEST, VERSION
+from gzsl_bench.records.recompute import BUILTIN, compute_again
 from gzsl_bench.records.record import PREDICTIONS, Checkpoint, Record
 from gzsl_bench.records.record import parsed as parsed_record
 from gzsl_bench.records.store import RecordStore, hash_of
@@ -52,6 +55,7 @@ class Merged:
         differing: for others, by key, what is different; the folder's own counts.
         refused: what is wrong with members that were not taken.
         suites: names of the suites that were merged.
+        believed: metrics of added records that were not computed again.
         audits: audits added.
         rescored: rescorings added.
     """
@@ -61,12 +65,21 @@ class Merged:
     differing: dict[str, list[str]] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     suites: list[str] = field(default_factory=list)
+    believed: set[str] = field(default_factory=set)
     audits: int = 0
     rescored: int = 0
 
 
-def merge(store: RecordStore, path: Path) -> Merged:
+def merge(
+    store: RecordStore, path: Path, metrics: Mapping[str, MetricSpec] | None = BUILTIN
+) -> Merged:
     """Merge the archive ``path``; call while being one of the folder's runs.
+
+    Args:
+        store: the results folder.
+        path: the archive.
+        metrics: computed again from the predictions of every record before it is taken; None to
+            believe all numbers.
 
     Raises:
         RecordError: it is no such archive, is damaged, or holds what it may not; what was merged
@@ -95,7 +108,7 @@ def merge(store: RecordStore, path: Path) -> Merged:
                     loose[name] = content
                     continue
                 if match["cell"] != key:
-                    _finish(store, key, draft, done)
+                    _finish(store, key, draft, path.name, metrics, done)
                     key = match["cell"]
                     draft = store.layout.draft(store.run, "import") / key
                     draft.mkdir(parents=True)
@@ -104,7 +117,7 @@ def merge(store: RecordStore, path: Path) -> Merged:
                     archive.copy_to(target)
                 if hash_of(draft / match["file"]) != expected["sha256"]:
                     raise archive.refused(f"{name} is not what the manifest says (SHA-256)")
-            _finish(store, key, draft, done)
+            _finish(store, key, draft, path.name, metrics, done)
             draft = None
             if files:
                 raise archive.refused(f"{min(files)}, which its manifest names, is not in it")
@@ -113,7 +126,7 @@ def merge(store: RecordStore, path: Path) -> Merged:
         finally:
             if draft is not None:
                 shutil.rmtree(draft.parent, ignore_errors=True)
-    _take_loose(store, loose, done)
+    _take_loose(store, loose, metrics, done)
     return done
 
 
@@ -151,7 +164,14 @@ def _refuse_too_much(archive: Reader, files: Mapping[str, Mapping[str, Any]], ou
         raise archive.refused(f"it unpacks to {needed} bytes, but {out} has room for {free}")
 
 
-def _finish(store: RecordStore, key: str, draft: Path | None, done: Merged) -> None:
+def _finish(
+    store: RecordStore,
+    key: str,
+    draft: Path | None,
+    archive: str,
+    metrics: Mapping[str, MetricSpec] | None,
+    done: Merged,
+) -> None:
     """Commit the record that was written last, if it is one."""
     if draft is None:
         return
@@ -159,10 +179,15 @@ def _finish(store: RecordStore, key: str, draft: Path | None, done: Merged) -> N
         record = checked(draft)
         if not record.final:
             raise RecordError("it is of a failed cell")
+        believed = {name for row in record.checkpoints for name in row.metrics}
+        if metrics is not None and record.complete:
+            believed = compute_again(record, metrics)
         if store.finished(key) or not store.adopt(key, draft):
             _compare(store, record, done)
         else:
             done.added += 1
+            done.believed |= believed
+            imported.note(store.layout, key, archive, believed)
             journal.append(store.layout.journal, "imported", key=key, status=record.status)
     except RecordError as error:
         done.refused.append(f"cells/{key}: {error}")
@@ -221,7 +246,12 @@ def _numbers(ours: Sequence[Checkpoint], theirs: Sequence[Checkpoint]) -> str:
     raise AssertionError("checkpoints that differ in nothing")
 
 
-def _take_loose(store: RecordStore, loose: Mapping[str, bytes], done: Merged) -> None:
+def _take_loose(
+    store: RecordStore,
+    loose: Mapping[str, bytes],
+    metrics: Mapping[str, MetricSpec] | None,
+    done: Merged,
+) -> None:
     """What lies beside records: taken where it belongs to a record of ours, and makes sense."""
     for name, raw in sorted(loose.items()):
         match = _MEMBER.fullmatch(name)
@@ -232,7 +262,7 @@ def _take_loose(store: RecordStore, loose: Mapping[str, bytes], done: Merged) ->
             elif match["audit"]:
                 done.audits += _take_audit(store, match["audit"], raw)
             elif match["rescored"]:
-                done.rescored += _take_rescored(store, match["rescored"], raw)
+                done.rescored += _take_rescored(store, match["rescored"], raw, metrics)
         except RecordError as error:
             done.refused.append(f"{name}: it is not what it should be ({error})")
 
@@ -258,7 +288,9 @@ def _take_audit(store: RecordStore, key: str, raw: bytes) -> bool:
     return AuditStore(store.layout.out).write(key, rest)
 
 
-def _take_rescored(store: RecordStore, key: str, theirs: bytes) -> bool:
+def _take_rescored(
+    store: RecordStore, key: str, theirs: bytes, metrics: Mapping[str, MetricSpec] | None
+) -> bool:
     """Only beside the very record it was computed from, and never over one of ours."""
     place = store.layout.cell(key) / "record.json"
     if store.layout.rescoring(key).exists() or not place.exists():
@@ -266,5 +298,9 @@ def _take_rescored(store: RecordStore, key: str, theirs: bytes) -> bool:
     raw = place.read_bytes()
     record = rescored.parsed(theirs, parsed_record(raw, key, place.parent), raw)
     if record is not None:
+        believed = {name for row in record.checkpoints for name in row.metrics}
+        if metrics is not None:
+            believed = compute_again(record, metrics)
+        imported.note(store.layout, key, "rescored elsewhere", believed)
         rescored.write(store.layout, key, raw, record.checkpoints, record.metrics)
     return record is not None

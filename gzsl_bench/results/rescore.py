@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import PluginError, RecordError
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
-from gzsl_bench.records import journal, rescored
+from gzsl_bench.records import imported, journal, rescored
 from gzsl_bench.records.record import Checkpoint, Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.view import Results
@@ -80,6 +80,20 @@ def out_of_date(results: Results) -> Iterator[str]:
         )
 
 
+def only_believed(results: Results) -> Iterator[str]:
+    """A sentence on every row with numbers of another machine that nobody has computed here."""
+    found: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
+    for key, names in imported.believed(results.store.layout, results.cells).items():
+        for cell in results.cells[key]:
+            found.setdefault((cell.dataset, cell.label), {})[key] = names
+    for (dataset, label), records in found.items():
+        metrics = ", ".join(sorted({name for names in records.values() for name in names}))
+        yield (
+            f"{dataset}, {label}: {metrics} of {len(records)} imported records were never computed"
+            " again here; `gzsl-bench rescore` does it"
+        )
+
+
 @dataclass
 class _Draft:
     """A record's metrics as they are to be.
@@ -120,6 +134,9 @@ def rescore(results: Results, registry: Registry) -> RescoreReport:
             found.dropped = sum(_drop(draft, name) for draft in drafts)
     for draft in drafts:
         report.written += _write(draft, results.store, registry)
+        failed = {name for name, found in report.metrics.items() if found.failed}
+        computed = registry.metrics.keys() - failed
+        imported.settle(results.store.layout, draft.record.key, computed)
     return report
 
 

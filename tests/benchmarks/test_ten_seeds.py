@@ -118,7 +118,10 @@ def test_a_stack_takes_as_long_as_its_last_record(run_stacked):
     found = ten_seeds.read(records, begun, ended)
     (training,) = found["trainings"]
     assert (training["runs"], training["stacks"]) == (3, 1)
-    every = [json.loads(p.read_text())["seconds"] for p in records.glob("cells/*/record.json")]
+    every = [
+        json.loads(p.read_text())["provenance"]["seconds"]
+        for p in records.glob("cells/*/record.json")
+    ]
     assert training["seconds"] == found["seconds_of_trainings"] == max(every)
     assert training["seconds_per_run"] == max(every) / 3
     assert found["runs_per_hour"] == pytest.approx(3 * 3600 / (ended - begun))

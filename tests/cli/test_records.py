@@ -49,7 +49,11 @@ def call(capsys):
 def test_verify(out, call):
     code, said, told = call("verify", "--deep", "--out", str(out))
     assert (code, said) == (0, "")
-    assert told == "1 records: 1 complete, 0 failed, 0 not applicable; 0 problems\n"
+    assert told == (
+        "1 records: 1 complete, 0 failed, 0 not applicable; 0 problems\n"
+        "whether a method gives these predictions, `records reproduce KEY` shows\n"
+    )
+    assert "not computed again: ausuc (--deep does that)" in call("verify", "--out", str(out))[2]
     (cell,) = (out / "cells").iterdir()
     raw = bytearray((cell / "predictions.npz").read_bytes())
     raw[100] ^= 1
@@ -78,10 +82,10 @@ def test_gc_lists_and_removes_nothing_that_counts(out, call):
     Leases(gone).take(key)
     layout.draft(gone.run, key).mkdir(parents=True)
     (out / "rescored").mkdir()
-    (out / "rescored" / f".{key}-{'a' * 12}").write_text("{")
+    (out / "rescored" / f".{key}.json.{'a' * 12}.tmp").write_text("{")
     # While it lives, nothing of it may go.
     code, said, _ = call("gc", "--out", str(out))
-    assert (code, said) == (0, f"draft: rescored/.{key}-{'a' * 12}\n")
+    assert (code, said) == (0, f"draft: rescored/.{key}.json.{'a' * 12}.tmp\n")
     code, _, told = call("gc", "--out", str(out), "--yes")
     assert code == 2
     assert told.startswith("gzsl-bench: a run is at work in the results folder")
@@ -127,3 +131,15 @@ def test_a_table_on_another_machine(out, call, tmp_path, capsys):
     ):
         code, _, told = call(*arguments)
         assert (code, told.count("\n"), "Traceback" in told) == (2, 1, False), told
+
+
+def test_a_table_names_numbers_that_were_only_believed(out, call, tmp_path, capsys):
+    archive, away = str(tmp_path / "a.tar"), str(tmp_path / "away")
+    call("export", archive, "--out", str(out))
+    assert call("import", archive, "--out", away, "--no-recompute")[0] == 0
+    assert run(["table", "mini", "--out", away]) == 0
+    assert "of 1 imported records were never computed again here" in (capsys.readouterr().err)
+    assert run(["rescore", "mini", "--out", away]) == 0
+    capsys.readouterr()
+    assert run(["table", "mini", "--out", away]) == 0
+    assert "imported" not in capsys.readouterr().err

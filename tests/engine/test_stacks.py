@@ -76,7 +76,7 @@ def test_a_stack_that_does_not_fit_is_halved_until_it_does(
     written = json.loads(store.layout.unit(unit.name).read_text())
     assert [len(keys) for keys in written["stacks"]] == [2, 2, 3]
     trained = store.read(cells[5].key).provenance.trained
-    assert trained == [cell.key for cell in cells[4:]]
+    assert trained == tuple(cell.key for cell in cells[4:])
 
 
 def test_a_lone_run_that_does_not_fit_fails_with_the_reason(

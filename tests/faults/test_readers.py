@@ -197,6 +197,7 @@ AROUND: dict[str, Damage] = {
     "journal forged": put(
         lambda layout, key: layout.journal, b'{"event": [], "key": {}, "status": []}\n[]\n7\n'
     ),
+    "imported nested": put(lambda layout, key: layout.imported(key), DEEP),
     "latents forged": put(lambda layout, key: layout.latents(key), b"PK\x03\x04"),
 }
 #: Arrays that are not those of the record's checkpoints, though their hash is right.

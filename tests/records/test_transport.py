@@ -22,12 +22,14 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.records import journal, rescored, tarball
 from gzsl_bench.records import merge as merge_module
 from gzsl_bench.records.export import FORMAT, export
+from gzsl_bench.records.imported import believed
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.merge import merge
 from gzsl_bench.records.record import FAILED, Checkpoint
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import recall, remember
 from gzsl_bench.records.verify import checked, verify
+from gzsl_bench.results.rescore import rescore
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 
@@ -140,10 +142,17 @@ def test_a_forged_metric_is_found_by_computing_it_again(home):
     store, suite = home
     key = suite.cells[0].key
     content = json.loads((store.layout.cell(key) / "record.json").read_text())
+    content["checkpoints"][1]["metrics"]["ausuc"] += 0.01
+    change(store, key, checkpoints=content["checkpoints"])
+    found = verify(store)
+    assert (found.problems, found.believed) == ([], {"ausuc"})
+    found = verify(store, metrics=METRICS)
+    assert "ausuc at checkpoint 2 is" in found.problems[0]
+    assert found.believed == set()
+    content["checkpoints"][1]["metrics"]["ausuc"] -= 0.01
     content["checkpoints"][1]["metrics"]["harmonic_mean"] += 0.01
     change(store, key, checkpoints=content["checkpoints"])
-    assert verify(store).problems == []
-    (problem,) = verify(store, metrics=METRICS).problems
+    (problem,) = verify(store).problems  # at no cost worth a flag
     assert "harmonic_mean at checkpoint 2 is" in problem
     # A rescoring is what counts, so it is what is checked.
     raw = (store.layout.cell(key) / "record.json").read_bytes()
@@ -177,6 +186,76 @@ def test_a_bomb_is_not_unpacked(home, monkeypatch):
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was unpacked"))
     with pytest.raises(RecordError, match="more than"):
         checked(folder)
+
+
+def forged_h(store, key):
+    def forge(content):
+        content["checkpoints"][-1]["metrics"]["harmonic_mean"] = 74.0
+
+    edit(store.layout.cell(key), forge)
+
+
+def test_an_import_believes_no_number(home, tmp_path):
+    store, suite = home
+    key = suite.cells[0].key
+    forged_h(store, key)
+    export(store, tmp_path / "a.tar")
+    away = RecordStore(tmp_path / "away")
+    away.layout.out.mkdir()
+    found = merge(away, tmp_path / "a.tar")
+    assert (found.added, found.believed) == (2, set())
+    (refused,) = found.refused
+    assert refused.startswith(f"cells/{key}: harmonic_mean at checkpoint")
+    assert "but 74.0 is recorded" in refused
+    assert away.read(key) is None
+    assert believed(away.layout, [c.key for c in suite.cells]) == {}
+
+
+@pytest.mark.parametrize("version", ["0", "1"])
+def test_another_version_of_a_formula_excuses_no_contradiction(home, version):
+    """H follows from U and S, whoever computed them."""
+    store, suite = home
+    key = suite.cells[0].key
+    forged_h(store, key)
+    edit(
+        store.layout.cell(key),
+        lambda c: [about.update(version=version) for about in c["metrics"].values()],
+    )
+    (problem,) = verify(store).problems
+    assert "74.0" in problem
+
+
+def test_what_is_taken_without_a_look_is_marked_until_it_is_computed(home, tmp_path, make_registry):
+    store, suite = home
+    key = suite.cells[0].key
+    forged_h(store, key)
+    export(store, tmp_path / "a.tar")
+    away = RecordStore(tmp_path / "away")
+    away.layout.out.mkdir()
+    found = merge(away, tmp_path / "a.tar", None)
+    assert (found.added, found.refused) == (3, [])
+    assert "harmonic_mean" in found.believed
+    assert believed(away.layout, [key]) == {key: tuple(sorted(found.believed))}
+    before = (away.layout.cell(key) / "record.json").read_bytes()
+    assert before == (store.layout.cell(key) / "record.json").read_bytes()
+    rescore(Results(suite, away), make_registry())
+    assert believed(away.layout, [key]) == {}
+    assert away.read(key).checkpoints[-1].metrics["harmonic_mean"] != 74.0
+    assert (away.layout.cell(key) / "record.json").read_bytes() == before
+
+
+def test_a_metric_that_is_not_installed_is_believed_and_said(home, tmp_path):
+    store, suite = home
+    key = suite.cells[0].key
+    edit(
+        store.layout.cell(key),
+        lambda c: [row["metrics"].update(top5=12.5) for row in c["checkpoints"]],
+    )
+    export(store, tmp_path / "a.tar")
+    away = RecordStore(tmp_path / "away")
+    away.layout.out.mkdir()
+    assert merge(away, tmp_path / "a.tar").believed == {"top5"}
+    assert believed(away.layout, [c.key for c in suite.cells]) == {key: ("top5",)}
 
 
 # There and back ----------------------------------------------------------------------------------

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import records_factory
-
-from gzsl_bench.records.record import COMPLETE, FAILED, Program, Record
+from gzsl_bench.records.record import COMPLETE, FAILED, Checkpoint, Program, Provenance, Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -130,10 +130,17 @@ def content(cell: Cell, *, status: str = COMPLETE, count: int = 3, **more: Any) 
 def commit(store: RecordStore, cell: Cell, **options: Any) -> Record:
     made = content(cell, **options)
     log = "boom\n" if made["status"] == FAILED else ""
-    assert records_factory.commit(store, cell, made, None, log)
+    about = {name: made.pop(name) for name in list(made) if name in _PROVENANCE}
+    about["started"] = datetime.fromisoformat(about["started"])
+    rows = [Checkpoint(row["number"], row["metrics"]) for row in made.pop("checkpoints", ())]
+    made["checkpoints"] = rows
+    assert store.commit(Record.of(cell, made.pop("status"), Provenance(**about), **made), None, log)
     record = store.read(cell.key)
     assert record is not None
     return record
+
+
+_PROVENANCE = {field.name for field in fields(Provenance)}
 
 
 def grid(seeds: int = 2) -> list[Cell]:

@@ -92,7 +92,7 @@ def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
 def test_the_time_of_runs_trained_as_one_is_shared_out(store: RecordStore, uri: str) -> None:
     cell = make_cell("CUB", "ACMR", 2)
     mirror = open_mirror(uri, Results(make_suite([cell]), store))
-    stack = {"unit": {"name": "u", "cells": list("abcdef"), "trained": list("abcde")}}
+    stack = {"trained": tuple("abcde")}
     mirror.cell(commit(store, cell, **stack))
     run = by_key(uri, "small")[cell.key]
     assert run.data.metrics["seconds"] == 12.5 / 5
