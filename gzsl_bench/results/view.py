@@ -21,7 +21,7 @@ from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.record import Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.validation import Validation
-from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.kept import kept_predictions, whole
 from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -188,17 +188,18 @@ class Results:
 
 
 def _reduced(arrays: Mapping[str, np.ndarray], numbers: frozenset[int]) -> dict[str, np.ndarray]:
-    """The same arrays with the wanted checkpoints only; files that are none of ours stay whole."""
-    found = dict(arrays)
-    if not {"checkpoints", "scored"} <= arrays.keys():
-        return found
+    """The same arrays with the wanted checkpoints only.
+
+    Raises:
+        RecordError: they are none of ours.
+    """
+    found = whole(arrays)
     rows = {
         name: np.flatnonzero(np.isin(arrays[name], list(numbers)))
         for name in ("checkpoints", "scored")
     }
     for name, numbered in _NUMBERED.items():
-        if name in arrays:
-            found[name] = arrays[name][rows[numbered]]
+        found[name] = found[name][rows[numbered]]
     for name, kept in rows.items():
-        found[name] = arrays[name][kept]
+        found[name] = found[name][kept]
     return found

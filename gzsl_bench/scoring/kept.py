@@ -36,15 +36,11 @@ class ClassAccuracies:
     seen_ids: IntArray
 
 
-def kept_predictions(arrays: Arrays, number: int) -> Predictions:
-    """What ``predictions.npz`` says of one checkpoint; with scores where they were kept.
-
-    Args:
-        arrays: what :meth:`~gzsl_bench.engine.sink.CellSink.arrays` gave.
-        number: the checkpoint's number.
+def whole(arrays: Arrays) -> dict[str, np.ndarray]:
+    """The arrays of ``predictions.npz``, every one of them there and of a shape with the others.
 
     Raises:
-        RecordError: the file does not hold this checkpoint, or is none of ours.
+        RecordError: they are none of ours.
     """
     try:
         kept = {name: np.asarray(arrays[name]) for name in (*_LISTS, *_CLASSES, *_SCORES)}
@@ -62,6 +58,20 @@ def kept_predictions(arrays: Arrays, number: int) -> Predictions:
                 raise RecordError(
                     f"the predictions' {name} has shape {kept[name].shape}, not {(first, rows)}"
                 )
+    return kept
+
+
+def kept_predictions(arrays: Arrays, number: int) -> Predictions:
+    """What ``predictions.npz`` says of one checkpoint; with scores where they were kept.
+
+    Args:
+        arrays: what :meth:`~gzsl_bench.engine.sink.CellSink.arrays` gave.
+        number: the checkpoint's number.
+
+    Raises:
+        RecordError: the file does not hold this checkpoint, or is none of ours.
+    """
+    kept = whole(arrays)
     seen, unseen = (kept[name].astype(np.int64) for name in ("seen", "unseen"))
     index = _position(kept["checkpoints"], number)
     if index is None:
@@ -71,7 +81,7 @@ def kept_predictions(arrays: Arrays, number: int) -> Predictions:
     both = np.concatenate([seen, unseen])
     known = {"labels": both, "predicted": both, "predicted_seen": seen, "predicted_unseen": unseen}
     for name, classes in known.items():
-        if not rows or not np.isin(found[name], classes).all():
+        if not found[name].size or not np.isin(found[name], classes).all():
             raise RecordError(f"the predictions' {name} holds no classes of this data set")
     for classes in (seen, unseen):
         if not np.isin(found["labels"], classes).any():
