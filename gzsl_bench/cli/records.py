@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gzsl_bench.cli.options import debug_option, json_option, out_option, plugin_option
+from gzsl_bench.cli.options import (
+    choose_device,
+    data_option,
+    debug_option,
+    device_option,
+    json_option,
+    out_option,
+    place,
+    plugin_option,
+)
 
 if TYPE_CHECKING:
     from gzsl_bench.records.merge import Merged
@@ -146,6 +155,45 @@ def import_command(
         click.echo(_json(done))
     _show(done)
     return 1 if done.refused else 0
+
+
+@records_group.command("reproduce")
+@click.argument("key")
+@data_option
+@plugin_option
+@out_option
+@device_option
+@json_option
+@debug_option
+def reproduce_command(
+    key: str, data: Path | None, plugin: tuple[Path, ...], out: Path, device: str, as_json: bool
+) -> int:
+    """Train the cell of one record again and compare every prediction, score and metric.
+
+    KEY is a record's key or how it begins.  Data and method have to be those of the record, or
+    nothing is trained.  Nothing is written.  Exit code: 0 the predictions are those of the record
+    (it is said whether bit for bit), 1 they differ, 2 the cell cannot be trained here.
+    """
+    from gzsl_bench.cli.launch import worker_settings
+    from gzsl_bench.cli.validate import open_plugins
+    from gzsl_bench.engine.again import find, reproduce
+    from gzsl_bench.engine.environment import usable_cores
+    from gzsl_bench.engine.worker import Worker
+
+    record = find(_store(out), key)
+    registry, chosen = open_plugins(plugin), choose_device(device)
+    settings = worker_settings(out, place(data), chosen, usable_cores(), tuple(plugin))
+    about = record.provenance.hardware
+    if about.get("device") != chosen:
+        click.echo(f"note: trained on {about.get('device')}, again on {chosen}", err=True)
+    worker = Worker(registry, settings, lambda event: None)
+    found = reproduce(worker, record, lambda done, total: None)
+    title = f"{record.dataset} · {record.label} · seed {record.seed}"
+    if as_json:
+        plain = {"key": record.key, "equal": found.equal} | asdict(found)
+        click.echo(json.dumps(plain, indent=1))
+    click.echo(f"{record.key} ({title}): {found.words}", err=as_json)
+    return 0 if found.same_predictions else 1
 
 
 def _show(done: Merged) -> None:

@@ -163,7 +163,7 @@ def _all_latents(
     worker: Worker, results: Results, cells: Sequence[Cell]
 ) -> Iterator[tuple[Cell, Wanted, KeptLatents, Agreement]]:
     """The latents of every cell, from disk or from a training."""
-    from gzsl_bench.engine.visualize import agreement, train_again, wanted
+    from gzsl_bench.engine.visualize import agreement, draw_again, wanted
     from gzsl_bench.errors import NotApplicable
     from gzsl_bench.records import latents
 
@@ -175,7 +175,7 @@ def _all_latents(
         if kept is None:
             clock = Clock(f"training {cell.title} again")
             try:
-                kept = train_again(
+                kept = draw_again(
                     worker, cell, choice.checkpoint, results.record(cell.key), clock.progress
                 )
             except NotApplicable as reason:

@@ -98,9 +98,9 @@ def task_data(cell: Cell, data: GZSLData) -> TaskData:
     """
     if data.fingerprint != cell.identity["dataset"]["fingerprint"]:
         raise DataError(
-            f"the data of {cell.dataset} changed on disk while the suite was running:"
+            f"the data of {cell.dataset} changed on disk, or are not those of the key:"
             f" fingerprint {data.fingerprint} instead of"
-            f" {cell.identity['dataset']['fingerprint']}; start the run again"
+            f" {cell.identity['dataset']['fingerprint']}"
         )
     split = _split(cell, data)
     ready = prepare_rows(
@@ -128,7 +128,7 @@ def _split(cell: Cell, data: GZSLData) -> Split:
     (fold,) = validation_folds(data, [cell.fold])
     if fold.content != cell.identity["task"]["content"]:
         raise DataError(
-            f"the class lists of {cell.dataset} changed on disk while the suite was running:"
-            f" fold {cell.fold} has other classes or rows; start the run again"
+            f"the class lists of {cell.dataset} changed on disk, or are not those of the key:"
+            f" fold {cell.fold} has other classes or rows"
         )
     return fold.split(data)

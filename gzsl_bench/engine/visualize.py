@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gzsl_bench.engine.executors.state import seed_all
-from gzsl_bench.engine.fit import fit_runs
+from gzsl_bench.engine.again import train_again
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.worker import Worker
-from gzsl_bench.errors import GzslBenchError, PluginError, WorkerError, in_one_line
+from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks.metric import MetricSpec
-from gzsl_bench.hooks.run import Latents, Run, ScoreFunction, Scorer
+from gzsl_bench.hooks.run import Latents, ScoreFunction, Scorer
 from gzsl_bench.records.latents import KeptLatents, predictions_digest
-from gzsl_bench.scoring.predict import TestSet, shown_order
+from gzsl_bench.scoring.predict import TestSet
 from gzsl_bench.scoring.rules import RULES, Last, Unchosen
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def agreement(kept: KeptLatents, results: Results, cell: Cell) -> Agreement:
     return Agreement(False, int((arrays["predicted"][places[0]] != kept.predicted).sum()), rows)
 
 
-def train_again(
+def draw_again(
     worker: Worker,
     cell: Cell,
     checkpoint: int | None,
@@ -118,7 +117,7 @@ def train_again(
         worker: with the plugins and the data.
         cell: of the real task.
         checkpoint: its number; None means the last one.
-        record: fixes the number of threads, which may change how sums are rounded.
+        record: of the cell, if it has one.
         on_progress: told how far the training is.
 
     Raises:
@@ -126,40 +125,10 @@ def train_again(
         WorkerError: the training failed.
         NotApplicable: the method cannot work on these data.
     """
-    import torch
-
-    threads = record.provenance.threads if record else None
-    torch.set_num_threads(threads or worker.settings.threads)
-    device, bench, factory = (
-        torch.device(worker.settings.device), worker.bench(cell), worker.factory(cell)
-    )  # fmt: skip
-    order = shown_order(cell.seed, len(bench.test_labels))
-    sink = LatentSink(
-        TestSet(
-            bench.test_features,
-            bench.test_labels,
-            bench.task.seen.cpu().numpy(),
-            bench.task.unseen.cpu().numpy(),
-            order,
-        ),
-        worker.registry.metrics,
-        on_progress,
-        checkpoint,
-    )
-    config = factory.Config.model_validate(cell.identity["method"]["config"])
-    run = Run(cell.seed, device, config, sink, precision=cell.identity["precision"])
-    seed_all(cell.key)
-    try:
-        (error,) = fit_runs(factory, bench.task, [run])
-        if error is not None:
-            raise error
-    except GzslBenchError:
-        raise
-    except Exception as error:
-        raise WorkerError(f"{cell.title}: the training failed: {in_one_line(error)}") from error
-    if run.failure is not None:
-        raise WorkerError(f"{cell.title}: the training failed: {run.failure}")
-    return sink.kept(cell)
+    metrics = worker.registry.metrics
+    return train_again(
+        worker, cell, record, lambda tests: LatentSink(tests, metrics, on_progress, checkpoint)
+    ).kept(cell)
 
 
 class LatentSink(CellSink):

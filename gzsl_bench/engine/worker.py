@@ -162,18 +162,17 @@ class Worker:
         version, source = registry.version_of(cell.method), registry.source_of(cell.method)
         if (version, source.digest) != (described["version"], described["source"]):
             raise PluginError(
-                f"the method {cell.method!r} changed while the suite was running: its version is"
+                f"the method {cell.method!r} is not the one of the cell's key: its version is"
                 f" {version}, source {source.digest} instead of {described['version']}, source"
-                f" {described['source']}; start the run again"
+                f" {described['source']}; a run during which it changed has to be started again"
             )
         code = code_numbers(
             identity["preprocessing"], identity["precision"], toolkit=source.toolkit
         )
         if code != identity["code"]:
             raise PluginError(
-                f"the code of gzsl-bench here is not that of the run's start: {_numbers(code)}"
-                f" instead of {_numbers(identity['code'])}; start the run again, with one version"
-                " everywhere"
+                f"the code of gzsl-bench here is not that of the cell's key: {_numbers(code)}"
+                f" instead of {_numbers(identity['code'])}; a run needs one version everywhere"
             )
         return registry.methods[cell.method].factory
 

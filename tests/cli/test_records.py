@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from records_factory import commit, make_cell
+from records_factory import commit, edit, make_cell, put_predictions
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.records.layout import Layout
@@ -14,6 +16,7 @@ from gzsl_bench.records.leases import Leases
 from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.record import FAILED
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.suite.cells import digest
 
 SUITE = "name: mini\ndatasets: [digits]\nmethods: [eszsl]\nselection: [last]\n"
 
@@ -31,8 +34,6 @@ def trained(tmp_path_factory) -> Path:
 @pytest.fixture
 def out(trained, tmp_path) -> Path:
     """A copy to spoil."""
-    import shutil
-
     return Path(shutil.copytree(trained, tmp_path / "out"))
 
 
@@ -143,3 +144,51 @@ def test_a_table_names_numbers_that_were_only_believed(out, call, tmp_path, caps
     capsys.readouterr()
     assert run(["table", "mini", "--out", away]) == 0
     assert "imported" not in capsys.readouterr().err
+
+
+def lines_of(out: Path) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+def test_a_cell_is_trained_again_and_compared(out, call):
+    before = lines_of(out)
+    (cell,) = (out / "cells").iterdir()
+    code, said, _ = call("reproduce", cell.name[:6], "--out", str(out), "--device", "cpu")
+    assert (code, said.split(": ", 1)[1].startswith("equal bit for bit")) == (0, True)
+    assert lines_of(out) == before
+    # A record whose scores are others in the last digit, and one of other predictions.
+    arrays = RecordStore(out).read(cell.name).predictions()
+    arrays["best_seen"][0, 0] = np.nextafter(arrays["best_seen"][0, 0], np.inf)
+    put_predictions(cell, arrays)
+    code, said, _ = call("reproduce", cell.name, "--out", str(out), "--device", "cpu")
+    assert (code, "equal predictions; 1 scores are rounded otherwise" in said) == (0, True)
+    arrays["predicted"][0, :3] = (arrays["predicted"][0, :3] + 1) % 2
+    put_predictions(cell, arrays)
+    code, said, _ = call("reproduce", cell.name, "--out", str(out), "--device", "cpu", "--json")
+    found = json.loads(said)
+    assert (code, found["equal"], found["differing"]) == (1, False, 3)
+    # H set by hand is no H of this training.
+    edit(cell, lambda c: c["checkpoints"][0]["metrics"].update(harmonic_mean=74.0))
+    code, said, _ = call("reproduce", cell.name, "--out", str(out), "--device", "cpu", "--json")
+    assert "harmonic_mean" in json.loads(said)["metrics"]
+
+
+def test_what_cannot_be_reproduced_is_one_sentence(out, call):
+    (cell,) = (out / "cells").iterdir()
+    one = RecordStore(out).read(cell.name)
+    other = dict(one.identity) | {"seed": 1}
+    for change, words in (
+        ({"method": {**one.identity["method"], "version": "0.9"}}, "is not the one of the cell"),
+        ({"dataset": {**one.identity["dataset"], "fingerprint": "0"}}, "are not those of the key"),
+        ({"code": {**one.identity["code"], "streams": 99}}, "is not that of the cell's key"),
+    ):
+        identity = {**other, **change}
+        place = out / "cells" / digest(identity)
+        shutil.copytree(cell, place)
+        edit(place, lambda c, i=identity, k=place.name: c.update(identity=i, key=k))
+        code, said, told = call("reproduce", place.name, "--out", str(out), "--device", "cpu")
+        assert (code, said, told.count("\n")) == (2, "", 1)
+        assert words in told
+    for key, words in (("zz", "holds no record"), ("", "several records"), ("../x", "no record")):
+        code, _, told = call("reproduce", "--out", str(out), "--", key)
+        assert (code, words in told) == (2, True)

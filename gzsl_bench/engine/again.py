@@ -1,0 +1,181 @@
+"""A cell trained once more, as its record says that it was trained; no record is touched."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from gzsl_bench.engine.executors.state import seed_all
+from gzsl_bench.engine.fit import fit_runs
+from gzsl_bench.engine.sink import CellSink
+from gzsl_bench.engine.worker import Worker
+from gzsl_bench.errors import GzslBenchError, RecordError, WorkerError, in_one_line
+from gzsl_bench.hooks.run import Run
+from gzsl_bench.scoring.evaluate import outdated
+from gzsl_bench.scoring.predict import TestSet, shown_order
+from gzsl_bench.suite.cells import Cell
+
+if TYPE_CHECKING:
+    from gzsl_bench.records.record import Record
+    from gzsl_bench.records.store import RecordStore
+
+S = TypeVar("S", bound=CellSink)
+_CELL = tuple(field.name for field in fields(Cell))
+
+
+def train_again(
+    worker: Worker, cell: Cell, record: Record | None, make_sink: Callable[[TestSet], S]
+) -> S:
+    """Train a cell as its record was trained: same data, seed, streams and threads.
+
+    Args:
+        worker: with the plugins and the data.
+        cell: which one.
+        record: fixes the number of threads, which may change how sums are rounded.
+        make_sink: what is reported to, made for the test rows.
+
+    Raises:
+        DataError: the data are not those of the key.
+        PluginError: nor is the method, or it breaks its contract.
+        WorkerError: the training failed.
+        NotApplicable: the method cannot work on these data.
+    """
+    import torch
+
+    threads = record.provenance.threads if record else None
+    torch.set_num_threads(threads or worker.settings.threads)
+    factory, bench = worker.factory(cell), worker.bench(cell)
+    sink = make_sink(
+        TestSet(
+            bench.test_features,
+            bench.test_labels,
+            bench.task.seen.cpu().numpy(),
+            bench.task.unseen.cpu().numpy(),
+            shown_order(cell.seed, len(bench.test_labels)),
+        )
+    )
+    config = factory.Config.model_validate(cell.identity["method"]["config"])
+    device = torch.device(worker.settings.device)
+    run = Run(cell.seed, device, config, sink, precision=cell.identity["precision"])
+    seed_all(cell.key)
+    try:
+        (error,) = fit_runs(factory, bench.task, [run])
+        if error is not None:
+            raise error
+    except GzslBenchError:
+        raise
+    except Exception as error:
+        raise WorkerError(f"{cell.title}: the training failed: {in_one_line(error)}") from error
+    if run.failure is not None:
+        raise WorkerError(f"{cell.title}: the training failed: {run.failure}")
+    return sink
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a training made again compares with its record.
+
+    Attributes:
+        predictions: of all checkpoints, and ways to predict: all classes, seen, unseen.
+        differing: of those, how many are others now.
+        scores: how many best scores are others, at all checkpoints.
+        metrics: names of metrics that are others somewhere.
+        checkpoints: numbers that only one of the two has.
+    """
+
+    predictions: int
+    differing: int
+    scores: int
+    metrics: tuple[str, ...]
+    checkpoints: tuple[int, ...] = ()
+
+    @property
+    def equal(self) -> bool:
+        """Every prediction, score and metric of every checkpoint, bit for bit."""
+        return not (self.differing or self.scores or self.metrics or self.checkpoints)
+
+    @property
+    def same_predictions(self) -> bool:
+        """Every predicted class of every checkpoint."""
+        return not (self.differing or self.checkpoints)
+
+    @property
+    def words(self) -> str:
+        """One clause."""
+        if self.equal:
+            return "equal bit for bit: every prediction, score and metric of every checkpoint"
+        if self.checkpoints:
+            return f"differs: checkpoints {list(self.checkpoints)} are of one training alone"
+        metrics = f"; so are the metrics {', '.join(self.metrics)}" if self.metrics else ""
+        if self.same_predictions:
+            return f"equal predictions; {self.scores} scores are rounded otherwise{metrics}"
+        return f"differs in {self.differing} of {self.predictions} predictions{metrics}"
+
+
+def find(store: RecordStore, key: str) -> Record:
+    """The record of a key, or of the only one that begins so, as it was written.
+
+    Raises:
+        RecordError: there is none, there are several, or it has no numbers.
+    """
+    from gzsl_bench.records.verify import checked
+
+    places = store.layout.cells.glob(f"{key}*") if key.isalnum() or not key else ()
+    found = list(itertools.islice(sorted(places), 3))
+    if not found:
+        raise RecordError(f"{store.layout.out} holds no record whose key begins with {key!r}")
+    if len(found) > 1:
+        names = ", ".join(place.name for place in found[:2])
+        raise RecordError(f"several records have a key that begins with {key!r}: {names}, ...")
+    record = checked(found[0])
+    if not record.complete:
+        raise RecordError(f"the record {record.key} has no numbers: {record.cause}")
+    return record
+
+
+def reproduce(
+    worker: Worker, record: Record, on_progress: Callable[[int, int], None]
+) -> Reproduction:
+    """Train the cell of a record again and compare everything; nothing is written.
+
+    Raises:
+        DataError: the data are not those of the record.
+        PluginError: nor is the method, or the program's own code that fixes numbers.
+        WorkerError: the training failed.
+    """
+    cell = Cell(**{name: getattr(record, name) for name in _CELL})
+    metrics = worker.registry.metrics
+    sink = train_again(
+        worker, cell, record, lambda tests: CellSink(tests, metrics, on_progress, lambda: None)
+    )
+    ours, theirs = sink.arrays(), record.predictions()
+    numbers = [{int(n) for n in arrays["checkpoints"]} for arrays in (ours, theirs)]
+    alone = tuple(sorted(numbers[0] ^ numbers[1]))
+    if alone:
+        return Reproduction(0, 0, 0, (), alone)
+    classes = ("predicted", "predicted_seen", "predicted_unseen")
+    old = {name for name, _, _ in outdated(record.metrics, metrics.values())}
+    before = {row.number: row.metrics for row in record.checkpoints}
+    others = {
+        name
+        for row in sink.rows
+        for name, value in row.metrics.items()
+        if name not in old and before[row.number].get(name, value) != value
+    }
+    return Reproduction(
+        predictions=sum(ours[name].size for name in classes),
+        differing=sum(_other(ours, theirs, name) for name in classes),
+        scores=sum(_other(ours, theirs, name) for name in ("best_seen", "best_unseen")),
+        metrics=tuple(sorted(others)),
+    )
+
+
+def _other(ours: Mapping[str, np.ndarray], theirs: Mapping[str, Any], name: str) -> int:
+    """How many values of an array differ; all of them where the shape does."""
+    if ours[name].shape != theirs[name].shape:
+        return int(ours[name].size)
+    return int((ours[name] != theirs[name]).sum())
