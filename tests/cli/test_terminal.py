@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from gzsl_bench.cli import terminal
-from gzsl_bench.results.rows import HEADINGS
+from gzsl_bench.results.rows import HEADINGS, Row
+from gzsl_bench.scoring.summary import Summary
 
 SUITE = """\
 name: mini
@@ -26,16 +27,14 @@ methods:
 """
 
 
-def row() -> dict:
-    return {
-        "dataset": "digits", "features": "f", "attributes": "a", "fingerprint": "0" * 16,
-        "method": "m", "label": "CADA-VAE", "selection": "best_test", "seeds": [0, 1],
-        **{name: {"mean": 50.0, "sd": 1.0, "n": 2} for name in HEADINGS}, "extra": {},
-        "keys": ["k", "l"], "preprocessing": "none", "setting": "inductive",
-        "precision": "float32", "fidelity": "paper", "version": "1", "source": None,
-        "checkpoints": [1, 1], "gamma": None, "selection_gap": None, "unavailable": None,
-        "audit": "",
-    }  # fmt: skip
+def row() -> Row:
+    return Row(
+        dataset="digits", features="f", attributes="a", fingerprint="0" * 16, method="m",
+        label="CADA-VAE", selection="best_test", seeds=(0, 1),
+        metrics={name: Summary(50.0, 1.0, 2) for name in HEADINGS}, keys=("k", "l"),
+        preprocessing="none", setting="inductive", precision="float32", fidelity="paper",
+        version="1", checkpoints=((1,), (1,)),
+    )  # fmt: skip
 
 
 def test_what_is_left_out_is_named_with_the_command_that_shows_it(capsys):
