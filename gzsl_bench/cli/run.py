@@ -116,7 +116,8 @@ def _failed_part(
     from gzsl_bench.engine.units import unfinished
     from gzsl_bench.records.store import RecordStore
 
-    records = {cell.key: RecordStore(out).read(cell.key) for cell in resolved.cells}
+    store = RecordStore(out)
+    records = {cell.key: store.read(cell.key) for cell in resolved.cells}
     others = {key for key, record in records.items() if record is None or record.final}
     cells = tuple(cell for cell in resolved.cells if cell.key not in others)
     return replace(resolved, cells=cells), unfinished(units, others)
