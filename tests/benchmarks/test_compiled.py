@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import pytest
@@ -33,10 +32,20 @@ def test_the_cut_step_is_the_plugins(stage):
     assert max(compiled.apart(plugin, compiled.once(stage, stage.plugin)).values()) > 1e-3
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A cache of inductor's for all tests: it keeps the compiler's headers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        # Helpers would import torch to compile a handful of kernels.
+        patch.setattr("torch._inductor.config.compile_threads", 1)
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("cache")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
-def test_compiled_regions_agree_with_the_plugin(stage, tmp_path, monkeypatch):
-    monkeypatch.setitem(os.environ, "TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+def test_compiled_regions_agree_with_the_plugin(stage):
     found = compiled.measure(stage, rounds=4, warm=True)
     assert found["cost"]["wall"] > 0
     assert max(found["apart"].values()) < 1e-5
