@@ -302,5 +302,7 @@ def _take_rescored(
         if metrics is not None:
             believed = compute_again(record, metrics)
         imported.note(store.layout, key, "rescored elsewhere", believed)
-        rescored.write(store.layout, key, raw, record.checkpoints, record.metrics)
+        rescored.write(
+            store.layout, key, rescored.fingerprint(raw), record.checkpoints, record.metrics
+        )
     return record is not None

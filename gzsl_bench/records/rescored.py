@@ -87,7 +87,7 @@ def overlaid(layout: Layout, record: Record, raw: bytes) -> Record:
 def write(
     layout: Layout,
     key: str,
-    record: bytes,
+    record_sha256: str,
     checkpoints: Iterable[Checkpoint],
     metrics: Mapping[str, Mapping[str, Any]],
 ) -> None:
@@ -96,7 +96,7 @@ def write(
     Args:
         layout: the results folder.
         key: the cell's key.
-        record: bytes of the record it was computed from.
+        record_sha256: :func:`fingerprint` of the record it was computed from.
         checkpoints: all of them.
         metrics: how to read each metric, and whose version computed it.
 
@@ -107,7 +107,7 @@ def write(
     content = {
         "rescored_version": RESCORED_VERSION,
         "key": key,
-        "record_sha256": fingerprint(record),
+        "record_sha256": record_sha256,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "checkpoints": [asdict(checkpoint) for checkpoint in checkpoints],
         "metrics": dict(metrics),

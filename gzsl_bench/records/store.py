@@ -12,8 +12,8 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,14 +22,28 @@ from filelock import FileLock
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.masking import masked
-from gzsl_bench.records import journal
+from gzsl_bench.records import journal, rescored
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.presence import Presence
-from gzsl_bench.records.record import PREDICTIONS, OtherVersion, Record, parsed
+from gzsl_bench.records.record import PREDICTIONS, Checkpoint, OtherVersion, Record, parsed
 from gzsl_bench.records.rescored import overlaid
 from gzsl_bench.records.strict import skip
 
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+
+
+#: Which file a path is, and since when: number, time of the last change, size.
+_Seen = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What was read of a key, and from which files."""
+
+    file: _Seen
+    rescoring: _Seen
+    record: Record | None
+    fingerprint: str = ""
 
 
 class RecordStore:
@@ -45,6 +59,7 @@ class RecordStore:
         self.layout = Layout(out)
         self.run = run
         self.presence = presence
+        self._known: dict[str, _Known] = {}
 
     @property
     def shared(self) -> bool:
@@ -55,17 +70,46 @@ class RecordStore:
         """The record of a key, or None; one that does not fit is skipped.
 
         Metrics that were computed again (``gzsl-bench rescore``) take the place of recorded ones.
+        Its files are opened again only where they have changed.
         """
         path = self.layout.cell(key)
+        file, rescoring = _seen(path / "record.json"), _seen(self.layout.rescoring(key))
+        known = self._known.get(key)
+        if known is None or (known.file, known.rescoring) != (file, rescoring):
+            known = self._known[key] = _Known(file, rescoring, *self._open(key, path))
+        return known.record
+
+    def _open(self, key: str, path: Path) -> tuple[Record | None, str]:
+        """A record and which one it is; None where there is none or it is skipped."""
         try:
             raw = (path / "record.json").read_bytes()
             record = parsed(raw, key, path)
         except FileNotFoundError:
-            return None
+            return None, ""
         except (OSError, RecordError) as error:
             skip(path, error)
-            return None
-        return overlaid(self.layout, record, raw) if record.complete else record
+            return None, ""
+        whole = overlaid(self.layout, record, raw) if record.complete else record
+        return whole, rescored.fingerprint(raw)
+
+    def rescore(
+        self, record: Record, checkpoints: Sequence[Checkpoint], metrics: Mapping[str, Any]
+    ) -> None:
+        """Let metrics that were computed again count from now on; the record stays as it is.
+
+        Args:
+            record: as it was read here.
+            checkpoints: all of them.
+            metrics: how to read each metric, and whose version computed it.
+
+        Raises:
+            RecordError: the folder cannot be written.
+        """
+        known = self._known[record.key]
+        rescored.write(self.layout, record.key, known.fingerprint, checkpoints, metrics)
+        now = replace(record, checkpoints=tuple(checkpoints), metrics=metrics)
+        seen = _seen(self.layout.rescoring(record.key))
+        self._known[record.key] = replace(known, rescoring=seen, record=now)
 
     def finished(self, key: str) -> bool:
         """Whether a record of the key exists that is final.
@@ -205,6 +249,14 @@ class RecordStore:
                     raise RecordError(f"{place} cannot be moved aside: {error}") from error
             else:
                 return
+
+
+def _seen(path: Path) -> _Seen:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def hash_of(path: Path) -> str:

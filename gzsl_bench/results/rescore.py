@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import PluginError, RecordError
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
-from gzsl_bench.records import imported, journal, rescored
+from gzsl_bench.records import imported, journal
 from gzsl_bench.records.record import Checkpoint, Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.view import Results
@@ -194,9 +194,8 @@ def _write(draft: _Draft, store: RecordStore, registry: Registry) -> bool:
     about = {**said, **{name: now[name] for name in now if name in present}}
     if draft.after == draft.before and _same_meaning(about, said):
         return False
-    raw = (record.path / "record.json").read_bytes()
     rows = [Checkpoint(n, m) for n, m in zip(draft.numbers, draft.after, strict=True)]
-    rescored.write(store.layout, record.key, raw, rows, about)
+    store.rescore(record, rows, about)
     with contextlib.suppress(OSError):  # it is in place; a full journal loses nothing
         journal.append(store.layout.journal, "rescored", key=record.key)
     return True

@@ -157,7 +157,9 @@ def test_a_forged_metric_is_found_by_computing_it_again(home):
     # A rescoring is what counts, so it is what is checked.
     raw = (store.layout.cell(key) / "record.json").read_bytes()
     content["checkpoints"][1]["metrics"]["harmonic_mean"] -= 0.01
-    rescored.write(store.layout, key, raw, rows_of(content["checkpoints"]), {})
+    rescored.write(
+        store.layout, key, rescored.fingerprint(raw), rows_of(content["checkpoints"]), {}
+    )
     assert verify(store, metrics=METRICS).problems == []
 
 
@@ -310,7 +312,7 @@ def test_rescorings_and_audits_travel_and_failures_do_not(home, tmp_path):
     raw = (store.layout.cell(one) / "record.json").read_bytes()
     checkpoints = json.loads(raw)["checkpoints"]
     checkpoints[0]["metrics"]["extra"] = 12.5
-    rescored.write(store.layout, one, raw, rows_of(checkpoints), {})
+    rescored.write(store.layout, one, rescored.fingerprint(raw), rows_of(checkpoints), {})
     AuditStore(store.layout.out).write(two, {"outcome": OK, "reason": ""})
     commit(store, make_cell(), {"status": FAILED})
     edit(store.layout.cell(suite.cells[2].key), lambda c: c.update(status="good"))
