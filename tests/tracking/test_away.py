@@ -138,7 +138,9 @@ def test_a_server_that_repeats_headers_gives_no_password_away(
 ) -> None:
     store = make_store(tmp_path / "out")
     with echoing() as address:
-        mirror = open_mirror(f"http://user:secret%2Dword@{address}", make_suite(grid(1)), store)
+        mirror = open_mirror(
+            f"http://user:secret%2Dword@{address}", Results(make_suite(grid(1)), store)
+        )
     assert mirror.behind is not None
     header = base64.b64encode(b"user:secret-word").decode()
     said = "".join(capfd.readouterr()) + mirror.behind
@@ -219,12 +221,12 @@ def test_a_server_that_never_ends_costs_seconds_and_megabytes(
     packed_zeros()  # takes longer than the client waits
     with endless(answer) as address:
         begun = time.monotonic()
-        mirror = open_mirror(f"http://{address}", make_suite(grid(1)), store)
+        mirror = open_mirror(f"http://{address}", Results(make_suite(grid(1)), store))
         spent = time.monotonic() - begun
         if answer is bomb:
             tracemalloc.start()
             try:
-                open_mirror(f"http://{address}", make_suite(grid(1)), store)
+                open_mirror(f"http://{address}", Results(make_suite(grid(1)), store))
                 assert tracemalloc.get_traced_memory()[1] < 2**27
             finally:
                 tracemalloc.stop()
@@ -361,7 +363,7 @@ def test_lost_at_any_request_and_repaired(
 def test_a_fault_is_not_repeated_with_every_cell(flaky: Flaky, tmp_path: Path) -> None:
     store = make_store(tmp_path / "out")
     cells = grid(8)
-    mirror = open_mirror(flaky.url, make_suite(cells, "rests"), store)
+    mirror = open_mirror(flaky.url, Results(make_suite(cells, "rests"), store))
     flaky.break_after(0, "500")
     before = len(flaky.asked)
     for cell in cells:
