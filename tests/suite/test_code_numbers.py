@@ -107,6 +107,6 @@ def test_a_worker_with_other_code_trains_nothing(
     outcome, store, _ = run_inline(cells, registry)
     assert outcome.exit_code == 1
     cause = store.read(cells[0].key).cause
-    assert "the code of gzsl-bench here is not that of the run's start" in cause
+    assert "the code of gzsl-bench here is not that of the cell's key" in cause
     assert "preprocessing 2" in cause.partition(" instead of ")[0]
     assert "preprocessing 1" in cause.partition(" instead of ")[2]
