@@ -136,6 +136,11 @@ def clock(seconds: float) -> str:
 
 def about(seconds: float) -> str:
     """A rough time in words: ``about 40 s``, ``about 12 min``, ``about 3.5 h``."""
+    return f"about {span(seconds)}"
+
+
+def span(seconds: float) -> str:
+    """The same without ``about``."""
     if seconds < 90:
-        return f"about {seconds:.0f} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -24,6 +24,7 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
 )
+from gzsl_bench.cli.pace import about, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -279,17 +280,10 @@ class Clock:
             return
         self._told = now
         left = (now - self._began) * (total - done) / done
-        text = f"{self._what}: {100 * done / total:.0f} %, about {_span(left)} left"
+        text = f"{self._what}: {100 * done / total:.0f} %, {about(left)} left"
         click.echo(f"\r{text}\x1b[K" if self._live else text, err=True, nl=not self._live)
 
     def end(self) -> None:
         """Say how long it took."""
-        text = f"{self._what}: done in {_span(time.monotonic() - self._began)}"
+        text = f"{self._what}: done in {span(time.monotonic() - self._began)}"
         click.echo(f"\r{text}\x1b[K" if self._live else text, err=True)
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
