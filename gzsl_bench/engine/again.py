@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from gzsl_bench.engine.executors.state import seed_all
+from gzsl_bench.engine.bench import ready_method
 from gzsl_bench.engine.fit import fit_runs
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.errors import GzslBenchError, RecordError, WorkerError, in_one_line
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.scoring.evaluate import outdated
-from gzsl_bench.scoring.predict import TestSet, shown_order
+from gzsl_bench.scoring.predict import TestSet
 from gzsl_bench.suite.cells import Cell
 
 if TYPE_CHECKING:
@@ -46,24 +46,14 @@ def train_again(
     """
     import torch
 
-    threads = record.provenance.threads if record else None
-    torch.set_num_threads(threads or worker.settings.threads)
-    factory, bench = worker.factory(cell), worker.bench(cell)
-    sink = make_sink(
-        TestSet(
-            bench.test_features,
-            bench.test_labels,
-            bench.task.seen.cpu().numpy(),
-            bench.task.unseen.cpu().numpy(),
-            shown_order(cell.seed, len(bench.test_labels)),
-        )
-    )
+    threads = (record.provenance.threads if record else None) or worker.settings.threads
+    factory, bench = ready_method(worker.registry, cell), worker.bench(cell)
+    sink = make_sink(bench.tests(cell.seed))
     config = factory.Config.model_validate(cell.identity["method"]["config"])
     device = torch.device(worker.settings.device)
     run = Run(cell.seed, device, config, sink, precision=cell.identity["precision"])
-    seed_all(cell.key)
     try:
-        (error,) = fit_runs(factory, bench.task, [run])
+        (error,) = fit_runs(factory, bench.task, [run], (cell.key, threads), bench.changed)
         if error is not None:
             raise error
     except GzslBenchError:

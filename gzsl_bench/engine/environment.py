@@ -79,12 +79,30 @@ def hardware(device: str, threads: int) -> dict[str, str | int | None]:
     return found
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Have :func:`peak_memory` begin anew, with what is held now."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):  # Linux has it
+        Path("/proc/self/clear_refs").write_bytes(b"5")
+
+
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that this process has held so far, on the GPU where it computes there."""
+    """Bytes: the most that this process has held, on the GPU where it computes there.
+
+    Counted since :func:`forget_peak_memory`; where the system has no such thing, since its start.
+    """
     import torch
 
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_bytes().splitlines():
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) << 10
     import resource
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

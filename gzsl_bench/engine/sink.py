@@ -37,7 +37,7 @@ class CellSink:
     ) -> None:
         self.rows: list[Checkpoint] = []
         self.curves: dict[str, list[tuple[int, float]]] = {}
-        self._tests = tests
+        self.tests = tests
         self._metrics = metrics
         self._on_progress = on_progress
         self._should_stop = should_stop
@@ -55,7 +55,7 @@ class CellSink:
     def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
         """Score all test rows now and compute every metric."""
         self._should_stop()
-        found = self._tests.predict(scorer, self._embeddings)
+        found = self.tests.predict(scorer, self._embeddings)
         self.rows.append(Checkpoint(number, evaluate(found, self._metrics)))
         kind = np.min_scalar_type(int(max(found.seen.max(), found.unseen.max())))
         self._classes.append(
@@ -84,9 +84,9 @@ class CellSink:
         numbers = np.array([row.number for row in self.rows], dtype=np.int64)
         columns = [np.stack(column) for column in zip(*self._classes, strict=True)]
         return {
-            "labels": self._tests.labels,
-            "seen": self._tests.seen,
-            "unseen": self._tests.unseen,
+            "labels": self.tests.labels,
+            "seen": self.tests.seen,
+            "unseen": self.tests.unseen,
             "checkpoints": numbers,
             "predicted": columns[0],
             "predicted_seen": columns[1],

@@ -1,13 +1,9 @@
-"""The arrays of one task, and where a worker gets them from.
-
-A worker on the machine of the results folder reads data files; one on another machine is handed the
-arrays.  Either way they are the same, made by :func:`task_data`.
-"""
+"""The arrays of one task, from the data files of this machine."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,34 +49,20 @@ class TaskData:
         return sum(array.nbytes for array in vars(self).values())
 
 
-class Source(Protocol):
-    """Gives the arrays of a cell's task."""
+def load_task(cell: Cell, registry: Registry, settings: WorkerSettings) -> TaskData:
+    """Load, check and preprocess the data of a cell's task.
 
-    def __call__(self, cell: Cell) -> TaskData:
-        """The arrays of the task that ``cell`` trains on."""
-
-
-@dataclass
-class DiskSource:
-    """Reads the data files of this machine, through the cache."""
-
-    registry: Registry
-    settings: WorkerSettings
-
-    def __call__(self, cell: Cell) -> TaskData:
-        """Load, check and preprocess.
-
-        Raises:
-            DataError: the data are not those that the cell's key was made from.
-        """
-        request = DatasetRequest(
-            name=cell.request["use"],
-            root=self.settings.root,
-            features=cell.request["features"],
-            attributes=cell.request["attributes"],
-            cache=self.settings.cache,
-        )
-        return task_data(cell, load_data(dataset_spec(self.registry, request.name), request))
+    Raises:
+        DataError: the data are not those that the cell's key was made from.
+    """
+    request = DatasetRequest(
+        name=cell.request["use"],
+        root=settings.root,
+        features=cell.request["features"],
+        attributes=cell.request["attributes"],
+        cache=settings.cache,
+    )
+    return task_data(cell, load_data(dataset_spec(registry, request.name), request))
 
 
 def task_name(cell: Cell) -> str:

@@ -164,7 +164,7 @@ class LatentSink(CellSink):
                 " says so; give Scorer(..., latents=Latents(visual, semantic))"
             )
         if offered is not self._offered:
-            self._taken = self._tests.latents(offered)
+            self._taken = self.tests.latents(offered)
             self._offered = offered
         self._number = number
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from gzsl_bench.engine import environment, stacks
+from gzsl_bench.engine.bench import Bench, OwnTasks, Tasks, ready_method
 from gzsl_bench.engine.events import (
     CellEnded,
     Interrupted,
@@ -21,41 +21,27 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
-from gzsl_bench.engine.fit import TaskChanged, fit_runs
+from gzsl_bench.engine.fit import fit_runs
 from gzsl_bench.engine.results import FolderResults, Results
 from gzsl_bench.engine.sink import CellSink
-from gzsl_bench.engine.taskdata import DiskSource, Source, TaskData, task_name
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.errors import NotApplicable, PluginError, in_one_line
-from gzsl_bench.hooks.method import BatchedMethod, Method
+from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.hooks.run import Run
-from gzsl_bench.hooks.task import Task, unlabelled_order
 from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE, Provenance, Record
 from gzsl_bench.scoring.evaluate import about_metrics
-from gzsl_bench.scoring.predict import TestSet, shown_order
-from gzsl_bench.suite.cells import Cell, code_numbers
+from gzsl_bench.suite.cells import Cell
 
 if TYPE_CHECKING:
-    import torch
-
     from gzsl_bench.hooks.manager import Registry
 
 #: Characters of a cell's log that its record keeps; the tail is what explains a failure.
 LOG_TAIL = 200_000
 
 
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """One task of a data set variant on the device, ready to train on and to score with."""
-
-    task: Task
-    test_features: torch.Tensor
-    test_labels: np.ndarray
-
-
 @dataclass
 class Worker:
-    """Trains units one after the other; keeps the last data set on the device between them.
+    """Trains units one after the other.
 
     Attributes:
         registry: the plugins.
@@ -63,7 +49,7 @@ class Worker:
         tell: receives events.
         should_stop: whether the user asked to stop.
         read_log: text printed since the unit began, for the records.
-        source: gives the data; by default from the files of this machine.
+        tasks: gives the data; by default from the files of this machine.
         results: where records go; by default to the results folder.
     """
 
@@ -72,9 +58,8 @@ class Worker:
     tell: Listener
     should_stop: Callable[[], bool] = lambda: False
     read_log: Callable[[], str] = lambda: ""
-    source: Source | None = None
+    tasks: Tasks | None = None
     results: Results | None = None
-    _benches: dict[str, Bench] = field(default_factory=dict)
 
     def run(self, unit: Unit) -> None:
         """Train a unit and commit a record, complete or failed, for each of its cells."""
@@ -132,7 +117,7 @@ class Worker:
         first = unit.cells[0]
         device, precision = torch.device(self.settings.device), first.identity["precision"]
         try:
-            factory = self.factory(first)
+            factory = ready_method(self.registry, first)
             config = factory.Config.model_validate(first.identity["method"]["config"])
             with arithmetic(precision):
                 composition = stacks.compose(
@@ -147,35 +132,6 @@ class Worker:
         self.kept.compose(unit, composition)
         return composition.stacks
 
-    def factory(self, cell: Cell) -> type[Method]:
-        """The method of a cell, as the cell's key has it.
-
-        Raises:
-            PluginError: it is not there, or its source or the program's own code changed since the
-                key was made, or is another one on this machine.
-        """
-        registry, identity = self.registry, cell.identity
-        described = identity["method"]
-        if cell.method not in registry.methods:
-            causes = "".join(f"; {broken}" for broken in registry.broken)
-            raise PluginError(f"the worker process finds no method {cell.method!r}{causes}")
-        version, source = registry.version_of(cell.method), registry.source_of(cell.method)
-        if (version, source.digest) != (described["version"], described["source"]):
-            raise PluginError(
-                f"the method {cell.method!r} is not the one of the cell's key: its version is"
-                f" {version}, source {source.digest} instead of {described['version']}, source"
-                f" {described['source']}; a run during which it changed has to be started again"
-            )
-        code = code_numbers(
-            identity["preprocessing"], identity["precision"], toolkit=source.toolkit
-        )
-        if code != identity["code"]:
-            raise PluginError(
-                f"the code of gzsl-bench here is not that of the cell's key: {_numbers(code)}"
-                f" instead of {_numbers(identity['code'])}; a run needs one version everywhere"
-            )
-        return registry.methods[cell.method].factory
-
     def provenance(self, unit: str, cells: Sequence[Cell]) -> Provenance:
         """What is known of a training of some cells as it begins."""
         return environment.provenance(self.settings, unit, [cell.key for cell in cells])
@@ -187,52 +143,14 @@ class Worker:
             self.results = FolderResults(self.settings)
         return self.results
 
-    def forget(self) -> None:
-        """Drop the data, to be loaded afresh by the next unit."""
-        self._benches.clear()
-
     def bench(self, cell: Cell) -> Bench:
-        """The data of a cell, from memory if the last unit used them too."""
+        """The data of a cell, untouched by what was trained before."""
         import torch
 
-        name = task_name(cell)
-        if name not in self._benches:
-            self.forget()  # one data set at a time: they are large
-            source = self.source or DiskSource(self.registry, self.settings)
-            device = torch.device(self.settings.device)
-            self._benches[name] = _on_device(source(cell), device, cell.identity["setting"])
-        return self._benches[name]
-
-
-def _numbers(code: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in sorted(code.items()))
-
-
-def _on_device(data: TaskData, device: torch.device, setting: str) -> Bench:
-    """Tensors of a task; on the CPU they share the memory of the arrays."""
-    import torch
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        with warnings.catch_warnings():
-            # Arrays that processes share are read-only, and no method may change its task anyway.
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-            return torch.from_numpy(array).to(device)
-
-    tests, unlabelled = tensor(data.test_features), None
-    if setting == "transductive":
-        unlabelled = tests[unlabelled_order(len(tests)).to(device)]
-    return Bench(
-        task=Task(
-            features=tensor(data.train_features),
-            labels=tensor(data.train_labels),
-            attributes=tensor(data.attributes),
-            seen=tensor(data.seen),
-            unseen=tensor(data.unseen),
-            unlabelled=unlabelled,
-        ),
-        test_features=tests,
-        test_labels=data.test_labels,
-    )
+        if self.tasks is None:
+            self.tasks = OwnTasks(self.registry, self.settings)
+        device = torch.device(self.settings.device)
+        return Bench(self.tasks(cell), device, cell.identity["setting"])
 
 
 class _Training:
@@ -255,20 +173,13 @@ class _Training:
 
         worker = self.worker
         device = torch.device(worker.settings.device)
-        torch.set_num_threads(worker.settings.threads)
         first = self.cells[0]
         bench = worker.bench(first)
-        factory = worker.factory(first)
+        factory = ready_method(worker.registry, first)
         for cell in self.cells:
             config = factory.Config.model_validate(cell.identity["method"]["config"])
             sink = CellSink(
-                TestSet(
-                    bench.test_features,
-                    bench.test_labels,
-                    bench.task.seen.cpu().numpy(),
-                    bench.task.unseen.cpu().numpy(),
-                    shown_order(cell.seed, len(bench.test_labels)),
-                ),
+                bench.tests(cell.seed),
                 worker.registry.metrics,
                 lambda done, total, key=cell.key: worker.tell(  # type: ignore[misc]
                     Progress(self.unit.name, key, done, total)
@@ -279,12 +190,12 @@ class _Training:
             alone = len(self.cells) == 1
             precision = cell.identity["precision"]
             self.runs.append(Run(cell.seed, device, config, sink, alone=alone, precision=precision))
-        try:
-            errors = fit_runs(factory, bench.task, self.runs)
-        except TaskChanged:
-            worker.forget()  # what follows must not train on what this method left
-            raise
-        for cell, error in zip(self.cells, errors, strict=True):
+        environment.forget_peak_memory(device)
+        settled = first.key, worker.settings.threads
+        errors = fit_runs(factory, bench.task, self.runs, settled, bench.changed)
+        for cell, sink, error in zip(self.cells, self.sinks, errors, strict=True):
+            if error is None and bench.tests_changed(sink.tests):
+                error = PluginError("the scorer changed the features it was shown; copy them first")
             if error is not None:
                 text = "".join(traceback.format_exception(error))
                 self.failures[cell.key] = (in_one_line(error), text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -49,15 +50,15 @@ class Task:
     seen: torch.Tensor
     unseen: torch.Tensor
     unlabelled: torch.Tensor | None = None
-    _shared: dict[Callable[..., Any], tuple[Any, list[int]]] = field(
+    _shared: dict[Callable[..., Any], tuple[Any, str]] = field(
         default_factory=dict, init=False, repr=False
     )
 
     def shared(self, make: Callable[[Task], T]) -> T:
-        """What ``make(task)`` gives, computed once per task and worker and then handed to everyone.
+        """What ``make(task)`` gives, computed once for all runs that are trained together.
 
-        For work that many runs and methods repeat on the same data: the eigenvectors of X'X, say.
-        Whoever asks must leave the result as it is; a run that changes its tensors fails.
+        For work that every one of them would repeat: the eigenvectors of X'X, say.  Whoever asks
+        must leave the result as it is; runs of which one changes its tensors fail.
 
         Args:
             make: a function at the top of a module, so that it depends on the task alone; it must
@@ -74,13 +75,13 @@ class Task:
             )
         if make not in self._shared:
             value = make(self)
-            self._shared[make] = value, _versions(value)
+            self._shared[make] = value, _digest(value)
         return cast("T", self._shared[make][0])
 
     def shared_changed(self) -> str | None:
-        """The name of a shared result whose tensors somebody changed in place, or None."""
-        for make, (value, versions) in self._shared.items():
-            if _versions(value) != versions:
+        """The name of a shared result whose tensors somebody changed, or None."""
+        for make, (value, digest) in self._shared.items():
+            if _digest(value) != digest:
                 return make.__qualname__
         return None
 
@@ -95,16 +96,22 @@ class Task:
         return self.features.device
 
 
-def _versions(value: Any) -> list[int]:
-    """How often each tensor in a shared result was changed in place."""
+def _digest(value: Any) -> str:
+    """Hash of the tensors in a shared result."""
     import torch
 
-    if isinstance(value, torch.Tensor):
-        return [value._version]
-    if is_dataclass(value) and not isinstance(value, type):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, tuple | list):
-        return [version for item in value for version in _versions(item)]
-    return []
+    hasher = hashlib.sha256()
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, torch.Tensor):
+            plain = item.detach().cpu().contiguous()
+            hasher.update(f"{plain.dtype} {tuple(plain.shape)}".encode())
+            hasher.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+        elif is_dataclass(item) and not isinstance(item, type):
+            waiting += vars(item).values()
+        elif isinstance(item, Mapping):
+            waiting += item.values()
+        elif isinstance(item, tuple | list):
+            waiting += item
+    return hasher.hexdigest()

@@ -276,7 +276,7 @@ class Record:
             RecordError: it holds what no reader would take.
         """
         try:
-            plain = _adapter().dump_python(self, mode="json", warnings=False)
+            plain = adapter().dump_python(self, mode="json", warnings=False)
             raw = json.dumps(plain, indent=1, sort_keys=True, allow_nan=False).encode()
         except (ValueError, TypeError, RecursionError) as error:
             raise RecordError(f"the record holds what cannot be written: {error}") from error
@@ -297,7 +297,7 @@ def parsed(raw: bytes, key: str, path: Path = Path()) -> Record:
         RecordError: it is no record, or one of another cell; the message begins with what is wrong.
     """
     try:
-        record = parse(_adapter(), raw)
+        record = parse(adapter(), raw)
     except RecordError:
         _refuse_other_version(raw)
         raise
@@ -356,5 +356,6 @@ class _Versioned:
 
 
 @cache
-def _adapter() -> TypeAdapter[Record]:
+def adapter() -> TypeAdapter[Record]:
+    """Reads and writes records; made once in a process, which takes longer than a small cell."""
     return TypeAdapter(Record)

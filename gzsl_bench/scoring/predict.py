@@ -57,11 +57,17 @@ class TestSet:
         self.labels = labels
         self.seen = seen
         self.unseen = unseen
+        self.order = order.numpy()
         self._features = features[order.to(device)]
         self._back = torch.argsort(order).to(device)
         self._seen = torch.as_tensor(seen, device=device)
         self._unseen = torch.as_tensor(unseen, device=device)
         self._num_classes = int(seen.size + unseen.size)
+
+    @property
+    def shown(self) -> torch.Tensor:
+        """[N, D] the rows that scorers are shown, in the order of ``order``."""
+        return self._features
 
     def predict(self, scorer: ScoreFunction, embeddings: EmbeddingCache) -> Predictions:
         """Score all rows and keep the best class overall, among seen and among unseen ones.

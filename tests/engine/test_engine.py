@@ -612,16 +612,19 @@ def gram(task):
     return task.features.T @ task.features
 
 
-def test_shared_work_is_done_once_per_task(make_registry, resolve_text, run_inline):
+def test_shared_work_is_done_once_for_runs_that_are_trained_together(
+    make_registry, resolve_text, run_inline
+):
+    class Together(BatchedMethod):
+        def fit_batch(self, task, runs):
+            made = [task.shared(gram)[:, :1].expand(-1, 7) for _ in runs]
+            return [lambda x, w=w: x @ w for w in made]
+
     MADE.clear()
-
-    def use(task, run):
-        products = task.shared(gram)
-        return lambda x: x @ products[:, :1].expand(-1, 7)
-
-    registry = make_registry(failing("one", use), failing("two", use))
-    cells = resolve_text(suite_text("one", "two", seeds="2"), registry).cells
-    outcome, _, _ = run_inline(cells, registry)
+    spec = MethodSpec("together", Together, citation="tests", fidelity="approximation")
+    registry = make_registry(spec)
+    cells = resolve_text(suite_text("together", seeds="3"), registry).cells
+    outcome, _, _ = run_inline(cells, registry, stack=3)
     assert outcome.exit_code == 0
     assert len(MADE) == 1
 
@@ -649,3 +652,19 @@ def test_only_a_module_function_can_be_shared(make_registry, resolve_text, run_i
     cells = resolve_text(suite_text("l"), registry).cells
     _, store, _ = run_inline(cells, registry)
     assert "takes a function at the top of a module" in store.read(cells[0].key).cause
+
+
+def test_peak_memory_is_that_of_the_cell(make_registry, resolve_text, run_inline):
+    """A process that has held much before, and does not any more, has not held it for the cell."""
+
+    def greedy(task, run):
+        held = torch.ones(60 << 18)  # 60 MiB
+        return lambda x: x @ torch.ones(5, 7) * held.mean()
+
+    registry = make_registry(
+        failing("greedy", greedy), failing("modest", lambda t, r: lambda x: x @ torch.ones(5, 7))
+    )
+    cells = resolve_text(suite_text("greedy", "modest"), registry).cells
+    _, store, _ = run_inline(cells, registry)
+    peaks = [store.read(cell.key).provenance.peak_memory for cell in cells]
+    assert peaks[0] - peaks[1] > 40 << 20

@@ -240,8 +240,7 @@ def test_nodes_need_neither_data_nor_mlflow_and_share_memory(cluster, bench, mon
     assert shelves[0].puts == 2  # the real task and the fold, for four cells
     for cell in cells:
         log = (store.read(cell.key).path / "log.txt").read_text()
-        # Of a read-only mapping of a file in shared memory: Ray's object store.
-        assert "LOOK None yes r--s ['/dev/shm/" in log
+        assert "LOOK None yes rw-p ['/memfd:gzsl-bench-task" in log  # copy on write
         assert log.startswith(f"seed {cell.seed}\n")
 
 
@@ -266,9 +265,7 @@ def test_writing_to_the_task_harms_nobody_else(cluster, bench):
     cells = bench.cells("{trouble: write, sleep: 0.5}", "3")
     outcome, store, _ = bench.run(cells, bench.ray(jobs=1), "out")
     assert (outcome.done, len(outcome.failed)) == (2, 1)
-    cause = store.read(cells[1].key).cause
-    assert cause.endswith("a method that writes to its task's tensors dies so on a cluster")
-    assert "in fit" in store.read(cells[1].key).traceback
+    assert store.read(cells[1].key).cause == "the method changed task.features; copy it first"
     bench.run(cells[2:], LocalExecutor(1), "alone")
     assert content(store, cells[2].key) == content(
         RecordStore(bench.folder / "alone"), cells[2].key

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import mmap
-import os
 import re
-import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
-from gzsl_bench.engine.executors.ray_memory import sealed
 from gzsl_bench.engine.executors.ray_plugins import pack, unpack
 from gzsl_bench.engine.executors.ray_worker import Outbox
 from gzsl_bench.engine.executors.resources import Resources, parse_resources
-from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks.inline import load_inline
 from gzsl_bench.hooks.source import Sources
@@ -180,62 +173,3 @@ def test_news_wait_for_something_to_say():
     began = time.monotonic()
     assert outbox.take() == [CellEnded("u", "k")]
     assert 0.05 < time.monotonic() - began < 20
-
-
-def _task(features):
-    empty = np.zeros(0, np.int64)
-    return TaskData(features, empty, features[:0], empty, empty, features[:0], empty)
-
-
-def _rights(address):
-    """Of the mapping that an address lies in; None if in none."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        where, rights, *_ = line.split()
-        low, high = (int(end, 16) for end in where.split("-"))
-        if low <= address < high:
-            return rights
-    return None
-
-
-def test_private_arrays_are_left_as_they_are():
-    features = np.ones((40, 30), np.float32)
-    assert sealed(_task(features)).train_features is features
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and mremap")
-def test_shared_arrays_are_mapped_for_reading_alone():
-    shared = mmap.mmap(-1, 1 << 16)  # shared and anonymous
-    whole = np.frombuffer(shared, np.float32)
-    features = whole[100 : 100 + 1200].reshape(40, 30)  # starts within a page
-    features[:] = np.arange(1200, dtype=np.float32).reshape(40, 30)
-    view = sealed(_task(features)).train_features
-    assert np.array_equal(view, features)
-    assert not view.flags.writeable
-    assert view.ctypes.data != features.ctypes.data
-    features[3, 4] = -1.0
-    assert view[3, 4] == -1.0  # the same memory, not a copy
-    place = view.ctypes.data
-    assert _rights(place) == "r--s"
-    del view
-    assert _rights(place) is None  # the second mapping went with the last array
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and mremap")
-def test_who_writes_there_dies():
-    program = """
-import mmap, numpy as np, torch, warnings
-from gzsl_bench.engine.executors.ray_memory import sealed
-from gzsl_bench.engine.taskdata import TaskData
-a = np.frombuffer(mmap.mmap(-1, 1 << 16), np.float32)
-e = np.zeros(0, np.int64)
-t = torch.from_numpy(sealed(TaskData(a, e, e, e, e, e, e)).train_features)
-print(float(t.sum()), flush=True)
-t.add_(1)
-print("alive", float(a.sum()), flush=True)
-"""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        capture_output=True, text=True, timeout=120, env=dict(os.environ),
-    )  # fmt: skip
-    assert done.stdout == "0.0\n"
-    assert done.returncode < 0

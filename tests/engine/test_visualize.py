@@ -10,7 +10,7 @@ import torch
 
 from gzsl_bench import Config, Latents, Method, MethodSpec, Scorer
 from gzsl_bench.engine.events import WorkerSettings
-from gzsl_bench.engine.visualize import agreement, train_again, wanted
+from gzsl_bench.engine.visualize import agreement, draw_again, wanted
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.errors import PluginError, WorkerError
 from gzsl_bench.records.latents import predictions_digest
@@ -87,7 +87,7 @@ def bench(make_registry, resolve_text, run_inline, tmp_path):
 
 
 def again(cell, checkpoint, store, worker):
-    return train_again(worker, cell, checkpoint, store.read(cell.key), lambda done, total: None)
+    return draw_again(worker, cell, checkpoint, store.read(cell.key), lambda done, total: None)
 
 
 def bytes_of(store):

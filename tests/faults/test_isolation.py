@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from gzsl_bench.records import journal
-
 pytestmark = pytest.mark.slow
 
 PLUGIN = '''
@@ -212,10 +210,6 @@ def alive(pid: int) -> bool:
 def started(one) -> list[int]:
     """Processes that methods started and never ended."""
     return [int(line) for line in one.witness.read_text().split()] if one.witness.exists() else []
-
-
-def events(one, name: str) -> list[dict]:
-    return [entry for entry in journal.read(one.out / "journal.jsonl") if entry["event"] == name]
 
 
 FAULTS = (

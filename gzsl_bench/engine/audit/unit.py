@@ -15,7 +15,7 @@ import numpy as np
 from gzsl_bench.engine import environment
 from gzsl_bench.engine.audit.judge import AuditReport, audit_runs
 from gzsl_bench.engine.audit.observe import RunSpec, Setup
-from gzsl_bench.engine.audit.watch import Guard, data_files, data_folders, opened_files
+from gzsl_bench.engine.audit.watch import Guard, data_folders
 from gzsl_bench.engine.events import (
     AuditEnded,
     Interrupted,
@@ -26,20 +26,19 @@ from gzsl_bench.engine.events import (
     WorkerSettings,
 )
 from gzsl_bench.engine.failure import Failure
+from gzsl_bench.engine.fit import settle
 from gzsl_bench.engine.results import FolderResults, Results
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.errors import RecordError, in_one_line
-from gzsl_bench.records.audits import OK
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.leases import AUDIT
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.worker import Bench, Worker
+    from gzsl_bench.engine.bench import Bench
+    from gzsl_bench.engine.worker import Worker
 
 #: How often an audit trains a cell at most.
 TRAININGS = 5
-#: Files that data were loaded from in this process; data stay loaded from one audit to the next.
-_data_files: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,6 @@ def audit_unit(worker: Worker, unit: AuditUnit) -> None:
         reports = dict.fromkeys(unit.targets, failed)
     if not interrupted:
         for key, report in reports.items():
-            if report.outcome != OK:
-                worker.forget()  # nor must what follows use data that a method has changed
             _write(unit, key, report, worker.settings, worker.kept, worker.tell)
     worker.tell(UnitEnded(unit.name, interrupted))
 
@@ -96,14 +93,9 @@ def fail_audits(
 
 
 def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
-    import torch
-
     settings = worker.settings
-    torch.set_num_threads(settings.threads)
     first = unit.cells[0]
-    with opened_files() as opened:
-        bench = worker.bench(first)
-    _data_files.update(data_files(opened))
+    bench = worker.bench(first)
     layout = Layout(settings.out)
     folders = [*data_folders(settings.root), layout.cells, layout.failed]
     if settings.cache is not None:
@@ -122,11 +114,13 @@ def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
         if worker.should_stop():
             raise Interrupted
 
+    setup = Setup.of(bench.task, bench.test_features, first.seed)
+    settle(first.key, settings.threads)  # before the first training, as when it was recorded
     reports = audit_runs(
         spec,
-        Setup.of(bench.task, bench.test_features, first.seed),
+        setup,
         specs,
-        guard=Guard.of(folders, _data_files),
+        guard=Guard.of(folders, bench.files),
         on_progress=lambda run, done, total: worker.tell(
             Progress(unit.name, unit.cells[run].key, done, total)
         ),

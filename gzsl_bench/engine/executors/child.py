@@ -1,80 +1,111 @@
-"""The life of a worker process: take a unit, train it, report."""
+"""The life of the process of a unit: take it, train it, report, end."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import ctypes
+import faulthandler
 import os
 import signal
 import threading
-from multiprocessing import connection, parent_process
+import weakref
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as EventFlag
+from pathlib import Path
 
-from gzsl_bench.engine.events import Event, WorkerSettings
-from gzsl_bench.engine.executors.output import Printing
+from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
+from gzsl_bench.engine.executors.output import Printing, flush
 from gzsl_bench.engine.executors.processes import TAG, kill_tree
+from gzsl_bench.engine.executors.shelf import Borrowed
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.worker import Worker
-from gzsl_bench.hooks.manager import load_plugins
+from gzsl_bench.hooks.manager import Registry, load_plugins
+
+#: Seconds for what methods and libraries have registered to be done at the end of the process.
+_GRACE = 2.0
 
 
 def main(
+    tag: str,
     pipe: Connection,
-    settings: WorkerSettings,
-    stop: EventFlag,
     printed: Connection,
     ask: Connection,
+    *,
+    settings: WorkerSettings,
+    stop: EventFlag,
+    registry: Registry | None,
 ) -> None:
-    """Do one unit.
+    """Train the unit that comes through ``pipe``, then end; a fork of the server begins here.
 
-    Ctrl-C is for the parent to decide on: the worker leaves the terminal's process group, leads one
-    of its own, and ignores it besides.  A worker whose parent was killed ends at once, with all it
+    Ctrl-C is for the parent to decide on: the process leaves the terminal's process group, leads
+    one of its own, and ignores it besides.  If the parent was killed it ends at once, with all it
     has started, rather than train for nobody.
 
     Args:
+        tag: marks all the processes that come from this one.
         pipe: the unit comes in, events go out.
-        settings: paths, device, plugins.
-        stop: set when the user asks to stop.
         printed: where output goes.
         ask: where questions for that output go.
+        settings: paths, device, plugins.
+        stop: set when the user asks to stop.
+        registry: the plugins, where the server has them.
     """
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # SIGTERM is the parent's "stop now"; its own handler must not be inherited.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _mark(tag)
+    # What the server has registered is the server's to do.
+    atexit._clear()
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
     printing = Printing(printed, ask)
     printing.capture()
-    _serve(pipe, settings, stop, printing)
-
-
-def _serve(pipe: Connection, settings: WorkerSettings, stop: EventFlag, printing: Printing) -> None:
-    import torch
-
-    from gzsl_bench.engine.executors.state import GlobalState, report_crashes, seed_all
-
-    report_crashes(printing.descriptor)
-    torch.set_num_threads(settings.threads)
-    state = GlobalState.now()
-    registry = load_plugins(strict=False, files=settings.plugins)
-    # Importing a plugin must not change what the others are trained with either.
-    state.keep("module search path")
-    state.restore()
-    worker = Worker(
-        registry,
-        settings,
-        lambda event: _send(pipe, event),
-        should_stop=stop.is_set,
-        read_log=printing.tail,
-    )
+    _report_crashes(printing.descriptor)
     try:
         unit = pipe.recv()
     except (EOFError, OSError):
-        return
-    printing.clear()
-    seed_all(unit.cells[0].key)
+        os._exit(1)
+    threading.Thread(target=_die_with_parent, args=(pipe, tag), daemon=True).start()
+    if registry is None:
+        registry = load_plugins(strict=False, files=settings.plugins)
+    ended: list[UnitEnded] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, UnitEnded):
+            ended.append(event)  # told once there is nothing left to do
+        else:
+            _send(pipe, event)
+
+    tasks = Borrowed(ask, registry, settings)
+    worker = Worker(registry, settings, tell, stop.is_set, printing.tail, tasks)
     kind_of(unit).run(worker, unit)
+    last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+    last.start()
+    last.join(_GRACE)
+    flush()
+    _send(pipe, ended.pop())
+    os._exit(0)
+
+
+def _mark(tag: str) -> None:
+    """Have the system show ``tag`` in the environment of this process and of those to come.
+
+    What it shows is the memory in which the environment was when Python was started; a fork has its
+    own copy, and so do its forks.
+    """
+    os.environ[TAG] = tag
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        start, end = int(fields[47]), int(fields[48])
+        place = (b"\0" + ctypes.string_at(start, end - start)).find(f"\0{TAG}=".encode())
+        if place >= 0:
+            ctypes.memmove(start + place + len(TAG) + 1, tag.encode(), len(tag))
+
+
+def _report_crashes(descriptor: int) -> None:
+    """Write tracebacks of all threads there when a signal ends the process, SIGTERM included."""
+    faulthandler.enable(descriptor, all_threads=True)
+    faulthandler.register(signal.SIGTERM, descriptor, all_threads=True, chain=True)
 
 
 def _send(pipe: Connection, event: Event) -> None:
@@ -84,9 +115,9 @@ def _send(pipe: Connection, event: Event) -> None:
         os._exit(1)  # nobody listens any more
 
 
-def _die_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        kill_tree(os.getpid(), os.environ.get(TAG, ""), spare_root=True)
-        os._exit(1)
+def _die_with_parent(pipe: Connection, tag: str) -> None:
+    """Nothing more comes through ``pipe`` but its end."""
+    with contextlib.suppress(OSError):
+        pipe.poll(None)
+    kill_tree(os.getpid(), tag, spare_root=True)
+    os._exit(1)

@@ -9,6 +9,7 @@ from multiprocessing import connection
 
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
 from gzsl_bench.engine.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
+from gzsl_bench.engine.executors.forks import ForkServer
 from gzsl_bench.engine.executors.interrupts import Interrupts
 from gzsl_bench.engine.executors.limits import Limits
 from gzsl_bench.engine.executors.memory import MemoryWatch
@@ -42,9 +43,10 @@ class LocalCrew:
     """
 
     def __init__(self, most: int, settings: WorkerSettings, memory: int | None = None) -> None:
-        self._most, self._settings = most, settings
-        self._context = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
+        self._most = most
+        context = multiprocessing.get_context("spawn")
+        self._stop = context.Event()
+        self._server = ForkServer(context, settings, self._stop)
         self._processes: dict[Job, Supervised] = {}
         self._watch = MemoryWatch(self._processes, memory)
 
@@ -54,9 +56,8 @@ class LocalCrew:
 
     def start(self, job: Job) -> None:
         """Start a process for a job's unit."""
-        process = Supervised.start(self._context, self._settings, self._stop)
-        process.give(job.unit)
-        self._processes[job] = process
+        self._processes[job] = Supervised.start(self._server, job.unit)
+        self._server.shelf.trim()
 
     def hear(self, seconds: float, tell: Tell) -> None:
         """Pass on what has been said; waits for something to be said, but no longer."""
@@ -109,6 +110,8 @@ class LocalCrew:
             process.process.join(max(0.0, deadline - time.monotonic()))
             process.close()
         self._processes.clear()
+        self._server.close()
+        self._server.shelf.trim(0)
 
 
 def _how(process: Supervised) -> How:

@@ -51,7 +51,9 @@ class MemoryWatch(threading.Thread):
 
     @staticmethod
     def _look(worker: Supervised, limit: int) -> None:
-        processes = tree(worker.pid)
+        if worker.process.pid is None:
+            return
+        processes = tree(worker.process.pid)
         # Quick first: what is resident is at least what is held, but for what was swapped.
         if resident(processes) <= limit:
             return

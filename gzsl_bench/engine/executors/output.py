@@ -1,7 +1,7 @@
 """What a worker prints, Python and C code and child processes alike, goes through the parent.
 
 The parent keeps the end of it in memory: a flood of output fills no disk, and what a worker printed
-last is there after it has died.  The worker asks for it when it writes a record.
+last is there after it has died.  The worker asks for it when it writes a record, and for its task.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import threading
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 
+from gzsl_bench.engine.executors.shelf import ASK, FAILED, MADE, Shelf
+
 #: Bytes that are kept; less than what a record keeps, so that the note about the rest fits in.
 KEPT = 190_000
 _CHUNK = 1 << 16
@@ -19,15 +21,15 @@ _CHUNK = 1 << 16
 _READS = 64
 _END = -1
 
-_CLEAR, _TELL = b"clear", b"tell"
+_TELL = b"tell"
 
 
 class Output(threading.Thread):
     """The parent's end: a thread that reads one worker's output and answers its questions."""
 
-    def __init__(self, printed: Connection, asked: Connection) -> None:
+    def __init__(self, printed: Connection, asked: Connection, shelf: Shelf) -> None:
         super().__init__(name="gzsl-bench output", daemon=True)
-        self._printed, self._asked = printed, asked
+        self._printed, self._asked, self._shelf = printed, asked, shelf
         self._woken, self._wake = connection.Pipe(duplex=False)
         self._kept = bytearray()
         self._dropped = 0
@@ -43,6 +45,7 @@ class Output(threading.Thread):
             if self._printed in ready and self._read() == _END:
                 open_ends.remove(self._printed)
             if self._asked in ready and not self._answer():
+                self._shelf.leave(self._asked)
                 open_ends.remove(self._asked)
 
     def finish(self) -> str:
@@ -50,6 +53,7 @@ class Output(threading.Thread):
         if self.is_alive():
             self._wake.send_bytes(b"")
             self.join()
+        self._shelf.leave(self._asked)
         self._empty()
         for end in (self._printed, self._asked, self._woken, self._wake):
             end.close()
@@ -59,11 +63,15 @@ class Output(threading.Thread):
         """One question of the worker; False if it will ask no more."""
         try:
             question = self._asked.recv_bytes()
-            self._empty()  # what it printed before it asked
-            if question == _CLEAR:
-                self._kept.clear()
-                self._dropped = 0
-            self._asked.send_bytes(self._tail())
+            if question == _TELL:
+                self._empty()  # what it printed before it asked
+                self._asked.send_bytes(self._tail())
+            elif question == FAILED:
+                self._shelf.leave(self._asked)
+            elif question.startswith(ASK):
+                self._shelf.ask(question.removeprefix(ASK).decode(), self._asked)
+            else:
+                self._shelf.made(self._asked, question.removeprefix(MADE))
         except (EOFError, OSError):
             return False
         return True
@@ -107,31 +115,24 @@ class Printing:
 
     def capture(self) -> None:
         """Send everything that is printed there from now on, by C libraries too."""
-        _flush()
+        flush()
         os.dup2(self.descriptor, 1)
         os.dup2(self.descriptor, 2)
         for stream in (sys.stdout, sys.stderr):
             # Line by line: what a process that dies at once had printed must not die with it.
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
-    def clear(self) -> None:
-        """Forget what was printed up to now."""
-        self._question(_CLEAR)
-
     def tail(self) -> str:
         """What was printed last."""
-        return self._question(_TELL).decode("utf-8", errors="replace")
-
-    def _question(self, question: bytes) -> bytes:
-        _flush()
+        flush()
         try:
-            self._ask.send_bytes(question)
-            return self._ask.recv_bytes()
+            self._ask.send_bytes(_TELL)
+            return self._ask.recv_bytes().decode("utf-8", errors="replace")
         except (EOFError, OSError):
             os._exit(1)  # the parent has gone
 
 
-def _flush() -> None:
+def flush() -> None:
     """Flush what is left of the streams: a plugin may have closed or replaced them."""
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -8,11 +8,11 @@ import os
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gzsl_bench.engine.executors.resources import Resources
-from gzsl_bench.engine.taskdata import Source, task_name
+from gzsl_bench.engine.taskdata import TaskData, task_name
 from gzsl_bench.errors import GzslBenchError, WorkerError, in_one_line
 from gzsl_bench.suite.cells import Cell
 
@@ -128,7 +128,7 @@ class Shelf:
     turns.  Ray moves objects that do not fit to disk.
     """
 
-    def __init__(self, ray: Any, source: Source) -> None:
+    def __init__(self, ray: Any, source: Callable[[Cell], TaskData]) -> None:
         self._ray = ray
         self._source = source
         self._placed: OrderedDict[str, tuple[Any, int]] = OrderedDict()

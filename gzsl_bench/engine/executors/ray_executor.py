@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from gzsl_bench.engine import stacks
 from gzsl_bench.engine.audit.unit import AuditUnit
@@ -34,7 +35,7 @@ from gzsl_bench.engine.executors.ray_plugins import pack
 from gzsl_bench.engine.executors.ray_worker import Audited, Composed, Message, Order, Recorded
 from gzsl_bench.engine.executors.resources import Resources
 from gzsl_bench.engine.results import Arrays, FolderResults
-from gzsl_bench.engine.taskdata import DiskSource, task_name
+from gzsl_bench.engine.taskdata import load_task, task_name
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.work import Work
 from gzsl_bench.errors import RecordError, WorkerError, in_one_line
@@ -45,7 +46,6 @@ STILLBORN = 3
 #: Seconds between two looks at clocks, and without any worker before the user hears of it.
 _LOOK, _QUIET = 0.5, 20.0
 #: What a worker prints at last when it touches memory that is not its own.
-_SEGFAULT = "Fatal Python error: Segmentation fault"
 
 
 class RayExecutor(Executor):
@@ -90,7 +90,7 @@ class RayExecutor(Executor):
         """
         settings = replace(settings, device=self._resources.device, threads=self._resources.threads)
         plugins = pack(settings.plugins)
-        source = DiskSource(self._registry, settings)
+        source = partial(load_task, registry=self._registry, settings=settings)
         with connected(self._address) as ray:
             shift = _Shift(Shelf(ray, source), work, settings, listen, self._limits)
             fleet = Fleet(
@@ -299,8 +299,6 @@ class _Shift:
             self._losses.blame(unit, why, printed or "", seconds, sure=True)
         elif worker.begun and printed is not None:
             cause = f"the worker process on node {worker.place} died while it trained this unit"
-            if _SEGFAULT in printed:
-                why += "; a method that writes to its task's tensors dies so on a cluster"
             self._losses.blame(unit, f"{cause}: {why}", printed, seconds, sure=False)
         else:
             cause = f"node {worker.place} was lost while it trained this unit"

@@ -36,8 +36,8 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
-from gzsl_bench.engine.executors.ray_memory import sealed
 from gzsl_bench.engine.executors.ray_plugins import PluginFiles, unpack
+from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.stacks import Composition
 from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.engine.units import Unit
@@ -318,7 +318,7 @@ class Trainer:
         import torch
 
         from gzsl_bench.engine.executors.processes import kill_tree
-        from gzsl_bench.engine.executors.state import GlobalState, seed_all
+        from gzsl_bench.engine.executors.state import GlobalState
         from gzsl_bench.engine.kinds import kind_of
         from gzsl_bench.engine.worker import Worker
         from gzsl_bench.hooks.manager import load_plugins
@@ -349,7 +349,7 @@ class Trainer:
             tell,
             should_stop=self._stop.is_set,
             read_log=self._log.tail,
-            source=lambda cell: sealed(current[0]),
+            tasks=lambda cell: Sealed.of(current[0]),
             results=results,
         )
         self._up.set()
@@ -357,7 +357,6 @@ class Trainer:
             results.order, data = self._orders.get()
             current[:] = [data]
             self._log.clear()
-            seed_all(results.order.unit.cells[0].key)
             kind_of(results.order.unit).run(worker, results.order.unit)
             spent = state.restore()
             self._log.capture()

@@ -4,10 +4,6 @@ A plugin may change what all code in its process shares: the working folder, the
 handlers, torch's default dtype.  The next unit must not notice.  Whatever cannot be put back is
 named, and the worker is replaced.
 
-Global random states are no part of what is put back: before every unit they are seeded from its
-first key.  So a method that draws from them, which no method should, at least gives the same
-numbers wherever it is trained, and other ones for another seed.
-
 Not seen: objects that a plugin replaces inside a library (``torch.randn = ...``), and C libraries'
 own settings.
 """
@@ -19,7 +15,6 @@ import gc
 import locale
 import logging
 import os
-import random
 import resource
 import signal
 import sys
@@ -102,14 +97,6 @@ class GlobalState:
         return [
             f"it left the thread {thread.name!r} running" for thread in left if thread.is_alive()
         ]
-
-
-def seed_all(key: str) -> None:
-    """Seed the global random states from a cell's key (hexadecimal)."""
-    number = int(key[:15], 16)
-    random.seed(number)
-    np.random.seed(number % 2**32)
-    torch.manual_seed(number)
 
 
 def report_crashes(descriptor: int) -> None:

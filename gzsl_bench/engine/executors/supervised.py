@@ -1,21 +1,16 @@
-"""A worker process as its parent sees it: started, given its unit, ended."""
+"""The process of a unit as its parent sees it: started, watched, ended."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import uuid
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.synchronize import Event as EventFlag
+from multiprocessing.connection import Connection, Pipe
 
-from gzsl_bench.engine.events import WorkerSettings
-from gzsl_bench.engine.executors.child import main
+from gzsl_bench.engine.executors.forks import Forked, ForkServer
 from gzsl_bench.engine.executors.output import Output
-from gzsl_bench.engine.executors.processes import TAG, kill_tree
+from gzsl_bench.engine.executors.processes import kill_tree
 from gzsl_bench.engine.units import Unit
 
 #: Seconds between SIGTERM, at which a worker still writes where it was, and SIGKILL.
@@ -24,86 +19,72 @@ GRACE = 5.0
 
 @dataclass
 class Supervised:
-    """A worker process, which lives for one unit.
+    """The process of a unit.
 
     Attributes:
         process: the process.
-        pipe: units go out, events come in.
+        pipe: events come in.
         output: keeps what it prints.
         tag: marks all the processes that come from it.
+        server: had it forked.
         verdict: why it was ended, if its parent did that.
     """
 
-    process: SpawnProcess
+    process: Forked
     pipe: Connection
     output: Output
     tag: str
+    server: ForkServer
     verdict: str | None = None
 
     @classmethod
-    def start(cls, context: SpawnContext, settings: WorkerSettings, stop: EventFlag) -> Supervised:
-        """Start a worker process; it loads the plugins while it is given its first unit."""
+    def start(cls, server: ForkServer, unit: Unit) -> Supervised:
+        """Start the process of a unit; does not wait for it."""
         tag = uuid.uuid4().hex
-        ours, theirs = context.Pipe()
-        reading, printed = context.Pipe(duplex=False)
-        answering, ask = context.Pipe()
-        process = context.Process(
-            target=main,
-            args=(theirs, settings, stop, printed, ask),
-            name="gzsl-bench worker",
-            daemon=False,
-        )
-        # Multiprocessing's own helper is shared by all workers, so it must not bear a tag.
-        resource_tracker.ensure_running()
-        # Until it ignores Ctrl-C by itself a worker must not be hit by it: the mask is inherited.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        os.environ[TAG] = tag
-        try:
-            process.start()
-        finally:
-            del os.environ[TAG]
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        ours, theirs = Pipe()
+        reading, printed = Pipe(duplex=False)
+        answering, ask = Pipe()
+        process = server.fork(tag, [end.fileno() for end in (theirs, printed, ask)])
         for end in (theirs, printed, ask):
             end.close()
-        output = Output(reading, answering)
+        output = Output(reading, answering, server.shelf)
         output.start()
-        return cls(process, ours, output, tag)
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self.process.pid is not None
-        return self.process.pid
-
-    def give(self, unit: Unit) -> None:
-        """Hand the unit over."""
         # One that has died already is noticed when it is listened to.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.pipe.send(unit)
+            ours.send(unit)
+        return cls(process, ours, output, tag, server)
 
     def end(self, verdict: str, grace: float = GRACE) -> None:
         """Stop it and all it started; returns when it is dead."""
         self.verdict = self.verdict or verdict
         if self.process.is_alive():
-            with contextlib.suppress(OSError):
-                os.kill(self.pid, signal.SIGTERM)
+            self.process.terminate()
             self.process.join(grace)
-        kill_tree(self.pid, self.tag)
+        self._kill()
         self.process.join(grace)
 
     def close(self) -> str:
         """Clear away what is left of it; returns what it printed last."""
         self.pipe.close()
-        kill_tree(self.pid, self.tag)
+        self._kill()
         self.process.join(GRACE)
-        return self.output.finish()
+        printed = self.output.finish()
+        return printed if self.process.pid else self.server.printed()
+
+    def _kill(self) -> None:
+        if self.process.pid is None:
+            self.process.terminate()
+        else:
+            kill_tree(self.process.pid, self.tag)
 
     def cause(self) -> str:
         """Why it died, in words."""
         if self.verdict:
             return self.verdict
         code = self.process.exitcode
-        if code is None or code >= 0:
+        if code is None:
+            return "the worker process ended after its server had died"
+        if code >= 0:
             return f"the worker process ended with exit code {code}"
         return f"the worker process was killed by signal {_signal(-code)}"
 

@@ -1,0 +1,319 @@
+"""A process with everything imported, of which the process of every unit is forked.
+
+Starting Python, torch and the plugins takes seconds; a fork of a process that has them a few
+hundredths of one, and like a fresh process it knows nothing of other units.  What is forked must
+have one thread and no CUDA: where importing the plugins leaves anything else, they are not imported
+here, and every unit's process imports them for itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from multiprocessing import connection, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess, SpawnContext, SpawnProcess
+from multiprocessing.synchronize import Event as EventFlag
+from pathlib import Path
+
+from gzsl_bench.engine import environment
+from gzsl_bench.engine.events import WorkerSettings
+from gzsl_bench.engine.executors.output import Output
+from gzsl_bench.engine.executors.processes import TAG, kill_tree
+from gzsl_bench.engine.executors.shelf import Shelf
+from gzsl_bench.hooks.manager import Registry, load_plugins
+
+#: Seconds that the server gets to end, and that what it knows of a process gets to arrive.
+GRACE = 5.0
+#: Bytes of a request: the tag of the process to be.
+_REQUEST = 32
+#: Descriptors that come with it: status, and the three of :func:`child.main`.
+_DESCRIPTORS = 4
+#: Seconds between two looks at forks whose death nothing has told.
+_LOOK = 0.5
+_UNFIT = 73
+_PR_SET_PDEATHSIG = 1
+
+
+class Forked:
+    """The process of a unit, as whoever had it forked sees it; used like multiprocessing's own."""
+
+    def __init__(self, status: Connection, server: SpawnProcess) -> None:
+        self.sentinel = status
+        self.pid: int | None = None
+        self.exitcode: int | None = None
+        self._server = server
+        self._lost = False  # nothing more will be told
+
+    def is_alive(self) -> bool:
+        """Whether it runs, or is about to be forked."""
+        self._hear(0)
+        if self.exitcode is not None:
+            return False
+        # Without its server nobody learns how it ends.
+        return not self._lost or (self.pid is not None and _runs(self.pid))
+
+    def join(self, timeout: float) -> None:
+        """Wait for its end, and for news of it."""
+        deadline = time.monotonic() + timeout
+        while self.is_alive() and (left := deadline - time.monotonic()) > 0:
+            if self._lost:
+                time.sleep(min(left, 0.01))
+            else:
+                self._hear(left)
+
+    def terminate(self) -> None:
+        """Ask it to end; one that is not forked yet goes with its server."""
+        with contextlib.suppress(OSError):
+            os.kill(self._server.pid if self.pid is None else self.pid, signal.SIGTERM)  # type: ignore[arg-type]
+
+    def _hear(self, timeout: float) -> None:
+        """Read the process id, then the exit code."""
+        if self._lost:
+            return
+        dead = not self._server.is_alive()
+        try:
+            while self.exitcode is None and self.sentinel.poll(timeout):
+                timeout = 0
+                told = int(self.sentinel.recv_bytes())
+                if self.pid is None:
+                    self.pid = told
+                else:
+                    self.exitcode = told
+        except (EOFError, OSError):
+            dead = True
+        self._lost = dead or self.exitcode is not None
+        if dead and self.pid is None:  # it was never born: what ended the server prevented it
+            self._server.join(GRACE)
+            self.exitcode = self._server.exitcode
+
+
+class ForkServer:
+    """Starts the server when it is first needed, and another one after it has died.
+
+    Args:
+        context: how to start it.
+        settings: names plugins, device, threads.
+        stop: set when the user asks to stop; the processes of units inherit it.
+
+    Attributes:
+        shelf: prepared tasks, for the processes of units.
+    """
+
+    def __init__(self, context: SpawnContext, settings: WorkerSettings, stop: EventFlag) -> None:
+        self._context, self._settings, self._stop = context, settings, stop
+        self.shelf = Shelf()
+        self._process: SpawnProcess | None = None
+        self._requests: socket.socket | None = None
+        self._output: Output | None = None
+        self._tag = ""
+        self._printed = ""
+
+    def fork(self, tag: str, descriptors: list[int]) -> Forked:
+        """Fork a process that runs :func:`child.main` with these descriptors; does not wait."""
+        if self._process is None or not self._process.is_alive():
+            self.close()
+            self._start()
+        assert self._process is not None
+        assert self._requests is not None
+        ours, theirs = self._context.Pipe(duplex=False)
+        # A server that has just died is noticed by the end of what it would have told.
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._requests, [tag.encode()], [theirs.fileno(), *descriptors])
+        theirs.close()
+        return Forked(ours, self._process)
+
+    def printed(self) -> str:
+        """What the server printed last, once it is dead."""
+        if self._output is not None and self._process is not None and not self._process.is_alive():
+            self.close()
+        return self._printed
+
+    def close(self) -> None:
+        """End the server; processes that it has forked stay."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert self._requests is not None
+        assert self._output is not None
+        self._requests.close()
+        process.join(GRACE)
+        kill_tree(process.pid or 0, self._tag)
+        process.join(GRACE)
+        self._printed = self._output.finish()
+        self._output = None
+
+    def _start(self) -> None:
+        self._tag = uuid.uuid4().hex
+        self._requests, theirs = socket.socketpair()
+        reading, printed = self._context.Pipe(duplex=False)
+        answering, ask = self._context.Pipe()
+        process = self._context.Process(
+            target=serve,
+            args=(theirs, self._settings, self._stop, printed),
+            name="gzsl-bench server",
+            daemon=False,
+        )
+        # Multiprocessing's own helper is shared by all, so it must not bear a tag.
+        resource_tracker.ensure_running()
+        # Until it ignores Ctrl-C by itself it must not be hit by it: the mask is inherited.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            # Libraries that come up with one thread leave no others behind to be lost by a fork.
+            with _environment({TAG: self._tag, "OPENBLAS_NUM_THREADS": "1"}):
+                process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for end in (theirs, printed, ask):
+            end.close()
+        self._process = process
+        self._output = Output(reading, answering, self.shelf)
+        self._output.start()
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in b"ZX"
+    except OSError:
+        return False
+
+
+# In the server -----------------------------------------------------------------------------------
+
+
+def serve(
+    requests: socket.socket, settings: WorkerSettings, stop: EventFlag, printed: Connection
+) -> None:
+    """The life of the server: import, then fork on request until the connection closes.
+
+    Plugins are imported in a fork of it, which serves in its place unless they make it unfit.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    _detach(parent.pid)
+    for descriptor in (1, 2):
+        os.dup2(printed.fileno(), descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        # Line by line: what a process that dies at once had printed must not die with it.
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+    import gzsl_bench.stacked  # noqa: F401
+    from gzsl_bench.engine.executors import child
+    from gzsl_bench.engine.fit import settle
+    from gzsl_bench.records import record
+
+    # No pool of threads is made that a fork would lose.
+    settle("0", 1)
+    environment.versions()
+    record.adapter()
+    registry: Registry | None = None
+    server = os.getpid()
+    with_plugins = os.fork()
+    if with_plugins:
+        code = os.waitstatus_to_exitcode(os.waitpid(with_plugins, 0)[1])
+        if code < 0:
+            os.kill(server, -code)
+        if code != _UNFIT:
+            os._exit(code)
+    else:
+        _detach(server)
+        registry = load_plugins(strict=False, files=settings.plugins)
+        if not _fit(settings.device):
+            os._exit(_UNFIT)
+
+    def run(tag: str, ends: list[Connection], others: list[Connection]) -> None:
+        requests.close()
+        for end in others:
+            end.close()
+        child.main(tag, *ends, settings=settings, stop=stop, registry=registry)
+
+    gc.collect()
+    gc.freeze()  # collections in the forks touch, and so copy, none of it
+    _answer(requests, run)
+
+
+def _detach(parent: int) -> None:
+    """Leave the terminal's process group, whose Ctrl-C is for the parent; die with the parent."""
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # SIGTERM is the parent's "stop now"; its own handler must not be inherited.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with contextlib.suppress(AttributeError, OSError):  # Linux has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _fit(device: str) -> bool:
+    """Whether this process can be forked: one thread, and nothing of CUDA."""
+    import torch
+
+    try:
+        threads = sum(1 for _ in Path("/proc/self/task").iterdir())
+    except OSError:
+        threads = threading.active_count()
+    if threads > 1 or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    if not device.startswith("cuda"):
+        return True
+    # Asking for devices is enough to spoil CUDA in forks, and only a fork can tell.
+    probe = os.fork()
+    if not probe:
+        os._exit(torch.cuda._is_in_bad_fork())
+    return os.waitpid(probe, 0)[1] == 0
+
+
+def _answer(requests: socket.socket, run: Callable[..., None]) -> None:
+    """Fork on request, and tell how forks end, until nobody can ask any more."""
+    context = multiprocessing.get_context("fork")
+    forks: dict[ForkProcess, Connection] = {}
+    while True:
+        ends = [process.sentinel for process in forks]
+        ready = connection.wait([requests, *ends], _LOOK if forks else None)
+        # What a dead process has forked may keep its sentinel open.
+        for process in [process for process in forks if not process.is_alive()]:
+            _tell(forks.pop(process), process.exitcode)
+        if requests in ready:
+            tag, descriptors, _, _ = socket.recv_fds(requests, _REQUEST, _DESCRIPTORS)
+            if not tag:
+                return
+            status, *rest = (Connection(descriptor) for descriptor in descriptors)
+            process = context.Process(
+                target=run, args=(tag.decode(), rest, [status, *forks.values()]), daemon=False
+            )
+            process.start()
+            _tell(status, process.pid)
+            forks[process] = status
+            for end in rest:
+                end.close()
+
+
+def _tell(status: Connection, number: int | None) -> None:
+    with contextlib.suppress(OSError):
+        status.send_bytes(str(number).encode())

@@ -1,0 +1,128 @@
+"""The arrays of a task in memory that nobody can write to, mapped by all processes that need them.
+
+Each process maps them copy on write: what a method writes to its tensors lands in pages of its own.
+Nor does it get at the others' by way of the descriptor, since the memory is sealed.  Where the
+system has no such memory, a file without a name serves, opened for reading alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gzsl_bench.engine.taskdata import TaskData
+from gzsl_bench.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Sealed:
+    """A task's arrays in sealed memory.
+
+    Attributes:
+        descriptor: of the memory; whoever made or received it closes it.
+        places: name, dtype, shape and offset in bytes of each array of :class:`TaskData`.
+        files: real paths of what the data were read from.
+    """
+
+    descriptor: int
+    places: tuple[tuple[str, str, tuple[int, ...], int], ...]
+    files: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, data: TaskData, files: Iterable[str] = ()) -> Sealed:
+        """Copy arrays to sealed memory.
+
+        Raises:
+            DataError: there is no room for them.
+        """
+        places, end = [], 0
+        for name, array in vars(data).items():
+            places.append((name, array.dtype.str, array.shape, end))
+            end += -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        try:
+            descriptor = _fill(end, [(place[-1], vars(data)[place[0]]) for place in places])
+        except OSError as error:
+            raise DataError(f"{end} bytes of memory for a task cannot be had: {error}") from None
+        return cls(descriptor, tuple(places), frozenset(files))
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return os.fstat(self.descriptor).st_size
+
+    def close(self) -> None:
+        """Close the descriptor; what is mapped stays mapped."""
+        os.close(self.descriptor)
+
+    def private(self) -> TaskData:
+        """The arrays, to be written to without anybody noticing."""
+        return self._arrays(mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+
+    def pristine(self) -> TaskData:
+        """The arrays, for reading alone: writing there ends the process."""
+        return self._arrays(mmap.MAP_SHARED, mmap.PROT_READ)
+
+    def _arrays(self, flags: int, rights: int) -> TaskData:
+        memory = mmap.mmap(self.descriptor, 0, flags=flags, prot=rights)
+        return TaskData(
+            **{
+                name: np.frombuffer(memory, dtype, int(np.prod(shape)), offset).reshape(shape)
+                for name, dtype, shape, offset in self.places
+            }
+        )
+
+    def describe(self) -> bytes:
+        """What goes along with the descriptor to another process."""
+        content = {"places": self.places, "files": sorted(self.files)}
+        return json.dumps(content).encode()
+
+    @classmethod
+    def received(cls, descriptor: int, described: bytes) -> Sealed:
+        """What another process has sent."""
+        content: dict[str, Any] = json.loads(described)
+        places = tuple((n, dtype, tuple(shape), at) for n, dtype, shape, at in content["places"])
+        return cls(descriptor, places, frozenset(content["files"]))
+
+
+def _fill(size: int, arrays: Iterable[tuple[int, np.ndarray]]) -> int:
+    """Descriptor of sealed memory that holds arrays at given offsets."""
+    writing, reading = _memory()
+    try:
+        os.ftruncate(writing, size)
+        for offset, array in arrays:
+            rest = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            while len(rest):
+                written = os.pwrite(writing, rest, offset)
+                rest, offset = rest[written:], offset + written
+        if reading is None:
+            seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+            fcntl.fcntl(writing, fcntl.F_ADD_SEALS, seals)
+            return writing
+    except BaseException:
+        os.close(writing)
+        if reading is not None:
+            os.close(reading)
+        raise
+    os.close(writing)
+    return reading
+
+
+def _memory() -> tuple[int, int | None]:
+    """A descriptor to write with and, where what is written cannot be sealed, one to read with."""
+    with contextlib.suppress(AttributeError, OSError):
+        return os.memfd_create("gzsl-bench-task", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), None
+    writing, path = tempfile.mkstemp(prefix="gzsl-bench-task-")
+    try:
+        os.fchmod(writing, 0o400)
+        return writing, os.open(path, os.O_RDONLY)
+    finally:
+        os.unlink(path)  # noqa: PTH108  it has no name any more

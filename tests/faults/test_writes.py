@@ -1,0 +1,167 @@
+"""A method that writes to its task, however it does that, changes no other method's numbers."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from multiprocessing import Pipe, reduction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gzsl_bench import MethodSpec
+from gzsl_bench.engine import stacks
+from gzsl_bench.engine.events import WorkerSettings
+from gzsl_bench.engine.executors.inline import InlineExecutor
+from gzsl_bench.engine.executors.local import LocalExecutor
+from gzsl_bench.engine.executors.shelf import Shelf
+from gzsl_bench.engine.run import run_units
+from gzsl_bench.engine.sealed import Sealed
+from gzsl_bench.engine.taskdata import TaskData
+from gzsl_bench.engine.units import plan
+from gzsl_bench.hooks.manager import load_plugins
+from gzsl_bench.hooks.method import BatchedMethod
+from gzsl_bench.records.store import RecordStore
+
+PLUGIN = Path(__file__).with_name("writers.py")
+HEAD = "name: writes\ndatasets: [digits]\nmethods:\n"
+#: In what a scorer was shown rather than in the task.
+SHOWN = "the scorer changed the features it was shown; copy them first"
+
+
+def neighbours(ways: list[str]) -> list[str]:
+    return [
+        f"  - {{use: eszsl, label: beside {way}, config: {{feature_penalty: {1 + number}}}}}\n"
+        for number, way in enumerate(ways)
+    ]
+
+
+def offenders(ways: list[str]) -> list[str]:
+    return [
+        f"  - {{use: {'last_' * (way == 'last')}writer, label: {way}, config: {{way: {way}}}}}\n"
+        for way in ways
+    ]
+
+
+def trained(executor, text, registry, resolve_text, out) -> dict:
+    """Label -> record, after all cells were trained in the suite's order."""
+    cells = resolve_text(text, registry).cells
+    store = RecordStore(out)
+    settings = WorkerSettings(store.layout.out, None, None, "cpu", 1, plugins=(PLUGIN,))
+    run_units(store, cells, plan(cells, registry, 1), executor, settings, lambda event: None)
+    return {cell.label: store.read(cell.key) for cell in cells}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["process", "inline"])
+def test_no_way_to_write_reaches_a_neighbour(place, resolve_text, tmp_path):
+    registry = load_plugins(files=[PLUGIN])
+    writers = sys.modules[registry.methods["writer"].factory.__module__]
+    # What spoils a whole process has to be kept out of this one.
+    ways = [way for way in writers.WAYS if place == "process" or way not in writers.HARMFUL]
+    ways.append("last")
+    assert len(ways) >= 40
+    pairs = zip(offenders(ways), neighbours(ways), strict=True)
+    text = HEAD + "".join(line for pair in pairs for line in pair)
+    executor = LocalExecutor(1) if place == "process" else InlineExecutor(registry)
+    found = trained(executor, text, registry, resolve_text, tmp_path / "beside")
+    alone = trained(
+        InlineExecutor(registry), HEAD + "".join(neighbours(ways)), registry, resolve_text,
+        tmp_path / "alone",
+    )  # fmt: skip
+    for way in ways:
+        label = f"beside {way}"
+        ours, wanted = found[label].predictions(), alone[label].predictions()
+        assert ours.keys() == wanted.keys()
+        for name, array in wanted.items():
+            same = ours[name].tobytes() == array.tobytes()
+            assert same, f"{way} changed {name} of its neighbour"
+    complete = {way for way in ways if found[way].complete}
+    # Whether a thread gets to write before the contents are compared is chance.
+    assert complete - {"lasting_thread"} == writers.QUIET & set(ways) - {"lasting_thread"}
+    said = {way: found[way].cause for way in set(ways) - writers.QUIET}
+    assert said.pop("shown") == SHOWN
+    odd = {w: c for w, c in said.items() if not re.fullmatch(r"the method .*; copy it first", c)}
+    assert odd == {}
+
+
+def test_a_stack_fails_together_and_the_next_one_has_a_task_of_its_own(
+    make_registry, resolve_text, tmp_path
+):
+    rows = []
+
+    class Together(BatchedMethod):
+        def fit_batch(self, task, runs):
+            rows.append(task.features.clone())
+            if runs[0].seed == 0:
+                task.features.numpy().fill(0)
+            return [lambda x: x[:, :1] * torch.ones(7) for _ in runs]
+
+    spec = MethodSpec("together", Together, citation="tests", fidelity="approximation")
+    registry = make_registry(spec)
+    text = "name: s\ndatasets: [tiny]\nmethods: [together]\nseeds: 4\n"
+    cells = resolve_text(text, registry).cells
+    (unit,) = plan(cells, registry, 4)
+    store = RecordStore(tmp_path / "out")
+    stacks.remember(store.layout, unit, stacks.Composition((cells[:2], cells[2:]), {}))
+    settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
+    run_units(store, cells, [unit], InlineExecutor(registry), settings, lambda event: None)
+    records = [store.read(cell.key) for cell in cells]
+    assert [record.status for record in records] == ["failed"] * 2 + ["complete"] * 2
+    assert len(rows) == 2
+    assert torch.equal(*rows)
+    assert rows[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("memfd", [True, False])
+def test_sealed_memory_cannot_be_written(memfd, monkeypatch):
+    if not memfd:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    data = TaskData(
+        np.ones((3, 2), np.float32), np.arange(3), np.zeros((0, 4), np.float32), np.arange(2),
+        np.arange(0), np.ones((0, 2), np.float32), np.arange(0),
+    )  # fmt: skip
+    sealed = Sealed.of(data, ["/a/file"])
+    with pytest.raises(OSError, match="Operation not permitted|Bad file descriptor"):
+        os.pwrite(sealed.descriptor, b"x", 0)
+    sent = Sealed.received(os.dup(sealed.descriptor), sealed.describe())
+    sealed.close()
+    mine, others = sent.private(), sent.private()
+    mine.train_features[:] = 7
+    for name, array in vars(data).items():
+        for found in (others, sent.pristine()):
+            assert getattr(found, name).dtype == array.dtype
+            assert np.array_equal(getattr(found, name), array)
+    with pytest.raises(ValueError, match="read-only"):
+        sent.pristine().train_features[:] = 7
+    assert sent.files == {"/a/file"}
+    assert sent.size >= sum(array.nbytes for array in vars(data).values())
+    sent.close()
+    assert (mine.train_features == 7).all()
+
+
+def test_a_task_is_made_once_and_by_the_next_one_if_its_maker_dies():
+    shelf, pipes = Shelf(), [Pipe() for _ in range(3)]
+    (first, one), (second, two), (third, three) = pipes
+    for asked in (one, two, three):
+        shelf.ask("task", asked)
+    assert first.recv_bytes() == b"make"
+    assert not second.poll()
+    shelf.leave(one)
+    assert second.recv_bytes() == b"make"
+    assert not third.poll()
+    data = TaskData(*(np.arange(4) for _ in range(7)))
+    made = Sealed.of(data)
+    reduction.send_handle(second, made.descriptor, None)
+    shelf.made(two, made.describe())
+    described = third.recv_bytes()
+    given = Sealed.received(reduction.recv_handle(third), described)
+    assert np.array_equal(given.private().seen, np.arange(4))
+    shelf.ask("task", one)
+    assert first.recv_bytes() == described
+    shelf.trim(0)
+    shelf.ask("task", two)
+    assert second.recv_bytes() == b"make"
