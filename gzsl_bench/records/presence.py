@@ -218,15 +218,15 @@ class Presence:
         found = RunFile.parse(raw)
         still = self.watch.still(run, raw)
         if found is not None and machine.surely_gone(found.machine, found.pid, found.started):
-            self.bury(run, found, "its process has ended")
+            self.give_up(run, found, "its process has ended")
             return None
         allowed = self.patience if found is None else max(self.patience, found.patience)
         if still >= allowed:
-            self.bury(run, found, f"it gave no sign of life for {still:.0f} s")
+            self.give_up(run, found, f"it gave no sign of life for {still:.0f} s")
             return None
         return found or RunFile(run, "an unknown machine", "", 0, None, self.patience)
 
-    def bury(self, run: str, found: RunFile | None, reason: str) -> bool:
+    def give_up(self, run: str, found: RunFile | None, reason: str) -> bool:
         """Declare a run lost; of several who try, one does, and says so in the journal."""
         try:
             self._path(run).rename(self._path(run).with_suffix(_LOST))

@@ -90,7 +90,7 @@ def test_gc_lists_and_removes_nothing_that_counts(out, call):
     code, _, told = call("gc", "--out", str(out), "--yes")
     assert code == 2
     assert told.startswith("gzsl-bench: a run is at work in the results folder")
-    gone.bury(gone.run, gone.me, "it died")
+    gone.give_up(gone.run, gone.me, "it died")
     code, said, told = call("gc", "--out", str(out), "--failed")
     assert [line.split(":")[0] for line in said.splitlines()] == [
         "draft",

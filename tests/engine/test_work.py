@@ -102,7 +102,7 @@ def test_a_run_that_dies_leaves_its_cells_to_the_others(tmp_path):
     assert numbers(one.take()) == [1]
     assert numbers(two.take()) == [2]
     assert two.take() is None
-    two.presence.bury(one.presence.run, one.presence.me, "it died")
+    two.presence.give_up(one.presence.run, one.presence.me, "it died")
     assert numbers(two.take()) == [1]
     (taken,) = (e for e in journal.read(one.store.layout.journal) if e["event"] == "taken over")
     assert (taken["key"], taken["before"]) == (cell(1).key, one.presence.run)

@@ -384,6 +384,10 @@ def test_a_stack_that_dies_is_halved_until_the_culprit_is_alone(
     assert (outcome.total, outcome.done) == (4, 3)
     assert [record.seed for record in outcome.failed] == [5]
     assert "exit code 9" in outcome.failed[0].cause
+    about = outcome.failed[0].provenance
+    assert about.hardware["device"] == "cpu"
+    assert {"torch", "numpy"} <= set(about.versions)
+    assert about.trained == (outcome.failed[0].key,)
     assert witness.read_text().split() == ["4,5,6,7", "4,5", "4", "5", "6,7"]
 
 

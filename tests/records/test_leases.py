@@ -159,8 +159,8 @@ def test_a_run_that_was_taken_for_lost_comes_back_as_another(tmp_path):
     sleeper, observer = join(tmp_path), join(tmp_path)
     lease = Leases(sleeper).take(KEY)
     before = sleeper.run
-    assert observer.bury(before, sleeper.me, "it slept")
-    assert not observer.bury(before, sleeper.me, "it slept")
+    assert observer.give_up(before, sleeper.me, "it slept")
+    assert not observer.give_up(before, sleeper.me, "it slept")
     taken = Leases(observer).take(KEY)
     assert (taken.number, taken.run) == (2, observer.run)
     sleeper.beat()
@@ -238,7 +238,7 @@ def test_of_threads_that_race_one_gets_each_lease(tmp_path_factory, runs, keys, 
     out = tmp_path_factory.mktemp("race")
     gone = join(out)
     held = [Leases(gone).take(f"key{n}").name for n in range(min(dead, keys))]
-    gone.bury(gone.run, gone.me, "it died")
+    gone.give_up(gone.run, gone.me, "it died")
     barrier = threading.Barrier(runs)
     won: list[tuple[str, int]] = []
 
@@ -274,7 +274,7 @@ def test_of_processes_that_race_for_a_dead_runs_leases_one_gets_each(tmp_path):
     leases = Leases(gone)
     for n in range(40):
         leases.take(f"key{n}")
-    gone.bury(gone.run, gone.me, "it died")
+    gone.give_up(gone.run, gone.me, "it died")
     context = multiprocessing.get_context("fork")
     start, found = context.Barrier(4), context.Queue()
     racers = [
@@ -311,7 +311,7 @@ def test_a_run_that_is_alone_clears_what_nobody_needs(tmp_path):
     assert len(list(gone.layout.scratch.iterdir())) == 1
     with pytest.raises(Exception, match="a run is at work"):
         collect(me.layout)
-    gone.bury(gone.run, gone.me, "it died")
+    gone.give_up(gone.run, gone.me, "it died")
     before = (store.layout.cell(KEY) / "record.json").stat().st_mtime_ns
     sweep(me)
     # The lease of a cell that is not finished tells the next run that it is free.
