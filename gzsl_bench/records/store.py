@@ -106,8 +106,10 @@ class RecordStore:
             RecordError: the folder cannot be written.
         """
         known = self._known[record.key]
-        rescored.write(self.layout, record.key, known.fingerprint, checkpoints, metrics)
-        now = replace(record, checkpoints=tuple(checkpoints), metrics=metrics)
+        # In the order in which they will be read: a mirror compares what it shows to the letter.
+        ordered = tuple(Checkpoint(c.number, dict(sorted(c.metrics.items()))) for c in checkpoints)
+        rescored.write(self.layout, record.key, known.fingerprint, ordered, metrics)
+        now = replace(record, checkpoints=ordered, metrics=dict(sorted(metrics.items())))
         seen = _seen(self.layout.rescoring(record.key))
         self._known[record.key] = replace(known, rescoring=seen, record=now)
 
