@@ -1,4 +1,4 @@
-"""``python -m benchmarks.isolation``: what a unit costs in a worker beside its training."""
+"""``python -m benchmarks.isolation``: what a process of its own costs a unit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 
 from benchmarks.overhead import PLUGIN
 from benchmarks.plugin_runs import median
-from gzsl_bench.engine.events import Event, UnitEnded, UnitStarted, WorkerSettings
+from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
 from gzsl_bench.engine.executors.dispatcher import Executor
 from gzsl_bench.engine.executors.inline import InlineExecutor
 from gzsl_bench.engine.executors.limits import Limits
@@ -38,18 +38,15 @@ def suite(folder: Path, cells: int) -> tuple[Path, Path]:
 
 def measure(
     path: Path, plugin: Path, registry: Registry, executor: Executor, out: Path
-) -> dict[str, float]:
-    """Seconds until the first unit begins, of that unit, and the median of the others."""
+) -> tuple[float, list[float]]:
+    """Seconds until the first unit has ended, and from each unit's end to that of the next."""
     loaded = load_suite(path)
     check_names(loaded, registry, ())
     cells = resolve(loaded, registry, Place(None, None)).cells
     ends: list[float] = []
-    starts: list[float] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, UnitStarted):
-            starts.append(time.perf_counter())
-        elif isinstance(event, UnitEnded):
+        if isinstance(event, UnitEnded):
             ends.append(time.perf_counter())
 
     settings = WorkerSettings(out, None, None, "cpu", 1, plugins=(plugin,))
@@ -58,47 +55,46 @@ def measure(
     outcome = run_units(store, cells, plan(cells, registry, 1), executor, settings, listen)
     if outcome.done != len(cells):
         raise click.ClickException(f"only {outcome.done} of {len(cells)} trivial cells completed")
-    each = [after - before for before, after in itertools.pairwise(ends)]
-    return {
-        "until the first unit": starts[0] - begun,
-        "first unit": ends[0] - starts[0],
-        "unit": median(each),
-    }
+    return ends[0] - begun, [after - before for before, after in itertools.pairwise(ends)]
 
 
 @click.command()
-@click.option("--cells", default=100, show_default=True, help="Trivial cells, a unit each.")
+@click.option("--cells", default=20, show_default=True, help="Trivial cells in a turn.")
+@click.option("--turns", default=5, show_default=True, help="Turns of each, one after the other.")
 @click.option("--out", default="benchmark-results", type=click.Path(path_type=Path))
-def main(cells: int, out: Path) -> None:
-    """Time trivial units in this process and in one worker that is watched and put in order."""
+def main(cells: int, turns: int, out: Path) -> None:
+    """Time trivial units, one at a time, in this process and in processes that are watched."""
+    first: dict[str, list[float]] = {"inline": [], "process": []}
+    each: dict[str, list[float]] = {"inline": [], "process": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, plugin = suite(folder, cells)
         registry = load_plugins(files=[plugin])
         watched = Limits(timeout=3600, memory=64 << 30)
-        inline, worker = (
-            measure(path, plugin, registry, executor, folder / place)
-            for executor, place in (
-                (InlineExecutor(registry), "inline"),
-                (LocalExecutor(1, watched), "worker"),
-            )
-        )
-    cost = worker["unit"] - inline["unit"]
+        for turn in range(turns):
+            for place in each:
+                executor = (
+                    InlineExecutor(registry) if place == "inline" else LocalExecutor(1, watched)
+                )
+                begun, units = measure(path, plugin, registry, executor, folder / f"{place}-{turn}")
+                first[place].append(begun)
+                each[place] += units
+    unit = {place: median(found) for place, found in each.items()}
+    cost = unit["process"] - unit["inline"]
     result: dict[str, Any] = {
         "cells": cells,
+        "turns": turns,
         "cores": usable_cores(),
-        "processes": sum(1 for _ in Path("/proc").glob("[0-9]*")),
-        "inline": inline,
-        "worker": worker,
+        "until the first unit has ended": {place: median(found) for place, found in first.items()},
+        "unit": unit,
         "isolation": cost,
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "isolation.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     click.echo(
-        f"a trivial unit: {1e3 * worker['unit']:.1f} ms in a warm worker,"
-        f" {1e3 * inline['unit']:.1f} ms inline; isolation costs {1e3 * cost:.1f} ms\n"
-        f"a worker's start: {worker['until the first unit']:.1f} s until it takes up a unit,"
-        f" {worker['first unit']:.1f} s for the first one"
+        f"a trivial unit: {1e3 * unit['process']:.1f} ms in a process of its own,"
+        f" {1e3 * unit['inline']:.1f} ms inline; isolation costs {1e3 * cost:.1f} ms\n"
+        f"until the first unit has ended: {median(first['process']):.1f} s"
     )
 
 
