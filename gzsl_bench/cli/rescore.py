@@ -63,35 +63,20 @@ def _show(report: RescoreReport, as_json: bool) -> None:
         click.echo(json.dumps(asdict(report), indent=1))
     else:
         lines = [
-            [name, found.same, found.added, found.changed, found.without_scores]
-            for name, found in report.metrics.items()
+            [name, found.same, found.added, found.changed] for name, found in report.metrics.items()
         ]
-        titles = ["metric", "same", "added", "changed", "needs scores not kept"]
+        titles = ["metric", "same", "added", "changed"]
         click.echo(markdown.table(titles, lines))
     click.echo(
         f"{report.records} finished records, {report.written} with other metrics than before"
         " (counts above are checkpoints)",
         err=True,
     )
-    for name, found in report.metrics.items():
-        if found.without_scores:
-            click.echo(
-                f"{name} needs scores, and records of the first version kept those of the last and"
-                f" the best checkpoint only: {found.without_scores} checkpoints"
-                f" {_fate(found.added, found.dropped)}",
-                err=True,
-            )
+    for found in report.metrics.values():
         for cause in found.failed:
             click.echo(f"error: {cause}", err=True)
     for key, cause in report.unreadable.items():
         click.echo(f"error: the record of cell {key} cannot be rescored: {cause}", err=True)
-
-
-def _fate(added: int, dropped: int) -> str:
-    """What stands at the checkpoints whose scores are gone."""
-    if dropped:
-        return f"go without ({dropped} values of an earlier definition were dropped)"
-    return "go without" if added else "keep what was recorded"
 
 
 def _mirror(uri: str, results: Results) -> None:

@@ -31,18 +31,12 @@ class MetricReport:
         same: the value was there and came out again.
         added: there was none.
         changed: the value that was there differs: the metric's definition changed.
-        without_scores: it needs scores, of which records of the first version kept those of the
-            last and the best checkpoint only; a value that was recorded while they existed stays,
-            unless the definition changed.
-        dropped: of those, recorded by another definition and therefore gone.
         failed: why it could not be computed, once per cause.
     """
 
     same: int = 0
     added: int = 0
     changed: int = 0
-    without_scores: int = 0
-    dropped: int = 0
     failed: list[str] = field(default_factory=list)
 
 
@@ -103,14 +97,12 @@ class _Draft:
         numbers: of its checkpoints.
         before: metrics of each checkpoint as they count now.
         after: as they will.
-        bare: by metric, positions of the checkpoints whose scores it would need.
     """
 
     record: Record
     numbers: list[int]
     before: list[dict[str, float]]
     after: list[dict[str, float]]
-    bare: dict[str, list[int]] = field(default_factory=dict)
 
 
 def rescore(results: Results, registry: Registry) -> RescoreReport:
@@ -129,9 +121,6 @@ def rescore(results: Results, registry: Registry) -> RescoreReport:
             drafts.append(_draft(record, results, registry, report))
         except RecordError as error:
             report.unreadable[key] = str(error)
-    for name, found in report.metrics.items():
-        if found.changed:  # in one record is enough: two definitions must not share a name
-            found.dropped = sum(_drop(draft, name) for draft in drafts)
     for draft in drafts:
         report.written += _write(draft, results.store, registry)
         failed = {name for name, found in report.metrics.items() if found.failed}
@@ -160,10 +149,6 @@ def _one_metric(
 ) -> None:
     """Compute one metric at every checkpoint of a record."""
     for index, found in enumerate(predictions):
-        if spec.needs_scores and found.best_seen is None:
-            draft.bare.setdefault(name, []).append(index)
-            report.without_scores += 1
-            continue
         try:
             value = evaluate(found, {name: spec})[name]
         except PluginError as error:
@@ -177,12 +162,6 @@ def _one_metric(
         report.added += old is None
         report.changed += old is not None
         draft.after[index][name] = value
-
-
-def _drop(draft: _Draft, name: str) -> int:
-    """Remove what an earlier definition gave where the present one cannot be computed."""
-    gone = [draft.after[index].pop(name, None) for index in draft.bare.get(name, ())]
-    return sum(value is not None for value in gone)
 
 
 def _write(draft: _Draft, store: RecordStore, registry: Registry) -> bool:

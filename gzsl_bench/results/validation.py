@@ -144,15 +144,9 @@ class Validation:
     def _scored(self, cell: Cell, number: int) -> Predictions:
         """Predictions with scores of one checkpoint."""
         try:
-            found = self._known.predictions(cell.key, number)
+            return self._known.predictions(cell.key, number)
         except RecordError as error:
             raise Unchosen(f"{cell.title} cannot be calibrated: {error}") from None
-        if found.best_seen is None:
-            raise Unchosen(
-                f"{cell.title} cannot be calibrated: an earlier version made its record and kept no"
-                f" scores of checkpoint {number}"
-            )
-        return found
 
 
 def _mean(chosen: Sequence[Checkpoint]) -> Mapping[str, float]:

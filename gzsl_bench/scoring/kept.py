@@ -52,12 +52,13 @@ def whole(arrays: Arrays) -> dict[str, np.ndarray]:
         if array.ndim != axes or array.dtype.kind not in kinds:
             raise RecordError(f"the predictions' {name} is {array.dtype} with {array.ndim} axes")
     rows, checkpoints = kept["labels"].size, kept["checkpoints"].size
-    for names, first in ((_CLASSES, checkpoints), (_SCORES, kept["scored"].size)):
-        for name in names:
-            if kept[name].shape != (first, rows):
-                raise RecordError(
-                    f"the predictions' {name} has shape {kept[name].shape}, not {(first, rows)}"
-                )
+    for name in (*_CLASSES, *_SCORES):
+        if kept[name].shape != (checkpoints, rows):
+            raise RecordError(
+                f"the predictions' {name} has shape {kept[name].shape}, not {(checkpoints, rows)}"
+            )
+    if not np.array_equal(kept["scored"], kept["checkpoints"]):
+        raise RecordError("the predictions have not the scores of every checkpoint")
     return kept
 
 
@@ -73,9 +74,10 @@ def kept_predictions(arrays: Arrays, number: int) -> Predictions:
     """
     kept = whole(arrays)
     seen, unseen = (kept[name].astype(np.int64) for name in ("seen", "unseen"))
-    index = _position(kept["checkpoints"], number)
-    if index is None:
+    places = np.flatnonzero(kept["checkpoints"] == number)
+    if not places.size:
         raise RecordError(f"the predictions hold no checkpoint {number}")
+    index = int(places[0])
     found = {name: kept[name][index].astype(np.int64) for name in _CLASSES}
     found["labels"] = kept["labels"].astype(np.int64)
     both = np.concatenate([seen, unseen])
@@ -86,8 +88,7 @@ def kept_predictions(arrays: Arrays, number: int) -> Predictions:
     for classes in (seen, unseen):
         if not np.isin(found["labels"], classes).any():
             raise RecordError("the predictions have no test row of the seen or the unseen classes")
-    scored = _position(kept["scored"], number)
-    scores = {name: kept[name][scored].astype(np.float64) for name in _SCORES if scored is not None}
+    scores = {name: kept[name][index].astype(np.float64) for name in _SCORES}
     if not all(np.isfinite(values).all() for values in scores.values()):
         raise RecordError(f"the predictions' scores of checkpoint {number} are not finite")
     return Predictions(seen=seen, unseen=unseen, **found, **scores)
@@ -105,8 +106,3 @@ def class_accuracies(predictions: Predictions) -> ClassAccuracies:
         unseen_ids=unseen,
         seen_ids=seen,
     )
-
-
-def _position(numbers: np.ndarray, wanted: int) -> int | None:
-    there = np.flatnonzero(numbers == wanted)
-    return int(there[0]) if there.size else None

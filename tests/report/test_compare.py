@@ -72,8 +72,9 @@ def arrays(*checkpoints):
         "labels": labels, "seen": SEEN, "unseen": UNSEEN,
         "checkpoints": np.arange(1, len(checkpoints) + 1),
         "predicted": np.stack(predicted), "predicted_seen": np.stack(among_seen),
-        "predicted_unseen": np.stack(among_unseen), "scored": np.array([], np.int64),
-        "best_seen": np.zeros((0, labels.size)), "best_unseen": np.zeros((0, labels.size)),
+        "predicted_unseen": np.stack(among_unseen), "scored": np.arange(1, len(checkpoints) + 1),
+        "best_seen": np.zeros((len(checkpoints), labels.size)),
+        "best_unseen": np.zeros((len(checkpoints), labels.size)),
     }  # fmt: skip
 
 

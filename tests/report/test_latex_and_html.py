@@ -150,8 +150,8 @@ def predictions(right: int, classes: int = 8, rows_per_class: int = 10):
     return {
         "labels": labels, "seen": seen, "unseen": unseen, "checkpoints": np.array([1]),
         "predicted": best[None], "predicted_seen": (best % classes)[None],
-        "predicted_unseen": (best % classes + classes)[None], "scored": np.array([], dtype=int),
-        "best_seen": np.zeros((0, labels.size)), "best_unseen": np.zeros((0, labels.size)),
+        "predicted_unseen": (best % classes + classes)[None], "scored": np.array([1]),
+        "best_seen": np.zeros((1, labels.size)), "best_unseen": np.zeros((1, labels.size)),
     }  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from records_factory import put_predictions
 
 from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
@@ -42,18 +41,7 @@ def ran(make_registry, resolve_text, run_inline):
     registry = make_registry(MethodSpec("walk", Walk, "none", "paper"))
     suite = resolve_text(SUITE, registry)
     _, store, _ = run_inline(suite.cells, registry)
-    for cell in suite.cells:
-        forget_scores(store.read(cell.key))
     return registry, suite, store
-
-
-def forget_scores(record):
-    """As earlier versions kept them: scores of the last checkpoint and of the best one alone."""
-    arrays = record.predictions()
-    kept = sorted({int(np.argmax([c.metrics["harmonic_mean"] for c in record.checkpoints])), 3})
-    for name in ("scored", "best_seen", "best_unseen"):
-        arrays[name] = arrays[name][kept]
-    put_predictions(record.path, arrays)
 
 
 def snapshot(store: RecordStore):
@@ -94,10 +82,7 @@ def test_nothing_new_writes_nothing(ran):
     assert (report.records, report.written) == (2, 0)
     for name, found in report.metrics.items():
         assert (found.added, found.changed, found.failed) == (0, 0, [])
-        # Four checkpoints of two cells; scores are kept of the last and the best of each.
-        bare = found.without_scores
-        assert found.same + bare == 8
-        assert (bare > 0) == (name == "ausuc")
+        assert found.same == 8, name  # four checkpoints of two cells
     assert snapshot(store) == before
     assert not (store.layout.out / "rescored").exists()
 
@@ -161,19 +146,11 @@ def test_an_uninstalled_metric_keeps_its_values(ran, make_registry):
         assert (row.summary("first").mean, row.summary("second").mean) == (25.0, 50.0)
 
 
-def test_a_metric_that_needs_scores_is_computed_where_they_are(ran):
+def test_a_metric_that_needs_scores(ran):
     registry, suite, store = ran
     report = rescore(Results(suite, store), add(registry, margin()))
-    found = report.metrics["margin"]
-    assert found.added + found.without_scores == 8
-    assert found.without_scores > 0
-    for cell in suite.cells:
-        record = store.read(cell.key)
-        scored = set(record.predictions()["scored"].tolist())
-        for row in record.checkpoints:
-            assert ("margin" in row.metrics) == (row.number in scored)
-            assert "ausuc" in row.metrics  # recorded while the scores were there
-    for row in rows(Results(suite, store)):  # both rules choose checkpoints with scores
+    assert report.metrics["margin"].added == 8
+    for row in rows(Results(suite, store)):
         assert row.summary("margin").n == 2
 
 
@@ -181,16 +158,14 @@ def test_two_definitions_of_a_metric_never_mix(ran):
     registry, suite, store = ran
     honest = registry.metrics["ausuc"]
     half = MetricSpec("ausuc", lambda p: honest.compute(p) / 2, needs_scores=True)
+    before = {c.key: store.read(c.key).checkpoints for c in suite.cells}
     report = rescore(Results(suite, store), add(registry, half))
     found = report.metrics["ausuc"]
     assert found.changed > 0
-    # A half of nothing is nothing: such values are "the same", yet go with the rest.
-    assert found.changed + found.same + found.without_scores == 8
-    assert found.dropped == found.without_scores > 0
-    for cell in suite.cells:
-        scored = set(store.read(cell.key).predictions()["scored"].tolist())
-        for row in store.read(cell.key).checkpoints:
-            assert ("ausuc" in row.metrics) == (row.number in scored)
+    assert found.changed + found.same == 8
+    for key, old in before.items():
+        for was, now in zip(old, store.read(key).checkpoints, strict=True):
+            assert now.metrics["ausuc"] == pytest.approx(was.metrics["ausuc"] / 2)
 
 
 def test_a_metric_that_fails_is_named_and_the_rest_goes_on(ran):

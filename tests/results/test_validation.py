@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from records_factory import commit, put_predictions
+from records_factory import commit
 
 from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.data.folds import validation_folds
@@ -352,17 +352,11 @@ def test_gamma_is_chosen_on_folds_and_applied_to_the_real_task(
     assert "val+$\\gamma$" in render(list(table.values()), "latex")
 
 
-def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, run_inline):
+def test_a_record_without_predictions_is_not_calibrated(make_registry, resolve_text, run_inline):
     registry = make_registry(RIDGE)
     suite = resolve_text(VAL + "calibration: true\n", registry)
     _, store, _ = run_inline(suite.cells, registry)
     cell = suite.cells[0]
-    record = store.read(cell.key)
-    # As an earlier version kept them: scores of the last checkpoint alone.
-    arrays = record.predictions()
-    for name in ("scored", "best_seen", "best_unseen"):
-        arrays[name] = arrays[name][-1:]
-    put_predictions(record.path, arrays)
     record = store.read(cell.key)
     validation = Results(suite, RecordStore(store.layout.out)).validation
     assert validation.choose("last+gamma", cell, record).gamma is not None
@@ -371,10 +365,6 @@ def test_a_record_without_scores_is_not_calibrated(make_registry, resolve_text, 
         del row.metrics["unseen_as_seen"]
     assert "seen_as_unseen" in validation.choose("last+gamma", cell, record).metrics
     assert "unseen_as_seen" not in validation.choose("last+gamma", cell, record).metrics
-    number = validation.choose("val", cell, record).number
-    assert number != 30
-    with pytest.raises(Unchosen, match=f"kept no scores of checkpoint {number}"):
-        validation.choose("val+gamma", cell, record)
     (record.path / "predictions.npz").unlink()
     validation = Results(suite, RecordStore(store.layout.out)).validation
     with pytest.raises(Unchosen, match=r"predictions\.npz of cell \w+ cannot be read"):

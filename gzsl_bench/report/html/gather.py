@@ -107,12 +107,6 @@ class _Gatherer:
             other = calibrated.get(row.keys)
             if other is not None:
                 confusion.append(_confusion(f"{who_} +{SIGN}", self._predictions(other)))
-            if any(p.best_seen is None for p in found):
-                left_out.append(
-                    f"{who_} has no seen-unseen curve: its record kept no scores of the checkpoint"
-                    f" that {self.rule} chose."
-                )
-                continue
             curves.append(self._curve(row, who_, found, shown))
         single = [self.table.who(row) for row in main if len(self._record(row, 0).checkpoints) < 2]
         if single:
