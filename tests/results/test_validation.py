@@ -17,12 +17,13 @@ from gzsl_bench.engine.events import CellEnded
 from gzsl_bench.records.record import Checkpoint
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import GAP
+from gzsl_bench.report.samples import sample
 from gzsl_bench.report.table import failures, render
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.calibration import calibrate
 from gzsl_bench.scoring.kept import kept_predictions
-from gzsl_bench.scoring.rules import Folds, Unchosen
+from gzsl_bench.scoring.rules import RULES, Folds, Rule, Unchosen
 from gzsl_bench.scoring.summary import Summary
 
 SEEN_BIAS = 0.5
@@ -296,6 +297,38 @@ def test_one_checkpoint_needs_no_choice(make_registry, resolve_text, run_inline)
     assert val.metrics["harmonic_mean"] == last.metrics["harmonic_mean"]
     assert val.unavailable == ""
     assert best.selection_gap == Summary(0.0, 0.0, 3)
+
+
+class LastTwo(Rule):
+    """The mean of the last two checkpoints."""
+
+    name = "last2"
+    words = "mean of the last two checkpoints"
+    calibrates = False
+
+    def choose(self, trained):
+        return trained.checkpoints[-2:]
+
+
+def test_a_rule_is_one_class_and_several_checkpoints_may_count(
+    make_registry, resolve_text, run_inline, monkeypatch
+):
+    registry = make_registry(RIDGE)
+    suite = resolve_text(VAL, registry)
+    _, store, _ = run_inline([c for c in suite.cells if not c.fold], registry)
+    monkeypatch.setitem(RULES, LastTwo.name, LastTwo())
+    suite = replace(suite, selection=("last", "last2"), calibration=True)
+    results = Results(suite, store)
+    last, _, mean = rows(results)
+    assert (last.selection, mean.selection) == ("last", "last2")
+    real = [store.read(c.key).checkpoints for c in suite.cells if not c.fold]
+    assert last.to_json()["checkpoints"] == [30, 30, 30]
+    assert mean.to_json()["checkpoints"] == [[20, 30]] * 3
+    means = [np.mean([c.metrics["acc_unseen"] for c in each[-2:]]) for each in real]
+    assert mean.summary("acc_unseen").mean == pytest.approx(np.mean(means))
+    # What is behind it, by seed and class, is the mean of the same checkpoints.
+    np.testing.assert_allclose(sample(mean, results).unseen.mean(1), means)
+    assert "| last2 " in render([last, mean])
 
 
 # Calibration -------------------------------------------------------------------------------------
