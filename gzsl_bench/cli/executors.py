@@ -48,7 +48,6 @@ def parse_cluster(
     address: str | None,
     resources: Resources | None,
     device: str,
-    memory_limit: int | None,
     inline: bool,
     threads: int | None = None,
 ) -> Resources | None:
@@ -63,11 +62,6 @@ def parse_cluster(
         return None
     if inline:
         raise click.UsageError("--inline trains in this process; leave it or --executor ray out")
-    if memory_limit is not None:
-        raise click.UsageError(
-            "--memory-limit is for workers of this machine; on Ray ask for memory with"
-            " --resources memory=SIZE"
-        )
     if threads is not None:
         raise click.UsageError(
             "--threads is for workers of this machine; on Ray a worker computes with as many"
@@ -115,6 +109,6 @@ def open_executor(
         from gzsl_bench.engine.executors.local import LocalExecutor
 
         return LocalExecutor(jobs, limits)
-    from gzsl_bench.engine.executors.ray_executor import RayExecutor
+    from gzsl_bench.engine.executors.ray.crew import RayExecutor
 
     return RayExecutor(registry, cluster, address=address, jobs=asked_jobs, limits=limits)

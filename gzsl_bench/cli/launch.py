@@ -65,9 +65,7 @@ def launch_options(command: options.Command) -> options.Command:
 
         part = options.parse_only(only)
         limits = options.parse_limits(timeout, memory_limit, retries, inline)
-        cluster = parse_cluster(
-            executor, ray_address, resources, device, memory_limit, inline, threads
-        )
+        cluster = parse_cluster(executor, ray_address, resources, device, inline, threads)
         chosen = cluster.device if cluster else options.choose_device(device)
         uri = resolve_uri(tracking_uri, Layout(out))
         where = options.place(data)

@@ -129,6 +129,7 @@ class WorkerSettings:
         program: the build of gzsl-bench at work.
         started_in: commit of the folder the command was started in, or None.
         plugins: plugin files, which every worker loads for itself.
+        share: part of a GPU's memory that a worker may fill.
         run: id of the run, which names its drafts.
     """
 
@@ -141,6 +142,7 @@ class WorkerSettings:
     program: Program | None = None
     started_in: str | None = None
     plugins: tuple[Path, ...] = ()
+    share: float = 1.0
     run: str = ""
 
 

@@ -27,6 +27,7 @@ class Kind:
         divisible: whether a unit may be taken apart, to find a culprit or to try one cell again.
         run: does it, in a worker's process.
         unsettled: the claims of a unit that have no final outcome.
+        compared: keys of the records whose predictions it compares with.
         fail: writes down that some claims of a unit have failed.
     """
 
@@ -36,6 +37,7 @@ class Kind:
     divisible: bool
     run: Callable[[Worker, Any], None]
     unsettled: Callable[[Any, RecordStore], Sequence[str]]
+    compared: Callable[[Any], Sequence[str]]
     fail: Callable[[Any, Collection[str], Failure, WorkerSettings, Listener], None]
 
 
@@ -66,7 +68,7 @@ def _fail(
 
 
 _KINDS: dict[type[Unit], Kind] = {
-    Unit: Kind("a cell", "trained this unit", 1, True, _train, _unfinished, _fail),
+    Unit: Kind("a cell", "trained this unit", 1, True, _train, _unfinished, lambda unit: (), _fail),
     auditing.AuditUnit: Kind(
         "an audit",
         "audited",
@@ -74,6 +76,7 @@ _KINDS: dict[type[Unit], Kind] = {
         False,
         auditing.audit_unit,
         lambda unit, store: unit.claims,
+        lambda unit: unit.targets,
         auditing.fail_audits,
     ),
 }

@@ -22,7 +22,7 @@ from gzsl_bench.engine.events import (
     WorkerSettings,
 )
 from gzsl_bench.engine.fit import fit_runs
-from gzsl_bench.engine.results import FolderResults, Results
+from gzsl_bench.engine.outlet import FolderOutlet, Outlet
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.errors import NotApplicable, PluginError, in_one_line
@@ -50,7 +50,7 @@ class Worker:
         should_stop: whether the user asked to stop.
         read_log: text printed since the unit began, for the records.
         tasks: gives the data; by default from the files of this machine.
-        results: where records go; by default to the results folder.
+        outlet: where records go; by default to the results folder.
     """
 
     registry: Registry
@@ -59,7 +59,7 @@ class Worker:
     should_stop: Callable[[], bool] = lambda: False
     read_log: Callable[[], str] = lambda: ""
     tasks: Tasks | None = None
-    results: Results | None = None
+    outlet: Outlet | None = None
 
     def run(self, unit: Unit) -> None:
         """Train a unit and commit a record, complete or failed, for each of its cells."""
@@ -137,11 +137,11 @@ class Worker:
         return environment.provenance(self.settings, unit, [cell.key for cell in cells])
 
     @property
-    def kept(self) -> Results:
+    def kept(self) -> Outlet:
         """Where records go."""
-        if self.results is None:
-            self.results = FolderResults(self.settings)
-        return self.results
+        if self.outlet is None:
+            self.outlet = FolderOutlet(self.settings)
+        return self.outlet
 
     def bench(self, cell: Cell) -> Bench:
         """The data of a cell, untouched by what was trained before."""

@@ -344,7 +344,7 @@ def test_a_changed_record_is_remarked(trained):
         return audit["notes"]
 
     (note,) = notes()
-    assert note.startswith("nothing to compare with: the predictions")
+    assert note.startswith("nothing to compare with: predictions.npz of cell")
     content = json.loads((record.path / "record.json").read_text())
     content["predictions_sha256"] = hash_of(record.path / "predictions.npz")
     (record.path / "record.json").write_text(json.dumps(content))

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.ray
 DRIVER = "GZSL_BENCH_TEST_DRIVER"
 
 PLUGIN = """
-    import os, sys, time
+    import importlib, os, sys, time
     import numpy as np
     import torch
     from gzsl_bench import Config, DatasetSpec, GZSLData, Method, MethodSpec, Scorer, hookimpl
@@ -76,7 +76,7 @@ PLUGIN = """
             if c.trouble == "look":
                 blocked = "no"
                 try:
-                    import mlflow
+                    importlib.import_module("mlflow")  # no import that its digest would follow
                 except ImportError:
                     blocked = "yes"
                 _, rights, _, _, _, *file = mapped(task.features)
@@ -195,7 +195,7 @@ class Bench:
         return run_units(store, cells, units, executor, settings, listen), store, events
 
     def ray(self, **options):
-        from gzsl_bench.engine.executors.ray_executor import RayExecutor
+        from gzsl_bench.engine.executors.ray.crew import RayExecutor
 
         return RayExecutor(self.registry, options.pop("resources", Resources()), **options)
 
@@ -223,16 +223,16 @@ def content(store, key):
 
 
 def test_nodes_need_neither_data_nor_mlflow_and_share_memory(cluster, bench, monkeypatch):
-    from gzsl_bench.engine.executors import ray_executor
+    from gzsl_bench.engine.executors.ray import crew as ray_crew
 
     shelves = []
 
-    class Watched(ray_executor.Shelf):
+    class Watched(ray_crew.TaskStore):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             shelves.append(self)
 
-    monkeypatch.setattr(ray_executor, "Shelf", Watched)
+    monkeypatch.setattr(ray_crew, "TaskStore", Watched)
     cells = bench.cells("{trouble: look}", "3", "selection: [last, val]\nfolds: 1\n")
     outcome, store, events = bench.run(cells, bench.ray(jobs=1), "out")
     assert outcome.exit_code == 0
@@ -240,24 +240,29 @@ def test_nodes_need_neither_data_nor_mlflow_and_share_memory(cluster, bench, mon
     assert shelves[0].puts == 2  # the real task and the fold, for four cells
     for cell in cells:
         log = (store.read(cell.key).path / "log.txt").read_text()
-        assert "LOOK None yes rw-p ['/memfd:gzsl-bench-task" in log  # copy on write
+        # Of a private mapping of memory that is sealed, and so the same for all of the node.
+        assert "LOOK None yes rw-p ['/memfd:gzsl-bench-task'" in log
         assert log.startswith(f"seed {cell.seed}\n")
 
 
 def test_what_kills_its_workers_fails_alone(cluster, bench):
     cells = bench.cells("{trouble: exit}", "[0, 1]") + bench.cells("{trouble: hang}", "[1, 2]")
     began = time.monotonic()
-    executor = bench.ray(jobs=2, limits=Limits(timeout=4.0))
+    executor = bench.ray(jobs=2, limits=Limits(timeout=15.0))
     outcome, store, events = bench.run(cells, executor, "out")
-    assert time.monotonic() - began > 4
-    assert (outcome.done, len(outcome.failed), outcome.interrupted) == (2, 2, False)
+    assert time.monotonic() - began > 15
+    assert (outcome.done, len(outcome.failed), outcome.interrupted) == (2, 2, False), [
+        record.cause for record in outcome.failed
+    ]
     died, hung = (store.read(cells[i].key) for i in (1, 2))
-    assert "died while it trained this unit" in died.cause
+    assert died.cause == (
+        "the worker process on node 127.0.0.1 ended with exit code 3 while it trained this unit"
+    )
     assert "last words" in (died.path / "log.txt").read_text()
     tries = [e for e in events if isinstance(e, UnitStarted)]
-    assert len(tries) == 5  # the one that died was tried again, the one that hung was not
+    assert len(tries) == 4
     assert hung.cause.startswith("stopped after ")
-    assert hung.cause.endswith(": --timeout gives a cell 4 s")
+    assert hung.cause.endswith(": --timeout gives a cell 15 s")
     assert "in fit" in hung.traceback + (hung.path / "log.txt").read_text()
 
 
@@ -265,7 +270,8 @@ def test_writing_to_the_task_harms_nobody_else(cluster, bench):
     cells = bench.cells("{trouble: write, sleep: 0.5}", "3")
     outcome, store, _ = bench.run(cells, bench.ray(jobs=1), "out")
     assert (outcome.done, len(outcome.failed)) == (2, 1)
-    assert store.read(cells[1].key).cause == "the method changed task.features; copy it first"
+    cause = store.read(cells[1].key).cause
+    assert cause.endswith("changed task.features; copy it first")
     bench.run(cells[2:], LocalExecutor(1), "alone")
     assert content(store, cells[2].key) == content(
         RecordStore(bench.folder / "alone"), cells[2].key
@@ -273,12 +279,12 @@ def test_writing_to_the_task_harms_nobody_else(cluster, bench):
 
 
 def test_refusals(cluster, bench, monkeypatch):
-    from gzsl_bench.engine.executors import ray_fleet
+    from gzsl_bench.engine.executors.ray import crew as ray_crew
 
     cells = bench.cells("{}", "1")
     with pytest.raises(WorkerError, match=r"no node .* holds a worker with cpu=1, gpu=0\.5: nodes"):
         bench.run(cells, bench.ray(resources=Resources(gpu=0.5)), "out")
-    monkeypatch.setattr(ray_fleet, "__version__", "99")
+    monkeypatch.setattr(ray_crew, "__version__", "99")
     with pytest.raises(WorkerError, match="has gzsl-bench .*, this is 99; install the same"):
         bench.run(cells, bench.ray(jobs=1), "out")
     assert not (bench.folder / "out" / "cells").exists()
@@ -344,9 +350,7 @@ def test_a_node_goes_in_mid_suite_and_nothing_differs(cluster, bench):
     assert outcome.exit_code == 0, [r.cause for r in outcome.failed]
     assert len(nodes) == 1
     noted = [json.loads(line) for line in store.layout.journal.read_text().splitlines()]
-    lost = [n["node_lost"] for n in noted if n["event"] == "worker lost"]
-    assert lost
-    assert all(lost), noted
+    assert [n["cause"] for n in noted if n["event"] == "machine lost"]
     started = [e.unit for e in events if isinstance(e, UnitStarted)]
     assert len(started) > len(set(started)) == 12  # somebody trained it again
     alone, here, _ = bench.run(cells, LocalExecutor(1), "near")

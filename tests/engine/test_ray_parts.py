@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
-from gzsl_bench.engine.executors.ray_plugins import pack, unpack
-from gzsl_bench.engine.executors.ray_worker import Outbox
+from gzsl_bench.engine.executors.ray.host import Outbox, Placed
+from gzsl_bench.engine.executors.ray.plugins import pack, unpack
 from gzsl_bench.engine.executors.resources import Resources, parse_resources
+from gzsl_bench.engine.sealed import Sealed
+from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks.inline import load_inline
 from gzsl_bench.hooks.source import Sources
@@ -65,7 +68,6 @@ def test_how_many_workers_a_node_holds():
         (["--resources", "cpu=1"], "--ray-address and --resources need --executor ray"),
         (["--ray-address", "auto"], "--ray-address and --resources need --executor ray"),
         (["--executor", "ray", "--inline"], "--inline trains in this process"),
-        (["--executor", "ray", "--memory-limit", "1GiB"], "--memory-limit is for workers of this"),
         (["--executor", "ray", "--threads", "2"], "on Ray a worker computes with as many threads"),
         (["--executor", "ray", "--device", "cuda:1"], "the scheduler chooses the GPU"),
         (["--executor", "ray", "--device", "cpu", "--resources", "gpu=1"], "contradict"),
@@ -125,7 +127,7 @@ def test_a_plugin_that_does_not_arrive_whole_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["../x.py", "/x.py", "a/../../x.py"])
 def test_a_plugin_file_cannot_lead_out_of_its_folder(name, tmp_path):
-    from gzsl_bench.engine.executors import ray_plugins
+    from gzsl_bench.engine.executors.ray import plugins as ray_plugins
 
     files = {name: b""}
     bad = ray_plugins.PluginFiles("p", files, ray_plugins._digest("p", files))
@@ -173,3 +175,20 @@ def test_news_wait_for_something_to_say():
     began = time.monotonic()
     assert outbox.take() == [CellEnded("u", "k")]
     assert 0.05 < time.monotonic() - began < 20
+
+
+def test_a_task_is_opened_where_another_process_of_the_node_has_it():
+    """The same memory, as long as it lies there; anything else under that number is refused."""
+    features = np.arange(1200, dtype=np.float32).reshape(40, 30)
+    empty = np.zeros(0, np.int64)
+    task = Sealed.of(TaskData(features, empty, features[:0], empty, empty, features[:0], empty))
+    placed = Placed.of("t", task)
+    other = placed.opened()
+    assert os.fstat(other.descriptor).st_ino == os.fstat(task.descriptor).st_ino
+    with pytest.raises(OSError, match="descriptor|[Pp]ermi"):
+        os.write(other.descriptor, b"x")
+    assert replace(placed, inode=placed.inode + 1).opened() is None
+    task.close()
+    assert placed.opened() is None
+    assert np.array_equal(other.private().train_features, features)
+    other.close()

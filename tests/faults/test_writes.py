@@ -162,6 +162,6 @@ def test_a_task_is_made_once_and_by_the_next_one_if_its_maker_dies():
     assert np.array_equal(given.private().seen, np.arange(4))
     shelf.ask("task", one)
     assert first.recv_bytes() == described
-    shelf.trim(0)
+    shelf.clear()
     shelf.ask("task", two)
     assert second.recv_bytes() == b"make"

@@ -27,7 +27,7 @@ from gzsl_bench.engine.events import (
 )
 from gzsl_bench.engine.failure import Failure
 from gzsl_bench.engine.fit import settle
-from gzsl_bench.engine.results import FolderResults, Results
+from gzsl_bench.engine.outlet import FolderOutlet, Outlet
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records.layout import Layout
@@ -89,7 +89,7 @@ def fail_audits(
     """Write down what became of a unit whose process died."""
     report = AuditReport(not_audited=failure.cause)
     for key in unit.part(claims).targets:
-        _write(unit, key, report, settings, FolderResults(settings), listen)
+        _write(unit, key, report, settings, FolderOutlet(settings), listen)
 
 
 def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
@@ -133,9 +133,7 @@ def _reports(worker: Worker, unit: AuditUnit) -> dict[str, AuditReport]:
     }
 
 
-def _beside_the_record(
-    report: AuditReport, bench: Bench, results: Results, key: str
-) -> AuditReport:
+def _beside_the_record(report: AuditReport, bench: Bench, outlet: Outlet, key: str) -> AuditReport:
     """Say so if the new training does not give the recorded scores.
 
     No finding: the record may come from another machine, and libraries may round by where in memory
@@ -146,7 +144,7 @@ def _beside_the_record(
     if report.scores is None or report.not_audited:
         return report
     try:
-        arrays = results.predictions(key)
+        arrays = outlet.predictions(key)
     except RecordError as error:
         return replace(report, notes=(*report.notes, f"nothing to compare with: {error}"))
     if arrays is None:
@@ -171,7 +169,7 @@ def _write(
     key: str,
     report: AuditReport,
     settings: WorkerSettings,
-    results: Results,
+    outlet: Outlet,
     listen: Callable[[Any], None],
 ) -> None:
     cell = next(cell for cell in unit.cells if cell.key == key)
@@ -185,5 +183,5 @@ def _write(
         "device": settings.device,
         "threads": settings.threads,
     }
-    results.audited(key, content)
+    outlet.audited(key, content)
     listen(AuditEnded(unit.name, key))

@@ -14,13 +14,18 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as EventFlag
 from pathlib import Path
 
+from gzsl_bench.engine.bench import Tasks
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
 from gzsl_bench.engine.executors.output import Printing, flush
 from gzsl_bench.engine.executors.processes import TAG, kill_tree
 from gzsl_bench.engine.executors.shelf import Borrowed
 from gzsl_bench.engine.kinds import kind_of
+from gzsl_bench.engine.outlet import FolderOutlet, Kept, MessageOutlet, Outlet
+from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.worker import Worker
+from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.manager import Registry, load_plugins
+from gzsl_bench.suite.cells import Cell
 
 #: Seconds for what methods and libraries have registered to be done at the end of the process.
 _GRACE = 2.0
@@ -62,7 +67,7 @@ def main(
     printing.capture()
     _report_crashes(printing.descriptor)
     try:
-        unit = pipe.recv()
+        unit, supplied = pipe.recv()
     except (EOFError, OSError):
         os._exit(1)
     threading.Thread(target=_die_with_parent, args=(pipe, tag), daemon=True).start()
@@ -76,8 +81,17 @@ def main(
         else:
             _send(pipe, event)
 
-    tasks = Borrowed(ask, registry, settings)
-    worker = Worker(registry, settings, tell, stop.is_set, printing.tail, tasks)
+    tasks: Tasks = Borrowed(ask, registry, settings)
+    outlet: Outlet = FolderOutlet(settings)
+    if supplied is not None:
+        outlet = MessageOutlet(supplied, lambda message: _send(pipe, message))
+        if supplied.fault:
+            tasks = _no_tasks(supplied.fault)
+    if settings.share < 1:
+        import torch
+
+        torch.cuda.set_per_process_memory_fraction(settings.share)
+    worker = Worker(registry, settings, tell, stop.is_set, printing.tail, tasks, outlet)
     kind_of(unit).run(worker, unit)
     last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
     last.start()
@@ -85,6 +99,13 @@ def main(
     flush()
     _send(pipe, ended.pop())
     os._exit(0)
+
+
+def _no_tasks(fault: str) -> Tasks:
+    def refuse(cell: Cell) -> Sealed:
+        raise DataError(fault)
+
+    return refuse
 
 
 def _mark(tag: str) -> None:
@@ -108,7 +129,7 @@ def _report_crashes(descriptor: int) -> None:
     faulthandler.register(signal.SIGTERM, descriptor, all_threads=True, chain=True)
 
 
-def _send(pipe: Connection, event: Event) -> None:
+def _send(pipe: Connection, event: Event | Kept) -> None:
     try:
         pipe.send(event)
     except (BrokenPipeError, OSError):

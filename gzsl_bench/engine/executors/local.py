@@ -7,13 +7,14 @@ import signal
 import time
 from multiprocessing import connection
 
-from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
+from gzsl_bench.engine.events import UnitEnded, WorkerSettings
 from gzsl_bench.engine.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
 from gzsl_bench.engine.executors.forks import ForkServer
 from gzsl_bench.engine.executors.interrupts import Interrupts
 from gzsl_bench.engine.executors.limits import Limits
 from gzsl_bench.engine.executors.memory import MemoryWatch
 from gzsl_bench.engine.executors.supervised import GRACE, Supervised
+from gzsl_bench.engine.outlet import Supplied
 
 
 class LocalExecutor(Executor):
@@ -40,13 +41,16 @@ class LocalCrew:
         most: processes side by side.
         settings: of the processes.
         memory: bytes for each of them and its children; None for no limit.
+
+    Attributes:
+        server: forks them, and has the tasks for them.
     """
 
     def __init__(self, most: int, settings: WorkerSettings, memory: int | None = None) -> None:
         self._most = most
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
-        self._server = ForkServer(context, settings, self._stop)
+        self.server = ForkServer(context, settings, self._stop)
         self._processes: dict[Job, Supervised] = {}
         self._watch = MemoryWatch(self._processes, memory)
 
@@ -54,10 +58,15 @@ class LocalCrew:
         """How many more units can be started now."""
         return self._most - len(self._processes)
 
-    def start(self, job: Job) -> None:
-        """Start a process for a job's unit."""
-        self._processes[job] = Supervised.start(self._server, job.unit)
-        self._server.shelf.trim()
+    def start(self, job: Job, supplied: Supplied | None = None) -> None:
+        """Start a process for a job's unit.
+
+        Args:
+            job: the job.
+            supplied: what it must know of the results folder; None where it can look there itself.
+        """
+        self._processes[job] = Supervised.start(self.server, job.unit, supplied)
+        self.server.shelf.trim()
 
     def hear(self, seconds: float, tell: Tell) -> None:
         """Pass on what has been said; waits for something to be said, but no longer."""
@@ -75,7 +84,7 @@ class LocalCrew:
         over = closed = False
         try:
             while not over and process.pipe.poll():
-                event: Event = process.pipe.recv()
+                event = process.pipe.recv()
                 over = isinstance(event, UnitEnded)
                 tell(job, event)
         except (EOFError, OSError):
@@ -110,8 +119,8 @@ class LocalCrew:
             process.process.join(max(0.0, deadline - time.monotonic()))
             process.close()
         self._processes.clear()
-        self._server.close()
-        self._server.shelf.trim(0)
+        self.server.close()
+        self.server.shelf.clear()
 
 
 def _how(process: Supervised) -> How:

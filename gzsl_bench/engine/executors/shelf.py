@@ -74,20 +74,29 @@ class Shelf:
                     self._makers[name] = self._waiting[name].pop(0)
                     _send(self._makers[name], _MAKE)
 
-    def trim(self, most: int = ROOM) -> None:
-        """Drop tasks that nobody has asked for lately; who has mapped one is not concerned.
+    def reserve(self, name: str) -> bool:
+        """Whether a task is here; if so it is the last one to be dropped."""
+        with self._lock:
+            if name in self._tasks:
+                self._tasks[name] = self._tasks.pop(name)
+            return name in self._tasks
 
-        Args:
-            most: bytes that may be kept.
-        """
+    def trim(self) -> None:
+        """Drop tasks that nobody has asked for lately; who has mapped one is not concerned."""
         with self._lock:
             held = sum(task.size for task in self._tasks.values())
-            for name in list(self._tasks):
-                if held <= most:
+            for name in list(self._tasks)[:-1]:  # the last one may be about to be asked for
+                if held <= ROOM:
                     return
                 task = self._tasks.pop(name)
                 held -= task.size
                 task.close()
+
+    def clear(self) -> None:
+        """Drop all tasks."""
+        with self._lock:
+            while self._tasks:
+                self._tasks.popitem()[1].close()
 
 
 def _give(task: Sealed, asked: Connection) -> None:

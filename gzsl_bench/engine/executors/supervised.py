@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, Pipe
 from gzsl_bench.engine.executors.forks import Forked, ForkServer
 from gzsl_bench.engine.executors.output import Output
 from gzsl_bench.engine.executors.processes import kill_tree
+from gzsl_bench.engine.outlet import Supplied
 from gzsl_bench.engine.units import Unit
 
 #: Seconds between SIGTERM, at which a worker still writes where it was, and SIGKILL.
@@ -38,8 +39,14 @@ class Supervised:
     verdict: str | None = None
 
     @classmethod
-    def start(cls, server: ForkServer, unit: Unit) -> Supervised:
-        """Start the process of a unit; does not wait for it."""
+    def start(cls, server: ForkServer, unit: Unit, supplied: Supplied | None = None) -> Supervised:
+        """Start the process of a unit; does not wait for it.
+
+        Args:
+            server: has it forked.
+            unit: what it is to do.
+            supplied: what it must know of the results folder; None where it can look there itself.
+        """
         tag = uuid.uuid4().hex
         ours, theirs = Pipe()
         reading, printed = Pipe(duplex=False)
@@ -51,7 +58,7 @@ class Supervised:
         output.start()
         # One that has died already is noticed when it is listened to.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            ours.send(unit)
+            ours.send((unit, supplied))
         return cls(process, ours, output, tag, server)
 
     def end(self, verdict: str, grace: float = GRACE) -> None:

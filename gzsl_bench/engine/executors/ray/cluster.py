@@ -121,7 +121,7 @@ def alive(ray: Any, node: str) -> bool:
     return any(known["NodeID"] == node and known["Alive"] for known in ray.nodes())
 
 
-class Shelf:
+class TaskStore:
     """The tasks' arrays in the object store: each is placed there once, whoever reads it.
 
     What no worker uses may stay, up to a part of the store; tasks come back, since methods take
