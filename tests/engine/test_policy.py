@@ -7,9 +7,12 @@ this machine and, where it is installed, Ray.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,16 +36,21 @@ from gzsl_bench.engine.executors.dispatcher import (
     STILLBORN,
     Dispatcher,
     Ended,
+    Executor,
     How,
     Job,
     Tell,
 )
+from gzsl_bench.engine.executors.inline import InlineExecutor
 from gzsl_bench.engine.executors.interrupts import Interrupts
 from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.run import hold
-from gzsl_bench.engine.units import Unit
+from gzsl_bench.engine.executors.local import LocalExecutor
+from gzsl_bench.engine.executors.resources import Resources
+from gzsl_bench.engine.run import hold, run_audits, run_units
+from gzsl_bench.engine.units import Unit, plan
 from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import WorkerError
+from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.leases import Leases
 from gzsl_bench.records.store import RecordStore
@@ -428,3 +436,204 @@ def test_what_other_runs_hold_is_waited_for(suite, monkeypatch):
     assert suite.seeds(crew) == [[2], [3], [1], [0]]
     assert suite.events.count("waited") >= 2
     assert not [event for event in suite.events if isinstance(event, CellElsewhere)]
+
+
+# Crews that are real -----------------------------------------------------------------------------
+
+PLUGIN = """
+import multiprocessing, os, pathlib, time
+import numpy as np
+from gzsl_bench import Config, Method, MethodSpec, hookimpl
+
+WITNESS = pathlib.Path(__file__).with_name("witness.txt")
+if os.environ.get("GZSL_TEST_DEADLY") and multiprocessing.parent_process() is not None:
+    print("no licence for this machine", flush=True)
+    os._exit(4)
+
+class Settings(Config):
+    fault: str = ""
+    witness: str = ""
+
+class Tried(Method):
+    Config = Settings
+
+    def fit(self, task, run):
+        print("here is", self.config.fault, flush=True)
+        getattr(self, self.config.fault or "nothing")(task, run)
+        run.progress(1, 1)
+        return lambda v: v.new_zeros(len(v), len(task.attributes))
+
+    def nothing(self, task, run): ...
+
+    def dies(self, task, run):
+        os._exit(3)
+
+    def hangs(self, task, run):
+        while True:
+            time.sleep(0.1)
+
+    def greedy(self, task, run):
+        held = []
+        while True:
+            held.append(np.ones(1 << 22))
+            time.sleep(0.01)
+
+    def naps(self, task, run):
+        time.sleep(12)
+
+    def second(self, task, run):
+        place = pathlib.Path(self.config.witness)
+        if not place.exists():
+            place.write_text("x")
+            raise RuntimeError("not yet")
+
+    def reports(self, task, run):
+        for step in range(1000):
+            time.sleep(0.05)
+            run.progress(step, 1000)
+
+@hookimpl
+def gzsl_bench_methods():
+    yield MethodSpec("tried", Tried, citation="", fidelity="approximation")
+"""
+
+
+@pytest.fixture(scope="module")
+def ray_here():
+    """Ray on this machine alone, for all tests of the module."""
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": 2}
+    ray.init("local", log_to_driver=False, logging_level="ERROR", **options)
+    yield
+    ray.shutdown()
+
+
+ALL = ("inline", "local", pytest.param("ray", marks=pytest.mark.ray))
+
+
+class Real:
+    """A suite on the digits, run by one of the executors."""
+
+    def __init__(self, folder: Path, plugin: Path, executor: str, resolve_text) -> None:
+        self.plugin, self.name, self.resolve_text = plugin, executor, resolve_text
+        self.plugin.write_text(PLUGIN)
+        self.registry = load_plugins(files=[self.plugin])
+        self.store = RecordStore(folder / "out")
+        self.events: list[Any] = []
+        self.settings = WorkerSettings(
+            self.store.layout.out, None, None, "cpu", 1, plugins=(self.plugin,)
+        )
+
+    def cells(self, *faults: str, **config: str):
+        entries = ", ".join(
+            f"{{use: tried, label: {fault}, config: {{fault: {fault}, {more}}}}}"
+            for more in [", ".join(f"{name}: {value}" for name, value in config.items())]
+            for fault in faults
+        )
+        text = f"name: s\ndatasets: [digits]\nmethods: [{entries}]\nseeds: [0]\nselection: [last]\n"
+        return self.resolve_text(text, self.registry).cells
+
+    def executor(self, **limits) -> Executor:
+        if self.name == "inline":
+            return InlineExecutor(self.registry, Limits(**limits))
+        if self.name == "local":
+            return LocalExecutor(2, Limits(**limits))
+        from gzsl_bench.engine.executors.ray.crew import RayExecutor
+
+        return RayExecutor(self.registry, Resources(), jobs=2, limits=Limits(**limits))
+
+    def run(self, cells, listen=lambda event: None, **limits):
+        def hear(event):
+            self.events.append(event)
+            listen(event)
+
+        units = plan(cells, self.registry, 1)
+        return run_units(self.store, cells, units, self.executor(**limits), self.settings, hear)
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory):
+    return tmp_path_factory.mktemp("plugins") / "tried.py"
+
+
+@pytest.fixture
+def real(tmp_path, plugin, resolve_text, request):
+    def go(executor: str) -> Real:
+        if executor == "ray":
+            request.getfixturevalue("ray_here")
+        return Real(tmp_path, plugin, executor, resolve_text)
+
+    return go
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ALL[1:])
+def test_every_crew_ends_what_is_wrong_and_nothing_else(real, executor):
+    one = real(executor)
+    cells = one.cells("nothing", "dies", "hangs", "greedy")
+    outcome = one.run(cells[:3], timeout=20.0)
+    assert (outcome.done, outcome.interrupted) == (1, False)
+    assert one.run(cells[3:], memory=1500 << 20).done == 0
+    found = {record.label: record for record in one.store}
+    where = "" if executor == "local" else " on node 127.0.0.1"
+    assert found["dies"].cause == (
+        f"the worker process{where} ended with exit code 3 while it trained this unit"
+    )
+    assert found["hangs"].cause.endswith("s: --timeout gives a cell 20 s")
+    assert found["greedy"].cause.endswith("more than the 1.46 GiB of --memory-limit")
+    for label in ("dies", "hangs", "greedy"):
+        assert f"here is {label}\n" in (found[label].path / "log.txt").read_text()
+        assert found[label].provenance.hardware
+    assert "in hangs" in found["hangs"].traceback
+
+
+@pytest.mark.parametrize("executor", ALL)
+def test_every_crew_tries_again_what_failed(real, executor, tmp_path):
+    one = real(executor)
+    outcome = one.run(one.cells("second", witness=str(tmp_path / "witness")), retries=1)
+    assert outcome.done == 1
+    assert [type(event).__name__ for event in one.events if not isinstance(event, Progress)] == [
+        *["UnitStarted", "CellEnded", "UnitEnded", "UnitDivided"],
+        *["UnitStarted", "CellEnded", "UnitEnded"],
+    ]
+
+
+@pytest.mark.parametrize("executor", ALL)
+def test_every_crew_stops_at_the_next_report(real, executor):
+    one = real(executor)
+
+    def interrupt(event):
+        if isinstance(event, Progress) and Stopping() not in one.events:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    outcome = one.run(one.cells("reports", "hangs")[:1], interrupt)
+    assert (outcome.interrupted, outcome.done, outcome.failed) == (True, 0, ())
+    assert Stopping() in one.events
+    assert one.events[-1] == UnitEnded(one.events[0].unit, interrupted=True)
+
+
+@pytest.mark.parametrize("executor", ALL[1:])
+def test_processes_that_never_begin_end_the_run_of_every_crew(real, executor, monkeypatch):
+    one = real(executor)
+    cells = one.cells("nothing")
+    monkeypatch.setenv("GZSL_TEST_DEADLY", "yes")
+    if executor == "ray":  # whose processes have the environment that they were started with
+        text = one.plugin.read_text().replace('os.environ.get("GZSL_TEST_DEADLY")', "True")
+        one.plugin.write_text(text)
+    with pytest.raises(WorkerError, match=r"exit code 4.*printed last: no licence for this mach"):
+        one.run(cells)
+    assert list(one.store) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ALL[1:])
+def test_an_audit_under_a_time_limit_means_the_same_in_every_crew(real, executor):
+    """A training of 12 s under a limit of 22: two of them are one audit, in time."""
+    one = real(executor)
+    cells = one.cells("naps")
+    assert one.run(cells, timeout=22.0).exit_code == 0
+    assert run_audits(one.store, cells, one.executor(timeout=22.0), one.settings, print)
+    found = AuditStore(one.store.layout.out).read(cells[0].key)
+    assert (found["outcome"], found["reason"]) == ("ok", "")
+    assert found["seconds"] > 22

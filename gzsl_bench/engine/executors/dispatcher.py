@@ -267,6 +267,7 @@ class Dispatcher:
     # What processes say --------------------------------------------------------------------------
 
     def _take_in(self, job: Job | None, report: Event | Ended) -> None:
+        self._heed_interrupts()
         if isinstance(report, Ended):
             self._freed = True
             if job is None:
@@ -278,7 +279,6 @@ class Dispatcher:
             if job is not None:
                 self._note_progress(job, report)
             self._told.append(report)
-        self._heed_interrupts()
         if not self._freed:
             self._pass_on()
 
