@@ -50,16 +50,17 @@ def _in_file_order(cells: Sequence[Cell], text: str) -> tuple[Cell, ...]:
             v.label for v in variants(entry.get("label") or entry["use"], {}, entry.get("sweep"))
         ]
 
-    def rank(entries: Sequence[Any], label: str) -> int:
-        names = [name for entry in entries for name in labels(entry)]
-        return names.index(label) if label in names else len(names)
+    def places(entries: Sequence[Any]) -> dict[str, int]:
+        names = dict.fromkeys(name for entry in entries for name in labels(entry))
+        return {name: place for place, name in enumerate(names)}
 
+    datasets, methods = places(content["datasets"]), places(content["methods"])
     return tuple(
         sorted(
             cells,
             key=lambda c: (
-                rank(content["datasets"], c.dataset),
-                rank(content["methods"], c.label),
+                datasets.get(c.dataset, len(datasets)),
+                methods.get(c.label, len(methods)),
                 c.fold,
                 c.seed,
             ),
