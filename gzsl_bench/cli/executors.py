@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
 
 from gzsl_bench.cli.options import Command, Parsed
-from gzsl_bench.engine.executors.resources import Resources, parse_resources
+from gzsl_bench.engine.executors import EXECUTORS
+from gzsl_bench.engine.executors.resources import parse_resources
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.executors.dispatcher import Executor
-    from gzsl_bench.engine.executors.limits import Limits
+    from gzsl_bench.engine.executors.request import Request
     from gzsl_bench.hooks.manager import Registry
 
 
 def executor_options(command: Command) -> Command:
-    """``--executor``, ``--ray-address`` and ``--resources``, for :func:`parse_cluster`."""
+    """``--executor``, ``--ray-address`` and ``--resources``, for :func:`choose_executor`."""
     for option in (
         click.option(
             "--resources",
@@ -33,82 +35,41 @@ def executor_options(command: Command) -> Command:
         ),
         click.option(
             "--executor",
-            type=click.Choice(["local", "ray"]),
+            type=click.Choice(list(EXECUTORS)),
             default="local",
             show_default=True,
-            help="Train in processes of this machine, or on a Ray cluster (docs/cluster.md).",
+            help="Train in processes of this machine, in this one (--inline), or on a Ray cluster"
+            " (docs/cluster.md).",
         ),
     ):
         command = option(command)
     return command
 
 
-def parse_cluster(
-    executor: str,
-    address: str | None,
-    resources: Resources | None,
-    device: str,
-    inline: bool,
-    threads: int | None = None,
-) -> Resources | None:
-    """What a worker asks of the cluster; None where there is no cluster.
+def choose_executor(name: str, request: Request) -> str | None:
+    """The device to train on; None where it is one of this machine.
 
     Raises:
         UsageError: options that do not go together.
     """
-    if executor != "ray":
-        if address is not None or resources is not None:
-            raise click.UsageError("--ray-address and --resources need --executor ray")
-        return None
-    if inline:
-        raise click.UsageError("--inline trains in this process; leave it or --executor ray out")
-    if threads is not None:
-        raise click.UsageError(
-            "--threads is for workers of this machine; on Ray a worker computes with as many"
-            " threads as it asks for cores: --resources cpu=N"
-        )
-    if device not in ("auto", "cpu", "cuda"):
-        raise click.UsageError(
-            f"--device {device}: on Ray the scheduler chooses the GPU; use auto, cpu or cuda"
-        )
-    wanted = resources or Resources(gpu=1.0 if device == "cuda" else 0.0)
-    if (device == "cpu" and wanted.gpu) or (device == "cuda" and not wanted.gpu):
-        raise click.UsageError(f"--device {device} and --resources {wanted} contradict each other")
-    return wanted
+    try:
+        device: str | None = import_module(EXECUTORS[name]).chosen_device(request)
+    except ValueError as error:
+        raise click.UsageError(f"{error}") from None
+    return device
 
 
-def open_executor(
-    registry: Registry,
-    *,
-    inline: bool,
-    jobs: int,
-    asked_jobs: int | None,
-    limits: Limits,
-    cluster: Resources | None,
-    address: str | None,
-) -> Executor:
-    """The executor that the options ask for.
+def open_executor(name: str, request: Request, registry: Registry, workers: int) -> Executor:
+    """The executor of a name.
 
     Args:
+        name: one of ``EXECUTORS``.
+        request: what is asked of it.
         registry: the plugins.
-        inline: no processes.
-        jobs: worker processes of this machine.
-        asked_jobs: what the user said about that, if anything.
-        limits: of the workers.
-        cluster: what a worker asks of the cluster; None for this machine.
-        address: of the cluster.
+        workers: side by side, on this machine.
 
     Raises:
-        GzslBenchError: Ray is needed and not installed.
+        GzslBenchError: what it needs is not installed.
     """
-    if inline:
-        from gzsl_bench.engine.executors.inline import InlineExecutor
-
-        return InlineExecutor(registry)
-    if cluster is None:
-        from gzsl_bench.engine.executors.local import LocalExecutor
-
-        return LocalExecutor(jobs, limits)
-    from gzsl_bench.engine.executors.ray.crew import RayExecutor
-
-    return RayExecutor(registry, cluster, address=address, jobs=asked_jobs, limits=limits)
+    made: Executor = import_module(EXECUTORS[name]).make_executor(request, registry, workers)
+    return made

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gzsl_bench.cli import options
-from gzsl_bench.cli.executors import executor_options, open_executor, parse_cluster
+from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
+from gzsl_bench.engine.executors.limits import Limits
+from gzsl_bench.engine.executors.request import Request
 
 if TYPE_CHECKING:
     from gzsl_bench.cli.progress import View
@@ -64,14 +66,18 @@ def launch_options(command: options.Command) -> options.Command:
         from gzsl_bench.tracking import resolve_uri
 
         part = options.parse_only(only)
-        limits = options.parse_limits(timeout, memory_limit, retries, inline)
-        cluster = parse_cluster(executor, ray_address, resources, device, inline, threads)
-        chosen = cluster.device if cluster else options.choose_device(device)
+        limits = Limits(timeout, memory_limit, retries)
+        if inline and executor != "local":
+            raise click.UsageError(
+                f"--inline trains in this process; leave it or --executor {executor} out"
+            )
+        name = "inline" if inline else executor
+        request = Request(device, limits, jobs, threads, resources, ray_address)
+        chosen = choose_executor(name, request) or options.choose_device(device)
         uri = resolve_uri(tracking_uri, Layout(out))
         where = options.place(data)
         launch = Launch(
-            suite, out, plugin, part, chosen, where, uri, limits, cluster, ray_address,
-            jobs, threads, inline, dry_run,
+            suite, out, plugin, part, chosen, where, uri, name, request, dry_run,
         )  # fmt: skip
         code: int = command(launch=launch, **rest)
         return code
@@ -108,12 +114,8 @@ class Launch:
         device: where to train.
         where: data and their copies on this machine.
         uri: of MLflow; None for none.
-        limits: of the workers.
-        cluster: what a worker asks of a cluster; None for this machine.
-        address: of the cluster.
-        jobs: worker processes, where the user said so.
-        threads: of each of them, where the user said so.
-        inline: no processes.
+        executor: name of the executor.
+        request: what is asked of it.
         dry_run: say what would be trained, and stop.
     """
 
@@ -124,12 +126,8 @@ class Launch:
     device: str
     where: Place
     uri: str | None
-    limits: Limits
-    cluster: Resources | None
-    address: str | None
-    jobs: int | None
-    threads: int | None
-    inline: bool
+    executor: str
+    request: Request
     dry_run: bool
 
     def open_suite(self) -> tuple[LoadedSuite, Registry]:
@@ -193,21 +191,13 @@ class Launch:
             environment.usable_cores(),
             environment.total_memory(),
             gpu=self.device.startswith("cuda"),
-            jobs=self.jobs,
-            threads=self.threads,
+            jobs=self.request.jobs,
+            threads=self.request.threads,
         )
         settings = worker_settings(
             self.out, self.where, self.device, placement.threads, loaded.plugins
         )
-        executor = open_executor(
-            registry,
-            inline=self.inline,
-            jobs=placement.workers,
-            asked_jobs=self.jobs,
-            limits=self.limits,
-            cluster=self.cluster,
-            address=self.address,
-        )
+        executor = open_executor(self.executor, self.request, registry, placement.workers)
         with hold(self.out) as held:
             yield Training(held, executor, settings)
 

@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gzsl_bench.engine.executors import processes
-from gzsl_bench.engine.executors.limits import Limits, parse_duration, parse_size
+from gzsl_bench.engine.executors.limits import parse_duration, parse_size
 from gzsl_bench.suite.resolve import Filter, Place
 from gzsl_bench.suite.schema import MOST_SEEDS
 
@@ -100,7 +99,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in newer ver
 
 
 def limits_options(command: Command) -> Command:
-    """The options ``--timeout``, ``--memory-limit`` and ``--retries``, for :func:`parse_limits`."""
+    """The options ``--timeout``, ``--memory-limit`` and ``--retries``."""
     for option in (
         click.option(
             "--retries",
@@ -127,20 +126,6 @@ def limits_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
-
-
-def parse_limits(
-    timeout: float | None, memory_limit: int | None, retries: int, inline: bool
-) -> Limits:
-    """The limits of the workers; there are none to limit without workers."""
-    limits = Limits(timeout, memory_limit, retries)
-    if inline and limits != Limits():
-        raise click.UsageError(
-            "--timeout, --memory-limit and --retries need worker processes; leave --inline out"
-        )
-    if memory_limit is not None and not processes.available():
-        raise click.UsageError("--memory-limit needs a system with /proc, such as Linux")
-    return limits
 
 
 def parse_seeds(text: str | None) -> list[int] | None:

@@ -1,1 +1,13 @@
-"""Ways to run units: in this process, in processes of this machine, on a cluster."""
+"""Ways to run units, by the names that ``--executor`` takes.
+
+Another one is a module with ``chosen_device(request)`` and ``make_executor(request, registry,
+workers)``, as those named here have them, and a line below.
+"""
+
+from __future__ import annotations
+
+EXECUTORS = {
+    "local": "gzsl_bench.engine.executors.local",
+    "inline": "gzsl_bench.engine.executors.inline",
+    "ray": "gzsl_bench.engine.executors.ray.crew",
+}

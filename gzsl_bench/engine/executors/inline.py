@@ -9,9 +9,29 @@ from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
 from gzsl_bench.engine.executors.dispatcher import Crew, Ended, Executor, Job, Tell
 from gzsl_bench.engine.executors.interrupts import Interrupts
 from gzsl_bench.engine.executors.limits import Limits
+from gzsl_bench.engine.executors.request import Request
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.hooks.manager import Registry
+
+
+def chosen_device(request: Request) -> str | None:
+    """Where to train, unless it is on a device of this machine.
+
+    Raises:
+        ValueError: options that do not go together.
+    """
+    request.refuse_cluster()
+    if request.limits != Limits():
+        raise ValueError(
+            "--timeout, --memory-limit and --retries need worker processes; leave --inline out"
+        )
+    return None
+
+
+def make_executor(request: Request, registry: Registry, workers: int) -> Executor:
+    """The executor; there is one worker, this process."""
+    return InlineExecutor(registry)
 
 
 class InlineExecutor(Executor):

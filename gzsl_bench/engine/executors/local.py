@@ -8,13 +8,33 @@ import time
 from multiprocessing import connection
 
 from gzsl_bench.engine.events import UnitEnded, WorkerSettings
+from gzsl_bench.engine.executors import processes
 from gzsl_bench.engine.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
 from gzsl_bench.engine.executors.forks import ForkServer
 from gzsl_bench.engine.executors.interrupts import Interrupts
 from gzsl_bench.engine.executors.limits import Limits
 from gzsl_bench.engine.executors.memory import MemoryWatch
+from gzsl_bench.engine.executors.request import Request
 from gzsl_bench.engine.executors.supervised import GRACE, Supervised
 from gzsl_bench.engine.outlet import Supplied
+from gzsl_bench.hooks.manager import Registry
+
+
+def chosen_device(request: Request) -> str | None:
+    """Where to train, unless it is on a device of this machine.
+
+    Raises:
+        ValueError: options that do not go together.
+    """
+    request.refuse_cluster()
+    if request.limits.memory is not None and not processes.available():
+        raise ValueError("--memory-limit needs a system with /proc, such as Linux")
+    return None
+
+
+def make_executor(request: Request, registry: Registry, workers: int) -> Executor:
+    """The executor for so many workers side by side."""
+    return LocalExecutor(workers, request.limits)
 
 
 class LocalExecutor(Executor):

@@ -24,6 +24,7 @@ from gzsl_bench.engine.executors.ray.cluster import (
 )
 from gzsl_bench.engine.executors.ray.host import Hello, Host, Message, Placed
 from gzsl_bench.engine.executors.ray.plugins import pack
+from gzsl_bench.engine.executors.request import Request
 from gzsl_bench.engine.executors.resources import Resources
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.outlet import FolderOutlet, Kept
@@ -36,6 +37,49 @@ from gzsl_bench.hooks.manager import Registry
 _COUNT, _QUIET, _FAREWELL = 5.0, 20.0, 15.0
 #: Calls that a host answers side by side.
 _CALLS = 6
+
+
+def chosen_device(request: Request) -> str | None:
+    """Where to train: as the resources say.
+
+    Raises:
+        ValueError: options that do not go together.
+    """
+    if request.threads is not None:
+        raise ValueError(
+            "--threads is for workers of this machine; on Ray a worker computes with as many"
+            " threads as it asks for cores: --resources cpu=N"
+        )
+    if request.device not in ("auto", "cpu", "cuda"):
+        raise ValueError(
+            f"--device {request.device}: on Ray the scheduler chooses the GPU; use auto, cpu or"
+            " cuda"
+        )
+    wanted = _resources(request)
+    if request.device not in ("auto", wanted.device):
+        raise ValueError(
+            f"--device {request.device} and --resources {wanted} contradict each other"
+        )
+    return wanted.device
+
+
+def make_executor(request: Request, registry: Registry, workers: int) -> Executor:
+    """The executor; how many workers there are is a matter of the cluster, unless the user says.
+
+    Raises:
+        GzslBenchError: Ray is not installed.
+    """
+    return RayExecutor(
+        registry,
+        _resources(request),
+        address=request.address,
+        jobs=request.jobs,
+        limits=request.limits,
+    )
+
+
+def _resources(request: Request) -> Resources:
+    return request.resources or Resources(gpu=1.0 if request.device == "cuda" else 0.0)
 
 
 class RayExecutor(Executor):
