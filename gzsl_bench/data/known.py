@@ -1,4 +1,4 @@
-"""Published facts about the Proposed Split data sets, measured on the files themselves.
+"""Published facts about the Proposed Split data sets (known.csv), measured on the files themselves.
 
 Sizes and split hashes stand in ``methods/protocol.md`` (sections 1 and 2); FLO's hashes were taken
 from its only public file (md5 bb867b474d238874240bef62e4cb979c).  A hash is the first 16 hex digits
@@ -7,8 +7,10 @@ of the SHA-256 over the sorted 1-based row numbers as little-endian uint32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 
 #: The feature set the published counts belong to: 2048 top units of an ImageNet ResNet-101.
 PUBLISHED_FEATURES = "res101"
@@ -16,9 +18,6 @@ PUBLISHED_FEATURES = "res101"
 PUBLISHED_ATTRIBUTES = "att"
 
 XLSA17_URL = "https://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip"
-CVPR18_URL = "https://datasets.d2.mpi-inf.mpg.de/xian/cvpr18xian.zip"
-
-_GBU = 'Xian et al., "Zero-Shot Learning - the Good, the Bad and the Ugly", TPAMI 2019'
 
 
 @dataclass(frozen=True)
@@ -63,48 +62,13 @@ class KnownDataset:
         return self.seen + self.unseen
 
 
-# fmt: off
-# name, N, D, A, seen, unseen, trainval, test_seen, test_unseen, validation; hashes, archive
-_ALL = (
-    KnownDataset(
-        "CUB", 11788, 2048, 312, 150, 50, 7057, 1764, 2967, 50,
-        ("e091fdc34eb7c477", "9a9935dc8eda67e5", "d5e33c9b50f467d9"), XLSA17_URL,
-        f"Wah et al., Caltech-UCSD Birds 200-2011; split: {_GBU}",
-        "11788 photographs of 200 bird species, 312 attributes.",
-    ),
-    KnownDataset(
-        "SUN", 14340, 2048, 102, 645, 72, 10320, 2580, 1440, 65,
-        ("27694f7da84b0ebd", "3db926038016c5dc", "f9add70895d1eb90"), XLSA17_URL,
-        f"Patterson and Hays, SUN Attribute Database, CVPR 2012; split: {_GBU}",
-        "14340 photographs of 717 kinds of scene, 102 attributes.",
-    ),
-    KnownDataset(
-        "AWA1", 30475, 2048, 85, 40, 10, 19832, 4958, 5685, 13,
-        ("236311b9544b09d9", "5644a79bce732bd0", "8c7e80bc11da881c"), XLSA17_URL,
-        f"Lampert et al., Animals with Attributes, CVPR 2009; split: {_GBU}",
-        "30475 photographs of 50 animals, 85 attributes; images are not distributed.",
-    ),
-    KnownDataset(
-        "AWA2", 37322, 2048, 85, 40, 10, 23527, 5882, 7913, 13,
-        ("da94a265310b9935", "25af664ab97e0c21", "cb2fc9299bb1da98"), XLSA17_URL,
-        _GBU,
-        "37322 photographs of 50 animals, 85 attributes.",
-    ),
-    KnownDataset(
-        "APY", 15339, 2048, 64, 20, 12, 5932, 1483, 7924, 5,
-        ("9251171976e5a27c", "cb43a26c8a60da63", "25fd251a57ecbe62"), XLSA17_URL,
-        f"Farhadi et al., Describing Objects by Their Attributes, CVPR 2009; split: {_GBU}",
-        "15339 objects of 32 classes (aPascal and aYahoo), 64 attributes.",
-    ),
-    KnownDataset(
-        "FLO", 8189, 2048, 1024, 82, 20, 5631, 1403, 1155, 20,
-        ("77a6fc0c5fd6a693", "de7f5fb39c09e1d2", "4b86b75a6dc579df"), CVPR18_URL,
-        "Nilsback and Zisserman, Oxford Flowers 102, ICVGIP 2008; split: Xian et al., "
-        '"Feature Generating Networks for Zero-Shot Learning", CVPR 2018',
-        "8189 photographs of 102 flowers, 1024-d sentence embeddings.",
-    ),
-)
-# fmt: on
+def _read() -> Iterator[KnownDataset]:
+    text = (resources.files("gzsl_bench.data") / "known.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        hashes = tuple(row.pop(f"{part}_hash") for part in ("trainval", "test_seen", "test_unseen"))
+        values = {name: int(value) if value.isdigit() else value for name, value in row.items()}
+        yield KnownDataset(**values, hashes=hashes)  # type: ignore[arg-type]
+
 
 #: Every data set with published counts, by the name of its folder.
-KNOWN: Mapping[str, KnownDataset] = {known.name: known for known in _ALL}
+KNOWN: Mapping[str, KnownDataset] = {known.name: known for known in _read()}
