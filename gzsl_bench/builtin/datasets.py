@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gzsl_bench.data.known import KNOWN, PUBLISHED_ATTRIBUTES, PUBLISHED_FEATURES
@@ -12,6 +13,7 @@ from gzsl_bench.hooks.specs import hookimpl
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gzsl_bench.data.description import Description
     from gzsl_bench.data.gzsl import GZSLData
 
 
@@ -62,12 +64,16 @@ def folder_spec(name: str, root: Path | None = None) -> DatasetSpec:
         root: the data folder: a description there says which variant is the default.
     """
     known = KNOWN.get(name)
-    if root is not None and (found := _described_spec(name, root)) is not None:
-        return found
-    return DatasetSpec(
-        name=name,
-        load=_load_folder,
-        missing=_missing_in_folder,
+    content = None if root is None else _description(name, root)
+    spec = partial(DatasetSpec, name=name, load=_load_folder, missing=_missing_in_folder)
+    if content is not None:
+        return spec(
+            features=next(iter(content.features)),
+            attributes=next(iter(content.attributes)),
+            citation=content.citation,
+            summary=content.summary or "A folder with a dataset.yaml.",
+        )
+    return spec(
         features=PUBLISHED_FEATURES,
         attributes=PUBLISHED_ATTRIBUTES,
         citation=known.citation if known else "",
@@ -80,7 +86,7 @@ def current_spec(spec: DatasetSpec, root: Path | None) -> DatasetSpec:
     return folder_spec(spec.name, root) if spec.load is _load_folder else spec
 
 
-def _described_spec(name: str, root: Path) -> DatasetSpec | None:
+def _description(name: str, root: Path) -> Description | None:
     from gzsl_bench.data.places import is_described, plain_name
 
     folder = root / plain_name(name, "the data set")
@@ -90,18 +96,9 @@ def _described_spec(name: str, root: Path) -> DatasetSpec | None:
     from gzsl_bench.errors import DataError
 
     try:
-        content = read_description(folder).content
+        return read_description(folder).content
     except DataError:
         return None  # whoever loads the data set is told what is wrong
-    return DatasetSpec(
-        name=name,
-        load=_load_folder,
-        missing=_missing_in_folder,
-        features=next(iter(content.features)),
-        attributes=next(iter(content.attributes)),
-        citation=content.citation,
-        summary=content.summary or "A folder with a dataset.yaml.",
-    )
 
 
 @hookimpl

@@ -38,19 +38,17 @@ def list_command(data: Path | None, as_json: bool) -> None:
         folder = found / name if found is not None else None
         there = folder is not None and folder.is_dir()
         absent = _missing_or_wrong(spec, found)
+        if folder and there:
+            features, attributes = [*feature_sets(folder)], [*embeddings(folder)]
+        else:  # data that needs no files has the variant it names
+            features, attributes = ([], []) if absent else ([spec.features], [spec.attributes])
         rows.append(
             {
                 "name": name,
                 "registered": name in specs,
                 "ready": not absent,
-                "features": [*feature_sets(folder)] if folder and there else _own(spec, absent),
-                "attributes": (
-                    [*embeddings(folder)]
-                    if folder and there
-                    else []
-                    if absent
-                    else [spec.attributes]
-                ),
+                "features": features,
+                "attributes": attributes,
                 "default": {"features": spec.features, "attributes": spec.attributes},
                 "folder": str(folder) if there else None,
                 "missing": [{"path": file.path, "hint": file.hint} for file in absent],
@@ -94,6 +92,7 @@ def check_command(
 
     Without NAMES: every data set whose files are there.  Exits with 2 if one is unsound.
     """
+    from gzsl_bench.builtin.datasets import folder_spec
     from gzsl_bench.data.cache import default_cache
     from gzsl_bench.data.places import resolve_root
 
@@ -107,7 +106,7 @@ def check_command(
     for name in names:
         if name not in specs and not (found is not None and (found / name).is_dir()):
             raise SuiteError(unknown_name("data set", name, specs))
-        spec = specs.get(name) or _folder_spec(name, found)
+        spec = specs.get(name) or folder_spec(name, found)
         for variant in [features] if features else _variants(spec, found) or [spec.features]:
             request = DatasetRequest(
                 name, found, variant, attributes or spec.attributes, default_cache()
@@ -202,20 +201,14 @@ def _specs() -> dict[str, DatasetSpec]:
     return dict(load_plugins().datasets)
 
 
-def _folder_spec(name: str, root: Path | None) -> DatasetSpec:
-    from gzsl_bench.builtin.datasets import folder_spec
-
-    return folder_spec(name, root)
-
-
 def _with_folders(specs: Mapping[str, DatasetSpec], root: Path | None) -> dict[str, DatasetSpec]:
     """Registered data sets, and folders of ``root`` that have the shape of one."""
-    from gzsl_bench.builtin.datasets import current_spec
+    from gzsl_bench.builtin.datasets import current_spec, folder_spec
     from gzsl_bench.data.places import present
 
     folders = [name for name in present(root) if name not in specs]
     return {
-        **{name: _folder_spec(name, root) for name in folders},
+        **{name: folder_spec(name, root) for name in folders},
         **{name: current_spec(spec, root) for name, spec in specs.items()},
     }
 
@@ -233,11 +226,6 @@ def _missing(
 ) -> list[MissingFile]:
     asked = DatasetRequest(spec.name, root, features or spec.features, spec.attributes)
     return list(spec.missing(asked))
-
-
-def _own(spec: DatasetSpec, absent: Sequence[Any]) -> list[str]:
-    """Data that needs no files has the feature set it names."""
-    return [] if absent else [spec.features]
 
 
 def _variants(spec: DatasetSpec, root: Path | None) -> list[str]:

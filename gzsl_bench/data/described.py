@@ -6,7 +6,6 @@ fingerprint, so the same numbers in another format, or in the xlsa17 layout, are
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from gzsl_bench.data.description import (
 )
 from gzsl_bench.data.features import load_matrix
 from gzsl_bench.data.gzsl import ClassFold, GZSLData
-from gzsl_bench.data.identity import identify
+from gzsl_bench.data.identity import file_facts, identify
 from gzsl_bench.data.matfile import vector
 from gzsl_bench.data.places import plain_name
 from gzsl_bench.data.published import compare_with_published
@@ -77,6 +76,7 @@ def load(request: DatasetRequest) -> GZSLData:
     features, digest, notes = _features(described, request, len(labels))
     parts = _parts(described, names, labels)
     where = str(folder / DESCRIPTION_FILE)
+    files = (DESCRIPTION_FILE, *content.files(request.features, request.attributes))
     check_split(
         labels,
         parts,
@@ -102,7 +102,7 @@ def load(request: DatasetRequest) -> GZSLData:
         provenance={
             "layout": DESCRIPTION_FILE,
             "lists": "none",
-            "files": _files(described, request),
+            "files": file_facts(folder, files, content.features[request.features].file),
         },
         warnings=(*notes, *twins, *unused_rows(len(labels), parts, where)),
     )
@@ -317,17 +317,3 @@ def _caller(names: tuple[str, ...] | None, base: int) -> Any:
     if names is None:
         return lambda c: f"class {c + base}"
     return lambda c: f"class {names[c]!r}"
-
-
-def _files(described: DescribedFolder, request: DatasetRequest) -> dict[str, dict[str, Any]]:
-    """Sizes of the files, and md5 of all but the feature file, which the fingerprint covers."""
-    content = described.content
-    large = content.features[request.features].file
-    found: dict[str, dict[str, Any]] = {}
-    for name in (DESCRIPTION_FILE, *content.files(request.features, request.attributes)):
-        path = described.folder / name
-        found[name] = {"bytes": path.stat().st_size}
-        if name != large:
-            digest = hashlib.md5(path.read_bytes(), usedforsecurity=False)
-            found[name]["md5"] = digest.hexdigest()
-    return found

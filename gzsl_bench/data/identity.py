@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,18 @@ def order_digest(rows: NDArray[np.int64]) -> str:
     """A short digest of row numbers in their order: shuffled batches depend on it."""
     values = (np.asarray(rows, dtype=np.int64) + 1).astype("<u4")
     return hashlib.sha256(values.tobytes()).hexdigest()[:SHORT]
+
+
+def file_facts(folder: Path, names: Iterable[str], features: str) -> dict[str, dict[str, Any]]:
+    """Sizes of files in ``folder``, and md5 of all but ``features``: the fingerprint covers it."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        path = folder / name
+        found[name] = {"bytes": path.stat().st_size}
+        if name != features:
+            content = path.read_bytes()
+            found[name]["md5"] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return found
 
 
 def digests(data: GZSLData, features_digest: str | None = None) -> dict[str, str]:

@@ -7,7 +7,6 @@ version of the files they contain the seen test images); they only say which ver
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from gzsl_bench.data.checks import PARTS, check_split, unused_rows
 from gzsl_bench.data.classes import class_names, read_embedding, read_folds
 from gzsl_bench.data.features import load_features
 from gzsl_bench.data.gzsl import GZSLData
-from gzsl_bench.data.identity import identify
+from gzsl_bench.data.identity import file_facts, identify
 from gzsl_bench.data.matfile import read_mat, vector
 from gzsl_bench.data.places import (
     SPLITS_FILE,
@@ -83,7 +82,7 @@ def load(request: DatasetRequest) -> GZSLData:
         provenance={
             "layout": "xlsa17",
             "lists": version,
-            "files": _files(path, splits, embedding_file),
+            "files": file_facts(folder, (path.name, splits.name, embedding_file.name), path.name),
         },
         warnings=(
             *loaded.warnings,
@@ -156,17 +155,6 @@ def lists_version(content: Mapping[str, NDArray[Any]], parts: Mapping[str, Any])
     if np.isin(tests, union).any():
         return "leaky"
     return "v2" if np.array_equal(union, trainval) and union.size == rows.size else "clean"
-
-
-def _files(*paths: Path) -> dict[str, dict[str, Any]]:
-    """Sizes of the files, and md5 of all but the feature file, which the fingerprint covers."""
-    found: dict[str, dict[str, Any]] = {}
-    for position, path in enumerate(dict.fromkeys(paths)):
-        found[path.name] = {"bytes": path.stat().st_size}
-        if position:
-            content = path.read_bytes()
-            found[path.name]["md5"] = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return found
 
 
 def _leak(
