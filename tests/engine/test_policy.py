@@ -572,8 +572,8 @@ def real(tmp_path, plugin, resolve_text, request):
 def test_every_crew_ends_what_is_wrong_and_nothing_else(real, executor):
     one = real(executor)
     cells = one.cells("nothing", "dies", "hangs", "greedy")
-    outcome = one.run(cells[:3], timeout=20.0)
-    assert (outcome.done, outcome.interrupted) == (1, False)
+    assert one.run(cells[:2]).done == 1
+    assert one.run(cells[2:3], timeout=20.0).done == 0
     assert one.run(cells[3:], memory=1500 << 20).done == 0
     found = {record.label: record for record in one.store}
     where = "" if executor == "local" else " on node 127.0.0.1"
