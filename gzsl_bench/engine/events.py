@@ -50,12 +50,10 @@ class UnitEnded:
     Attributes:
         unit: its name.
         interrupted: the worker was asked to stop.
-        spent: why the worker must train nothing else: global state that cannot be put back.
     """
 
     unit: str
     interrupted: bool = False
-    spent: str = ""
 
 
 @dataclass(frozen=True)
