@@ -2,7 +2,7 @@
 
 Programs are forked from this process, which has imported everything and computed nothing: starting
 one takes a moment instead of seconds, so that hundreds of kills take minutes.  Nothing else about
-them is special; every tenth start uses spawned workers as users have them.
+them is special; every tenth start uses a spawned server as users have it.
 """
 
 from __future__ import annotations
@@ -175,14 +175,16 @@ class Program:
         return True
 
     def workers(self) -> list[int]:
-        """Its living child processes but the resource tracker."""
-        found = []
+        """Its living processes of units: forks of the fork of its server that has the plugins."""
+        children: dict[int, list[int]] = {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 state, parent = path.read_text().rpartition(")")[2].split()[:2]
-                command = (path.parent / "cmdline").read_bytes()
-                if int(parent) == self.pid and state not in "ZX" and b"tracker" not in command:
-                    found.append(int(path.parent.name))
+                if state not in "ZX":
+                    children.setdefault(int(parent), []).append(int(path.parent.name))
+        found = [self.pid]
+        for _ in range(3):
+            found = [child for pid in found for child in children.get(pid, [])]
         return found
 
     def text(self) -> str:
