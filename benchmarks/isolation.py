@@ -14,12 +14,12 @@ import click
 from benchmarks.overhead import PLUGIN
 from benchmarks.plugin_runs import median
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
-from gzsl_bench.engine.executors.dispatcher import Executor
-from gzsl_bench.engine.executors.inline import InlineExecutor
-from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.executors.local import LocalExecutor
-from gzsl_bench.engine.run import run_units
 from gzsl_bench.engine.units import plan
+from gzsl_bench.executors.dispatcher import Executor
+from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.run import run_units
 from gzsl_bench.hooks.manager import Registry, load_plugins
 from gzsl_bench.records.machine import usable_cores
 from gzsl_bench.records.store import RecordStore

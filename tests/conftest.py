@@ -19,9 +19,9 @@ import pytest
 from gzsl_bench import DatasetSpec, GZSLData, MethodSpec
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.engine.events import Event, WorkerSettings
-from gzsl_bench.engine.executors.inline import InlineExecutor
-from gzsl_bench.engine.run import Outcome, run_units
 from gzsl_bench.engine.units import plan
+from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.run import Outcome, run_units
 from gzsl_bench.hooks.manager import PluginInfo, Registry
 from gzsl_bench.hooks.source import Source
 from gzsl_bench.records.layout import Layout

@@ -11,13 +11,13 @@ from gzsl_bench import markdown
 from gzsl_bench.engine.audit.plan import Verdict, plan_audits, verdicts
 from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import AuditEnded, CellElsewhere, Event, UnitStarted, Waiting
-from gzsl_bench.engine.run import run_audits
+from gzsl_bench.executors.run import run_audits
 from gzsl_bench.records.audits import FAILED, OK, AuditStore
 from gzsl_bench.records.leases import AUDIT
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.engine.executors.dispatcher import Executor
+    from gzsl_bench.executors.dispatcher import Executor
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.cells import Cell
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli.options import Command, Parsed
-from gzsl_bench.engine.executors import EXECUTORS
-from gzsl_bench.engine.executors.resources import parse_resources
+from gzsl_bench.executors import EXECUTORS
+from gzsl_bench.executors.resources import parse_resources
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.executors.dispatcher import Executor
-    from gzsl_bench.engine.executors.request import Request
+    from gzsl_bench.executors.dispatcher import Executor
+    from gzsl_bench.executors.request import Request
     from gzsl_bench.hooks.manager import Registry
 
 

@@ -16,17 +16,17 @@ import click
 
 from gzsl_bench.cli import options
 from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
-from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.executors.request import Request
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.request import Request
 
 if TYPE_CHECKING:
     from gzsl_bench.cli.progress import View
     from gzsl_bench.engine.events import Event, WorkerSettings
-    from gzsl_bench.engine.executors.dispatcher import Executor
-    from gzsl_bench.engine.executors.limits import Limits
-    from gzsl_bench.engine.executors.resources import Resources
-    from gzsl_bench.engine.run import Outcome
     from gzsl_bench.engine.units import Unit
+    from gzsl_bench.executors.dispatcher import Executor
+    from gzsl_bench.executors.limits import Limits
+    from gzsl_bench.executors.resources import Resources
+    from gzsl_bench.executors.run import Outcome
     from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.cells import Cell
@@ -183,7 +183,7 @@ class Launch:
         """
         from gzsl_bench.engine import environment
         from gzsl_bench.engine.placement import place
-        from gzsl_bench.engine.run import hold
+        from gzsl_bench.executors.run import hold
 
         stop_on_terminate()
         placement = place(
@@ -237,8 +237,8 @@ class Training:
         """
         from gzsl_bench.cli.audit import audit_cells
         from gzsl_bench.engine.events import CellEnded
-        from gzsl_bench.engine.run import run_units
         from gzsl_bench.errors import WorkerError
+        from gzsl_bench.executors.run import run_units
 
         with open_view(suite, units, self.store) as view:
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gzsl_bench.engine.executors.limits import parse_duration, parse_size
+from gzsl_bench.executors.limits import parse_duration, parse_size
 from gzsl_bench.suite.resolve import Filter, Place
 from gzsl_bench.suite.schema import MOST_SEEDS
 

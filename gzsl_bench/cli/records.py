@@ -146,7 +146,7 @@ def import_command(
     record and was left out, 2 it is no such archive.
     """
     from gzsl_bench.cli.validate import open_plugins
-    from gzsl_bench.engine.run import hold
+    from gzsl_bench.executors.run import hold
     from gzsl_bench.records.merge import merge
 
     with hold(out) as store:

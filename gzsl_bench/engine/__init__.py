@@ -1,1 +1,1 @@
-"""From cells to finished records: planner, worker, executors, selection."""
+"""From cells to finished records: what a unit is, and how it is trained."""

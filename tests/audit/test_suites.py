@@ -270,8 +270,8 @@ def test_a_stacked_cell_is_audited_in_its_company(trained):
 
 def test_audits_of_a_company_end_to_end(trained, tmp_path):
     from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.engine.executors.inline import InlineExecutor
-    from gzsl_bench.engine.run import run_audits
+    from gzsl_bench.executors.inline import InlineExecutor
+    from gzsl_bench.executors.run import run_audits
 
     two = "together, {use: together, label: still, config: {share: 0.0}}"
     suite, store, registry = trained(two, 10)
@@ -324,8 +324,8 @@ def test_a_changed_record_is_remarked(trained):
     import numpy as np
 
     from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.engine.executors.inline import InlineExecutor
-    from gzsl_bench.engine.run import run_audits
+    from gzsl_bench.executors.inline import InlineExecutor
+    from gzsl_bench.executors.run import run_audits
     from gzsl_bench.records.store import hash_of
 
     suite, store, registry = trained("honest", 1, seeds="[0]")

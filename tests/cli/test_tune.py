@@ -70,7 +70,7 @@ def test_from_a_search_space_to_a_table(call, monkeypatch):
 
     text = written.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("gzsl_bench.engine.executors.inline.InlineExecutor.run", refuse)
+        patch.setattr("gzsl_bench.executors.inline.InlineExecutor.run", refuse)
         code, out, err = call(*TUNE, "--format", "json")
     assert code == 0, err
     assert written.read_bytes() == text
@@ -175,7 +175,7 @@ def test_workers_that_cannot_start_end_the_run_in_mlflow_too(command, call, monk
     def die(*given):
         raise WorkerError("three workers died before they began")
 
-    monkeypatch.setattr("gzsl_bench.engine.run.run_units", die)
+    monkeypatch.setattr("gzsl_bench.executors.run.run_units", die)
     monkeypatch.setattr("gzsl_bench.tracking.open_mirror", lambda *given: Shown())
     monkeypatch.setattr("gzsl_bench.tracking.trials.open_trial_mirror", lambda *given: Shown())
     code, out, err = call(command, "mine.yaml", "--inline")

@@ -20,9 +20,9 @@ from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.data.identity import compute_fingerprint
 from gzsl_bench.data.tasks import PREPROCESSING, prepare
 from gzsl_bench.engine.events import WorkerSettings
-from gzsl_bench.engine.executors.inline import InlineExecutor
-from gzsl_bench.engine.run import run_units
 from gzsl_bench.engine.units import plan
+from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.run import run_units
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.evaluate import evaluate

@@ -22,9 +22,9 @@ from gzsl_bench import (
     stackable,
 )
 from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
-from gzsl_bench.engine.run import hold
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import RecordError
+from gzsl_bench.executors.run import hold
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows

@@ -16,10 +16,10 @@ from gzsl_bench import Method, MethodSpec
 from gzsl_bench.engine import work as work_module
 from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import CellElsewhere, CellEnded, Waiting, WorkerSettings
-from gzsl_bench.engine.executors.inline import InlineExecutor
-from gzsl_bench.engine.run import hold, run_units
 from gzsl_bench.engine.units import Unit, plan
 from gzsl_bench.engine.work import Sharing, Work, sharing
+from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.run import hold, run_units
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.leases import AUDIT, Leases

@@ -106,7 +106,7 @@ def preload() -> None:
     import gzsl_bench.cli.live
     import gzsl_bench.cli.progress
     import gzsl_bench.cli.run
-    import gzsl_bench.engine.executors.local
+    import gzsl_bench.executors.local
     import gzsl_bench.report.table
     import gzsl_bench.tracking  # noqa: F401
 

@@ -363,9 +363,9 @@ def test_a_stack_that_dies_is_halved_until_the_culprit_is_alone(
     isolated, resolve_text, tmp_path, monkeypatch
 ):
     from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.engine.executors.local import LocalExecutor
-    from gzsl_bench.engine.run import run_units
     from gzsl_bench.engine.units import plan
+    from gzsl_bench.executors.local import LocalExecutor
+    from gzsl_bench.executors.run import run_units
     from gzsl_bench.hooks.manager import load_plugins
     from gzsl_bench.records.store import RecordStore
 

@@ -15,13 +15,13 @@ import torch
 from gzsl_bench import MethodSpec
 from gzsl_bench.engine import stacks
 from gzsl_bench.engine.events import WorkerSettings
-from gzsl_bench.engine.executors.inline import InlineExecutor
-from gzsl_bench.engine.executors.local import LocalExecutor
-from gzsl_bench.engine.executors.shelf import Shelf
-from gzsl_bench.engine.run import run_units
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.engine.units import plan
+from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.run import run_units
+from gzsl_bench.executors.shelf import Shelf
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.records.store import RecordStore

@@ -86,9 +86,9 @@ def made(tmp_path_factory, make_data):
     from gzsl_bench import DatasetSpec
     from gzsl_bench.builtin.metrics import gzsl_bench_metrics
     from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.engine.executors.inline import InlineExecutor
-    from gzsl_bench.engine.run import run_units
     from gzsl_bench.engine.units import plan
+    from gzsl_bench.executors.inline import InlineExecutor
+    from gzsl_bench.executors.run import run_units
     from gzsl_bench.hooks.manager import PluginInfo, Registry
     from gzsl_bench.suite.load import load_suite
     from gzsl_bench.suite.resolve import Place, resolve

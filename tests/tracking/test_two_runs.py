@@ -8,7 +8,7 @@ from pathlib import Path
 from tracking_factory import commit, grid, make_cell, make_suite
 from tracking_helpers import assert_mirrors, by_key, parent
 
-from gzsl_bench.engine.run import hold
+from gzsl_bench.executors.run import hold
 from gzsl_bench.records.record import FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember

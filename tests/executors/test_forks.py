@@ -15,10 +15,10 @@ import torch
 
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.engine.events import CellEnded, WorkerSettings
-from gzsl_bench.engine.executors.inline import InlineExecutor
-from gzsl_bench.engine.executors.local import LocalExecutor
-from gzsl_bench.engine.run import run_units
 from gzsl_bench.engine.units import plan
+from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.run import run_units
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.store import RecordStore
 

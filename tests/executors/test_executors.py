@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gzsl_bench.engine.executors import processes
-from gzsl_bench.engine.executors.limits import parse_duration, parse_size
-from gzsl_bench.engine.executors.output import KEPT, Output
-from gzsl_bench.engine.executors.shelf import Shelf
 from gzsl_bench.engine.failure import crash_report
+from gzsl_bench.executors import processes
+from gzsl_bench.executors.limits import parse_duration, parse_size
+from gzsl_bench.executors.output import KEPT, Output
+from gzsl_bench.executors.shelf import Shelf
 
 
 @pytest.mark.parametrize(

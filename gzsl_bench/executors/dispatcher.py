@@ -26,13 +26,13 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
-from gzsl_bench.engine.executors.interrupts import Interrupts
-from gzsl_bench.engine.executors.limits import Limits, in_words
 from gzsl_bench.engine.failure import Failure
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.engine.work import Work
 from gzsl_bench.errors import WorkerError, in_one_line
+from gzsl_bench.executors.interrupts import Interrupts
+from gzsl_bench.executors.limits import Limits, in_words
 from gzsl_bench.records import journal
 from gzsl_bench.records.store import RecordStore
 

@@ -8,15 +8,15 @@ import time
 from multiprocessing import connection
 
 from gzsl_bench.engine.events import UnitEnded, WorkerSettings
-from gzsl_bench.engine.executors import processes
-from gzsl_bench.engine.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
-from gzsl_bench.engine.executors.forks import ForkServer
-from gzsl_bench.engine.executors.interrupts import Interrupts
-from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.executors.memory import MemoryWatch
-from gzsl_bench.engine.executors.request import Request
-from gzsl_bench.engine.executors.supervised import GRACE, Supervised
 from gzsl_bench.engine.outlet import Supplied
+from gzsl_bench.executors import processes
+from gzsl_bench.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
+from gzsl_bench.executors.forks import ForkServer
+from gzsl_bench.executors.interrupts import Interrupts
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.memory import MemoryWatch
+from gzsl_bench.executors.request import Request
+from gzsl_bench.executors.supervised import GRACE, Supervised
 from gzsl_bench.hooks.manager import Registry
 
 
@@ -55,7 +55,7 @@ class LocalExecutor(Executor):
 
 
 class LocalCrew:
-    """Processes of this machine; see :class:`~gzsl_bench.engine.executors.dispatcher.Crew`.
+    """Processes of this machine; see :class:`~gzsl_bench.executors.dispatcher.Crew`.
 
     Args:
         most: processes side by side.

@@ -11,9 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gzsl_bench.engine.executors.resources import Resources
 from gzsl_bench.engine.taskdata import TaskData, task_name
 from gzsl_bench.errors import GzslBenchError, WorkerError, in_one_line
+from gzsl_bench.executors.resources import Resources
 from gzsl_bench.suite.cells import Cell
 
 #: Starts a cluster of this machine alone, which ends with the run.

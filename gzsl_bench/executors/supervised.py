@@ -8,11 +8,11 @@ import uuid
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 
-from gzsl_bench.engine.executors.forks import Forked, ForkServer
-from gzsl_bench.engine.executors.output import Output
-from gzsl_bench.engine.executors.processes import kill_tree
 from gzsl_bench.engine.outlet import Supplied
 from gzsl_bench.engine.units import Unit
+from gzsl_bench.executors.forks import Forked, ForkServer
+from gzsl_bench.executors.output import Output
+from gzsl_bench.executors.processes import kill_tree
 
 #: Seconds between SIGTERM, at which a worker still writes where it was, and SIGKILL.
 GRACE = 5.0

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
-from gzsl_bench.engine.executors.dispatcher import Crew, Ended, Executor, Job, Tell
-from gzsl_bench.engine.executors.interrupts import Interrupts
-from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.executors.request import Request
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.worker import Worker
+from gzsl_bench.executors.dispatcher import Crew, Ended, Executor, Job, Tell
+from gzsl_bench.executors.interrupts import Interrupts
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.request import Request
 from gzsl_bench.hooks.manager import Registry
 
 
@@ -52,7 +52,7 @@ class InlineExecutor(Executor):
 
 
 class InlineCrew:
-    """This process; see :class:`~gzsl_bench.engine.executors.dispatcher.Crew`."""
+    """This process; see :class:`~gzsl_bench.executors.dispatcher.Crew`."""
 
     def __init__(
         self, registry: Registry, settings: WorkerSettings, interrupts: Interrupts

@@ -30,7 +30,10 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     WorkerSettings,
 )
-from gzsl_bench.engine.executors.dispatcher import (
+from gzsl_bench.engine.units import Unit, plan
+from gzsl_bench.engine.work import Work, sharing
+from gzsl_bench.errors import WorkerError
+from gzsl_bench.executors.dispatcher import (
     KILLED_AT_START,
     LOSSES,
     STILLBORN,
@@ -41,15 +44,12 @@ from gzsl_bench.engine.executors.dispatcher import (
     Job,
     Tell,
 )
-from gzsl_bench.engine.executors.inline import InlineExecutor
-from gzsl_bench.engine.executors.interrupts import Interrupts
-from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.executors.local import LocalExecutor
-from gzsl_bench.engine.executors.resources import Resources
-from gzsl_bench.engine.run import hold, run_audits, run_units
-from gzsl_bench.engine.units import Unit, plan
-from gzsl_bench.engine.work import Work, sharing
-from gzsl_bench.errors import WorkerError
+from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.interrupts import Interrupts
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.resources import Resources
+from gzsl_bench.executors.run import hold, run_audits, run_units
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.leases import Leases
@@ -539,7 +539,7 @@ class Real:
             return InlineExecutor(self.registry, Limits(**limits))
         if self.name == "local":
             return LocalExecutor(2, Limits(**limits))
-        from gzsl_bench.engine.executors.ray.crew import RayExecutor
+        from gzsl_bench.executors.ray.crew import RayExecutor
 
         return RayExecutor(self.registry, Resources(), jobs=2, limits=Limits(**limits))
 

@@ -1,6 +1,6 @@
 """What runs on the nodes of a cluster: an actor that is host to one unit's process at a time.
 
-It is a crew of one as on any machine (:class:`~gzsl_bench.engine.executors.local.LocalCrew`), whose
+It is a crew of one as on any machine (:class:`~gzsl_bench.executors.local.LocalCrew`), whose
 reports the driver fetches.  It is handed the data of a task, reads no data file and writes no
 record.
 """
@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from gzsl_bench.engine.events import Event, Progress, WorkerSettings
-from gzsl_bench.engine.executors.dispatcher import Ended, Job
-from gzsl_bench.engine.executors.ray.plugins import PluginFiles, unpack
 from gzsl_bench.engine.outlet import Kept, Supplied
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.engine.units import Unit
+from gzsl_bench.executors.dispatcher import Ended, Job
+from gzsl_bench.executors.ray.plugins import PluginFiles, unpack
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.executors.local import LocalCrew
+    from gzsl_bench.executors.local import LocalCrew
 
 #: Seconds that reports of progress are collected before the driver hears them.
 PACE = 0.2
@@ -205,7 +205,7 @@ class Host:
         """Do what the driver wants and tell it what happens; one thread does both."""
         import sys
 
-        from gzsl_bench.engine.executors.local import LocalCrew
+        from gzsl_bench.executors.local import LocalCrew
 
         # A new process would run the program of this one once more, which is Ray's.
         vars(sys.modules["__main__"]).pop("__file__", None)

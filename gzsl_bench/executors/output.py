@@ -12,7 +12,7 @@ import threading
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 
-from gzsl_bench.engine.executors.shelf import ASK, FAILED, MADE, Shelf
+from gzsl_bench.executors.shelf import ASK, FAILED, MADE, Shelf
 
 #: Bytes that are kept; less than what a record keeps, so that the note about the rest fits in.
 KEPT = 190_000

@@ -11,10 +11,14 @@ from typing import Any
 
 from gzsl_bench import __version__
 from gzsl_bench.engine.events import Notice, WorkerSettings
-from gzsl_bench.engine.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
-from gzsl_bench.engine.executors.interrupts import Interrupts
-from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.executors.ray.cluster import (
+from gzsl_bench.engine.kinds import kind_of
+from gzsl_bench.engine.outlet import FolderOutlet, Kept
+from gzsl_bench.engine.taskdata import load_task, task_name
+from gzsl_bench.errors import WorkerError, in_one_line
+from gzsl_bench.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
+from gzsl_bench.executors.interrupts import Interrupts
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.ray.cluster import (
     TaskStore,
     alive,
     capacity,
@@ -22,14 +26,10 @@ from gzsl_bench.engine.executors.ray.cluster import (
     largest,
     require,
 )
-from gzsl_bench.engine.executors.ray.host import Hello, Host, Message, Placed
-from gzsl_bench.engine.executors.ray.plugins import pack
-from gzsl_bench.engine.executors.request import Request
-from gzsl_bench.engine.executors.resources import Resources
-from gzsl_bench.engine.kinds import kind_of
-from gzsl_bench.engine.outlet import FolderOutlet, Kept
-from gzsl_bench.engine.taskdata import load_task, task_name
-from gzsl_bench.errors import WorkerError, in_one_line
+from gzsl_bench.executors.ray.host import Hello, Host, Message, Placed
+from gzsl_bench.executors.ray.plugins import pack
+from gzsl_bench.executors.request import Request
+from gzsl_bench.executors.resources import Resources
 from gzsl_bench.hooks.manager import Registry
 
 #: Seconds between two looks at the size of the cluster, and without any host before the user hears
@@ -149,7 +149,7 @@ class _Remote:
 
 
 class RayCrew:
-    """Hosts on the nodes; see :class:`~gzsl_bench.engine.executors.dispatcher.Crew`.
+    """Hosts on the nodes; see :class:`~gzsl_bench.executors.dispatcher.Crew`.
 
     Args:
         ray: the module, connected.

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from gzsl_bench.engine.bench import Tasks
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
-from gzsl_bench.engine.executors.output import Printing, flush
-from gzsl_bench.engine.executors.processes import TAG, kill_tree
-from gzsl_bench.engine.executors.shelf import Borrowed
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.outlet import FolderOutlet, Kept, MessageOutlet, Outlet
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.errors import DataError
+from gzsl_bench.executors.output import Printing, flush
+from gzsl_bench.executors.processes import TAG, kill_tree
+from gzsl_bench.executors.shelf import Borrowed
 from gzsl_bench.hooks.manager import Registry, load_plugins
 from gzsl_bench.suite.cells import Cell
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.executors.resources import Resources
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.resources import Resources
 
 
 @dataclass(frozen=True)

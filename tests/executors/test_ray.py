@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from gzsl_bench.engine.events import CellEnded, UnitEnded, UnitStarted, WorkerSettings
-from gzsl_bench.engine.executors.limits import Limits
-from gzsl_bench.engine.executors.local import LocalExecutor
-from gzsl_bench.engine.executors.resources import Resources
-from gzsl_bench.engine.run import run_units
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import WorkerError
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.resources import Resources
+from gzsl_bench.executors.run import run_units
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.load import check_names, load_suite
@@ -195,7 +195,7 @@ class Bench:
         return run_units(store, cells, units, executor, settings, listen), store, events
 
     def ray(self, **options):
-        from gzsl_bench.engine.executors.ray.crew import RayExecutor
+        from gzsl_bench.executors.ray.crew import RayExecutor
 
         return RayExecutor(self.registry, options.pop("resources", Resources()), **options)
 
@@ -223,7 +223,7 @@ def content(store, key):
 
 
 def test_nodes_need_neither_data_nor_mlflow_and_share_memory(cluster, bench, monkeypatch):
-    from gzsl_bench.engine.executors.ray import crew as ray_crew
+    from gzsl_bench.executors.ray import crew as ray_crew
 
     shelves = []
 
@@ -279,7 +279,7 @@ def test_writing_to_the_task_harms_nobody_else(cluster, bench):
 
 
 def test_refusals(cluster, bench, monkeypatch):
-    from gzsl_bench.engine.executors.ray import crew as ray_crew
+    from gzsl_bench.executors.ray import crew as ray_crew
 
     cells = bench.cells("{}", "1")
     with pytest.raises(WorkerError, match=r"no node .* holds a worker with cpu=1, gpu=0\.5: nodes"):

@@ -7,7 +7,7 @@ workers)``, as those named here have them, and a line below.
 from __future__ import annotations
 
 EXECUTORS = {
-    "local": "gzsl_bench.engine.executors.local",
-    "inline": "gzsl_bench.engine.executors.inline",
-    "ray": "gzsl_bench.engine.executors.ray.crew",
+    "local": "gzsl_bench.executors.local",
+    "inline": "gzsl_bench.executors.inline",
+    "ray": "gzsl_bench.executors.ray.crew",
 }

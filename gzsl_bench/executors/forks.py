@@ -28,9 +28,9 @@ from pathlib import Path
 
 from gzsl_bench.engine import environment
 from gzsl_bench.engine.events import WorkerSettings
-from gzsl_bench.engine.executors.output import Output
-from gzsl_bench.engine.executors.processes import TAG, kill_tree
-from gzsl_bench.engine.executors.shelf import Shelf
+from gzsl_bench.executors.output import Output
+from gzsl_bench.executors.processes import TAG, kill_tree
+from gzsl_bench.executors.shelf import Shelf
 from gzsl_bench.hooks.manager import Registry, load_plugins
 
 #: Seconds that the server gets to end, and that what it knows of a process gets to arrive.
@@ -223,8 +223,8 @@ def serve(
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
     import gzsl_bench.stacked  # noqa: F401
-    from gzsl_bench.engine.executors import child
     from gzsl_bench.engine.fit import settle
+    from gzsl_bench.executors import child
     from gzsl_bench.records import record
 
     # No pool of threads is made that a fork would lose.

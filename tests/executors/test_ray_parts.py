@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
-from gzsl_bench.engine.executors.ray.host import Outbox, Placed
-from gzsl_bench.engine.executors.ray.plugins import pack, unpack
-from gzsl_bench.engine.executors.resources import Resources, parse_resources
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.errors import PluginError
+from gzsl_bench.executors.ray.host import Outbox, Placed
+from gzsl_bench.executors.ray.plugins import pack, unpack
+from gzsl_bench.executors.resources import Resources, parse_resources
 from gzsl_bench.hooks.inline import load_inline
 from gzsl_bench.hooks.source import Sources
 
@@ -128,7 +128,7 @@ def test_a_plugin_that_does_not_arrive_whole_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["../x.py", "/x.py", "a/../../x.py"])
 def test_a_plugin_file_cannot_lead_out_of_its_folder(name, tmp_path):
-    from gzsl_bench.engine.executors.ray import plugins as ray_plugins
+    from gzsl_bench.executors.ray import plugins as ray_plugins
 
     files = {name: b""}
     bad = ray_plugins.PluginFiles("p", files, ray_plugins._digest("p", files))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from gzsl_bench.engine.audit.plan import plan_audits
 from gzsl_bench.engine.events import Listener, WorkerSettings
-from gzsl_bench.engine.executors.dispatcher import Executor
 from gzsl_bench.engine.units import Unit, unfinished
 from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import RecordError
+from gzsl_bench.executors.dispatcher import Executor
 from gzsl_bench.records import journal
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.folderlock import FolderLock

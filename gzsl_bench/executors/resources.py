@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gzsl_bench.engine.executors.limits import in_gib, parse_size
+from gzsl_bench.executors.limits import in_gib, parse_size
 
 _NAMES = ("cpu", "gpu", "memory")
 

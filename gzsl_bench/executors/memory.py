@@ -10,9 +10,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from gzsl_bench.engine.executors.limits import in_gib
-from gzsl_bench.engine.executors.processes import held, resident, tree
-from gzsl_bench.engine.executors.supervised import Supervised
+from gzsl_bench.executors.limits import in_gib
+from gzsl_bench.executors.processes import held, resident, tree
+from gzsl_bench.executors.supervised import Supervised
 
 #: Seconds between two looks.
 PAUSE = 0.2
