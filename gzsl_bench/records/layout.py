@@ -13,6 +13,7 @@
 <out>/leases/<key>.<n>                                       which of them trains a cell
 <out>/journal.jsonl                                          what happened, append-only
 <out>/mlflow.db, <out>/mlartifacts/                          the default MLflow store
+<out>/mirrored/<name>.sha256                                 what that store was last given
 """
 
 from __future__ import annotations
@@ -101,6 +102,10 @@ class Layout:
     def artifacts(self) -> Path:
         """Artifacts of the default MLflow store."""
         return self.out.resolve() / "mlartifacts"
+
+    def mirrored(self, name: str) -> Path:
+        """What a store was last given of the suite ``name``."""
+        return self.out / "mirrored" / f"{name}.sha256"
 
     def suite(self, name: str) -> Path:
         """The resolved suite ``name``."""
