@@ -54,6 +54,7 @@ class Forked:
         self.exitcode: int | None = None
         self._server = server
         self._lost = False  # nothing more will be told
+        self._reading = threading.Lock()
 
     def is_alive(self) -> bool:
         """Whether it runs, or is about to be forked."""
@@ -82,17 +83,20 @@ class Forked:
         if self._lost:
             return
         dead = not self._server.is_alive()
-        try:
-            while self.exitcode is None and self.sentinel.poll(timeout):
-                timeout = 0
-                told = int(self.sentinel.recv_bytes())
-                if self.pid is None:
-                    self.pid = told
-                else:
-                    self.exitcode = told
-        except (EOFError, OSError):
-            dead = True
-        self._lost = dead or self.exitcode is not None
+        with contextlib.suppress(OSError):
+            connection.wait([self.sentinel], timeout)
+        # A thread that watches memory listens, too: what both have waited for only one can read.
+        with self._reading:
+            try:
+                while self.exitcode is None and self.sentinel.poll(0):
+                    told = int(self.sentinel.recv_bytes())
+                    if self.pid is None:
+                        self.pid = told
+                    else:
+                        self.exitcode = told
+            except (EOFError, OSError):
+                dead = True
+            self._lost = self._lost or dead or self.exitcode is not None
         if dead and self.pid is None:  # it was never born: what ended the server prevented it
             self._server.join(GRACE)
             self.exitcode = self._server.exitcode
