@@ -57,7 +57,7 @@ def test_a_file_has_no_width_and_a_terminal_at_least_60(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     for has, found in ((132, 132), (20, 60)):
         size = os.terminal_size((has, 24))
-        monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda size=size: size)
+        monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda *_, size=size, **__: size)
         assert terminal.columns() == found
 
 
