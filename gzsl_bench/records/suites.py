@@ -84,7 +84,7 @@ def recall(layout: Layout, suite: str) -> ResolvedSuite:
     name = suite
     if path.suffix in (".yaml", ".yml") or path.is_file():
         name = str(read_yaml(path).content.get("name"))
-    stored = _read(layout.suite(name)) if "/" not in name else None
+    stored = _read(layout.suite(name)) if not {"/", "\0"} & set(name) else None
     if stored is None:
         there = sorted(p.stem for p in layout.suite("x").parent.glob("*.json"))
         known = f"it knows {', '.join(there)}" if there else "it holds no suite yet"

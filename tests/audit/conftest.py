@@ -31,7 +31,9 @@ def write_xlsa17():
 
 
 @pytest.fixture
-def cheats():
+def cheats(monkeypatch):
     """The module, with nothing kept from earlier tests."""
     _MODULE.MEMORY.clear()
+    # Commands that tests call in this process may have loaded a plugin of that name since.
+    monkeypatch.setitem(sys.modules, "gz_cheats", _MODULE)
     return _MODULE

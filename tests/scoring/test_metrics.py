@@ -26,7 +26,7 @@ from gzsl_bench.scoring.metrics import (
     unseen_as_seen,
     zsl_acc,
 )
-from gzsl_bench.scoring.summary import summarize
+from gzsl_bench.scoring.summary import Summary, summarize
 
 
 def predictions(scores, labels, seen, unseen) -> Predictions:
@@ -235,8 +235,8 @@ def test_only_shares_are_multiplied_by_a_hundred():
 
 def test_summarize():
     # Mean 4, squared deviations 4 + 0 + 4, divided by n - 1 = 2.
-    assert summarize([2.0, 4.0, 6.0]) == {"mean": 4.0, "sd": 2.0, "n": 3}
-    assert summarize([5.5]) == {"mean": 5.5, "sd": None, "n": 1}
+    assert summarize([2.0, 4.0, 6.0]) == Summary(mean=4.0, sd=2.0, n=3)
+    assert summarize([5.5]) == Summary(mean=5.5, sd=None, n=1)
 
 
 def test_confusion_of_the_parts_by_hand():
