@@ -93,8 +93,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         training.conclude(outcome, failed=", --only-failed these alone")
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:
             shown = results.of(current(store.layout, resolved))
-            _renew_front(launch.uri, shown, sync)
-            if outcome.exit_code == 0:
+            if _renew_front(launch.uri, shown, sync) and outcome.exit_code == 0:
                 with contextlib.suppress(OSError):  # it only saves time
                     stamp.leave(launch.uri, shown)
         if audit and not outcome.interrupted and not conclude(resolved.cells, store):
@@ -102,12 +101,15 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         return outcome.exit_code
 
 
-def _renew_front(uri: str, results: Results, sync: str) -> None:
-    """Show the report in MLflow, too: after the results, and never at their expense."""
+def _renew_front(uri: str, results: Results, sync: str) -> bool:
+    """Show the report in MLflow, too, after the results and never at their expense; if it is there.
+
+    A suite that trained for moments has none, and nothing is behind.
+    """
     from gzsl_bench.tracking import front
 
     if not front.worthwhile(results):
-        return
+        return True
     try:
         behind = front.refresh(uri, results)
     except KeyboardInterrupt:
@@ -116,6 +118,7 @@ def _renew_front(uri: str, results: Results, sync: str) -> None:
         click.echo(
             f"warning: the report in MLflow is not renewed: {behind}; {sync} does it", err=True
         )
+    return not behind
 
 
 def _failed_part(

@@ -113,7 +113,7 @@ def made(tmp_path_factory, make_data):
     suite = resolve(load_suite(path), registry, Place(None, None))
     # Suite files refuse such names for data sets; a stored suite may come from anywhere.
     stored = json.dumps(suite.to_json()).replace('"first"', json.dumps(EVIL))
-    suite = parsed(stored.encode(), "large")
+    suite = parsed(stored.encode(), suite.name)
     store = RecordStore(folder / "out")
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
     executor = InlineExecutor(registry)
@@ -222,14 +222,14 @@ def test_plots_come_as_files_with_their_data(made):
     with (folder / "tiny-classes.csv").open(encoding="utf-8", newline="") as file:
         classes = list(csv.DictReader(file))
     unseen = [float(line["plain"]) for line in classes if line["part"] == "unseen"]
-    assert np.mean(unseen) == pytest.approx(table["acc_unseen"]["mean"], abs=1e-3)
+    assert np.mean(unseen) == pytest.approx(table.metrics["acc_unseen"].mean, abs=1e-3)
     with (folder / "tiny-curves.csv").open(encoding="utf-8", newline="") as file:
         points = [p for p in csv.DictReader(file) if p["method"] == "plain"]
     curve = [(float(p["acc_unseen"]), float(p["acc_seen"])) for p in points if p["what"] == "curve"]
     area = np.trapezoid([s for _, s in curve], [u for u, _ in curve]) / 100
-    assert area == pytest.approx(table["ausuc"]["mean"], abs=0.6)
+    assert area == pytest.approx(table.metrics["ausuc"].mean, abs=0.6)
     (operating,) = [p for p in points if p["what"] == "val"]
-    assert float(operating["acc_unseen"]) == pytest.approx(table["acc_unseen"]["mean"])
+    assert float(operating["acc_unseen"]) == pytest.approx(table.metrics["acc_unseen"].mean)
     with (folder / "tiny-confusion.csv").open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
             shares = [float(line[n]) for n in ("right", "wrong_within_part", "called_other_part")]

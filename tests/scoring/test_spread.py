@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from gzsl_bench.scoring.spread import chance_spread, pooled_sd, spread
+from gzsl_bench.scoring.summary import Summary
 
 
 def groups(*counts):
-    return [{"mean": 0.0, "sd": 1.0, "n": n} for n in counts]
+    return [Summary(mean=0.0, sd=1.0, n=n) for n in counts]
 
 
 def test_the_expected_range_of_two_and_of_three_normals():
@@ -37,8 +38,8 @@ def test_many_groups_against_a_simulation():
 
 
 def test_pooling_by_hand():
-    one, two = {"mean": 1.0, "sd": 2.0, "n": 3}, {"mean": 5.0, "sd": 1.0, "n": 2}
-    single = {"mean": 9.0, "sd": None, "n": 1}
+    one, two = Summary(mean=1.0, sd=2.0, n=3), Summary(mean=5.0, sd=1.0, n=2)
+    single = Summary(mean=9.0, sd=None, n=1)
     assert pooled_sd([one, two, single]) == pytest.approx(math.sqrt((2 * 4 + 1 * 1) / 3))
     assert pooled_sd([single]) is None
     assert spread([one, two, single]) == 8

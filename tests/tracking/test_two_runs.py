@@ -37,7 +37,7 @@ def test_two_mirrors_of_one_suite(tmp_path: Path) -> None:
         second.finish("", [], "FINISHED")
     assert_mirrors(uri, Results(suite, one))
     assert parent(uri, suite.name).info.status == "FINISHED"
-    assert sync(uri, suite, RecordStore(tmp_path / "out")) == SyncReport(unchanged=3)
+    assert sync(uri, Results(suite, RecordStore(tmp_path / "out"))) == SyncReport(unchanged=3)
 
 
 def test_whoever_ends_does_not_remove_what_a_run_with_more_seeds_has_shown(
@@ -49,8 +49,9 @@ def test_whoever_ends_does_not_remove_what_a_run_with_more_seeds_has_shown(
     small = replace(make_suite([few]), text=text)
     with hold(store.layout.out) as one, hold(store.layout.out) as two:
         uri = one.layout.tracking_store
-        first = open_mirror(uri, remember(one.layout, small), one)
-        second = open_mirror(uri, remember(two.layout, replace(small, cells=(more,))), two)
+        first = open_mirror(uri, Results(remember(one.layout, small), one))
+        both = remember(two.layout, replace(small, cells=(more,)))
+        second = open_mirror(uri, Results(both, two))
         first.cell(commit(one, few))
         second.cell(commit(two, more))
         first.finish("", [], "FINISHED")
@@ -67,7 +68,7 @@ def test_sync_tells_how_the_suite_ended_where_the_last_run_did_not_mirror(
     suite = make_suite([cell])
     with hold(store.layout.out) as held:
         uri = held.layout.tracking_store
-        mirror = open_mirror(uri, suite, held)
+        mirror = open_mirror(uri, Results(suite, held))
         mirror.cell(commit(held, cell, status=FAILED))
         mirror.finish("", [], "FAILED")
         commit(held, cell)
