@@ -28,6 +28,7 @@ from gzsl_bench.cli.sync import ui_command
 from gzsl_bench.errors import TrackingError
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import SyncReport, sync
 
 #: A linear map from a random half of the features: seeds differ, and it takes milliseconds.
@@ -291,9 +292,9 @@ def test_the_same_server_tracks_another_results_folder(shown: Shown, tmp_path: P
     suite = make_suite(cells, "remote")
     for cell in cells:
         commit(other, cell)
-    assert sync(shown.url, suite, other) == SyncReport(created=4)
-    assert sync(shown.url, suite, other) == SyncReport(unchanged=4)
-    assert_mirrors(shown.url, suite, other)
+    assert sync(shown.url, Results(suite, other)) == SyncReport(created=4)
+    assert sync(shown.url, Results(suite, other)) == SyncReport(unchanged=4)
+    assert_mirrors(shown.url, Results(suite, other))
 
 
 @pytest.mark.slow
