@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -46,25 +46,22 @@ def trains(t: Trials) -> str | None:
     return None
 
 
-@check
-def score_shape(t: Trials) -> str | None:
-    """Scores are [N, C]: one row per image, one column per class."""
-    blamed(t, "score_shape")
-    return None
+def _got_through(name: str, about: str) -> None:
+    """A check of what :func:`blamed` finds in the base training."""
+
+    def look(t: Trials) -> str | None:
+        blamed(t, name)
+        return None
+
+    check.add(name, about, look)
 
 
-@check
-def score_dtype(t: Trials) -> str | None:
-    """Scores are a torch tensor of floating-point numbers."""
-    blamed(t, "score_dtype")
-    return None
-
-
-@check
-def scores_finite(t: Trials) -> str | None:
-    """No score is NaN or infinite."""
-    blamed(t, "scores_finite")
-    return None
+for _name, _about in (
+    ("score_shape", "Scores are [N, C]: one row per image, one column per class."),
+    ("score_dtype", "Scores are a torch tensor of floating-point numbers."),
+    ("scores_finite", "No score is NaN or infinite."),
+):
+    _got_through(_name, _about)
 
 
 def _awkward(shape: str) -> None:
@@ -82,9 +79,7 @@ def _awkward(shape: str) -> None:
             )
         return None
 
-    look.__name__ = shape
-    look.__doc__ = f"It trains and scores with {about}, or says why it does not apply."
-    check(look)
+    check.add(shape, f"It trains and scores with {about}, or says why it does not apply.", look)
 
 
 for _shape in tasks.AWKWARD:
@@ -94,7 +89,11 @@ for _shape in tasks.AWKWARD:
 # Learning ----------------------------------------------------------------------------------------
 
 
-def _better(t: Trials, part: str, among: np.ndarray, data: Any) -> str:
+def _better(t: Trials, part: str) -> str:
+    if t.base().shape != tasks.EASY:
+        raise NotApplicable(f"not on the easy task: {t.on(tasks.EASY).not_applicable}")
+    data = tasks.make(tasks.EASY)
+    among: np.ndarray = getattr(data, part)
     labels = data.labels[np.concatenate([data.test_seen, data.test_unseen])]
     seeds = (0,) if t.spec.deterministic else (0, 1)
     found = []
@@ -114,24 +113,12 @@ def _better(t: Trials, part: str, among: np.ndarray, data: Any) -> str:
     return text
 
 
-def _on_easy(t: Trials) -> Any:
-    if t.base().shape != tasks.EASY:
-        raise NotApplicable(f"not on the easy task: {t.on(tasks.EASY).not_applicable}")
-    return tasks.make(tasks.EASY)
-
-
-@check
-def better_than_chance_on_seen(t: Trials) -> str | None:
-    """On an easy task it tells seen classes apart at least twice as well as guessing."""
-    data = _on_easy(t)
-    return _better(t, "seen", data.seen, data)
-
-
-@check
-def better_than_chance_on_unseen(t: Trials) -> str | None:
-    """On an easy task it tells unseen classes apart at least twice as well as guessing."""
-    data = _on_easy(t)
-    return _better(t, "unseen", data.unseen, data)
+for _part in ("seen", "unseen"):
+    check.add(
+        f"better_than_chance_on_{_part}",
+        f"On an easy task it tells {_part} classes apart at least twice as well as guessing.",
+        functools.partial(_better, part=_part),
+    )
 
 
 @check
@@ -219,18 +206,11 @@ def no_state_between_runs(t: Trials) -> str | None:
     return None
 
 
-@check
-def task_unchanged(t: Trials) -> str | None:
-    """It leaves the task's tensors, and what task.shared gives, as they are."""
-    blamed(t, "task_unchanged")
-    return None
-
-
-@check
-def shown_rows_unchanged(t: Trials) -> str | None:
-    """Its scorers leave the rows they are shown as they are."""
-    blamed(t, "shown_rows_unchanged")
-    return None
+for _name, _about in (
+    ("task_unchanged", "It leaves the task's tensors, and what task.shared gives, as they are."),
+    ("shown_rows_unchanged", "Its scorers leave the rows they are shown as they are."),
+):
+    _got_through(_name, _about)
 
 
 # What scorers are shown --------------------------------------------------------------------------

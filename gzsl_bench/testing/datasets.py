@@ -11,11 +11,11 @@ from gzsl_bench.data.checks import check_data
 from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.identity import compute_fingerprint
 from gzsl_bench.engine.audit.leftovers import GlobalRandomStates
-from gzsl_bench.errors import DataError, GzslBenchError
+from gzsl_bench.errors import DataError, GzslBenchError, in_one_line
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.hooks.manager import installed
-from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, make, sentence
+from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, ends_in, make
 from gzsl_bench.testing.trials import scratch
 
 if TYPE_CHECKING:
@@ -53,12 +53,8 @@ class Loads:
 
     def missing(self, request: DatasetRequest) -> list[MissingFile]:
         """What the plugin says is missing."""
-        try:
+        with ends_in(Broken, "missing fails: {error}; it must list files and no more"):
             found = list(self.spec.missing(request))
-        except Exception as error:
-            raise Broken(
-                f"missing fails: {sentence(error)}; it must list files and no more"
-            ) from error
         for entry in found:
             if not isinstance(entry, MissingFile):
                 raise Broken(
@@ -74,12 +70,9 @@ class Loads:
             Skipped: files are missing.
         """
         if time not in self._loaded:
-            try:
+            unknown = "nobody knows what is missing: see missing_files_are_listed"
+            with ends_in(Skipped, unknown, Broken):
                 missing = self.missing(self.request(self.root))
-            except Broken as error:
-                raise Skipped(
-                    "nobody knows what is missing: see missing_files_are_listed"
-                ) from error
             if missing:
                 raise Skipped(
                     f"{len(missing)} of its files are not here ({missing[0].path}); give the data"
@@ -87,11 +80,8 @@ class Loads:
                 )
             before = GlobalRandomStates.now()
             try:
-                data = self.spec.load(self.request(self.root))
-            except Exception as error:
-                raise Broken(
-                    f"load fails though missing lists no file: {sentence(error)}"
-                ) from error
+                with ends_in(Broken, "load fails though missing lists no file: {error}"):
+                    data = self.spec.load(self.request(self.root))
             finally:
                 self._moved = before.moved(GlobalRandomStates.now())
                 before.restore()
@@ -100,10 +90,8 @@ class Loads:
 
     def loaded(self) -> GZSLData:
         """The data, whatever they are worth; skips where there are none."""
-        try:
+        with ends_in(Skipped, "there is nothing to look at: see loads", Broken):
             data = self.load()
-        except Broken as error:
-            raise Skipped("there is nothing to look at: see loads") from error
         if not isinstance(data, GZSLData):
             raise Skipped("there is nothing to look at: see loads")
         return data
@@ -111,10 +99,8 @@ class Loads:
     def sound(self) -> GZSLData:
         """The data, where they are what they should be."""
         data = self.loaded()
-        try:
+        with ends_in(Skipped, "there is nothing to look at: see is_a_valid_split"):
             return check_data(data)
-        except Exception as error:
-            raise Skipped("there is nothing to look at: see is_a_valid_split") from error
 
 
 @check
@@ -151,7 +137,7 @@ def missing_files_are_listed(d: Loads) -> str | None:
             return f"{len(missing)} file{'s' if len(missing) > 1 else ''}"
         except Exception as error:
             raise Broken(
-                f"in an empty data folder load raises {sentence(error)}; list what is needed in"
+                f"in an empty data folder load raises {in_one_line(error)}; list what is needed in"
                 " missing, and raise gzsl_bench.DataError in one sentence"
             ) from error
     if missing:
@@ -177,7 +163,7 @@ def is_a_valid_split(d: Loads) -> str | None:
     except DataError as error:
         raise Broken(str(error)) from error
     except Exception as error:
-        raise Broken(f"its content cannot be looked at: {sentence(error)}") from error
+        raise Broken(f"its content cannot be looked at: {in_one_line(error)}") from error
     return f"{data.labels.size} images, {data.seen.size} seen and {data.unseen.size} unseen classes"
 
 
@@ -212,7 +198,7 @@ def unknown_variants_are_refused(d: Loads) -> str | None:
         return None
     except Exception as error:
         raise Broken(
-            f"asked for features that do not exist, load raises {sentence(error)}; raise"
+            f"asked for features that do not exist, load raises {in_one_line(error)}; raise"
             " gzsl_bench.DataError in one sentence"
         ) from error
     raise Broken(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from gzsl_bench.data.known import KNOWN
+from gzsl_bench.errors import in_one_line
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.hooks.method import MethodSpec
-from gzsl_bench.testing.report import Broken, Checks, sentence
+from gzsl_bench.testing.report import Broken, Checks, ends_in
 from gzsl_bench.testing.trials import Trials
 
 check: Checks[Trials] = Checks()
@@ -83,13 +84,12 @@ def defaults_fit(t: Trials) -> str | None:
     if not t.values:
         t.config  # noqa: B018  skipped where there is none
     for name in (*KNOWN, "digits", "a data set nobody has heard of"):
-        try:
+        unusable = (
+            f"Method.defaults fails for the data set {name!r}: {{error}}; return {{}} for data sets"
+            " you know nothing about"
+        )
+        with ends_in(Broken, unusable):
             values = dict(owner.defaults(DatasetInfo(name, "res101", "att")))
-        except Exception as error:
-            raise Broken(
-                f"Method.defaults fails for the data set {name!r}: {sentence(error)}; return {{}}"
-                " for data sets you know nothing about"
-            ) from error
         try:
             owner.Config.model_validate(values)
         except ValidationError as error:
@@ -105,4 +105,4 @@ def _short(error: Exception) -> str:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         return f"{where}: {first['msg']}" if where else first["msg"]
-    return sentence(error)
+    return in_one_line(error)

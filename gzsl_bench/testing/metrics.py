@@ -15,7 +15,7 @@ from gzsl_bench.errors import NotApplicable
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.manager import installed
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
-from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, make, sentence
+from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, ends_in, make
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -83,12 +83,11 @@ class Values:
         Raises:
             Skipped: it has none, and ``is_finite`` says why.
         """
-        try:
+        nothing = "there is nothing to look at: see is_finite"
+        with ends_in(Skipped, nothing):
             value = float(self.spec.compute(predictions))
-        except Exception as error:
-            raise Skipped("there is nothing to look at: see is_finite") from error
         if not math.isfinite(value):
-            raise Skipped("there is nothing to look at: see is_finite")
+            raise Skipped(nothing)
         return value
 
     def steady(self, predictions: Predictions) -> float:
@@ -122,12 +121,8 @@ def described(m: Values) -> str | None:
 def is_finite(m: Values) -> str | None:
     """It gives a finite number whatever was predicted: all right, all wrong, all one class."""
     for kind in KINDS:
-        try:
+        with ends_in(Broken, f"for predictions of the kind '{kind}' it fails: {{error}}"):
             value = float(m.spec.compute(_predictions(kind)))
-        except Exception as error:
-            raise Broken(
-                f"for predictions of the kind '{kind}' it fails: {sentence(error)}"
-            ) from error
         if not math.isfinite(value):
             raise Broken(
                 f"for predictions of the kind '{kind}' it gives {value}; say what 0/0 means here"
@@ -215,13 +210,9 @@ def scores_as_declared(m: Values) -> str | None:
     value = m.steady(given)
     if m.spec.needs_scores:
         return "it is declared to need scores"
-    try:
+    undeclared = "without best_seen and best_unseen it fails: {error}; declare needs_scores=True"
+    with ends_in(Broken, undeclared):
         without = float(m.spec.compute(bare))
-    except Exception as error:
-        raise Broken(
-            f"without best_seen and best_unseen it fails: {sentence(error)}; declare"
-            " needs_scores=True"
-        ) from error
     if without != value:
         raise Broken(
             f"without scores it gives {without:g} instead of {value:g}; declare needs_scores=True"

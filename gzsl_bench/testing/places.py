@@ -9,7 +9,7 @@ from gzsl_bench.testing.behaviour import ROUNDING
 from gzsl_bench.testing.blame import blamed
 from gzsl_bench.testing.fresh import Fresh, train_afresh
 from gzsl_bench.testing.order import moved
-from gzsl_bench.testing.report import Broken, Checks, Skipped
+from gzsl_bench.testing.report import Broken, Checks, Skipped, ends_in
 from gzsl_bench.testing.trials import Trials
 
 check: Checks[Trials] = Checks()
@@ -141,10 +141,8 @@ def time_budget(t: Trials) -> str | None:
 @check
 def memory_budget(t: Trials) -> str | None:
     """A training on a tiny task stays within the budget of memory."""
-    try:
+    with ends_in(Skipped, "it is measured in a fresh process: see survives_spawn", Broken):
         fresh, _ = _afresh(t)
-    except Broken as error:
-        raise Skipped("it is measured in a fresh process: see survives_spawn") from error
     if fresh.megabytes > t.budget.megabytes:
         raise Broken(
             f"a training takes {fresh.megabytes:.0f} MB, and the budget is"

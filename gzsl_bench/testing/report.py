@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -70,9 +71,12 @@ class Checks(Generic[Subject]):
 
     def __call__(self, look: Callable[[Subject], str | None]) -> Callable[[Subject], str | None]:
         """Add a function; its name is the check's, its docstring the sentence."""
-        about = " ".join((look.__doc__ or "").split())
-        self.all.append(Check(look.__name__, about, look))
+        self.add(look.__name__, " ".join((look.__doc__ or "").split()), look)
         return look
+
+    def add(self, name: str, about: str, look: Callable[[Subject], str | None]) -> None:
+        """Add a check whose name and sentence are made."""
+        self.all.append(Check(name, about, look))
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,12 @@ class Report:
         return found
 
 
-def sentence(error: BaseException) -> str:
-    """A failure as part of a reason."""
-    return in_one_line(error)
+@contextlib.contextmanager
+def ends_in(
+    how: type[Broken] | type[Skipped], reason: str, what: type[Exception] = Exception
+) -> Iterator[None]:
+    """An exception in here ends the check; ``{error}`` in ``reason`` stands for its text."""
+    try:
+        yield
+    except what as error:
+        raise how(reason.replace("{error}", in_one_line(error))) from error

@@ -23,7 +23,7 @@ from gzsl_bench.errors import NotApplicable
 from gzsl_bench.hooks.method import MethodSpec
 from gzsl_bench.testing import tasks
 from gzsl_bench.testing.probe import Probe, Seen
-from gzsl_bench.testing.report import Broken, Skipped
+from gzsl_bench.testing.report import Broken, Skipped, ends_in
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.config import Config
@@ -152,10 +152,8 @@ class Trials:
         Raises:
             Skipped: it cannot be made; the check ``configuration_has_defaults`` says why.
         """
-        try:
+        with ends_in(Skipped, "there is no configuration: see configuration_has_defaults"):
             return self.spec.factory.Config.model_validate(dict(self.values))
-        except Exception as error:
-            raise Skipped("there is no configuration: see configuration_has_defaults") from error
 
     def setup(self, shape: str, seed: int = 0) -> Setup:
         """What the method is trained on and scored with; new tensors at every call."""
