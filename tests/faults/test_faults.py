@@ -100,11 +100,11 @@ def test_ctrl_c_and_resume(bench, group_members):
     os.killpg(process.pid, signal.SIGINT)
     _stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert "Traceback" not in stderr
     assert "goes on where it stopped" in stderr
     # The resource tracker of multiprocessing follows a moment later.
-    one.wait_for(lambda: not group_members(process.pid), seconds=3)
+    one.wait_for(lambda: not group_members(process.pid), seconds=20)
     stopped = one.finished()
     assert 1 <= len(stopped) < CELLS
     assert {key: stopped[key] for key in before} == before
@@ -140,7 +140,7 @@ def test_two_runs_share_a_suite_and_terminate_is_an_interruption(bench, group_me
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     # The resource tracker of multiprocessing follows a moment later.
-    one.wait_for(lambda: not group_members(process.pid), seconds=3)
+    one.wait_for(lambda: not group_members(process.pid), seconds=20)
     _, more = other.communicate(timeout=120)
     assert other.returncode == 0, more
     # Each cell was trained once: by the first, or by the second one that went on alone.

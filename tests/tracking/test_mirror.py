@@ -183,7 +183,7 @@ def test_an_unreachable_server_never_gets_in_the_way(tmp_path: Path) -> None:
     for cell in cells:
         mirror.cell(commit(store, cell))
     mirror.finish("", [], "FINISHED")
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < 40
     assert mirror.behind is not None
     assert "does not answer" in mirror.behind
     assert "secret" not in mirror.behind
@@ -247,7 +247,7 @@ def test_a_locked_database(store: RecordStore, uri: str, monkeypatch: pytest.Mon
     begun = time.monotonic()
     for cell in cells:
         mirror.cell(commit(store, cell))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
     assert mirror.behind is not None
     assert "locked" in mirror.behind
     other.rollback()
@@ -274,7 +274,7 @@ def test_a_damaged_store(tmp_path: Path, kind: str) -> None:
     mirror.cell(commit(store, make_cell()))
     mirror.finish("", [], "FINISHED")
     assert mirror.behind is not None
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
     with pytest.raises(TrackingError, match="records are untouched"):
         sync(uri, Results(suite, store))
 
