@@ -7,6 +7,10 @@ was trained and from the shapes alone.
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,19 +82,31 @@ def embedding(name: str) -> NDArray[np.float64]:
     return unit
 
 
+def _images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """[1797, 64] grey values and [1797] digits, in file order.
+
+    What ``sklearn.datasets.load_digits`` returns; importing it takes longer than all else that a
+    command with nothing left to do spends, so its file is read without it.
+    """
+    found = importlib.util.find_spec("sklearn")
+    assert found is not None
+    assert found.submodule_search_locations
+    file = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(file, "rt", encoding="ascii") as text:
+        table = np.loadtxt(text, delimiter=",", dtype=np.float32)
+    return np.ascontiguousarray(table[:, :-1]), table[:, -1].astype(np.int64)
+
+
 def load(request: DatasetRequest) -> GZSLData:
     """The digits with their fixed split.
 
     Raises:
         DataError: another feature set than ``pixels`` or an unknown class embedding is asked for.
     """
-    from sklearn.datasets import load_digits
-
     if request.features != "pixels":
         raise DataError(unknown_name("feature set of digits", request.features, ["pixels"]))
     attributes = embedding(request.attributes)
-    images = load_digits()
-    labels = np.asarray(images.target, dtype=np.int64)
+    images, labels = _images()
     trainval, test_seen = [], []
     for c in range(10):
         rows = np.flatnonzero(labels == c)
@@ -101,7 +117,7 @@ def load(request: DatasetRequest) -> GZSLData:
     seen = [c for c in range(10) if c not in UNSEEN]
     data = GZSLData(
         name=request.name,
-        features=np.ascontiguousarray(images.data, dtype=np.float32),
+        features=images,
         labels=labels,
         attributes=attributes,
         trainval=np.sort(np.concatenate(trainval)),

@@ -32,7 +32,7 @@ def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
     ]
     return replace(
         new,
-        cells=_in_file_order([*kept, *new.cells], new.text),
+        cells=_in_file_order([*kept, *new.cells], new.text) if kept else new.cells,
         datasets=(*datasets, *new.datasets),
     )
 

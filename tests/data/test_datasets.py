@@ -80,6 +80,15 @@ def test_digits() -> None:
     assert lamps.fingerprint != data.fingerprint
 
 
+def test_the_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    theirs = load_digits()
+    data = SPECS["digits"].load(DatasetRequest("digits", None, "pixels", "strokes"))
+    np.testing.assert_array_equal(data.features, theirs.data)
+    np.testing.assert_array_equal(data.labels, theirs.target)
+
+
 def test_every_property_of_the_digits_has_a_trained_carrier() -> None:
     seen = [c for c in range(10) if c not in digits.UNSEEN]
     assert (digits.embedding("strokes")[seen].max(axis=0) > 0).all()
