@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print, and save ``benchmark.json`` and ``benchmark.png``."""
+"""``python -m benchmarks``: measure, print, and save ``benchmark.json``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 import click
 import torch
 
-from benchmarks import measure, plot, processes
+from benchmarks import measure, processes
 from benchmarks.bars import bars
 from benchmarks.measure import SHAPES, Bench
 from benchmarks.plugin_runs import random_task
 from gzsl_bench import markdown
+from gzsl_bench.cli.options import choose_device
 from gzsl_bench.engine.environment import hardware, versions
 
-PARTS = ("step", "classifier", "precision", "processes", "growth")
+PARTS = ("step", "classifier", "precision", "processes")
 
 
 @click.command()
@@ -39,13 +40,20 @@ def main(
     out: Path,
 ) -> None:
     """Time a training step of ACMR and CADA-VAE beside the roofline and a plain loop."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
     width, *rest = SHAPES[dataset]
-    bench = Bench(dataset, random_task(features or width, *rest, device), rounds)
+    bench = Bench(dataset, random_task(features or width, *rest, choose_device(device)), rounds)
     gpu = bench.device.type == "cuda"
-    stacks = (1, 2, 5, 10, 20)
+    methods, runs = ("acmr", "cada_vae"), 10 if gpu else 1
+    arithmetics = ("float32", *(["tf32"] * gpu), "bf16")
+    todo: dict[str, Callable[[], Any]] = {
+        "step": lambda: [measure.vae_step(bench, m, (1, 2, 5, 10, 20)) for m in methods],
+        "classifier": lambda: [
+            measure.classifier_step(bench, m, sorted({1, runs})) for m in methods
+        ],
+        "precision": lambda: measure.precisions(bench, "acmr", arithmetics, runs),
+        "processes": lambda: None if gpu else processes.side_by_side(bench, "acmr", 2),
+    }
     result: dict[str, Any] = {
         "versions": versions(),
         "hardware": hardware(str(bench.device), threads),
@@ -53,21 +61,6 @@ def main(
         "dataset": dataset,
         "shape": bench.shape(),
         "rounds": rounds,
-    }
-    todo: dict[str, Callable[[], Any]] = {
-        "step": lambda: [measure.vae_step(bench, m, stacks) for m in ("acmr", "cada_vae")],
-        "classifier": lambda: [
-            measure.classifier_step(bench, m, (1, 10) if gpu else (1,))
-            for m in ("acmr", "cada_vae")
-        ],
-        "precision": lambda: measure.precisions(
-            bench,
-            "acmr",
-            ("float32", "tf32", "bf16") if gpu else ("float32", "bf16"),
-            10 if gpu else 1,
-        ),
-        "processes": lambda: None if gpu else processes.side_by_side(bench, "acmr", 2),
-        "growth": lambda: measure.growth(bench, 10 if gpu else 1),
     }
     out.mkdir(parents=True, exist_ok=True)
     for name in parts or PARTS:
@@ -78,8 +71,6 @@ def main(
         (out / "benchmark.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     for bar in bars(result):
         click.echo(bar.line())
-    if "step" in result:
-        plot.draw(result, out / "benchmark.png")
     click.echo(f"saved in {out}", err=True)
 
 
@@ -88,50 +79,37 @@ def summary(result: dict[str, Any]) -> str:
     blocks = []
     for step in result.get("step", ()):
         rate = step["rates"]
+        lines = [
+            [s["runs"], f"{1e3 * s['step']:.2f}", f"{1e3 * s['per_run']:.3f}",
+             f"{100 * s['fraction_of_roofline']:.0f} %", f"{s['times_faster_than_plain']:.2f}"]
+            for s in step["stacks"]
+        ]  # fmt: skip
         blocks.append(
             f"VAE step, {step['method']} in the shape of {step['dataset']}: plain loop"
             f" {1e3 * step['plain']:.2f} ms, roofline {1e3 * step['roofline_per_run']:.2f} ms a run"
             f" ({rate['flops'] / 1e9:.0f} GFLOP/s, {rate['bytes'] / 1e9:.1f} GB/s)\n"
             + markdown.table(
-                ["runs", "ms a step", "ms a run", "of roofline", "plain / stacked"],
-                [
-                    [
-                        s["runs"],
-                        f"{1e3 * s['step']:.2f}",
-                        f"{1e3 * s['per_run']:.3f}",
-                        f"{100 * s['fraction_of_roofline']:.0f} %",
-                        f"{s['times_faster_than_plain']:.2f}",
-                    ]
-                    for s in step["stacks"]
-                ],
+                ["runs", "ms a step", "ms a run", "of roofline", "plain / stacked"], lines
             )
         )
     for step in result.get("classifier", ()):
+        lines = [
+            [s["runs"], f"{1e6 * s['step']:.1f}", f"{1e6 * s['per_run']:.1f}",
+             f"{s['times_faster_than_plain']:.1f}"]
+            for s in step["stacks"]
+        ]  # fmt: skip
         blocks.append(
             f"Classifier step, {step['method']}: plain loop {1e6 * step['plain']:.0f} µs\n"
-            + markdown.table(
-                ["runs", "µs a step", "µs a run", "plain / stacked"],
-                [
-                    [
-                        s["runs"],
-                        f"{1e6 * s['step']:.1f}",
-                        f"{1e6 * s['per_run']:.1f}",
-                        f"{s['times_faster_than_plain']:.1f}",
-                    ]
-                    for s in step["stacks"]
-                ],
-            )
+            + markdown.table(["runs", "µs a step", "µs a run", "plain / stacked"], lines)
         )
     if precision := result.get("precision"):
+        lines = [
+            [s["precision"], f"{1e3 * s['step']:.2f}", f"{s['times_faster']:.2f}"]
+            for s in precision["steps"]
+        ]
         blocks.append(
             f"VAE step of {precision['method']} by precision, {precision['runs']} runs\n"
-            + markdown.table(
-                ["precision", "ms a step", "times faster"],
-                [
-                    [s["precision"], f"{1e3 * s['step']:.2f}", f"{s['times_faster']:.2f}"]
-                    for s in precision["steps"]
-                ],
-            )
+            + markdown.table(["precision", "ms a step", "times faster"], lines)
         )
     if side := result.get("processes"):
         count = side["processes"]
@@ -142,29 +120,6 @@ def summary(result: dict[str, Any]) -> str:
             f" of the plain loop with {count} threads ({1e3 * side['plain_all_threads']:.2f} ms a"
             f" step); one process of {count} threads:"
             f" {1e3 * side['one_process_all_threads']:.2f} ms"
-        )
-    if growth := result.get("growth"):
-        blocks.append(
-            f"Growth, ACMR, {growth['runs']} runs\n"
-            + markdown.table(
-                ["rows", "ms an epoch", "ms a step"],
-                [
-                    [r["rows"], f"{1e3 * r['epoch']:.0f}", f"{1e3 * r['step']:.2f}"]
-                    for r in growth["rows"]
-                ],
-            )
-            + "\n"
-            + markdown.table(
-                ["classes", "ms a VAE step", "µs a classifier step"],
-                [
-                    [
-                        c["classes"],
-                        f"{1e3 * c['vae_step']:.2f}",
-                        f"{1e6 * c['classifier_step']:.1f}",
-                    ]
-                    for c in growth["classes"]
-                ],
-            )
         )
     return "\n\n".join(blocks)
 

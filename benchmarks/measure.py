@@ -16,7 +16,6 @@ from benchmarks.plugin_runs import (
     configure,
     median,
     only,
-    random_task,
     train_timed,
     warm_up,
 )
@@ -208,33 +207,3 @@ def precisions(bench: Bench, method: str, names: Sequence[str], runs: int) -> di
             for name, v in zip(names, found, strict=True)
         ],
     }
-
-
-def growth(bench: Bench, runs: int) -> dict[str, Any]:
-    """How epochs of ACMR grow with rows and classes (growth with runs: see :func:`vae_step`)."""
-    device = bench.device
-    epochs = warm_up(device) + timed_epochs(device)
-    width, attributes, seen, unseen, _ = SHAPES["CUB"]
-    by_rows = []
-    for rows in (1000, 4000, 16000):
-        task = random_task(width, attributes, seen, unseen, rows, str(device))
-        config = configure(
-            "acmr", "CUB", epochs=epochs, classifier_epochs=2, seen_samples=1, unseen_samples=1
-        )
-        epoch = steady(train_timed("acmr", task, config, range(runs)).vae, device)
-        by_rows.append({"rows": rows, "epoch": epoch, "step": epoch / math.ceil(rows / 50)})
-    by_classes = []
-    for classes in (50, 200, 717):
-        rows = max(rows_of(device), classes)
-        task = random_task(width, attributes, classes - 10, 10, rows, str(device))
-        config = configure("acmr", "CUB", epochs=epochs, classifier_epochs=max(2, epochs))
-        timed = train_timed("acmr", task, config, range(runs))
-        steps = ((classes - 10) * 200 + 10 * 390) // 32
-        by_classes.append(
-            {
-                "classes": classes,
-                "vae_step": steady(timed.vae, device) / math.ceil(rows / 50),
-                "classifier_step": steady(timed.classifier, device) / steps,
-            }
-        )
-    return {"runs": runs, "rows": by_rows, "classes": by_classes}

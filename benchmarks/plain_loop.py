@@ -64,9 +64,9 @@ class _Streams:
     def linear(
         self, name: str, inputs: int, outputs: int, gain: float, heads: int = 1
     ) -> list[nn.Linear]:
-        """``heads`` layers side by side, Xavier-uniform with zero biases."""
+        """``heads`` layers side by side, Xavier-uniform with zero biases, drawn from a stream."""
         bound = gain * math.sqrt(6.0 / (inputs + outputs))
-        draw = torch.rand(heads * outputs * inputs, generator=generator(self.seed, f"init/{name}"))
+        draw = torch.rand(heads * outputs * inputs, generator=generator(self.seed, name))
         weights = ((draw * 2 - 1) * bound).view(heads, outputs, inputs)
         layers = []
         for weight in weights:
@@ -86,16 +86,18 @@ class _Modality(nn.Module):
     ) -> None:
         super().__init__()
         latent, gain = config.latent, config.init_gain
-        (self.encoder,) = streams.linear(f"{name}/encoder/hidden", width, hidden[0], gain)
+        (self.encoder,) = streams.linear(f"init/{name}/encoder/hidden", width, hidden[0], gain)
         self.mu, self.logvar = streams.linear(
-            f"{name}/encoder/heads", hidden[0], latent, gain, heads=2
+            f"init/{name}/encoder/heads", hidden[0], latent, gain, heads=2
         )
-        (self.decoder,) = streams.linear(f"{name}/decoder/hidden", latent, hidden[1], gain)
-        (self.output,) = streams.linear(f"{name}/decoder/output", hidden[1], width, gain)
+        (self.decoder,) = streams.linear(f"init/{name}/decoder/hidden", latent, hidden[1], gain)
+        (self.output,) = streams.linear(f"init/{name}/decoder/output", hidden[1], width, gain)
         self.gate: nn.Module | None = None
         if getattr(config, "iem", False):
-            (inner,) = streams.linear(f"{name}/iem/hidden", 2 * latent, config.iem_hidden, gain)
-            (outer,) = streams.linear(f"{name}/iem/output", config.iem_hidden, latent, gain)
+            (inner,) = streams.linear(
+                f"init/{name}/iem/hidden", 2 * latent, config.iem_hidden, gain
+            )
+            (outer,) = streams.linear(f"init/{name}/iem/output", config.iem_hidden, latent, gain)
             self.gate = nn.Sequential(inner, nn.ReLU(), outer, nn.Sigmoid())
 
     def encode(
@@ -135,7 +137,7 @@ class _Net(nn.Module):
         if getattr(config, "vsa", False):
             for name in ("visual", "attribute"):
                 self.heads += streams.linear(
-                    f"{name}/head", config.latent, task.num_classes, config.init_gain
+                    f"init/{name}/head", config.latent, task.num_classes, config.init_gain
                 )
 
     def groups(self) -> list[dict[str, Any]]:
@@ -211,7 +213,6 @@ def train_plain(
     *,
     epochs: int | None = None,
     classifier_epochs: int | None = None,
-    after_epoch: Callable[[], None] = lambda: None,
 ) -> Trace:
     """Train one run of ACMR or CADA-VAE, whichever ``config`` belongs to.
 
@@ -221,7 +222,6 @@ def train_plain(
         seed: the run's seed.
         epochs: VAE epochs instead of the configured number.
         classifier_epochs: classifier epochs instead of the configured number.
-        after_epoch: called at the end of every epoch of either stage.
     """
     full: Any = config
     device = task.device
@@ -261,10 +261,9 @@ def train_plain(
             optimizer.step()
             total += loss.item()
         trace.vae.append(now(device) - begun)
-        after_epoch()
         trace.losses.append(total / steps)
     last = full.classifier_epochs if classifier_epochs is None else classifier_epochs
-    _classify(task, full, streams, net, trace, last, after_epoch)
+    _classify(task, full, streams, net, trace, last)
     return trace
 
 
@@ -295,13 +294,7 @@ class _Shuffled(Sampler[int]):
 
 
 def _classify(
-    task: Task,
-    config: Any,
-    streams: _Streams,
-    net: _Net,
-    trace: Trace,
-    epochs: int,
-    after_epoch: Callable[[], None],
+    task: Task, config: Any, streams: _Streams, net: _Net, trace: Trace, epochs: int
 ) -> None:
     def order(purpose: str) -> torch.Tensor | None:
         if not getattr(config, "iem", False):
@@ -326,7 +319,9 @@ def _classify(
             unseen.repeat_interleave(config.unseen_samples),
         ]
     )
-    (classifier,) = _classifier_layer(streams, config.latent, task.num_classes, config.init_gain)
+    (classifier,) = streams.linear(
+        "classifier/init", config.latent, task.num_classes, config.init_gain
+    )
     optimizer = torch.optim.Adam(
         classifier.parameters(),
         lr=config.classifier_lr,
@@ -350,17 +345,5 @@ def _classify(
             optimizer.step()
             loss.item()
         trace.classifier.append(now(device) - begun)
-        after_epoch()
     test = order("test")
     trace.scorer = lambda x: classifier(net.visual.encode(x, test)[0])
-
-
-def _classifier_layer(streams: _Streams, latent: int, classes: int, gain: float) -> list[nn.Linear]:
-    """As the toolkit's classifier draws its weights."""
-    bound = gain * math.sqrt(6.0 / (latent + classes))
-    draw = torch.rand(classes, latent, generator=generator(streams.seed, "classifier/init"))
-    layer = nn.Linear(latent, classes)
-    with torch.no_grad():
-        layer.weight.copy_((draw * 2 - 1) * bound)
-        layer.bias.zero_()
-    return [layer.to(streams.device)]

@@ -45,16 +45,10 @@ class Clock:
         running: numbers of reports, from 1, that are not waited for: on a GPU the host then draws
             the numbers of an epoch while the device is at work on the one before, as it does
             outside benchmarks, and the times of those reports alone mean nothing.
-        after_epoch: called at the end of every report.
     """
 
-    def __init__(
-        self,
-        device: torch.device,
-        running: Collection[int] = (),
-        after_epoch: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.device, self.running, self.after_epoch = device, running, after_epoch
+    def __init__(self, device: torch.device, running: Collection[int] = ()) -> None:
+        self.device, self.running = device, running
         self.times: list[float] = []
         self.losses: list[float] = []
         self.scorer: ScoreFunction | None = None
@@ -72,7 +66,6 @@ class Clock:
         """An epoch has ended, or on a GPU that is not waited for has been handed over."""
         waited = len(self.times) + 1 not in self.running
         self.times.append(now(self.device) if waited else time.perf_counter())
-        self.after_epoch()
 
 
 @dataclass
@@ -107,14 +100,12 @@ def train_timed(
     seeds: Sequence[int],
     *,
     precision: str = "float32",
-    after_epoch: Callable[[], None] | None = None,
 ) -> Timed:
     """Train ``seeds`` as one stack (on a CPU: one after the other) and time the epochs."""
     gc.collect()  # a GPU still holds the last stack where its objects form cycles
     full: Any = config
-    # Whoever takes turns waits for the device at the end of each.
-    running = range(0) if after_epoch else range(warm_up(task.device) + 1, full.epochs)
-    sinks = [Clock(task.device, running, after_epoch or (lambda: None)) for _ in seeds]
+    running = range(warm_up(task.device) + 1, full.epochs)
+    sinks = [Clock(task.device, running) for _ in seeds]
     runs = [
         Run(seed, task.device, config, sink, precision=precision)
         for seed, sink in zip(seeds, sinks, strict=True)
