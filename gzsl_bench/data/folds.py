@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,29 +33,6 @@ _HIDDEN, _HELD_OUT = 3, 5
 SHIPPED, DERIVED = "shipped", "derived"
 
 Ids = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Which rows train and which are scored, in class numbers without gaps.
-
-    Attributes:
-        labels: [N] class numbers ``0..C-1``; -1 for rows of classes that are no part of it.
-        attributes: [C, A] float64, one class embedding a row.
-        seen: [S] ascending numbers of the classes with training rows.
-        unseen: [U] ascending numbers of the others.
-        train: rows to train with, in the order of ``trainval``.
-        test_seen: rows of seen classes to score.
-        test_unseen: rows of unseen classes to score.
-    """
-
-    labels: Ids
-    attributes: NDArray[np.float64]
-    seen: Ids
-    unseen: Ids
-    train: Ids
-    test_seen: Ids
-    test_unseen: Ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,33 +79,21 @@ class Fold:
             "code": NUMERICS,
         }
 
-    def split(self, data: GZSLData) -> Split:
-        """The fold with class numbers without gaps: it looks like any other task."""
+    def split(self, data: GZSLData) -> GZSLData:
+        """The fold as data of their own, in class numbers without gaps; other rows have -1."""
         classes = np.union1d(self.seen, self.unseen)
         numbers = np.full(data.num_classes, -1, dtype=np.int64)
         numbers[classes] = np.arange(classes.size)
-        return Split(
+        return replace(
+            data,
             labels=numbers[data.labels],
             attributes=data.attributes[classes],
-            seen=numbers[self.seen],
-            unseen=numbers[self.unseen],
-            train=self.train,
+            trainval=self.train,
             test_seen=self.test_seen,
             test_unseen=self.test_unseen,
+            class_names=None,
+            folds=(),
         )
-
-
-def real_split(data: GZSLData) -> Split:
-    """The real task: all classes, and the test rows of the data set."""
-    return Split(
-        labels=data.labels,
-        attributes=data.attributes,
-        seen=data.seen,
-        unseen=data.unseen,
-        train=data.trainval,
-        test_seen=data.test_seen,
-        test_unseen=data.test_unseen,
-    )
 
 
 def validation_folds(data: GZSLData, numbers: Iterable[int]) -> tuple[Fold, ...]:

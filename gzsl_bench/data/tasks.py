@@ -1,4 +1,4 @@
-"""Preprocessing: fitted on training rows, applied in blocks of rows, named in every result.
+"""Tasks: rows to train with and to score, preprocessed as fitted on the training rows alone.
 
 The arithmetic is that of scikit-learn's scalers on float64, which the released implementations use;
 only the result is float32.  No copy of the whole matrix in float64 is ever made.
@@ -48,22 +48,31 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """Features as a method and its scorer get them.
+class TaskData:
+    """A task, real or of a validation fold, preprocessed; arrays may be read-only.
 
     Attributes:
         train_features: [n, D] float32, in the order of the training rows.
         train_labels: [n] int64.
-        test_features: [m, D] float32, the test parts one after the other (seen, then unseen).
+        attributes: [C, A] float32, one class embedding a row.
+        seen: [S] int64 ascending ids of the classes with training rows.
+        unseen: [U] int64 ascending ids of the others.
+        test_features: [m, D] float32, rows of seen classes, then of unseen ones.
         test_labels: [m] int64.
-        test_sizes: number of rows of each test part.
     """
 
     train_features: Float32
     train_labels: NDArray[np.int64]
+    attributes: Float32
+    seen: NDArray[np.int64]
+    unseen: NDArray[np.int64]
     test_features: Float32
     test_labels: NDArray[np.int64]
-    test_sizes: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in vars(self).values())
 
 
 def _blocks(features: NDArray[Any], rows: Rows) -> list[slice]:
@@ -167,15 +176,14 @@ def _apply(features: Float32, rows: Rows, transform: Transform, out: Float32) ->
 
 
 def prepare_rows(
-    features: Float32, labels: NDArray[np.int64], train: Rows, tests: Sequence[Rows], name: str
-) -> Prepared:
-    """Preprocess any choice of rows: the real task, or a validation fold of the training rows.
+    features: Float32, train: Rows, tests: Sequence[Rows], name: str
+) -> tuple[Float32, Float32]:
+    """Preprocess any choice of rows: those to train with, and those to score.
 
     Args:
         features: [N, D] float32, possibly memory-mapped; never changed.
-        labels: [N] class ids.
         train: rows to fit on and to train with, in this order.
-        tests: rows to score, one array per part.
+        tests: rows to score, one array per part; the parts come one after the other.
         name: a key of :data:`PREPROCESSING`.
 
     Raises:
@@ -194,18 +202,23 @@ def prepare_rows(
         transform = chosen.fit(features, rows) if chosen.leaks and len(rows) else fitted
         _apply(features, rows, transform, test_features[start : start + len(rows)])
         start += len(rows)
-    test_labels = [labels[rows] for rows in tests]
-    return Prepared(
+    return train_features, test_features
+
+
+def prepare(data: GZSLData, name: str) -> TaskData:
+    """The task of a data set, or of a fold of one: ``test_seen`` rows, then ``test_unseen`` rows.
+
+    Raises:
+        SuiteError: no preprocessing is called ``name``.
+    """
+    tests = (data.test_seen, data.test_unseen)
+    train_features, test_features = prepare_rows(data.features, data.trainval, tests, name)
+    return TaskData(
         train_features=train_features,
-        train_labels=labels[train],
+        train_labels=data.labels[data.trainval],
+        attributes=data.attributes.astype(np.float32),
+        seen=data.seen,
+        unseen=data.unseen,
         test_features=test_features,
-        test_labels=np.concatenate(test_labels) if test_labels else labels[:0],
-        test_sizes=tuple(map(len, tests)),
-    )
-
-
-def prepare(data: GZSLData, name: str) -> Prepared:
-    """Preprocess a data set for its real task: ``test_seen`` rows, then ``test_unseen`` rows."""
-    return prepare_rows(
-        data.features, data.labels, data.trainval, (data.test_seen, data.test_unseen), name
+        test_labels=data.labels[np.concatenate(tests)],
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gzsl_bench.engine.taskdata import TaskData
+from gzsl_bench.data.tasks import TaskData
 from gzsl_bench.errors import DataError
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gzsl_bench.builtin.datasets import gzsl_bench_datasets
-from gzsl_bench.data.folds import DERIVED, SHIPPED, Fold, real_split, validation_folds
+from gzsl_bench.data.folds import DERIVED, SHIPPED, Fold, validation_folds
 from gzsl_bench.data.gzsl import ClassFold, GZSLData
 from gzsl_bench.data.xlsa17 import load
 from gzsl_bench.errors import DataError
@@ -200,7 +200,7 @@ def test_class_numbers_of_a_fold_have_no_gaps():
         np.testing.assert_array_equal(np.union1d(split.seen, split.unseen), np.arange(9))
         np.testing.assert_array_equal(split.attributes, data.attributes[classes])
         for rows, part in (
-            (split.train, split.seen),
+            (split.trainval, split.seen),
             (split.test_seen, split.seen),
             (split.test_unseen, split.unseen),
         ):
@@ -209,15 +209,6 @@ def test_class_numbers_of_a_fold_have_no_gaps():
         # No embedding of a class that is unseen for real.
         assert not vectors(data, data.unseen) & {row.tobytes() for row in split.attributes}
         assert (split.labels[data.test_unseen] == -1).all()
-
-
-def test_the_real_split_is_the_data_set():
-    data = made()
-    split = real_split(data)
-    assert split.labels is data.labels
-    assert split.attributes is data.attributes
-    assert split.seen.tolist() == data.seen.tolist()
-    assert split.unseen.tolist() == data.unseen.tolist()
 
 
 def test_shipped_folds_come_first():

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gzsl_bench.cli.main import run
+from gzsl_bench.data.tasks import TaskData
 from gzsl_bench.engine.events import CellEnded, Progress, UnitEnded, UnitStarted
 from gzsl_bench.engine.sealed import Sealed
-from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.errors import PluginError
 from gzsl_bench.executors.ray.host import Outbox, Placed
 from gzsl_bench.executors.ray.plugins import pack, unpack

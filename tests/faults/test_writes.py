@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from gzsl_bench import MethodSpec
+from gzsl_bench.data.tasks import TaskData
 from gzsl_bench.engine import stacks
 from gzsl_bench.engine.events import WorkerSettings
 from gzsl_bench.engine.sealed import Sealed
-from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.engine.units import plan
 from gzsl_bench.executors.inline import InlineExecutor
 from gzsl_bench.executors.local import LocalExecutor

@@ -470,11 +470,18 @@ def _prepared(name: str):
     raw[:, 2] *= 1e-3  # one that is nearly so
     raw[4] = 0.0  # a row without length
     labels = np.arange(12) % 4
-    found = preprocessing.prepare_rows(
-        raw, labels, np.array([3, 0, 5, 4, 1]), (np.array([2, 6]), np.array([9, 8, 7])), name
+    data = GZSLData(
+        name="small",
+        features=raw,
+        labels=labels,
+        attributes=np.eye(4),
+        trainval=np.array([3, 0, 5, 4, 1]),
+        test_seen=np.array([2, 6]),
+        test_unseen=np.array([9, 8, 7]),
     )
+    found = preprocessing.prepare(data, name)
     parts = (found.train_features, found.test_features)
-    order = digest(found.train_labels, found.test_labels, found.test_sizes)
+    order = digest(found.train_labels, found.test_labels, (2, 3))
     return [*(summary(part) for part in parts), *(part[:, 1].tolist() for part in parts), order]
 
 
@@ -524,7 +531,7 @@ def tasks_of_folds():
     data = _small()
     (fold,) = folds.validation_folds(data, (2,))
     split = fold.split(data)
-    indices = (split.labels, split.seen, split.unseen, split.train, split.test_unseen)
+    indices = (split.labels, split.seen, split.unseen, split.trainval, split.test_unseen)
     return [digest(*indices), summary(split.attributes), list(split.attributes.shape)]
 
 

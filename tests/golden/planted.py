@@ -125,8 +125,8 @@ PLANTS = {
         '"unlabelled order"', '"test order"', "task-what a method is handed"
     ),
     "class embeddings": Plant(
-        "split.attributes.astype(np.float32)",
-        "split.attributes.astype(np.float16).astype(np.float32)",
+        "data.attributes.astype(np.float32)",
+        "data.attributes.astype(np.float16).astype(np.float32)",
         "task-what a method is handed",
     ),
     "cache conversion": Plant(

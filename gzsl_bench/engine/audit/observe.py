@@ -79,9 +79,9 @@ class Setup:
         task = Task(
             features=torch.from_numpy(ready.train_features).to(device),
             labels=torch.from_numpy(ready.train_labels).to(device),
-            attributes=torch.from_numpy(data.attributes.astype(np.float32)).to(device),
-            seen=torch.from_numpy(data.seen).to(device),
-            unseen=torch.from_numpy(data.unseen).to(device),
+            attributes=torch.from_numpy(ready.attributes).to(device),
+            seen=torch.from_numpy(ready.seen).to(device),
+            unseen=torch.from_numpy(ready.unseen).to(device),
             unlabelled=unlabelled,
         )
         return cls.of(task, tests, seed)

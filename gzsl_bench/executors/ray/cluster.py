@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gzsl_bench.engine.taskdata import TaskData, task_name
+from gzsl_bench.data.tasks import TaskData
+from gzsl_bench.engine.taskdata import task_name
 from gzsl_bench.errors import GzslBenchError, WorkerError, in_one_line
 from gzsl_bench.executors.resources import Resources
 from gzsl_bench.suite.cells import Cell

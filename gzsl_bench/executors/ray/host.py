@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from gzsl_bench.data.tasks import TaskData
 from gzsl_bench.engine.events import Event, Progress, WorkerSettings
 from gzsl_bench.engine.outlet import Kept, Supplied
 from gzsl_bench.engine.sealed import Sealed
-from gzsl_bench.engine.taskdata import TaskData
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.executors.dispatcher import Ended, Job
 from gzsl_bench.executors.ray.plugins import PluginFiles, unpack
