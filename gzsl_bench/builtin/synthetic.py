@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +48,19 @@ def load(request: DatasetRequest) -> GZSLData:
     order = stream("classes").permutation(known.classes)
     seen, unseen = np.sort(order[: known.seen]), np.sort(order[known.seen :])
     labels, parts = _rows(known, seen, unseen, stream("rows"))
-    features, digest, notes = _features(known, attributes, labels, stream, request)
+    made = partial(_features, known, attributes, labels, stream)
+    name = store.parameter_digest(
+        generator="synthetic",
+        version=NUMERICS,
+        shape=known.name,
+        strength=[_SIGNAL, _NOISE],
+        numpy=np.__version__,
+    )
+    cache = request.cache
+    entry = made() if cache is None else store.kept(cache, name, made, "synthetic")
     data = GZSLData(
         name=request.name,
-        features=features,
+        features=entry.features,
         labels=labels,
         attributes=attributes,
         trainval=parts[0],
@@ -60,9 +70,9 @@ def load(request: DatasetRequest) -> GZSLData:
         feature_set=request.features,
         attribute_set=request.attributes,
         provenance={"layout": "generated", "lists": "none", "version": NUMERICS},
-        warnings=notes,
+        warnings=entry.warnings,
     )
-    return identify(data, digest)
+    return identify(data, entry.digest)
 
 
 def _streams(known: KnownDataset) -> Callable[[str], Rng]:
@@ -101,19 +111,7 @@ def _features(
     attributes: NDArray[np.float64],
     labels: NDArray[np.int64],
     stream: Callable[[str], Rng],
-    request: DatasetRequest,
-) -> tuple[NDArray[np.float32], str, tuple[str, ...]]:
-    cache = request.cache
-    name = store.parameter_digest(
-        generator="synthetic",
-        version=NUMERICS,
-        shape=known.name,
-        strength=[_SIGNAL, _NOISE],
-        numpy=np.__version__,
-    )
-    entry = store.open_entry(cache, name) if cache is not None else None
-    if entry is not None:
-        return entry.features, entry.digest, ()
+) -> store.Entry:
     centred = attributes - attributes.mean(axis=0)
     centred /= np.sqrt((centred**2).sum(axis=1).mean())
     weights = stream("weights").standard_normal((known.attributes, known.dimensions))
@@ -126,15 +124,7 @@ def _features(
         block *= np.float32(_NOISE)
         block += prototypes[labels[part]]
         np.maximum(block, 0, out=block)
-    digest = array_digest(features, "float32")
-    if cache is not None:
-        try:
-            entry = store.write_entry(cache, name, features, labels, digest, "synthetic")
-        except OSError as error:
-            note = f"the cache folder {cache} cannot be used ({error.strerror or error})"
-            return features, digest, (note,)
-        features = entry.features
-    return features, digest, ()
+    return store.Entry(features, labels, array_digest(features, "float32"))
 
 
 def _fold(known: KnownDataset, seen: NDArray[np.int64], rng: Rng) -> ClassFold:

@@ -21,8 +21,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,19 @@ _STALE_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A converted feature matrix: [N, D] float32 (mapped), [N] int64 labels, features' digest."""
+    """A converted feature matrix.
+
+    Attributes:
+        features: [N, D] float32, finite; memory-mapped and read-only where it came from a cache.
+        labels: [N] int64 as the source holds them.
+        digest: ``identity.array_digest`` of the features.
+        warnings: why no cache was used, where one was asked for.
+    """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     digest: str
+    warnings: tuple[str, ...] = ()
 
 
 def default_cache() -> Path:
@@ -135,27 +143,36 @@ def _untouched(folder: Path, features: NDArray[np.float32], meta: Mapping[str, A
     return True
 
 
-def write_entry(
-    cache: Path,
-    content: str,
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    digest: str,
-    source: str,
-) -> Entry:
-    """Add an entry, or take the equal one that another process added first.
+def kept(cache: Path, content: str, make: Callable[[], Entry], source: str) -> Entry:
+    """The entry called ``content``; where there is none it is made and added.
 
     Args:
-        cache: the cache folder, made if need be.
+        cache: the cache folder.
         content: the entry's name.
-        features: [N, D] float32, checked.
-        labels: [N] int64 as the source holds them.
-        digest: ``identity.array_digest`` of ``features``.
-        source: where it came from, for people who look into the folder.
+        make: makes what it holds; a cache that cannot be written costs no more than a warning.
+        source: where it comes from, for people who look into the folder.
+    """
+    found = open_entry(cache, content)
+    if found is not None:
+        return found
+    made = make()
+    try:
+        return write_entry(cache, content, made, source)
+    except OSError as error:
+        note = (
+            f"the cache folder {cache} cannot be used ({error.strerror or error}), so {source} is"
+            f" converted in memory each time; choose another with {CACHE_VARIABLE}"
+        )
+        return replace(made, warnings=(note,))
+
+
+def write_entry(cache: Path, content: str, made: Entry, source: str) -> Entry:
+    """Add an entry, or take the equal one that another process added first.
 
     Raises:
         OSError: the folder cannot be written or the disk is full; nothing is left behind.
     """
+    features, labels = made.features, made.labels
     parent = cache / "content"
     parent.mkdir(parents=True, exist_ok=True)
     _sweep(parent)
@@ -166,7 +183,7 @@ def write_entry(
         meta = {
             "format": _FORMAT,
             "content": content,
-            "features": digest,
+            "features": made.digest,
             "shape": list(features.shape),
             "sizes": {
                 name: (building / name).stat().st_size for name in ("features.npy", "labels.npy")

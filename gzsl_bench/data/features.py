@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from gzsl_bench.data import cache as store
 from gzsl_bench.data.arrays import check_array_file, read_array
 from gzsl_bench.data.checks import check_finite
-from gzsl_bench.data.identity import ArrayHasher, row_chunks
+from gzsl_bench.data.identity import array_digest, row_chunks
 from gzsl_bench.data.matfile import check_mat, numeric, read_mat, vector
 from gzsl_bench.errors import DataError
 
@@ -26,26 +25,8 @@ NUMERICS = 1
 Side = Literal["rows", "columns"]
 
 
-@dataclass(frozen=True, eq=False)
-class FeatureFile:
-    """A feature file as rows.
-
-    Attributes:
-        features: [N, D] float32, finite; memory-mapped and read-only where it came from a cache.
-        labels: [N] int64 as in the file, counted from 1, not checked against any class list; -1
-            everywhere for a matrix, which holds none.
-        digest: ``identity.array_digest`` of the features.
-        warnings: why no cache was used, where one was asked for.
-    """
-
-    features: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    digest: str
-    warnings: tuple[str, ...] = ()
-
-
-def load_features(path: Path, cache: Path | None) -> FeatureFile:
-    """Read a feature file, or open its converted copy.
+def load_features(path: Path, cache: Path | None) -> store.Entry:
+    """Read a feature file, or open its converted copy; labels are as in it, counted from 1.
 
     Raises:
         DataError: the file is missing, damaged, in the wrong orientation, or holds NaN or Inf.
@@ -53,8 +34,8 @@ def load_features(path: Path, cache: Path | None) -> FeatureFile:
     return _cached(path, cache, f"xlsa17/{NUMERICS}", check_mat, _convert)
 
 
-def load_matrix(path: Path, key: str | None, images: Side, cache: Path | None) -> FeatureFile:
-    """Read features from a file of any format that ``arrays`` knows, or open their converted copy.
+def load_matrix(path: Path, key: str | None, images: Side, cache: Path | None) -> store.Entry:
+    """Features of a file of any format that ``arrays`` knows, or their copy; labels are all -1.
 
     Args:
         path: the file.
@@ -67,7 +48,7 @@ def load_matrix(path: Path, key: str | None, images: Side, cache: Path | None) -
     """
     what = f"{key} in {path}" if key is not None else str(path)
 
-    def convert(path: Path) -> FeatureFile:
+    def convert(path: Path) -> store.Entry:
         raw = read_array(path, key)
         if raw.ndim != 2 or 0 in raw.shape:
             raise DataError(
@@ -75,7 +56,9 @@ def load_matrix(path: Path, key: str | None, images: Side, cache: Path | None) -
                 f" {images.removesuffix('s')} is needed"
             )
         features = _to_rows(raw if images == "rows" else raw.T, what)
-        return FeatureFile(features, np.full(len(features), -1, np.int64), _digest(features))
+        return store.Entry(
+            features, np.full(len(features), -1, np.int64), array_digest(features, "float32")
+        )
 
     conversion = f"matrix/{NUMERICS} {images} {key or ''}"
     return _cached(path, cache, conversion, check_array_file, convert)
@@ -86,8 +69,8 @@ def _cached(
     cache: Path | None,
     conversion: str,
     check: Callable[[Path], None],
-    convert: Callable[[Path], FeatureFile],
-) -> FeatureFile:
+    convert: Callable[[Path], store.Entry],
+) -> store.Entry:
     if cache is None:
         return convert(path)
     check(path)
@@ -96,47 +79,31 @@ def _cached(
         content = store.content_digest(cache, path, conversion)
     except OSError as error:
         raise _unreadable(path, error) from None
-    entry = store.open_entry(cache, content)
-    if entry is not None:
-        return FeatureFile(entry.features, entry.labels, entry.digest)
-    loaded = convert(path)
-    try:
-        unchanged = store.stat_key(path.stat()) == store.stat_key(before)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    if not unchanged:
-        raise DataError(f"{path} was changed while it was being read; start again")
-    try:
-        entry = store.write_entry(
-            cache, content, loaded.features, loaded.labels, loaded.digest, source=os.fspath(path)
-        )
-    except OSError as error:
-        note = (
-            f"the cache folder {cache} cannot be used ({error.strerror or error}), so {path} is "
-            "converted in memory each time; choose another with GZSL_BENCH_CACHE"
-        )
-        return FeatureFile(loaded.features, loaded.labels, loaded.digest, (note,))
-    return FeatureFile(entry.features, entry.labels, entry.digest)
+
+    def made() -> store.Entry:
+        converted = convert(path)
+        try:
+            unchanged = store.stat_key(path.stat()) == store.stat_key(before)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        if not unchanged:
+            raise DataError(f"{path} was changed while it was being read; start again")
+        return converted
+
+    return store.kept(cache, content, made, os.fspath(path))
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path} cannot be read ({error.strerror or error})")
 
 
-def _convert(path: Path) -> FeatureFile:
+def _convert(path: Path) -> store.Entry:
     content = read_mat(path, ["features", "labels"])
     labels = vector(content["labels"], "labels", path)
     raw = numeric(content["features"], "features", path)
     features = _rows(raw, len(labels), path)
     del content, raw
-    return FeatureFile(features, labels, _digest(features))
-
-
-def _digest(features: NDArray[np.float32]) -> str:
-    hasher = ArrayHasher(features.shape, "float32")
-    for part in row_chunks(features.shape[0], 4 * features.shape[1]):
-        hasher.update(features[part])
-    return hasher.hexdigest()
+    return store.Entry(features, labels, array_digest(features, "float32"))
 
 
 def _rows(raw: NDArray[Any], count: int, path: Path) -> NDArray[np.float32]:

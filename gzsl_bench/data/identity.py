@@ -25,23 +25,6 @@ SHORT = 16
 _CHUNK = 1 << 24
 
 
-class ArrayHasher:
-    """SHA-256 over type, shape and little-endian row-major bytes, fed a block of rows at a time."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
-        self._dtype = np.dtype(dtype).newbyteorder("<")
-        self._hash = hashlib.sha256(f"{dtype} {'x'.join(map(str, shape))}\n".encode())
-
-    def update(self, rows: NDArray[Any]) -> None:
-        """Add the next rows."""
-        block = np.ascontiguousarray(rows, dtype=self._dtype)
-        self._hash.update(block.reshape(-1).view(np.uint8).data)
-
-    def hexdigest(self) -> str:
-        """64 hex digits."""
-        return self._hash.hexdigest()
-
-
 def row_chunks(rows: int, bytes_per_row: int, chunk: int = _CHUNK) -> list[slice]:
     """Slices that cover ``range(rows)`` in blocks of about ``chunk`` bytes."""
     step = max(1, chunk // max(1, bytes_per_row))
@@ -49,11 +32,16 @@ def row_chunks(rows: int, bytes_per_row: int, chunk: int = _CHUNK) -> list[slice
 
 
 def array_digest(array: NDArray[Any], dtype: str) -> str:
-    """64 hex digits over the values of ``array`` as ``dtype`` (``float32``, say) and its shape."""
-    hasher = ArrayHasher(array.shape, dtype)
-    width = int(np.prod(array.shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
+    """64 hex digits over the values of ``array`` as ``dtype`` (``float32``, say) and its shape.
+
+    SHA-256 over type, shape and little-endian row-major bytes, read a block of rows at a time.
+    """
+    kind = np.dtype(dtype).newbyteorder("<")
+    hasher = hashlib.sha256(f"{dtype} {'x'.join(map(str, array.shape))}\n".encode())
+    width = int(np.prod(array.shape[1:], dtype=np.int64)) * kind.itemsize
     for part in row_chunks(array.shape[0], width):
-        hasher.update(array[part])
+        block = np.ascontiguousarray(array[part], dtype=kind)
+        hasher.update(block.reshape(-1).view(np.uint8).data)
     return hasher.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The candidates of a search, asked of Optuna before anything is trained.
+"""The candidates of a search, all of them before anything is trained; Optuna draws random ones.
 
 Grid and random search look at no result, so all candidates are known at once: they are trained side
 by side or as one, and a search that is begun again asks for the same ones.
@@ -6,6 +6,7 @@ by side or as one, and a search that is begun again asks for the same ones.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -56,11 +57,8 @@ def candidates(
     """
     require()
     if kind == "grid":
-        orders = sorted(_grid(parts))
-        return [
-            {name: parts[name].values[i] for name, i in zip(parts, order, strict=True)}  # type: ignore[union-attr]
-            for order in orders
-        ]
+        lists = (part.values for part in parts.values() if isinstance(part, Choices))
+        return [dict(zip(parts, values, strict=True)) for values in itertools.product(*lists)]
     wanted = min(trials or 0, size(parts))
     found: dict[str, Candidate] = {}
     vain = 0
@@ -71,19 +69,6 @@ def candidates(
         vain = vain + 1 if mark in found else 0
         found.setdefault(mark, drawn)
     return list(found.values())
-
-
-def _grid(parts: Mapping[str, Choices | Interval]) -> Iterator[tuple[int, ...]]:
-    """Places in the lists, every combination once, in Optuna's order."""
-    import optuna
-
-    # Optuna knows plain values only: it is told places rather than values.
-    space = {name: list(range(int(size({name: part})))) for name, part in parts.items()}
-    study = optuna.create_study(sampler=optuna.samplers.GridSampler(space, seed=_SEED))
-    forms = _distributions(parts)
-    for _ in range(int(size(parts))):
-        asked = study.ask(forms).params
-        yield tuple(int(asked[name]) for name in parts)
 
 
 def _draws(parts: Mapping[str, Choices | Interval]) -> Iterator[Candidate]:
