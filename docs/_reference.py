@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 import gzsl_bench
 import gzsl_bench.stacked
 import gzsl_bench.testing
-from gzsl_bench.cli.main import _COMMANDS, cli
+from gzsl_bench.cli.main import cli
 from gzsl_bench.data import description
 from gzsl_bench.hooks import specs
 from gzsl_bench.hooks.config import stackable_fields
@@ -54,9 +54,23 @@ def pages() -> dict[str, str]:
     """Every reference page: its place in the site and its Markdown."""
     return {
         "reference/hooks.md": hooks_page(),
-        "reference/api.md": api_page(),
-        "reference/stacked.md": stacked_page(),
-        "reference/testing.md": testing_page(),
+        "reference/api.md": _names_page(
+            gzsl_bench,
+            "Public API",
+            "What `gzsl_bench.__all__` lists: all that a plugin author needs.",
+        ),
+        "reference/stacked.md": _names_page(
+            gzsl_bench.stacked,
+            "gzsl_bench.stacked",
+            "The toolkit that trains many runs as one; [fast methods](../fast-methods.md) shows it"
+            " at work.",
+        ),
+        "reference/testing.md": _names_page(
+            gzsl_bench.testing,
+            "gzsl_bench.testing",
+            "What a plugin must do, as tests: subclass one of these in a test module. `gzsl-bench"
+            " check-plugin` runs the same checks.",
+        ),
         "reference/cli.md": cli_page(),
         "reference/suite.md": models_page(
             "Suite files",
@@ -123,30 +137,11 @@ def hooks_page() -> str:
     return "\n".join([intro, *entries])
 
 
-def api_page() -> str:
-    """Every name of ``gzsl_bench.__all__``."""
-    intro = "# Public API\n\nWhat `gzsl_bench.__all__` lists: all that a plugin author needs.\n"
-    return "\n".join([intro, *(_entry(gzsl_bench, name) for name in gzsl_bench.__all__)])
-
-
-def stacked_page() -> str:
-    """Every name of ``gzsl_bench.stacked.__all__``."""
-    module = gzsl_bench.stacked
-    intro = (
-        "# gzsl_bench.stacked\n\nThe toolkit that trains many runs as one;"
-        " [fast methods](../fast-methods.md) shows it at work.\n"
+def _names_page(module: Any, title: str, intro: str) -> str:
+    """Every name of a package's ``__all__``."""
+    return "\n".join(
+        [f"# {title}\n\n{intro}\n", *(_entry(module, name) for name in module.__all__)]
     )
-    return "\n".join([intro, *(_entry(module, name) for name in module.__all__)])
-
-
-def testing_page() -> str:
-    """Every name of ``gzsl_bench.testing.__all__``."""
-    module = gzsl_bench.testing
-    intro = (
-        "# gzsl_bench.testing\n\nWhat a plugin must do, as tests: subclass one of these in a test"
-        " module. `gzsl-bench check-plugin` runs the same checks.\n"
-    )
-    return "\n".join([intro, *(_entry(module, name) for name in module.__all__)])
 
 
 # --- The command line -----------------------------------------------------------------------------
@@ -163,8 +158,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
                 assert found is not None
                 yield from walk(f"{name} {inner}", found)
 
-    for name, (module, attribute, _) in _COMMANDS.items():
-        yield from walk(f"gzsl-bench {name}", getattr(importlib.import_module(module), attribute))
+    return (item for item in walk("gzsl-bench", cli) if item[1] is not cli)
 
 
 def cli_page() -> str:

@@ -1,9 +1,11 @@
-"""Tables in Markdown, no wider than they have to be: they are read on terminals, too."""
+"""Tables as text: Markdown no wider than it has to be, for terminals too, and CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -32,3 +34,13 @@ def width_of(cell: str) -> int:
 
 def _safe(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()) -> str:
+    """Rows as CSV without a last line break; columns as named, others as they appear."""
+    columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().rstrip("\n")

@@ -18,65 +18,37 @@ from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.masking import masked
 from gzsl_bench.records import strict
 
-#: command -> (module, attribute, help): listing commands must not import them.
+#: command -> (module:attribute, help): listing commands must not import them.
 _COMMANDS = {
-    "run": ("gzsl_bench.cli.run", "run_command", "Run a suite; finished cells are left alone."),
+    "run": ("run:run_command", "Run a suite; finished cells are left alone."),
     "tune": (
-        "gzsl_bench.cli.tune",
-        "tune_command",
+        "tune:tune_command",
         "Search hyper-parameters on validation folds, write a suite with the best.",
     ),
-    "validate": (
-        "gzsl_bench.cli.validate",
-        "validate_command",
-        "Check suite files, train nothing.",
-    ),
-    "table": ("gzsl_bench.cli.table", "table_command", "Print the table of a suite's results."),
+    "validate": ("validate:validate_command", "Check suite files, train nothing."),
+    "table": ("table:table_command", "Print the table of a suite's results."),
     "report": (
-        "gzsl_bench.cli.report",
-        "report_command",
+        "report:report_command",
         "Write a page of tables and plots that needs nothing else.",
     ),
     "visualize": (
-        "gzsl_bench.cli.visualize",
-        "visualize_command",
+        "visualize:visualize_command",
         "Draw the latent spaces of a suite's methods (t-SNE).",
     ),
-    "compare": (
-        "gzsl_bench.cli.compare",
-        "compare_command",
-        "Test two methods of a suite against one another.",
-    ),
-    "rescore": (
-        "gzsl_bench.cli.rescore",
-        "rescore_command",
-        "Compute metrics again from kept predictions.",
-    ),
-    "records": (
-        "gzsl_bench.cli.records",
-        "records_group",
-        "Check, tidy, export and merge records.",
-    ),
-    "published": (
-        "gzsl_bench.cli.published",
-        "published_group",
-        "List and audit published numbers.",
-    ),
-    "new-plugin": (
-        "gzsl_bench.cli.new_plugin",
-        "new_plugin_command",
-        "Write a package to begin a plugin with.",
-    ),
-    "plugins": ("gzsl_bench.cli.plugins", "plugins_command", "List what is installed."),
+    "compare": ("compare:compare_command", "Test two methods of a suite against one another."),
+    "rescore": ("rescore:rescore_command", "Compute metrics again from kept predictions."),
+    "records": ("records:records_group", "Check, tidy, export and merge records."),
+    "published": ("published:published_group", "List and audit published numbers."),
+    "new-plugin": ("new_plugin:new_plugin_command", "Write a package to begin a plugin with."),
+    "plugins": ("plugins:plugins_command", "List what is installed."),
     "check-plugin": (
-        "gzsl_bench.cli.check_plugin",
-        "check_plugin_command",
+        "check_plugin:check_plugin_command",
         "Check what a plugin does on tiny tasks.",
     ),
-    "data": ("gzsl_bench.cli.data", "data_group", "List, check and download data sets."),
-    "sync": ("gzsl_bench.cli.sync", "sync_command", "Make MLflow equal to the records."),
-    "ui": ("gzsl_bench.cli.sync", "ui_command", "Open MLflow on the results."),
-    "schema": ("gzsl_bench.cli.validate", "schema_command", "Print the JSON schema of a suite."),
+    "data": ("data:data_group", "List, check and download data sets."),
+    "sync": ("sync:sync_command", "Make MLflow equal to the records."),
+    "ui": ("sync:ui_command", "Open MLflow on the results."),
+    "schema": ("validate:schema_command", "Print the JSON schema of a suite."),
 }
 
 
@@ -96,8 +68,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module, attribute, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), attribute)
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"gzsl_bench.cli.{module}"), attribute)
         return command
 
     def resolve_command(
@@ -111,7 +83,7 @@ class _LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry[2]) for name, entry in _COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, format_option
-
-if TYPE_CHECKING:
-    from gzsl_bench.report.published.entries import Entry
 
 _FORMAT = format_option("github", "json", "csv")
 _DATASET = click.option("--dataset", metavar="NAME", help="Only this data set.")
@@ -88,9 +83,10 @@ def audit_command(fmt: str, dataset: str | None, method: str | None) -> None:
 def _chosen(items: Sequence[Any], dataset: str | None, method: str | None) -> list[Any]:
     """Those of one data set or method; a name that nothing has is refused."""
     from gzsl_bench.errors import GzslBenchError, unknown_name
+    from gzsl_bench.report.published.entries import entries
 
     for kind, wanted in (("dataset", dataset), ("method", method)):
-        names = {getattr(item, kind) for item in _everything()}
+        names = {getattr(item, kind) for item in entries()}
         if wanted is not None and wanted not in names:
             what = "data set" if kind == "dataset" else kind
             raise GzslBenchError(unknown_name(f"published {what}", wanted, names))
@@ -99,24 +95,12 @@ def _chosen(items: Sequence[Any], dataset: str | None, method: str | None) -> li
     ]
 
 
-def _everything() -> Sequence[Entry]:
-    from gzsl_bench.report.published.entries import entries
-
-    return entries()
-
-
 def _print(lines: Sequence[Mapping[str, Any]], fmt: str) -> None:
     if fmt == "json":
         click.echo(json.dumps(list(lines), indent=1))
         return
-    plain = [{k: "" if v is None else v for k, v in line.items()} for line in lines]
     if fmt == "csv":
-        text = io.StringIO()
-        if plain:
-            writer = csv.DictWriter(text, list(plain[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(plain)
-        click.echo(text.getvalue().rstrip("\n"))
-        return
-    if plain:
-        click.echo(markdown.table(list(plain[0]), [list(line.values()) for line in plain]))
+        click.echo(markdown.csv_text(lines))
+    elif lines:
+        body = [["" if v is None else v for v in line.values()] for line in lines]
+        click.echo(markdown.table(list(lines[0]), body))

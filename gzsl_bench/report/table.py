@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import textwrap
 from collections.abc import Sequence
@@ -208,9 +206,4 @@ def _csv(table: Sequence[Row]) -> str:
             else:
                 line[name] = " ".join(map(str, value)) if isinstance(value, list) else value
         flat.append(line)
-    columns = list(dict.fromkeys(name for line in flat for name in line))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue().rstrip("\n")
+    return markdown.csv_text(flat)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -35,21 +33,17 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
             flat = asdict(result)
             for name in ("p_classes", "p_seeds"):
                 value = flat.pop(name)
-                flat[name] = "" if value is None else value["p"]
+                flat[name] = value and value["p"]
             lines.append(
                 {
                     "dataset": comparison.dataset,
                     "method_a": comparison.a,
                     "method_b": comparison.b,
                     "seeds": " ".join(map(str, comparison.seeds)),
-                    **{k: "" if v is None else v for k, v in flat.items()},
+                    **flat,
                 }
             )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue().rstrip("\n")
+    return markdown.csv_text(lines)
 
 
 def as_text(comparisons: Sequence[Comparison], ranks: Ranking | None, why: str) -> str:

@@ -145,8 +145,3 @@ def test_drawing_touches_no_global_state():
         "assert dict(mpl.rcParams.copy()) == before; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
-
-
-def test_csv_quotes_what_needs_it():
-    text = save.csv_text([{"a": 'x,"y"', "b": 1}, {"b": 2, "c": "é"}])
-    assert text == 'a,b,c\n"x,""y""",1,\n,2,é\n'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.errors import RecordError
+from gzsl_bench.markdown import csv_text
 from gzsl_bench.report.plots.style import styled
 
 if TYPE_CHECKING:
@@ -52,16 +52,6 @@ def data_uri(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV; columns in the order in which they appear."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def write(folder: Path, name: str, figure: Figure, rows: Sequence[Mapping[str, Any]]) -> None:
     """``name.png``, ``name.pdf`` and ``name.csv`` in ``folder``.
 
@@ -72,6 +62,6 @@ def write(folder: Path, name: str, figure: Figure, rows: Sequence[Mapping[str, A
         folder.mkdir(parents=True, exist_ok=True)
         for fmt in ("png", "pdf"):
             (folder / f"{name}.{fmt}").write_bytes(as_bytes(figure, fmt))
-        (folder / f"{name}.csv").write_text(csv_text(rows), encoding="utf-8")
+        (folder / f"{name}.csv").write_text(csv_text(rows) + "\n", encoding="utf-8")
     except OSError as error:
         raise RecordError(f"the plots cannot be written to {folder}: {error}") from error

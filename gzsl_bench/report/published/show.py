@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from html import escape
@@ -45,10 +43,8 @@ def render_beside(
         return json.dumps(own, indent=1)
     text = cells(lines)
     if fmt == "csv":
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([headings(), *text])
-        return out.getvalue().rstrip("\n")
+        rows = [dict(zip(headings(), line, strict=True)) for line in text]
+        return markdown.csv_text(rows, headings())
     if fmt == "latex":
         body = latex.tabular(
             [[latex.escape(cell) for cell in line] for line in text],
