@@ -7,7 +7,13 @@ line prints the message alone and exits with ``exit_code``; ``--debug`` adds the
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+
+#: Letters of what a plugin's exception says, and of a traceback: a message may hold a whole array.
+MOST_SAID, MOST_TRACED = 10_000, 200_000
+#: Parts of an exception group that are named.
+_PARTS = 3
 
 
 class GzslBenchError(Exception):
@@ -45,11 +51,35 @@ class NotApplicable(GzslBenchError):
 
 
 def in_one_line(error: BaseException) -> str:
-    """A failure in one line: our own sentences as they are, others with their kind before them."""
-    text = " ".join(str(error).split())
+    """A failure in one line: our own sentences as they are, others with their kind before them.
+
+    Whatever a plugin raises has one: an exception whose own text fails is called by its kind.
+    """
+    try:
+        text = _short(" ".join(_short(str(error), MOST_SAID).split()), MOST_SAID)
+        if isinstance(error, BaseExceptionGroup):
+            parts = [in_one_line(part) for part in error.exceptions[:_PARTS]]
+            text = _short(f"{text}: {'; '.join(parts)}", MOST_SAID)
+    except BaseException:
+        text = ""
     if isinstance(error, GzslBenchError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def traced(error: BaseException) -> str:
+    """The traceback of an exception, of whatever kind; "" if it cannot be had."""
+    try:
+        return _short("".join(traceback.format_exception(error)), MOST_TRACED)
+    except BaseException:
+        return ""
+
+
+def _short(text: str, most: int) -> str:
+    """The beginning and the end of a text."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} [... {len(text) - most} letters ...] {text[-(most // 2) :]}"
 
 
 def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:

@@ -241,9 +241,15 @@ class Training:
         from gzsl_bench.executors.run import run_units
 
         with open_view(suite, units, self.store) as view:
+            told = False
 
             def listen(event: Event) -> None:
+                nonlocal told
                 view.hear(event)
+                here = self.store.presence
+                if isinstance(event, CellEnded) and not told and here and here.homeless:
+                    told = True
+                    view.say(f"{_vanished(self.store)}; the run goes on in a new one")
                 if isinstance(event, CellEnded) and mirror is not None:
                     record = self.store.read(event.key)
                     if record is not None:
@@ -283,6 +289,13 @@ class Training:
 
         layout = self.store.layout
         click.echo(f"records: {layout.out} ({outcome.done} of {outcome.total} cells)", err=True)
+        gone = outcome.total - outcome.done - len(outcome.failed)
+        if gone and not outcome.interrupted:
+            click.echo(
+                f"{gone} cells have no record: {_vanished(self.store)}; the same command trains"
+                " them again",
+                err=True,
+            )
         if outcome.interrupted:
             click.echo(
                 f"interrupted{interrupted}; the same command goes on where it stopped", err=True
@@ -294,6 +307,12 @@ class Training:
                 f" {layout.cells}/KEY; the same command tries again{failed}",
                 err=True,
             )
+
+
+def _vanished(store: RecordStore) -> str:
+    return (
+        f"the results folder {store.layout.out} was removed or replaced while the run was at work"
+    )
 
 
 @contextlib.contextmanager

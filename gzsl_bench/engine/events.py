@@ -65,6 +65,23 @@ class UnitDivided:
 
 
 @dataclass(frozen=True)
+class UnitBroke:
+    """A unit's process ends early and could not record why.
+
+    The disk is full, say, or a library no longer does what it did before the method came.
+
+    Attributes:
+        unit: the unit.
+        cause: in one sentence.
+        traceback: where.
+    """
+
+    unit: str
+    cause: str
+    traceback: str
+
+
+@dataclass(frozen=True)
 class Stopping:
     """The user asked to stop; what is running goes on to its next report."""
 
@@ -107,8 +124,8 @@ class Waiting:
 
 
 Event: TypeAlias = (
-    "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded | UnitDivided | Stopping"
-    " | CellElsewhere | Waiting | Notice"
+    "UnitStarted | Progress | CellEnded | AuditEnded | UnitEnded | UnitDivided | UnitBroke"
+    " | Stopping | CellElsewhere | Waiting | Notice"
 )
 Listener: TypeAlias = "Callable[[Event], None]"
 

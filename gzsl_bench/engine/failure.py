@@ -27,12 +27,16 @@ class Failure:
         printed: what it printed last, with the traceback where a signal ended it.
         seconds: how long it was on the cell.
         begun: what it said as it took the unit up; None where it did not come to that.
+        traceback: where, if it could say so itself.
+        peak_memory: bytes that it held at most; None where nobody could tell.
     """
 
     cause: str
     printed: str = ""
     seconds: float = 0.0
     begun: UnitStarted | None = None
+    traceback: str = ""
+    peak_memory: int | None = None
 
 
 def record_failure(unit: Unit, cell: Cell, failure: Failure, settings: WorkerSettings) -> None:
@@ -48,7 +52,9 @@ def record_failure(unit: Unit, cell: Cell, failure: Failure, settings: WorkerSet
     if begun is None:  # on hardware that nobody has told us of
         begun = replace(environment.provenance(settings, unit.name, ()), hardware={})
     about = replace(begun, trained=(cell.key,), seconds=round(failure.seconds, 3))
-    traceback = crash_report(failure.printed)
+    if settings.device == "cpu":  # a GPU's memory is what counts elsewhere
+        about = replace(about, peak_memory=failure.peak_memory)
+    traceback = failure.traceback or crash_report(failure.printed)
     record = Record.of(cell, FAILED, about, cause=failure.cause, traceback=traceback)
     RecordStore(settings.out, settings.run).commit(record, log=failure.printed)
 

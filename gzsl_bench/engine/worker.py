@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -25,7 +24,7 @@ from gzsl_bench.engine.fit import fit_runs
 from gzsl_bench.engine.outlet import FolderOutlet, Outlet
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.errors import NotApplicable, PluginError, in_one_line
+from gzsl_bench.errors import NotApplicable, PluginError, in_one_line, traced
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE, Provenance, Record
@@ -94,7 +93,9 @@ class Worker:
         try:
             training.train()
         # A plugin may fail in any way; each of its cells then tells how.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if self.interrupted(error):
+                raise
             if len(cells) > 1 and stacks.is_out_of_memory(error):
                 return False
             training.fail_rest(error)
@@ -126,11 +127,17 @@ class Worker:
                     self.bench(first).task,
                     lambda sink: Run(first.seed, device, config, sink, precision=precision),
                 )
-        except Exception:
+        except BaseException as error:
+            if self.interrupted(error):
+                raise
             # Whatever is wrong will show, and be recorded, when the stack is trained.
             return (unit.cells,)
         self.kept.compose(unit, composition)
         return composition.stacks
+
+    def interrupted(self, error: BaseException) -> bool:
+        """Whether it is the user who stops us: a plugin may raise KeyboardInterrupt as well."""
+        return isinstance(error, Interrupted | KeyboardInterrupt) and self.should_stop()
 
     def provenance(self, unit: str, cells: Sequence[Cell]) -> Provenance:
         """What is known of a training of some cells as it begins."""
@@ -197,8 +204,7 @@ class _Training:
             if error is None and bench.tests_changed(sink.tests):
                 error = PluginError("the scorer changed the features it was shown; copy them first")
             if error is not None:
-                text = "".join(traceback.format_exception(error))
-                self.failures[cell.key] = (in_one_line(error), text)
+                self.failures[cell.key] = (in_one_line(error), traced(error))
         self._note_failures()
 
     def _note_failures(self) -> None:
@@ -217,9 +223,8 @@ class _Training:
         if isinstance(error, NotApplicable) and not any(sink.rows for sink in self.sinks):
             self.inapplicable = in_one_line(error)
             return
-        text = "".join(traceback.format_exception(error))
         for cell in self.cells:
-            self.failures.setdefault(cell.key, (in_one_line(error), text))
+            self.failures.setdefault(cell.key, (in_one_line(error), traced(error)))
 
     def records(self) -> Iterator[tuple[Record, dict[str, np.ndarray] | None]]:
         """What to commit for each cell."""

@@ -15,12 +15,12 @@ from multiprocessing.synchronize import Event as EventFlag
 from pathlib import Path
 
 from gzsl_bench.engine.bench import Tasks
-from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
+from gzsl_bench.engine.events import Event, UnitBroke, UnitEnded, WorkerSettings
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.outlet import FolderOutlet, Kept, MessageOutlet, Outlet
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.worker import Worker
-from gzsl_bench.errors import DataError
+from gzsl_bench.errors import DataError, in_one_line, traced
 from gzsl_bench.executors.output import Printing, flush
 from gzsl_bench.executors.processes import TAG, kill_tree
 from gzsl_bench.executors.shelf import Borrowed
@@ -92,7 +92,13 @@ def main(
 
         torch.cuda.set_per_process_memory_fraction(settings.share)
     worker = Worker(registry, settings, tell, stop.is_set, printing.tail, tasks, outlet)
-    kind_of(unit).run(worker, unit)
+    try:
+        kind_of(unit).run(worker, unit)
+    # What cannot even be recorded here is told: the parent may still be able to.
+    except BaseException as error:
+        _send(pipe, UnitBroke(unit.name, in_one_line(error), traced(error)))
+        flush()
+        os._exit(1)
     last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
     last.start()
     last.join(_GRACE)

@@ -21,6 +21,7 @@ from gzsl_bench.engine.events import (
     Event,
     Listener,
     Stopping,
+    UnitBroke,
     UnitDivided,
     UnitEnded,
     UnitStarted,
@@ -67,11 +68,13 @@ class Ended:
         how: by whose doing.
         cause: in words; ``while it trained this unit`` may follow unless we ended it.
         printed: what it printed last.
+        peak_memory: bytes that it held at most; None where nobody could tell.
     """
 
     how: How = How.DIED
     cause: str = ""
     printed: str = ""
+    peak_memory: int | None = None
 
 
 @dataclass(eq=False)
@@ -84,6 +87,7 @@ class Job:
         begun: it has said that it took the unit up.
         ended: keys of the unit's cells that have ended.
         over: it has said that the unit has ended.
+        broke: it has said why it cannot end the unit.
         condemned: it was told to end, and has not yet.
     """
 
@@ -92,6 +96,7 @@ class Job:
     begun: UnitStarted | None = None
     ended: set[str] = field(default_factory=set)
     over: UnitEnded | None = None
+    broke: UnitBroke | None = None
     condemned: bool = False
 
 
@@ -291,6 +296,8 @@ class Dispatcher:
         elif isinstance(event, UnitEnded):
             job.over = event
             self._freed = True
+        elif isinstance(event, UnitBroke):
+            job.broke = event
         if isinstance(event, UnitStarted | CellEnded | AuditEnded | UnitEnded):
             job.since = self._clock()
 
@@ -365,13 +372,17 @@ class Dispatcher:
         """Halve what may have killed a process, or record the culprit if it is alone."""
         unit, kind = job.unit, kind_of(job.unit)
         cause = ended.cause + f" while it {kind.doing}" * (ended.how is not How.ENDED)
+        where = ""
+        if job.broke is not None and ended.how is How.DIED:
+            cause, where = job.broke.cause, job.broke.traceback
         self._note("process died", unit=unit.name, cause=cause)
         rest = [c for c in kind.unsettled(unit, self._store) if c not in job.ended]
         spoken_for = [claim for claim in unit.claims if claim not in rest]
         if kind.divisible and len(rest) > 1:
             self._divide(unit, halves(unit, rest))
         else:
-            failure = Failure(cause, ended.printed, self._clock() - job.since, job.begun)
+            spent = self._clock() - job.since
+            failure = Failure(cause, ended.printed, spent, job.begun, where, ended.peak_memory)
             kind.fail(unit, rest, failure, self._settings, self._told.append)
             spoken_for = list(unit.claims)
         self._try_again(unit, spoken_for)

@@ -52,6 +52,7 @@ class Forked:
         self.sentinel = status
         self.pid: int | None = None
         self.exitcode: int | None = None
+        self.peak_memory: int | None = None
         self._server = server
         self._lost = False  # nothing more will be told
         self._reading = threading.Lock()
@@ -79,7 +80,7 @@ class Forked:
             os.kill(self._server.pid if self.pid is None else self.pid, signal.SIGTERM)  # type: ignore[arg-type]
 
     def _hear(self, timeout: float) -> None:
-        """Read the process id, then the exit code."""
+        """Read the process id, then the exit code and the most memory that it held."""
         if self._lost:
             return
         dead = not self._server.is_alive()
@@ -89,11 +90,11 @@ class Forked:
         with self._reading:
             try:
                 while self.exitcode is None and self.sentinel.poll(0):
-                    told = int(self.sentinel.recv_bytes())
+                    told, *held = map(int, self.sentinel.recv_bytes().split())
                     if self.pid is None:
                         self.pid = told
                     else:
-                        self.exitcode = told
+                        self.exitcode, self.peak_memory = told, held[0] if held else None
             except (EOFError, OSError):
                 dead = True
             self._lost = self._lost or dead or self.exitcode is not None
@@ -301,8 +302,9 @@ def _answer(requests: socket.socket, run: Callable[..., None]) -> None:
         ends = [process.sentinel for process in forks]
         ready = connection.wait([requests, *ends], _LOOK if forks else None)
         # What a dead process has forked may keep its sentinel open.
-        for process in [process for process in forks if not process.is_alive()]:
-            _tell(forks.pop(process), process.exitcode)
+        for process in list(forks):
+            if (ended := _ended(process)) is not None:
+                _tell(forks.pop(process), *ended)
         if requests in ready:
             tag, descriptors, _, _ = socket.recv_fds(requests, _REQUEST, _DESCRIPTORS)
             if not tag:
@@ -318,6 +320,20 @@ def _answer(requests: socket.socket, run: Callable[..., None]) -> None:
                 end.close()
 
 
-def _tell(status: Connection, number: int | None) -> None:
+def _ended(process: ForkProcess) -> tuple[int, int] | None:
+    """Exit code of a fork, and the most bytes that it held; None while it lives.
+
+    Waited for here, since only whoever waits for a process is told what it used.
+    """
+    assert process.pid is not None
+    pid, status, used = os.wait4(process.pid, os.WNOHANG)
+    if not pid:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    process._popen.returncode = code  # type: ignore[attr-defined]  # nobody is to wait again
+    return code, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _tell(status: Connection, *numbers: int | None) -> None:
     with contextlib.suppress(OSError):
-        status.send_bytes(str(number).encode())
+        status.send_bytes(" ".join(map(str, numbers)).encode())

@@ -119,7 +119,7 @@ class LocalCrew:
                 process.end("the worker process closed its connection")
         del self._processes[job]
         printed = process.close()
-        return Ended(_how(process), process.cause(), printed)
+        return Ended(_how(process), process.cause(), printed, process.process.peak_memory)
 
     def stop(self) -> None:
         """Have all processes stop at the next report of their methods."""

@@ -184,7 +184,9 @@ def _load(
         # Third parties usually point at a module; an instance of a class is as good.
         manager.register(plugin, name=f"{info.distribution}:{info.name}")
     # A plugin may fail in any way at import, `sys.exit` included, and must not take us along.
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):  # the user's, as far as anybody can tell
+            raise
         yield f"cannot be loaded: {in_one_line(error)}{_other_version(error)}"
         return
     info.plugin = plugin
@@ -199,7 +201,9 @@ def _load(
         info.hooks.append(hook)
         try:
             offered = [spec for answer in caller() for spec in _listed(answer)]
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
             yield f"its hook {hook} fails: {in_one_line(error)}"
             continue
         for spec in offered:

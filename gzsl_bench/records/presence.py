@@ -131,6 +131,7 @@ class Presence:
         self.me = self._introduce()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._folder: os.stat_result | None = None
 
     def _introduce(self) -> RunFile:
         pid = os.getpid()
@@ -158,8 +159,18 @@ class Presence:
         """
         path = self._path(self.run)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._folder = self._folder or self.layout.out.stat()
         with path.open("xb") as file:
             file.write(self.me.to_bytes())
+
+    @property
+    def homeless(self) -> bool:
+        """Whether the results folder is another one than it was, or none, and our records gone."""
+        try:
+            now = self.layout.out.stat()
+        except OSError:
+            return True
+        return self._folder is not None and not os.path.samestat(self._folder, now)
 
     def start(self) -> None:
         """Keep beating, and watching the others, in a thread until :meth:`leave`."""

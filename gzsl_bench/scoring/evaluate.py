@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.errors import PluginError
+from gzsl_bench.errors import PluginError, in_one_line
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def evaluate(predictions: Predictions, metrics: Mapping[str, MetricSpec]) -> dic
         try:
             value = float(spec.compute(predictions))
         except Exception as error:
-            raise PluginError(f"metric {name!r} fails: {type(error).__name__}: {error}") from error
+            raise PluginError(f"metric {name!r} fails: {in_one_line(error)}") from error
         if not math.isfinite(value):
             raise PluginError(f"metric {name!r} gave {value} where a finite number is expected")
         values[name] = value * 100 if spec.percent else value

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from gzsl_bench.data.checks import check_data
 from gzsl_bench.data.folds import Fold, validation_folds
 from gzsl_bench.data.identity import identify
-from gzsl_bench.errors import DataError, PluginError, SuiteError, unknown_name
+from gzsl_bench.errors import DataError, PluginError, SuiteError, in_one_line, unknown_name
 from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.scoring.rules import forms, lead
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
@@ -396,8 +396,9 @@ def resolve_config(
         defaults = dict(factory.defaults(info))
         factory.Config.model_validate(defaults)
     except Exception as error:
-        first = " ".join(str(error).split())
-        raise PluginError(f"method {name!r}: its defaults for {info.name} fail: {first}") from error
+        raise PluginError(
+            f"method {name!r}: its defaults for {info.name} fail: {in_one_line(error)}"
+        ) from error
     try:
         config = factory.Config.model_validate({**defaults, **given})
     except ValidationError as error:

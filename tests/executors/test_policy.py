@@ -450,6 +450,27 @@ if os.environ.get("GZSL_TEST_DEADLY") and multiprocessing.parent_process() is no
     print("no licence for this machine", flush=True)
     os._exit(4)
 
+class Mute(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+    __repr__ = __str__
+
+class Wordless(Exception):
+    def __str__(self):
+        return 7
+
+RAISED = {
+    "ctrl_c": lambda: KeyboardInterrupt("by the method"),
+    "generator": lambda: GeneratorExit("no more"),
+    "leaves": lambda: SystemExit(3),
+    "odd": lambda: type("Odd", (BaseException,), {})("of no usual kind"),
+    "group": lambda: ExceptionGroup("two", [ValueError("one"), TypeError("other")]),
+    "base_group": lambda: BaseExceptionGroup("some", [KeyboardInterrupt("x"), ValueError("y")]),
+    "mute": Mute,
+    "wordless": Wordless,
+    "wordy": lambda: ValueError("beginning " + "x" * 3_000_000 + " end"),
+}
+
 class Settings(Config):
     fault: str = ""
     witness: str = ""
@@ -459,6 +480,8 @@ class Tried(Method):
 
     def fit(self, task, run):
         print("here is", self.config.fault, flush=True)
+        if self.config.fault in RAISED:
+            raise RAISED[self.config.fault]()
         getattr(self, self.config.fault or "nothing")(task, run)
         run.progress(1, 1)
         return lambda v: v.new_zeros(len(v), len(task.attributes))
@@ -467,6 +490,19 @@ class Tried(Method):
 
     def dies(self, task, run):
         os._exit(3)
+
+    def bulky(self, task, run):
+        held = np.ones(50_000_000)
+        os._exit(3)
+
+    def scores(self, task, run):
+        def score(v):
+            raise KeyboardInterrupt("while it scored")
+        run.checkpoint(1, score)
+
+    def vandal(self, task, run):
+        import json
+        json.dump, json.dumps = lambda *a, **k: None, lambda *a, **k: "{}"
 
     def hangs(self, task, run):
         while True:
@@ -586,6 +622,50 @@ def test_every_crew_ends_what_is_wrong_and_nothing_else(real, executor):
         assert f"here is {label}\n" in (found[label].path / "log.txt").read_text()
         assert found[label].provenance.hardware
     assert "in hangs" in found["hangs"].traceback
+
+
+CAUSES = {
+    "ctrl_c": "KeyboardInterrupt: by the method",
+    "generator": "GeneratorExit: no more",
+    "leaves": "SystemExit: 3",
+    "odd": "Odd: of no usual kind",
+    "group": "ExceptionGroup: two (2 sub-exceptions): ValueError: one; TypeError: other",
+    "base_group": (
+        "BaseExceptionGroup: some (2 sub-exceptions): KeyboardInterrupt: x; ValueError: y"
+    ),
+    "mute": "Mute",
+    "wordless": "Wordless",
+    "scores": "KeyboardInterrupt: while it scored",
+}
+
+
+@pytest.mark.parametrize("executor", ALL)
+def test_whatever_a_method_raises_is_that_cells_cause_and_no_interruption(real, executor):
+    one = real(executor)
+    outcome = one.run(one.cells(*CAUSES, "wordy", "nothing"))
+    assert (outcome.interrupted, outcome.done) == (False, 1)
+    found = {record.label: record for record in one.store if not record.complete}
+    wordy = found.pop("wordy")
+    assert {label: record.cause for label, record in found.items()} == CAUSES
+    for label, record in found.items():
+        assert "in fit" in record.traceback, label
+    assert wordy.cause.startswith("ValueError: beginning xxx")
+    assert wordy.cause.endswith("xxx end")
+    assert len(wordy.to_json()) < 300_000
+
+
+@pytest.mark.parametrize("executor", ALL[1:])
+def test_what_a_process_cannot_record_the_parent_does(real, executor):
+    """One that has spoilt ``json`` for itself; and what one that died had held."""
+    one = real(executor)
+    done = one.run(one.cells("vandal", "bulky", "nothing")).done
+    found = {record.label: record for record in one.store}
+    assert done == (1 if executor == "local" else 2)  # on a cluster only the driver writes
+    if executor == "local":
+        assert "key: Field required" in found["vandal"].cause
+        assert "RecordError" in found["vandal"].traceback
+    # numpy's array is in it: 400 MB on top of the libraries.
+    assert 400 << 20 > found["bulky"].provenance.peak_memory - 400_000_000 > 50 << 20
 
 
 @pytest.mark.parametrize("executor", ALL)

@@ -70,7 +70,9 @@ def audit_unit(worker: Worker, unit: AuditUnit) -> None:
     except Interrupted:
         interrupted = True
     # Whatever breaks outside the method's own training says nothing about the method.
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if worker.interrupted(error):
+            raise
         failed = AuditReport(not_audited=in_one_line(error))
         reports = dict.fromkeys(unit.targets, failed)
     if not interrupted:
