@@ -87,27 +87,24 @@ def curve(record, name):
 @pytest.mark.slow
 def test_numbers_depend_neither_on_imports_nor_on_what_was_done_before(trained):
     """A key fixes the numbers, though a plugin's import spoils the process and data draw."""
-    # The same plugin file but for its import: keys differ, so seeds do; so compare places.
-    for at_import in ("", SPOILS):
-        name = "spoils" if at_import else "plain"
-        local = trained(at_import, LocalExecutor(1), name + "_local")
-        last = trained(at_import, LocalExecutor(2), name + "_last", (2,))
-        random.seed(5), np.random.seed(5), torch.manual_seed(5)
-        try:
-            inline = trained(at_import, None, name + "_inline")
-        finally:
-            torch.set_default_dtype(torch.float32)
-            torch.set_grad_enabled(True)
-        for one, other in [*zip(local, inline, strict=True), (local[2], last[0])]:
-            assert one.complete, one.cause
-            ours, theirs = one.predictions(), other.predictions()
-            for array in ours:
-                assert ours[array].tobytes() == theirs[array].tobytes(), array
-            assert curve(one, "threads") == 1
-        assert len({record.predictions()["best_seen"].tobytes() for record in local}) == 3
-        # Each in a process of its own, all of the same server.
-        assert len({curve(record, "pid") for record in local}) == 3
-        assert len({curve(record, "parent") for record in local}) == 1
+    local = trained(SPOILS, LocalExecutor(1), "spoils_local")
+    last = trained(SPOILS, LocalExecutor(2), "spoils_last", (2,))
+    random.seed(5), np.random.seed(5), torch.manual_seed(5)
+    try:
+        inline = trained(SPOILS, None, "spoils_inline")
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+    for one, other in [*zip(local, inline, strict=True), (local[2], last[0])]:
+        assert one.complete, one.cause
+        ours, theirs = one.predictions(), other.predictions()
+        for array in ours:
+            assert ours[array].tobytes() == theirs[array].tobytes(), array
+        assert curve(one, "threads") == 1
+    assert len({record.predictions()["best_seen"].tobytes() for record in local}) == 3
+    # Each in a process of its own, all of the same server.
+    assert len({curve(record, "pid") for record in local}) == 3
+    assert len({curve(record, "parent") for record in local}) == 1
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """``python -m tests.faults``: kills at random moments, short as in CI or ``--long``.
 
-    python -m tests.faults                          # the short form: 20 cells, a minute
+    python -m tests.faults                          # the short form: 16 cells, half a minute
     python -m tests.faults --long                   # 60 cells; 200 kills of parents, 200 of workers
     python -m tests.faults --fuzz --long            # 10,000 suites and 1,000 .mat files instead
     python -m tests.faults --parents 50 --seed 3    # some of one kind
@@ -22,7 +22,7 @@ from tests.faults import fuzz
 from tests.faults.kills import Broken, Campaign, preload
 
 #: Kills of lone parents, of one of two parents, of workers.
-SHORT, LONG = (4, 4, 4), (100, 100, 200)
+SHORT, LONG = (3, 2, 3), (100, 100, 200)
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with the figures so far
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gzsl-bench-faults-") as folder:
-        place, seeds = asked.folder or Path(folder), asked.seeds or (15 if asked.long else 5)
+        place, seeds = asked.folder or Path(folder), asked.seeds or (15 if asked.long else 4)
         campaign = Campaign(place, asked.seed, seeds, lambda text: print(text, flush=True))
         print(f"{campaign.cells} cells take {campaign.whole:.1f} s undisturbed", flush=True)
         try:

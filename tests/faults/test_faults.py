@@ -29,7 +29,7 @@ methods:
 
 CELLS = 6
 #: How often the killed suite is killed; raise it for a long test.
-KILLS = int(os.environ.get("GZSL_BENCH_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("GZSL_BENCH_TEST_KILLS", "3"))
 SLOW = """\
 name: slow
 datasets: [digits]
@@ -161,7 +161,7 @@ def test_kills_of_parents_of_pairs_and_of_workers(tmp_path):
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    for line in ("kills of parent: 4", "kills of one of two parents: 4", "kills of worker: 4"):
+    for line in ("kills of parent: 3", "kills of one of two parents: 2", "kills of worker: 3"):
         assert line in done.stdout
 
 

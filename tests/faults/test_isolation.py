@@ -271,7 +271,7 @@ def test_every_fault_is_one_failed_cell(isolated):
 def test_a_cell_that_takes_too_long(isolated):
     """Progress does not help, nor do deaf ears; a lock that is held by C code neither."""
     one = isolated(
-        entries("endless", "stubborn"), "--jobs", "2", "--tracking-uri", "none", "--timeout", "25"
+        entries("endless", "stubborn"), "--jobs", "2", "--tracking-uri", "none", "--timeout", "10"
     )
     done = one.run()
     assert done.returncode == 1, done.stderr
@@ -279,9 +279,9 @@ def test_a_cell_that_takes_too_long(isolated):
     assert set(found) == {"endless", "stubborn"}
     for label, content in found.items():
         cause = content["cause"]
-        waited = re.fullmatch(r"stopped after ([\d.]+) s: --timeout gives a cell 25 s", cause)
+        waited = re.fullmatch(r"stopped after ([\d.]+) s: --timeout gives a cell 10 s", cause)
         assert waited, cause
-        assert float(waited[1]) >= 25
+        assert float(waited[1]) >= 10
         assert f"here is {label} 0" in content["log"]
     # Where it was; the other one hears no SIGTERM, so it cannot say.
     assert "in stubborn" in found["stubborn"]["traceback"]
