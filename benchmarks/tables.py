@@ -50,7 +50,8 @@ def row(dataset: str = "CUB", label: str = "ACMR", rule: str = "last", h: float 
     }
     known: dict[str, object] = {
         "dataset": dataset, "features": "res101", "attributes": "att",
-        "fingerprint": "0123456789abcdef", "method": label.split()[0].lower(), "label": label,
+        "fingerprint": "0123456789abcdef", "images": "fedcba9876543210",
+        "method": label.split()[0].lower(), "label": label,
         "selection": rule, "seeds": tuple(range(n)), "metrics": metrics,
         "keys": tuple(f"{label}{seed}" for seed in range(n)), "preprocessing": "minmax",
         "setting": "inductive", "precision": "float32", "fidelity": "paper", "version": "1.0",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gzsl_bench.cli.options import debug_option, format_option, out_option
+from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option, rule_option
 
 
 @click.command("compare")
@@ -15,7 +15,7 @@ from gzsl_bench.cli.options import debug_option, format_option, out_option
 @click.argument("methods", nargs=-1, metavar="[A B]")
 @out_option
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set.")
-@click.option("--rule", metavar="RULE", help="Selection rule [default: the suite's first].")
+@rule_option
 @format_option("github", "json", "csv")
 @debug_option
 def compare_command(
@@ -34,13 +34,11 @@ def compare_command(
     from gzsl_bench.errors import SuiteError, unknown_name
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.report.cells import SIGN
     from gzsl_bench.report.compare import compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
     from gzsl_bench.results.comparable import taint
     from gzsl_bench.results.rescore import out_of_date
     from gzsl_bench.results.view import Results
-    from gzsl_bench.scoring.rules import GAMMA
 
     if len(methods) not in (0, 2):
         raise click.UsageError(f"name two methods to compare, not {len(methods)}")
@@ -49,8 +47,7 @@ def compare_command(
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
     results = Results(resolved, store)
-    # Tables write it with the sign, records with the word.
-    chosen = (rule or resolved.selection[0]).replace(f"+{SIGN}", GAMMA)
+    chosen = chosen_rule(resolved, rule)
     known = list(dict.fromkeys(cell.dataset for cell in resolved.cells))
     for name in datasets:
         if name not in known:
@@ -65,12 +62,12 @@ def compare_command(
     elif fmt == "csv":
         click.echo(as_csv(found))
     else:
-        click.echo(as_text(found, ranks, why))
+        click.echo(as_text(found, ranks, why, chosen))
     for sentence in out_of_date(results):
         click.echo(f"warning: {sentence}", err=True)
     for reason in reasons:
         click.echo(f"left out: {reason}", err=True)
     for row in table:
-        if why := row.unavailable or taint(row):
+        if cause := row.unavailable or taint(row):
             who = f"{row.label} on {row.dataset}"
-            click.echo(f"left out of the ranking: {who}: {why}", err=True)
+            click.echo(f"left out of the ranking: {who}: {cause}", err=True)

@@ -44,11 +44,11 @@ class Latest:
     Validation folds are left out, where a suite has other cells: their H is no result.
 
     Args:
-        results: of the suite, whose first rule counts; records that are there already do, too.
+        results: of the suite, whose honest rule counts; records that are there already do, too.
     """
 
     def __init__(self, results: Results) -> None:
-        self.rule = results.suite.selection[0]
+        self.rule = results.suite.lead
         self._results = results
         self._cells = {key: cells[-1] for key, cells in results.cells.items()}
         self.folds = all(cell.fold for cell in self._cells.values())

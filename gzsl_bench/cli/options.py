@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from gzsl_bench.executors.limits import parse_duration, parse_size
-from gzsl_bench.suite.resolve import Filter, Place
+from gzsl_bench.suite.resolve import Filter, Place, ResolvedSuite
 from gzsl_bench.suite.schema import MOST_SEEDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -67,6 +67,11 @@ tracking_option = click.option(
     metavar="URI|none",
     help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
 )
+rule_option = click.option(
+    "--rule",
+    metavar="RULE",
+    help="Selection rule [default: val where the suite has it, else last].",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -81,6 +86,23 @@ def format_option(*formats: str, text: str = "How to print it.") -> Callable[[Co
 inline_option = click.option(
     "--inline", is_flag=True, help="Train in this process, without isolation (for debuggers)."
 )
+
+
+def chosen_rule(suite: ResolvedSuite, asked: str | None) -> str:
+    """The rule that ``--rule`` names, or the honest one.
+
+    Raises:
+        SuiteError: the suite does not select by it.
+    """
+    from gzsl_bench.errors import SuiteError, unknown_name
+
+    if asked is None:
+        return suite.lead
+    # Tables write it with the sign, records with the word.
+    rule = asked.replace("+\N{GREEK SMALL LETTER GAMMA}", "+gamma")
+    if rule not in suite.rules:
+        raise SuiteError(unknown_name("selection rule of this suite", rule, suite.rules))
+    return rule
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only

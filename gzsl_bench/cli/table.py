@@ -75,7 +75,7 @@ def table_command(
     if method:
         from gzsl_bench.report.daggers import daggers
 
-        marks = daggers(table, results, method)
+        marks = daggers(table, results, method, names)
     if published:
         from gzsl_bench.report.published.show import render_beside
 

@@ -13,10 +13,10 @@ FloatArray = NDArray[np.float64]
 
 #: What stands beside metrics in rows of tables and in MLflow; a metric of that name would be lost.
 RESERVED = frozenset({
-    "dataset", "features", "attributes", "fingerprint", "method", "label", "selection", "seeds",
-    "extra", "keys", "preprocessing", "setting", "precision", "fidelity", "version", "source",
-    "checkpoint", "checkpoints", "gamma", "selection_gap", "unavailable", "audit", "sweep_of",
-    "sweep_field", "sweep_value", "published", "seconds",
+    "dataset", "features", "attributes", "fingerprint", "images", "method", "label", "selection",
+    "seeds", "extra", "keys", "preprocessing", "setting", "precision", "fidelity", "version",
+    "source", "checkpoint", "checkpoints", "gamma", "support", "selection_gap", "unavailable",
+    "audit", "sweep_of", "sweep_field", "sweep_value", "published", "seconds",
 })  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from gzsl_bench.scoring.summary import Summary
 
 #: Signs of the terminal's table; LaTeX gets formulas.
 SIGN, MINUS = "\N{GREEK SMALL LETTER GAMMA}", "\N{MINUS SIGN}"
+#: Marks the rule of a row whose checkpoint the validation folds do not tell from others.
+UNTOLD = "\N{ALMOST EQUAL TO}"
 #: The column of ``selection_gap``.
 GAP = next(f"{r.name} {MINUS} {r.gap_to}" for r in RULES.values() if r.gap_to)
 
@@ -78,7 +80,7 @@ class Table:
         return [
             self.where(row),
             self.who(row),
-            rule_name(row),
+            rule_name(row) + (f" {UNTOLD}" if untold(row) else ""),
             str(len(row.seeds)),
             *(number(row.metrics.get(name), plus_minus, digits(row, name)) for name in names),
             *([number(row.selection_gap, plus_minus)] if self.has_gap else []),
@@ -105,6 +107,11 @@ def rule_name(row: Row) -> str:
     """The rule as tables print it: ``val+γ``."""
     rule = row.selection
     return rule.removesuffix(GAMMA) + f"+{SIGN}" if rule.endswith(GAMMA) else rule
+
+
+def untold(row: Row) -> str:
+    """Why the choice of a row's checkpoint is none; empty where the folds support it."""
+    return row.support.words if row.support else ""
 
 
 def gammas(row: Row) -> str:

@@ -7,15 +7,25 @@ predictions.  What cannot be tested honestly is refused with the reason.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from gzsl_bench.errors import RecordError, SuiteError, unknown_name
 from gzsl_bench.report.samples import sample
-from gzsl_bench.results.comparable import SAME, leagues, obstacle, place, taint
-from gzsl_bench.results.rows import Row, rows
+from gzsl_bench.results.comparable import (
+    SAME,
+    Place,
+    leagues,
+    obstacle,
+    place,
+    same_images,
+    taint,
+)
+from gzsl_bench.results.rows import NO_RULE, Row, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
 from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
@@ -34,7 +44,9 @@ class Comparison:
         b: B's.
         seeds: the seeds both have; empty where both are deterministic.
         results: U, S, H and T1.
-        p_holm: the class p-value of H, corrected for the number of data sets.
+        p_holm: the class p-value of each metric, corrected (Holm) for all metrics and data sets
+            that were compared; what shares its records with another comparison counts once.
+        tests: how many p-values that correction is for.
         fragile: classes that decide which of the two is ahead: (id, part, ``without``/``twice``).
         unseen: number of unseen classes.
         seen: number of seen classes.
@@ -46,7 +58,8 @@ class Comparison:
     b: str
     seeds: tuple[int, ...]
     results: tuple[PairedResult, ...]
-    p_holm: float
+    p_holm: Mapping[str, float]
+    tests: int
     fragile: tuple[tuple[int, str, str], ...]
     unseen: int
     seen: int
@@ -96,10 +109,7 @@ def compare(
     if not pairs:
         raise SuiteError(reasons[0] if reasons else "nothing can be compared")
     compared = [_compare(name, one, two, seeds, results) for name, one, two, seeds in pairs]
-    corrected = holm([_h(c).p_classes.p for c in compared])
-    return [
-        Comparison(**{**vars(c), "p_holm": p}) for c, p in zip(compared, corrected, strict=True)
-    ], reasons
+    return _corrected(compared, [(one.keys, two.keys) for _, one, two, _ in pairs]), reasons
 
 
 def head_to_head(one: Row, two: Row, results: Results) -> Comparison:
@@ -115,12 +125,26 @@ def head_to_head(one: Row, two: Row, results: Results) -> Comparison:
         RecordError: predictions are missing or damaged.
     """
     seeds = _common_seeds(one.dataset, (one, two), results)
-    found = _compare(one.dataset, one, two, seeds, results)
-    return Comparison(**{**vars(found), "p_holm": _h(found).p_classes.p})
+    return _corrected([_compare(one.dataset, one, two, seeds, results)], [(one.keys, two.keys)])[0]
+
+
+def _corrected(compared: Sequence[Comparison], records: Sequence[Any]) -> list[Comparison]:
+    """The comparisons with corrected p-values; of those on the same ``records`` one counts."""
+    distinct = dict(zip(records, compared, strict=True))
+    asked = [(key, r.metric, r.p_classes.p) for key, c in distinct.items() for r in c.results]
+    found = dict(
+        zip([(key, name) for key, name, _ in asked], holm([p for *_, p in asked]), strict=True)
+    )
+    return [
+        replace(
+            each, p_holm={r.metric: found[key, r.metric] for r in each.results}, tests=len(asked)
+        )
+        for key, each in zip(records, compared, strict=True)
+    ]
 
 
 def table_of(results: Results, rule: str) -> list[Row]:
-    """The suite's rows by one rule, those without numbers yet among them.
+    """The suite's rows by one rule, those without numbers among them.
 
     Raises:
         SuiteError: the suite does not select by this rule.
@@ -128,7 +152,7 @@ def table_of(results: Results, rule: str) -> list[Row]:
     known = results.suite.rules
     if rule not in known:
         raise SuiteError(unknown_name("selection rule of this suite", rule, known))
-    return [row for row in rows(results) if row.selection == rule]
+    return [row for row in rows(results) if row.selection in (rule, NO_RULE)]
 
 
 def method_label(name: str, suite: ResolvedSuite) -> str:
@@ -151,32 +175,45 @@ def method_label(name: str, suite: ResolvedSuite) -> str:
 def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
     """Rank all methods over the data sets that all of them have, by H.
 
+    Data sets that hold the same images have one vote: the mean H over those of them that all
+    methods have.
+
     Args:
         table: rows of one rule; those that :func:`~gzsl_bench.results.comparable.obstacle` keeps
             out of rankings are passed over.
 
     Returns:
-        The ranking, or None and the reason there is none.
+        The ranking and a sentence on data sets that count once, where there are such; or None and
+        the reason there is no ranking.
     """
-    scores: dict[tuple[str, ...], dict[str, float]] = {}
+    votes: dict[str, dict[Place, dict[str, float]]] = {}
     table = [row for row in table if not obstacle(row)]
     for row in table:
-        here = scores.setdefault(place(row), {})
+        here = votes.setdefault(row.images, {}).setdefault(place(row), {})
         if row.label in here:
             return None, (
                 f"no ranking over data sets: {row.label} has several rows on {row.dataset}"
             )
         here[row.label] = row.summary().mean
     labels = list(dict.fromkeys(row.label for row in table))
-    complete = [here for here in scores.values() if len(here) == len(labels)]
+    scores = []
+    for variants in votes.values():
+        complete = [here for here in variants.values() if len(here) == len(labels)]
+        if complete:
+            scores.append([statistics.fmean(here[name] for here in complete) for name in labels])
+    once = "; ".join(
+        f"{' and '.join(names)} hold the same images and have one vote"
+        for names in same_images(table).values()
+    )
     if len(labels) < 2:
         return None, "no ranking over data sets: it needs at least two methods"
-    if len(complete) < FEWEST:
+    if len(scores) < FEWEST:
         return None, (
             f"no ranking over data sets: it needs at least {FEWEST} data sets that all"
-            f" {len(labels)} methods ran on, and there {_count(len(complete))}"
+            f" {len(labels)} methods ran on, and there {_count(len(scores))}"
+            + (f" ({once})" if once else "")
         )
-    return ranking(labels, np.array([[here[n] for n in labels] for here in complete])), ""
+    return ranking(labels, np.array(scores)), once
 
 
 def fragile_pairs(table: Sequence[Row], results: Results) -> list[str]:
@@ -222,7 +259,8 @@ def _only(table: Sequence[Row], dataset: str, label: str) -> Row:
         )
     row = found[0]
     if row.unavailable:
-        raise SuiteError(f"{row.selection} of {label} on {dataset}: {row.unavailable}")
+        by = "" if row.selection == NO_RULE else f"{row.selection} of "
+        raise SuiteError(f"{by}{label} on {dataset}: {row.unavailable}")
     if why := taint(row):
         raise SuiteError(
             f"{label} on {dataset}: {why}, so its numbers are comparable with no other"
@@ -283,7 +321,8 @@ def _compare(
         b=two.label,
         seeds=tuple(seeds),
         results=tuple(paired(first, second)),
-        p_holm=1.0,
+        p_holm={},
+        tests=0,
         fragile=tuple(fragile_classes(first, second)),
         unseen=first.unseen.shape[1],
         seen=first.seen.shape[1],
@@ -304,10 +343,6 @@ def _repeated(given: Sample, count: int) -> Sample:
     return Sample(
         given.unseen[pick], given.seen[pick], given.zsl[pick], given.unseen_ids, given.seen_ids
     )
-
-
-def _h(comparison: Comparison) -> PairedResult:
-    return next(r for r in comparison.results if r.metric == "harmonic_mean")
 
 
 def _count(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gzsl_bench.report.cells import MINUS, SIGN, Table
+from gzsl_bench.report.cells import MINUS, SIGN, UNTOLD, Table
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.results.comparable import marks
 
@@ -107,6 +107,7 @@ def _formulas(text: str) -> str:
     for sign, formula in (
         (SIGN, "$\\gamma$"),
         (MINUS, "$-$"),
+        (UNTOLD, "$\\approx$"),
         ("±", "$\\pm$"),
         ("\N{DAGGER}", "$\\dagger$"),
         ("\N{DOUBLE DAGGER}", "$\\ddagger$"),

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from gzsl_bench import markdown
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.records.record import Record
 from gzsl_bench.report import latex, markup
-from gzsl_bench.report.cells import GAP, SIGN, Table, rule_name
+from gzsl_bench.report.cells import GAP, SIGN, UNTOLD, Table, rule_name
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics
-from gzsl_bench.scoring.rules import GAMMA, RULES
+from gzsl_bench.scoring.rules import GAMMA, RULES, UNSUPPORTED, Support
 from gzsl_bench.suite.cells import fold_number
 
 #: Begins a note on a row without numbers; in a paper its dashes are enough.
 _NO_NUMBERS = "No numbers for"
 #: Letters of a cause in the table of failures; all of it is in the record.
 _CAUSE = 120
+#: A share of one side's test images that is remarkable, in percent, by the recorded metric.
+ONE_SIDED = 95
+_SIDES = {"unseen_as_seen": ("unseen", "seen"), "seen_as_unseen": ("seen", "unseen")}
 FORMATS = ("github", "latex", "html", "csv", "json")
 
 
@@ -70,6 +74,8 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     shown = [rule for name, rule in RULES.items() if name in rules and rule.note]
     lines += [rule.note for rule in sorted(shown, key=lambda rule: not rule.reads_test)]
     lines += _choices(table)
+    lines += _supports(table)
+    lines += _one_sided(table)
     lines += dict.fromkeys(_whence(row) for row in table)
     lines += dict.fromkeys(_whose(row) for row in table)
     lines += _marks(table)
@@ -150,6 +156,47 @@ def _choices(table: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def _supports(table: Sequence[Row]) -> list[str]:
+    """Choices that the validation folds do not support, and how many hang on a single fold."""
+    lines = []
+    for rule in dict.fromkeys(row.selection for row in table):
+        mine = [(row, s) for row in table if row.selection == rule and (s := row.support)]
+        level = [
+            f"{r.label} on {r.dataset} ({s.tied} of {s.candidates})" for r, s in mine if s.words
+        ]
+        if level:
+            lines.append(
+                f"{rule_name(mine[0][0])} {UNTOLD}: {UNSUPPORTED}, so the last of the best counts:"
+                f" {', '.join(level)}."
+            )
+        hang = [f"{r.label} on {r.dataset} {s.turned} of {s.folds}" for r, s in mine if s.turned]
+        if hang:
+            lines.append(
+                f"With one fold missing {rule_name(mine[0][0])} would have chosen another"
+                f" checkpoint: {', '.join(hang)} folds."
+            )
+    return lines
+
+
+def _one_sided(table: Sequence[Row]) -> list[str]:
+    """Rows whose method calls nearly all images of one side by names of the other."""
+    lines = []
+    for name, (images, classes) in _SIDES.items():
+        found: dict[str, list[str]] = {}
+        for row in table:
+            summary = row.metrics.get(name)
+            if summary is not None and summary.mean >= ONE_SIDED:
+                who = f"{row.label} on {row.dataset} ({summary.mean:.1f} %)"
+                found.setdefault(who, []).append(rule_name(row))
+        if found:
+            rows = ", ".join(f"{who} by {', '.join(rules)}" for who, rules in found.items())
+            lines.append(
+                f"{ONE_SIDED} % or more of the test images of {images} classes are called {classes}"
+                f" classes: {rows}."
+            )
+    return lines
+
+
 def _marks(table: Sequence[Row]) -> list[str]:
     """What sets some rows apart from the others; such rows carry the mark in their data set."""
     lines = []
@@ -201,6 +248,8 @@ def _csv(table: Sequence[Row]) -> str:
                 continue  # how to read the numbers, not numbers
             if isinstance(value, dict):
                 line |= {f"{name}_{part}": value[part] for part in value}
+            elif value is None and name == "support":
+                line |= dict.fromkeys(f"support_{field.name}" for field in fields(Support))
             elif value is None and name in (*HEADINGS, "selection_gap"):
                 line |= dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "n"))
             else:

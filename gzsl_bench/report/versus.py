@@ -13,6 +13,10 @@ from gzsl_bench.scoring.paired import PairedResult, PValue
 from gzsl_bench.scoring.ranks import Ranking
 
 
+#: Fewer seeds give no effect size.
+_SEEDS = 6
+
+
 def plain(
     comparisons: Sequence[Comparison], ranks: Ranking | None, why: str, rule: str
 ) -> dict[str, Any]:
@@ -21,7 +25,8 @@ def plain(
         "selection": rule,
         "comparisons": [asdict(comparison) for comparison in comparisons],
         "ranking": None if ranks is None else asdict(ranks),
-        "no_ranking": why or None,
+        "no_ranking": None if ranks else why,
+        "counted_once": why or None if ranks else None,
     }
 
 
@@ -34,6 +39,7 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
             for name in ("p_classes", "p_seeds"):
                 value = flat.pop(name)
                 flat[name] = value and value["p"]
+            flat["p_holm"] = comparison.p_holm[result.metric]
             lines.append(
                 {
                     "dataset": comparison.dataset,
@@ -46,22 +52,23 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
     return markdown.csv_text(lines)
 
 
-def as_text(comparisons: Sequence[Comparison], ranks: Ranking | None, why: str) -> str:
+def as_text(comparisons: Sequence[Comparison], ranks: Ranking | None, why: str, rule: str) -> str:
     """Tables with what must stand under them."""
     parts = []
     if comparisons:
-        parts += [_table(comparisons), "", *_notes(comparisons)]
+        parts += [_table(comparisons, rule), "", *_notes(comparisons)]
     if ranks is not None:
-        parts += ["", *_ranking(ranks)] if parts else _ranking(ranks)
-    elif why:
+        parts += ["", *_ranking(ranks, rule)] if parts else _ranking(ranks, rule)
+    if why:
         parts += ["", why + "."] if parts else [why + "."]
     return "\n".join(parts)
 
 
-def _table(comparisons: Sequence[Comparison]) -> str:
+def _table(comparisons: Sequence[Comparison], rule: str) -> str:
     first = comparisons[0]
-    headings = ["Data set", "Metric", first.a, first.b, "Difference", "95 % interval",
-                "p (classes)", "p (seeds)", "dz", "Classes won/lost/tied", "n"]  # fmt: skip
+    headings = ["Data set", f"By {rule}", first.a, first.b, "Difference", "95 % interval",
+                "p (classes)", "p (Holm)", "p (seeds)", "dz", "Classes won/lost/tied",
+                "n"]  # fmt: skip
     lines = [
         [
             comparison.dataset,
@@ -71,8 +78,9 @@ def _table(comparisons: Sequence[Comparison]) -> str:
             f"{result.difference:+.1f}",
             f"[{result.low:+.1f}, {result.high:+.1f}]",
             _p(result.p_classes),
+            f"{comparison.p_holm[result.metric]:.2g}",
             "-" if result.p_seeds is None else _p(result.p_seeds),
-            "-" if result.dz is None else f"{result.dz:.2f}",
+            "-" if result.dz is None or _few(comparison, result) else f"{result.dz:.2f}",
             "-" if result.won is None else f"{result.won}/{result.lost}/{result.tied}",
             str(max(1, len(comparison.seeds))),
         ]
@@ -80,6 +88,11 @@ def _table(comparisons: Sequence[Comparison]) -> str:
         for result in comparison.results
     ]
     return markdown.table(headings, lines)
+
+
+def _few(comparison: Comparison, result: PairedResult) -> bool:
+    """An effect size over seeds means nothing with a handful of them."""
+    return result.dz_units == "seeds" and len(comparison.seeds) < _SEEDS
 
 
 def _notes(comparisons: Sequence[Comparison]) -> list[str]:
@@ -96,13 +109,10 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
     for comparison in comparisons:
         lines += _seed_note(comparison)
         lines += _trade_note(comparison)
-    if len(comparisons) > 1:
-        lines.append(
-            "p (classes) of H corrected for "
-            f"{len(comparisons)} data sets (Holm): "
-            + ", ".join(f"{c.dataset} {c.p_holm:.2g}" for c in comparisons)
-            + "."
-        )
+    lines.append(
+        f"p (Holm): p (classes) corrected for the {comparisons[0].tests} tests of this table; what"
+        " shares its records counts once."
+    )
     for comparison in comparisons:
         if comparison.fragile:
             lines.append(
@@ -143,15 +153,15 @@ def _p(value: PValue) -> str:
     return f"{value.p:.2g}" if value.p >= 0.001 else f"{value.p:.1g}"
 
 
-def _ranking(ranks: Ranking) -> list[str]:
+def _ranking(ranks: Ranking, rule: str) -> list[str]:
     lines = [[n, f"{r:.2f}"] for n, r in zip(ranks.methods, ranks.ranks, strict=True)]
-    body = markdown.table(["Method", "Average rank"], lines)
+    body = markdown.table(["Method", f"Average rank by {rule}"], lines)
     how = "all" if ranks.exact else "20000 drawn"
     found = [
         body,
         "",
-        f"Ranks by H over {ranks.datasets} data sets (1 is best). Friedman {ranks.statistic:.2f},"
-        f" p {ranks.p:.2g} ({how} permutations).",
+        f"Ranks by H by {rule} over {ranks.datasets} data sets (1 is best). Friedman"
+        f" {ranks.statistic:.2f}, p {ranks.p:.2g} ({how} permutations).",
         f"Nemenyi, 5 %: ranks closer than {ranks.critical_difference:.2f} are not told apart"
         + (": " + "; ".join(", ".join(group) for group in ranks.groups) if ranks.groups else "")
         + ".",

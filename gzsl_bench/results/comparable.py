@@ -22,6 +22,19 @@ def place(row: Row) -> Place:
     return (row.dataset, *(str(getattr(row, name)) for name in SAME))
 
 
+def same_images(table: Sequence[Row]) -> dict[str, list[str]]:
+    """What data sets are called that hold the same images, by these images; those with two names.
+
+    They may differ in features, class embedding or precision: results on them are variants of one
+    observation and have one vote wherever data sets are counted.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for row in table:
+        variant = f"{row.dataset} ({row.features}, {row.attributes}, {row.precision})"
+        found.setdefault(row.images, {})[variant] = None
+    return {images: list(names) for images, names in found.items() if len(names) > 1}
+
+
 def taint(row: Row) -> str:
     """Why a row's numbers may stand beside no other's; empty where they may."""
     scaling = PREPROCESSING.get(row.preprocessing)

@@ -112,7 +112,7 @@ def rescore(results: Results, registry: Registry) -> RescoreReport:
     """
     report = RescoreReport(metrics={name: MetricReport() for name in registry.metrics})
     drafts = []
-    for key in results.cells:
+    for key in results.by_family():  # what is kept of folds is needed for a family's cells alone
         record = results.record(key)
         if record is None or not record.complete:
             continue

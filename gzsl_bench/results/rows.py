@@ -11,9 +11,9 @@ from gzsl_bench.records.audits import in_words
 from gzsl_bench.records.record import Record
 from gzsl_bench.results.validation import Choice
 from gzsl_bench.results.view import Results
-from gzsl_bench.scoring.rules import Unchosen, rule_of
+from gzsl_bench.scoring.rules import Support, Unchosen, rule_of
 from gzsl_bench.scoring.summary import Summary, summarize
-from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.cells import Cell, digest
 from gzsl_bench.suite.sweep import ABOUT as SWEEP
 
 #: The metrics every table has, in this order, and their short headings.
@@ -81,6 +81,7 @@ class Row:
         features: the feature set.
         attributes: the class embedding.
         fingerprint: hash of the data.
+        images: hash of labels and split: what data sets share that differ in features or embedding.
         method: the method's name.
         label: how the suite calls it.
         selection: the rule; :data:`NO_RULE` where there is nothing to choose.
@@ -97,6 +98,7 @@ class Row:
         about: how to read the metrics beyond the usual ones.
         checkpoints: numbers of the checkpoints that count, for each seed.
         gamma: what is taken off seen scores, for each seed; None where nothing is calibrated.
+        support: what the validation folds say for the checkpoint; None where they chose none.
         selection_gap: H by this rule minus H by another one, paired over seeds, for rules that have
             one to be set against (``best_test`` against ``val``).
         unavailable: why the rule gives no numbers; empty where it does.
@@ -108,6 +110,7 @@ class Row:
     features: str
     attributes: str
     fingerprint: str
+    images: str
     method: str
     label: str
     selection: str
@@ -124,6 +127,7 @@ class Row:
     about: Mapping[str, About] = field(default_factory=dict)
     checkpoints: tuple[tuple[int, ...], ...] = ()
     gamma: tuple[float, ...] | None = None
+    support: Support | None = None
     selection_gap: Summary | None = None
     unavailable: str = ""
     sweep: Point | None = None
@@ -146,6 +150,7 @@ class Row:
             "features": self.features,
             "attributes": self.attributes,
             "fingerprint": self.fingerprint,
+            "images": self.images,
             "method": self.method,
             "label": self.label,
             "selection": self.selection,
@@ -161,6 +166,7 @@ class Row:
             "source": self.source,
             "checkpoints": [n[0] if len(n) == 1 else list(n) for n in self.checkpoints],
             "gamma": list(self.gamma) if self.gamma else None,
+            "support": self.support.to_json() if self.support else None,
             "selection_gap": self.selection_gap.to_json() if self.selection_gap else None,
             "unavailable": self.unavailable or None,
         }
@@ -208,17 +214,33 @@ def groups(results: Results) -> list[Group]:
 def rows(results: Results) -> list[Row]:
     """One row per group and selection rule, means and spreads in percent."""
     found = []
+    images = {str(e["fingerprint"]): images_of(e) for e in results.suite.datasets}
     for group in groups(results):
         audit = in_words(results.audits.verdict(cell.key for cell in group.cells))
         if group.inapplicable is not None:
             why = f"not applicable: {group.inapplicable}"
-            found.append(_row(group, NO_RULE, [], why, audit))
+            found.append(_row(group, images, NO_RULE, [], why, audit))
             continue
         chosen = {rule: _choose(group, rule, results) for rule in results.suite.rules}
         for rule, (choices, why) in chosen.items():
             other, _ = chosen.get(rule_of(rule).gap_to or "", ([], ""))
-            found.append(_row(group, rule, choices, why, audit, _gap(choices, other)))
+            found.append(_row(group, images, rule, choices, why, audit, _gap(choices, other)))
     return found
+
+
+def images_of(about: Mapping[str, Any]) -> str:
+    """Names the images of a data set variant by their labels and split, whatever their features.
+
+    Where the variant's loader gave no digests of these it is its fingerprint.
+
+    Args:
+        about: what the suite keeps of the variant.
+    """
+    provenance = about.get("provenance", {})
+    parts = {"labels": provenance.get("digests", {}).get("labels")}
+    splits = provenance.get("split_hashes", {})
+    parts |= {name: splits.get(name) for name in ("trainval", "test_seen", "test_unseen")}
+    return str(about["fingerprint"]) if None in parts.values() else digest(parts)[:16]
 
 
 def _choose(group: Group, rule: str, results: Results) -> tuple[list[Choice], str]:
@@ -239,6 +261,7 @@ def _gap(choices: Sequence[Choice], other: Sequence[Choice]) -> Summary | None:
 
 def _row(
     group: Group,
+    images: Mapping[str, str],
     rule: str,
     choices: Sequence[Choice],
     unavailable: str,
@@ -260,6 +283,7 @@ def _row(
         features=identity["dataset"]["features"],
         attributes=identity["dataset"]["attributes"],
         fingerprint=identity["dataset"]["fingerprint"],
+        images=images.get(identity["dataset"]["fingerprint"], identity["dataset"]["fingerprint"]),
         method=cell.method,
         label=cell.label,
         selection=rule,
@@ -276,6 +300,7 @@ def _row(
         about={name: _about(group, name) for name in names if name not in HEADINGS},
         checkpoints=tuple(choice.numbers for choice in choices),
         gamma=gammas or None,
+        support=choices[0].support if choices else None,
         selection_gap=gap,
         unavailable=unavailable,
         sweep=Point(swept["of"], swept["field"], swept["value"]) if swept else None,

@@ -15,10 +15,11 @@ from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.record import Record
-from gzsl_bench.scoring.calibration import best_gamma, calibrate
+from gzsl_bench.scoring.calibration import Bias, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
-from gzsl_bench.scoring.rules import GAMMA, Checkpoint, Folds, Trained, Unchosen, rule_of
+from gzsl_bench.scoring.rules import GAMMA, Checkpoint, Folds, Support, Trained, Unchosen, rule_of
 from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.resolve import ResolvedSuite
 
 #: A bias between seen and unseen scores does not change these.
 _UNBIASED = ("zsl_acc", "ausuc")
@@ -32,11 +33,13 @@ class Choice:
         numbers: of the checkpoints whose mean counts, most often a single one.
         metrics: theirs, calibrated where ``gamma`` is given.
         gamma: subtracted from the scores of seen classes, on the method's own scale; or None.
+        support: what the folds say for it; None where they were not asked.
     """
 
     numbers: tuple[int, ...]
     metrics: Mapping[str, float]
     gamma: float | None = None
+    support: Support | None = None
 
     @property
     def number(self) -> int:
@@ -47,11 +50,18 @@ class Choice:
 class Known(Protocol):
     """What is known of a suite's cells: :class:`~gzsl_bench.results.view.Results`."""
 
+    @property
+    def suite(self) -> ResolvedSuite:
+        """The suite."""
+
     def record(self, key: str) -> Record | None:
         """The record of a cell, or None."""
 
     def predictions(self, key: str, number: int) -> Predictions:
         """What a cell predicted at one of its checkpoints."""
+
+    def biases(self, folds: Sequence[Cell], numbers: Sequence[int]) -> Mapping[int, Bias]:
+        """The gamma that complete folds choose at each of these checkpoints."""
 
     @property
     def families(self) -> Mapping[str, str]:
@@ -60,6 +70,18 @@ class Known(Protocol):
     @property
     def folds(self) -> Mapping[str, Sequence[Cell]]:
         """Cells of validation folds by family."""
+
+
+class _Calibrated(Folds):
+    """Folds that speak for a checkpoint by its best mean H over all biases."""
+
+    def __init__(self, biases: Mapping[int, Bias]) -> None:
+        super().__init__(())
+        self._biases = biases
+
+    def scores(self) -> dict[int, list[float]]:
+        """In percent."""
+        return {n: [100 * h for h in (b.h, *b.without)] for n, b in sorted(self._biases.items())}
 
 
 class Validation:
@@ -71,7 +93,7 @@ class Validation:
 
     def __init__(self, known: Known) -> None:
         self._known = known
-        self._folds: dict[str, Folds] = {}
+        self._folds: dict[tuple[str, bool], Folds] = {}
         self._gammas: dict[tuple[str, int], float] = {}
 
     def choose(self, rule: str, cell: Cell, record: Record) -> Choice:
@@ -80,22 +102,30 @@ class Validation:
         Raises:
             Unchosen: there is no choice, and why.
         """
-        trained = Trained(
-            record.checkpoints, lambda: self._of_folds(cell), " · ".join(cell.place), cell.seed
-        )
-        chosen = rule_of(rule).choose(trained)
+        chosen, support = self._chosen(rule, cell, record)
         if not rule.endswith(GAMMA):
-            return Choice(tuple(c.number for c in chosen), _mean(chosen))
+            return Choice(tuple(c.number for c in chosen), _mean(chosen), support=support)
         (checkpoint,) = chosen
         gamma = self.gamma(cell, checkpoint.number)
-        scored = self._scored(cell, checkpoint.number)
+        try:
+            scored = self._known.predictions(cell.key, checkpoint.number)
+        except RecordError as error:
+            raise Unchosen(f"{cell.title} cannot be calibrated: {error}") from None
         builtin = {metric.name: metric for metric in gzsl_bench_metrics()}
         there = checkpoint.metrics
         # What the record knows nothing of is not added: only it can say how to read a metric.
         same = {name: there[name] for name in _UNBIASED if name in there}
         known = {n: spec for n, spec in builtin.items() if n in there and n not in same}
         metrics = evaluate(calibrate(scored, gamma), known)
-        return Choice((checkpoint.number,), metrics | same, gamma)
+        return Choice((checkpoint.number,), metrics | same, gamma, support)
+
+    def numbers(self, rule: str, cell: Cell, record: Record) -> tuple[int, ...]:
+        """The checkpoints that ``rule`` chooses, without a look at the record's predictions.
+
+        Raises:
+            Unchosen: there is no choice, and why.
+        """
+        return tuple(checkpoint.number for checkpoint in self._chosen(rule, cell, record)[0])
 
     def gamma(self, cell: Cell, number: int) -> float:
         """The gamma with the best mean H over the folds at checkpoint ``number``.
@@ -105,16 +135,52 @@ class Validation:
         """
         place = self._known.families[cell.key], number
         if place not in self._gammas:
-            self._complete(cell)
-            folds = self._known.folds[place[0]]
-            self._gammas[place], _ = best_gamma([self._scored(fold, number) for fold in folds])
+            biases = self._biases(cell, number)
+            if number not in biases:
+                raise Unchosen(
+                    f"{cell.title} cannot be calibrated: a validation fold lacks checkpoint"
+                    f" {number}"
+                )
+            self._gammas[place] = biases[number].gamma
         return self._gammas[place]
 
-    def _of_folds(self, cell: Cell) -> Folds:
-        family = self._known.families[cell.key]
-        if family not in self._folds:
-            self._folds[family] = Folds(record.checkpoints for record in self._complete(cell))
-        return self._folds[family]
+    def _chosen(
+        self, rule: str, cell: Cell, record: Record
+    ) -> tuple[Sequence[Checkpoint], Support | None]:
+        """The checkpoints, and what the folds say for them where the rule asks them."""
+        asked: list[Folds] = []
+
+        def folds() -> Folds:
+            asked.append(self._of_folds(cell, rule.endswith(GAMMA)))
+            return asked[0]
+
+        where = " · ".join(cell.place)
+        chosen = rule_of(rule).choose(Trained(record.checkpoints, folds, where, cell.seed))
+        return chosen, asked[0].elected[1] if asked else None
+
+    def _of_folds(self, cell: Cell, calibrated: bool) -> Folds:
+        place = self._known.families[cell.key], calibrated
+        if place not in self._folds:
+            if calibrated:
+                self._folds[place] = _Calibrated(self._biases(cell))
+            else:
+                records = [record.checkpoints for record in self._complete(cell)]
+                numbers = [fold.fold for fold in self._known.folds[place[0]]]
+                self._folds[place] = Folds(records, numbers)
+        return self._folds[place]
+
+    def _biases(self, cell: Cell, number: int | None = None) -> Mapping[int, Bias]:
+        """Gammas of every checkpoint that a rule of the suite may choose, or of one."""
+        records = self._complete(cell)
+        numbers = set.intersection(*({c.number for c in r.checkpoints} for r in records))
+        # All of them at once where folds choose among them: their predictions are read once.
+        if number is not None and not self._known.suite.calibrates_by_folds:
+            numbers &= {number}
+        folds = self._known.folds[self._known.families[cell.key]]
+        try:
+            return self._known.biases(folds, sorted(numbers))
+        except RecordError as error:
+            raise Unchosen(f"{cell.title} cannot be calibrated: {error}") from None
 
     def _complete(self, cell: Cell) -> list[Record]:
         """Records of all folds of a cell, every one of them complete."""
@@ -140,13 +206,6 @@ class Validation:
                 " run the suite again"
             )
         return found
-
-    def _scored(self, cell: Cell, number: int) -> Predictions:
-        """Predictions with scores of one checkpoint."""
-        try:
-            return self._known.predictions(cell.key, number)
-        except RecordError as error:
-            raise Unchosen(f"{cell.title} cannot be calibrated: {error}") from None
 
 
 def _mean(chosen: Sequence[Checkpoint]) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ suite's rules choose are kept in memory.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,7 @@ from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.record import Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.validation import Validation
+from gzsl_bench.scoring.calibration import Bias, best_gamma
 from gzsl_bench.scoring.kept import kept_predictions, whole
 from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.cells import Cell
@@ -63,11 +64,12 @@ class Results:
         self.store = store
         self.audits = AuditStore(store.layout.out)
         self._held: dict[str, _Held] = {}
+        self._biases: dict[tuple[tuple[str, ...], int], Bias] = {}
 
     def of(self, suite: ResolvedSuite) -> Results:
         """Another suite of the same folder, or this one with more cells; nothing is read twice."""
         found = Results(suite, self.store)
-        found._held = self._held
+        found._held, found._biases = self._held, self._biases
         return found
 
     @cached_property
@@ -92,6 +94,17 @@ class Results:
                 family = self.families[key]
                 found[family] = (*found.get(family, ()), cell)
         return found
+
+    def by_family(self) -> list[str]:
+        """The suite's keys, cells that share validation folds together, after these."""
+        order: dict[str, list[str]] = {}
+        for key, family in self.families.items():
+            order.setdefault(family, []).append(key)
+        return [
+            key
+            for keys in order.values()
+            for key in sorted(keys, key=lambda key: not self.cells[key][0].fold)
+        ]
 
     @cached_property
     def validation(self) -> Validation:
@@ -127,6 +140,27 @@ class Results:
             held = self._hold(key, record.predictions(), number)
         return kept_predictions(held.arrays, number)
 
+    def biases(self, folds: Sequence[Cell], numbers: Sequence[int]) -> Mapping[int, Bias]:
+        """The gamma that validation folds choose at each of these checkpoints, worked out once.
+
+        Args:
+            folds: cells with a complete record.
+            numbers: of checkpoints that all of them have.
+
+        Raises:
+            RecordError: predictions are missing or damaged.
+        """
+        family = tuple(fold.key for fold in folds)
+        lacking = [number for number in numbers if (family, number) not in self._biases]
+        for number in lacking:
+            scored = [self.predictions(fold.key, number) for fold in folds]
+            found = best_gamma(scored, [fold.fold for fold in folds])
+            self._biases[family, number] = found
+        if lacking:  # nobody asks for their predictions again
+            for key in family:
+                self._held.pop(key, None)
+        return {number: self._biases[family, number] for number in numbers}
+
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
         """The predictions of all checkpoints of a record.
 
@@ -147,8 +181,17 @@ class Results:
                 if record is not None and record.complete and self._chosen(key):
                     self._hold(key, record.predictions())
 
+        def calibrate(cell: Cell) -> None:
+            record = self.record(cell.key)
+            with contextlib.suppress(Unchosen):
+                if record is not None and record.complete:
+                    self.validation.gamma(cell, record.checkpoints[-1].number)
+
         with ThreadPoolExecutor(_READERS) as readers:
-            list(readers.map(fetch, [key for key in self.cells if key not in self._held]))
+            if self.suite.calibration:
+                list(readers.map(calibrate, (cells[0] for cells in self._real.values())))
+            keys = [key for key, (cell, *_) in self.cells.items() if not cell.fold]
+            list(readers.map(fetch, [key for key in keys if key not in self._held]))
 
     def _hold(self, key: str, arrays: Mapping[str, np.ndarray], *more: int) -> _Held:
         numbers = self._chosen(key) | set(more)
@@ -162,11 +205,14 @@ class Results:
         if not cells:
             return frozenset()
         if not cells[0].fold:
-            return self._by_rules(cells[0])
+            return self._by_rules(cells[0], self.suite.rules)
         if not self.suite.calibration:
             return frozenset()
+        record = self.record(key)
+        if self.suite.calibrates_by_folds and record is not None:
+            return frozenset(checkpoint.number for checkpoint in record.checkpoints)
         real = self._real.get(self.families[key], ())
-        return frozenset().union(*(self._by_rules(cell) for cell in real))
+        return frozenset().union(*(self._by_rules(cell, self.suite.selection) for cell in real))
 
     @cached_property
     def _real(self) -> Mapping[str, list[Cell]]:
@@ -177,13 +223,13 @@ class Results:
                 found.setdefault(self.families[key], []).append(cell)
         return found
 
-    def _by_rules(self, cell: Cell) -> frozenset[int]:
+    def _by_rules(self, cell: Cell, rules: Iterable[str]) -> frozenset[int]:
         record = self.record(cell.key)
         found: set[int] = set()
         if record is not None and record.complete:
-            for rule in self.suite.selection:
+            for rule in rules:
                 with contextlib.suppress(Unchosen):
-                    found.update(self.validation.choose(rule, cell, record).numbers)
+                    found.update(self.validation.numbers(rule, cell, record))
         return frozenset(found)
 
 

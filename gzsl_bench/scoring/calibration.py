@@ -8,7 +8,7 @@ sweep behind AUSUC gives H for every gamma at once, and the best one exactly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,14 +19,30 @@ from gzsl_bench.scoring.metrics import bias_sweep
 _EQUAL = 1e-12
 
 
-def best_gamma(folds: Sequence[Predictions]) -> tuple[float, float]:
-    """The gamma with the best mean H over ``folds``, and that mean, a share in [0, 1].
+@dataclass(frozen=True)
+class Bias:
+    """The gamma that validation folds choose at one checkpoint.
+
+    Attributes:
+        gamma: on the method's own scale.
+        h: the best mean H over the folds, a share in [0, 1].
+        without: the same without each of the folds; empty where there is only one.
+    """
+
+    gamma: float
+    h: float
+    without: tuple[float, ...] = ()
+
+
+def best_gamma(folds: Sequence[Predictions], numbers: Sequence[int] = ()) -> Bias:
+    """The gamma with the best mean H over ``folds``.
 
     H is constant between two differences of scores.  Of several best stretches the one nearest to
     0 counts; gamma is 0 if that lies within it (nothing is gained by a bias), else its middle.
 
     Args:
         folds: predictions with scores, one for each validation fold and seed.
+        numbers: the fold of each, where the best mean H without each fold is wanted, too.
 
     Raises:
         ValueError: predictions carry no scores, or there are none.
@@ -35,15 +51,22 @@ def best_gamma(folds: Sequence[Predictions]) -> tuple[float, float]:
         raise ValueError("gamma is chosen on validation folds, and there are none")
     sweeps = [bias_sweep(predictions) for predictions in folds]
     edges = np.unique(np.concatenate([differences for differences, _, _ in sweeps]))
-    mean = np.zeros(edges.size + 1)
-    for differences, unseen, seen in sweeps:
+    each = np.zeros((len(sweeps), edges.size + 1))
+    for h, (differences, unseen, seen) in zip(each, sweeps, strict=True):
         passed = np.concatenate([[0], np.searchsorted(differences, edges, side="right")])
         u, s = unseen[passed], seen[passed]
         both = u + s
-        mean += 2 * u * s / np.where(both > 0, both, 1.0) / len(sweeps)
+        h[:] = 2 * u * s / np.where(both > 0, both, 1.0)
+    # Row by row: adding in another order would round otherwise.
+    mean = np.zeros(edges.size + 1)
+    for h in each:
+        mean += h / len(sweeps)
+    several = len(set(numbers)) > 1
+    kept = [np.array(numbers) != one for one in dict.fromkeys(numbers)] if several else []
+    without = tuple(float(each[rows].mean(0).max()) for rows in kept)
     top = float(mean.max())
     if top <= _EQUAL:
-        return 0.0, 0.0
+        return Bias(0.0, 0.0, without)
     best = np.concatenate([[False], mean >= top - _EQUAL, [False]])
     starts = np.flatnonzero(best[1:] & ~best[:-1])
     ends = np.flatnonzero(best[:-1] & ~best[1:])
@@ -51,7 +74,7 @@ def best_gamma(folds: Sequence[Predictions]) -> tuple[float, float]:
     low, high = edges[starts - 1], edges[ends - 1]
     nearest = int(np.argmin(np.maximum(0.0, np.maximum(low, -high))))
     a, b = float(low[nearest]), float(high[nearest])
-    return (0.0 if a < 0 < b else (a + b) / 2), top
+    return Bias(0.0 if a < 0 < b else (a + b) / 2, top, without)
 
 
 def calibrate(predictions: Predictions, gamma: float) -> Predictions:

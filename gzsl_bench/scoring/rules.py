@@ -16,7 +16,11 @@ from gzsl_bench.errors import GzslBenchError, SuiteError, unknown_name
 
 #: Ends the name of a rule whose scores are calibrated on the validation folds.
 GAMMA = "+gamma"
+#: What is said of a choice among checkpoints that are equally good on the validation folds.
+UNSUPPORTED = "folds do not tell checkpoints apart"
 _H = "harmonic_mean"
+#: Two values of H, in percent, that differ by less are the same: sums round differently.
+_EQUAL = 1e-9
 
 
 class Unchosen(GzslBenchError):
@@ -35,32 +39,100 @@ class Checkpoint(Protocol):
         """Values by name; shares are in percent."""
 
 
+@dataclass(frozen=True)
+class Support:
+    """What speaks for a choice among checkpoints.
+
+    Attributes:
+        candidates: checkpoints that the folds have in common.
+        tied: how many of them share the best mean H, the chosen one included.
+        folds: how many folds there are.
+        turned: folds without which another checkpoint would have been chosen.
+    """
+
+    candidates: int
+    tied: int
+    folds: int
+    turned: int
+
+    @property
+    def words(self) -> str:
+        """Why the choice is none; empty where one checkpoint is better than all others."""
+        return UNSUPPORTED if self.tied > 1 else ""
+
+    def to_json(self) -> dict[str, int]:
+        """Plain data."""
+        return dict(vars(self))
+
+
 class Folds:
     """What the validation folds of one method on one data set recorded.
 
     Args:
         records: the checkpoints of each fold and validation seed.
+        numbers: the fold of each record; by default each is one of its own.
     """
 
-    def __init__(self, records: Iterable[Sequence[Checkpoint]]) -> None:
+    def __init__(
+        self, records: Iterable[Sequence[Checkpoint]], numbers: Sequence[int] | None = None
+    ) -> None:
         self._found = [{c.number: c.metrics for c in checkpoints} for checkpoints in records]
+        self._numbers = list(range(len(self._found)) if numbers is None else numbers)
 
-    def means(self, metric: str = _H) -> dict[int, float]:
-        """Mean of a metric for every checkpoint number that all folds have, by number."""
+    def means(self, metric: str = _H, without: int | None = None) -> dict[int, float]:
+        """Mean of a metric for every checkpoint number that all folds have, by number.
+
+        Args:
+            metric: its recorded name.
+            without: a fold to leave out.
+        """
         common = sorted(set.intersection(*map(set, self._found))) if self._found else []
-        return {n: statistics.fmean(each[n][metric] for each in self._found) for n in common}
+        pairs = zip(self._found, self._numbers, strict=True)
+        counted = [found for found, number in pairs if number != without]
+        return {n: statistics.fmean(each[n][metric] for each in counted) for n in common}
+
+    def scores(self) -> dict[int, list[float]]:
+        """What speaks for each checkpoint: mean H over all folds, then without each of them."""
+        folds = list(dict.fromkeys(self._numbers))
+        lacking = [self.means(without=fold) for fold in folds] if len(folds) > 1 else []
+        return {n: [h, *(each[n] for each in lacking)] for n, h in self.means().items()}
 
     @cached_property
-    def best(self) -> int:
-        """The checkpoint number with the best mean H; the first one of equals.
+    def elected(self) -> tuple[int, Support]:
+        """The checkpoint number that :func:`elect` chooses by :meth:`scores`, and its support.
 
         Raises:
             Unchosen: the folds have no checkpoint number in common.
         """
-        means = self.means()
-        if not means:
-            raise Unchosen("the validation folds have no checkpoint number in common")
-        return max(means, key=lambda n: (means[n], -n))
+        return elect(self.scores())
+
+    @property
+    def best(self) -> int:
+        """The checkpoint number with the best mean H; the last one of equals."""
+        return self.elected[0]
+
+
+def elect(scores: Mapping[int, Sequence[float]]) -> tuple[int, Support]:
+    """The checkpoint with the best score; of equals the last one, for nothing speaks against it.
+
+    Args:
+        scores: by checkpoint number: over all folds, and then without each of them where there are
+            several.
+
+    Raises:
+        Unchosen: there is none.
+    """
+    if not scores:
+        raise Unchosen("the validation folds have no checkpoint number in common")
+
+    def tied(column: int) -> list[int]:
+        best = max(each[column] for each in scores.values())
+        return [n for n, each in scores.items() if each[column] >= best - _EQUAL]
+
+    first, *others = (tied(column) for column in range(len(next(iter(scores.values())))))
+    number = max(first)
+    turned = sum(max(other) != number for other in others)
+    return number, Support(len(scores), len(first), max(1, len(others)), turned)
 
 
 @dataclass(frozen=True)
@@ -126,7 +198,10 @@ class Val(Rule):
 
     name = "val"
     words = "checkpoint chosen on validation folds made of training classes"
-    note = "val chooses one checkpoint for all seeds, by the mean H over validation folds."
+    note = (
+        "val chooses one checkpoint for all seeds, by the mean H over validation folds, the last"
+        " one of equals."
+    )
     needs_folds = True
 
     def choose(self, trained: Trained) -> Sequence[Checkpoint]:
@@ -158,8 +233,8 @@ class BestTest(Rule):
     gap_to = Val.name
 
     def choose(self, trained: Trained) -> Sequence[Checkpoint]:
-        """The first one of equals."""
-        return (max(trained.checkpoints, key=lambda checkpoint: checkpoint.metrics[_H]),)
+        """The last one of equals."""
+        return (max(reversed(trained.checkpoints), key=lambda c: c.metrics[_H]),)
 
 
 #: Every rule by its name.

@@ -16,7 +16,7 @@ from gzsl_bench.data.folds import Fold, validation_folds
 from gzsl_bench.data.identity import identify
 from gzsl_bench.errors import DataError, PluginError, SuiteError, in_one_line, unknown_name
 from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
-from gzsl_bench.scoring.rules import forms, lead
+from gzsl_bench.scoring.rules import forms, lead, rule_of
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
 from gzsl_bench.suite.load import LoadedSuite
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
@@ -93,7 +93,7 @@ class ResolvedSuite:
     Attributes:
         name: the suite's name.
         description: what it is for.
-        selection: the selection rules, headline first.
+        selection: the selection rules, in the order of tables.
         cells: in the suite's order; those of validation folds follow those of the real task.
         datasets: what is known of each data set variant: label, sizes, fingerprint, provenance.
         text: the suite file as written.
@@ -116,6 +116,12 @@ class ResolvedSuite:
     def rules(self) -> list[str]:
         """The selection rules, each followed by its calibrated form where that is shown."""
         return forms(self.selection, self.calibration)
+
+    @property
+    def calibrates_by_folds(self) -> bool:
+        """Whether validation folds choose checkpoint and bias together."""
+        rules = (rule_of(name) for name in self.selection)
+        return self.calibration and any(rule.needs_folds and rule.calibrates for rule in rules)
 
     @property
     def lead(self) -> str:

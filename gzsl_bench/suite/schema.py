@@ -139,7 +139,7 @@ class Suite(_Strict):
     selection: list[Selection] = Field(
         default=[Last.name],
         min_length=1,
-        description="rules that choose the checkpoint; the first one is the headline",
+        description="rules that choose the checkpoint, in the order of tables; an honest one leads",
     )
     precision: Precision = Field(
         "float32",

@@ -38,7 +38,7 @@ MIRROR_VERSION = 2
 TAGS = (
     "key", "suite", "dataset", "fingerprint", "features", "attributes", "preprocessing", "setting",
     "method", "label", "seed", "plugin_version", "program", "started_in", "fidelity", "precision",
-    "task", "status", "version", "cause", "audit", "out", "role", "content",
+    "task", "status", "version", "cause", "audit", "out", "role", "rule", "content",
 )  # fmt: skip
 PREFIX = "gzsl_bench."
 #: What ``gzsl_bench.role`` says.  Folds are no results: the page that ``ui`` opens has none.
@@ -143,12 +143,13 @@ def describe(
         ended=ended,
         tags=_tags(
             results, cell, record, dataset, label, _note(cell, dataset, label, record, chosen)
-        ),
+        )
+        | _doubt(chosen.get(suite.lead)),
         params=params_of(
             {"dataset": dataset, "method": cell.method, "label": label, "seed": cell.seed},
             cell.identity["method"].get("config", {}),
         ),
-        points=_points(cell, record, chosen),
+        points=_points(cell, record, chosen, suite.lead),
         dataset=dataset_input(suite, cell, dataset),
         texts={name: content for name, content in texts.items() if content},
     )
@@ -185,6 +186,7 @@ def _tags(
         audit=in_words(results.audits.read(record.key)),
         out=str(results.store.layout.out.resolve()),
         role=FOLD if cell.fold else CELL,
+        rule=None if cell.fold else results.suite.lead,
     )
     # MLflow's plots know no other way to tell methods apart; those of the report have these, too.
     labels = list(dict.fromkeys(each.label for each in results.suite.cells))
@@ -252,6 +254,7 @@ def _note(
             if name in choice.metrics
         ]
         bias = "" if choice.gamma is None else f", gamma {choice.gamma:.3g}"
+        bias += f"; {choice.support.words}" if choice.support and choice.support.words else ""
         lines.append(f"* {rule}: {', '.join(found)} (checkpoint {choice.number}{bias})")
     return "\n".join(lines)
 
@@ -263,13 +266,21 @@ def params_of(axes: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, s
     return {safe: text(raw[name], PARAM_LENGTH) for name, safe in safe_names(raw).items()}
 
 
-def _points(cell: Cell, record: Record, chosen: Mapping[str, Choice | str]) -> list[Point]:
+def _doubt(choice: Choice | str | None) -> dict[str, str]:
+    """A tag where the validation folds do not support the headline rule's choice."""
+    support = choice.support if isinstance(choice, Choice) else None
+    return {f"{PREFIX}choice": support.words} if support and support.words else {}
+
+
+def _points(
+    cell: Cell, record: Record, chosen: Mapping[str, Choice | str], lead: str
+) -> list[Point]:
     raw: list[tuple[str, Any, int]] = []
-    for position, (rule, choice) in enumerate(chosen.items()):
+    for rule, choice in chosen.items():
         if isinstance(choice, str):
             continue
         for name, value in choice.metrics.items():
-            if position == 0:  # the headline rule
+            if rule == lead:
                 raw.append((name, value, 0))
             raw.append((f"{rule}/{name}", value, 0))
         raw.append((f"{rule}/checkpoint", choice.number, 0))

@@ -116,13 +116,12 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
         lines += ["", plain_markdown(suite.description)]
     # A list: in a table of that width MLflow breaks words anywhere.
     lines += ["", *(_item(card) for card in cards)]
-    first = suite.rules[0]
     lines += [
         "",
         "U, S and H are per-class accuracies in percent: unseen classes, seen classes, their"
         " harmonic mean; mean ± sd over seeds and 95 % interval over seeds and classes. Columns of"
         f" the runs table: `acc_unseen` is U, `acc_seen` is S, `harmonic_mean` is H, all by"
-        f" `{first}`; those of the other rules begin with the rule's name.",
+        f" `{suite.lead}`; those of the other rules begin with the rule's name.",
         "",
         f"Above the runs: **Views** lists *Every seed* and *Means over seeds*. The run *suite"
         f" {plain_markdown(suite.name)}* has the whole report under **Artifacts**.",

@@ -29,7 +29,8 @@ methods:
 
 def row() -> Row:
     return Row(
-        dataset="digits", features="f", attributes="a", fingerprint="0" * 16, method="m",
+        dataset="digits", features="f", attributes="a", fingerprint="0" * 16,
+        images="0", method="m",
         label="CADA-VAE", selection="best_test", seeds=(0, 1),
         metrics={name: Summary(50.0, 1.0, 2) for name in HEADINGS}, keys=("k", "l"),
         preprocessing="none", setting="inductive", precision="float32", fidelity="paper",

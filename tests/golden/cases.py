@@ -728,4 +728,4 @@ def bias_chosen_on_folds():
     other = replace(found, best_seen=found.best_seen + 1.5)
     gammas = [calibration.best_gamma(folds) for folds in ([found], [found, other])]
     moved = calibration.calibrate(other, 1.0)
-    return [*map(list, gammas), moved.predicted.tolist(), moved.best_seen.tolist()]
+    return [*([b.gamma, b.h] for b in gammas), moved.predicted.tolist(), moved.best_seen.tolist()]

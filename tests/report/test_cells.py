@@ -10,8 +10,8 @@ from gzsl_bench.report.cells import Table
 from gzsl_bench.results.rows import Row
 
 ROW = Row(
-    dataset="digits", features="f", attributes="a", fingerprint="0", method="m", label="M",
-    selection="last", seeds=(0,), metrics={}, keys=("k",), preprocessing="none",
+    dataset="digits", features="f", attributes="a", fingerprint="0", images="0", method="m",
+    label="M", selection="last", seeds=(0,), metrics={}, keys=("k",), preprocessing="none",
     setting="inductive", precision="float32", fidelity="paper", version="1",
     source="aaaaaaaabbbb", code="stacked 1, streams 1",
 )  # fmt: skip

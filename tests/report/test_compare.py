@@ -141,7 +141,11 @@ def test_the_comparison_by_hand(store):
     assert by["acc_unseen"].lost == 1
     assert by["harmonic_mean"].p_classes.units == 5
     assert by["harmonic_mean"].p_seeds.smallest == 0.5
-    assert found.p_holm == by["harmonic_mean"].p_classes.p
+    # Four metrics on one data set: the smallest of four p-values counts four times.
+    ordered = sorted(found.results, key=lambda r: r.p_classes.p)
+    assert found.tests == 4
+    assert found.p_holm[ordered[0].metric] == min(1, 4 * ordered[0].p_classes.p)
+    assert found.p_holm.keys() == by.keys()
 
 
 def test_seeds_are_paired_by_number(store):
@@ -417,3 +421,98 @@ def test_refusing_gives_exit_code_2_and_one_sentence(store, capsys):
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert said.err.startswith("gzsl-bench: A and B on CUB are stochastic with 1 seed")
+
+
+# One set of images has one vote -------------------------------------------------------------------
+
+
+def told(suite, **images):
+    """The suite with what loaders say of each variant: the same word is the same images."""
+    known = {}
+    for cell in suite.cells:
+        word = images.get(cell.dataset, cell.dataset)
+        known[cell.identity["dataset"]["fingerprint"]] = {
+            "label": cell.dataset,
+            "features": cell.identity["dataset"]["features"],
+            "attributes": "att",
+            "fingerprint": cell.identity["dataset"]["fingerprint"],
+            "provenance": {
+                "digests": {"labels": word, "features": cell.dataset},
+                "split_hashes": dict.fromkeys(("trainval", "test_seen", "test_unseen"), word),
+            },
+        }
+    return replace(suite, datasets=tuple(known.values()))
+
+
+def placed(store, numbers):
+    """Deterministic methods A and B whose U is what ``numbers`` say, by data set."""
+    cells = []
+    for dataset, pair in numbers.items():
+        for label, right in zip("AB", pair, strict=True):
+            cells.append(make_cell(label, dataset, deterministic=True))
+            finish(store, cells[-1], [8, 8, 8, right, right])
+    return make_suite(*cells, selection=["last"])
+
+
+def test_two_labels_of_one_data_set_have_one_vote(store):
+    """CUB twice and AWA1 are two data sets, not three."""
+    suite = ranked(store, "CUB", "AWA1")
+    again = [replace(cell, dataset="CUB again") for cell in suite.cells if cell.dataset == "CUB"]
+    table = table_of(Results(make_suite(*suite.cells, *again, selection=["last"]), store), "last")
+    found, why = rank(table)
+    assert found is None
+    assert "at least 3 data sets that all 2 methods ran on, and there are 2" in why
+    assert "CUB (res101, att, float32) and CUB again (res101, att, float32) hold the same" in why
+
+
+def test_feature_sets_of_the_same_images_have_one_vote_by_their_mean(store):
+    # B leads by the mean over both variants of CUB: (6 + 2) / 2 against (4 + 5) / 2 right rows.
+    suite = placed(store, {"CUB": (6, 4), "CUB cnn": (2, 5), "SUN": (5, 4), "AWA1": (7, 4)})
+    found, once = rank(table_of(Results(suite, store), "last"))
+    assert (found.datasets, found.ranks, once) == (4, (1.25, 1.75), "")
+    shared = told(suite, **{"CUB cnn": "CUB"})
+    found, once = rank(table_of(Results(shared, store), "last"))
+    assert found.datasets == 3
+    # Ranks of A: 2, 1, 1; of B: 1, 2, 2.
+    assert dict(zip(found.methods, found.ranks, strict=True)) == {
+        "A": pytest.approx(4 / 3), "B": pytest.approx(5 / 3),
+    }  # fmt: skip
+    # Demsar: q(2) sqrt(2 * 3 / (6 * 3)) = 1.96 / sqrt(3).
+    assert found.critical_difference == pytest.approx(1.95996 / np.sqrt(3), abs=1e-4)
+    assert once == (
+        "CUB (res101, att, float32) and CUB cnn (res101, att, float32) hold the same images and"
+        " have one vote"
+    )
+    # A variant that one method lacks is left out of the mean: CUB alone counts.
+    lacking = make_suite(*(c for c in suite.cells if (c.dataset, c.label) != ("CUB cnn", "B")),
+                         selection=["last"])  # fmt: skip
+    found, _ = rank(table_of(Results(told(lacking, **{"CUB cnn": "CUB"}), store), "last"))
+    assert dict(zip(found.methods, found.ranks, strict=True)) == {"A": 1.0, "B": 2.0}
+
+
+def test_p_values_are_corrected_for_all_metrics_and_data_sets_once_each(store, capsys):
+    suite = ranked(store, "CUB", "SUN")
+    again = [replace(cell, dataset="CUB again") for cell in suite.cells if cell.dataset == "CUB"]
+    whole = make_suite(*suite.cells, *again, selection=["last"])
+    found, _ = compare(Results(whole, store), "A", "B", "last")
+    assert [c.dataset for c in found] == ["CUB", "SUN", "CUB again"]
+    # Four metrics on two data sets: the third comparison is the first one again.
+    assert {c.tests for c in found} == {8}
+    assert found[0].p_holm == found[2].p_holm
+    alone, _ = compare(Results(suite, store), "A", "B", "last")
+    assert [c.p_holm for c in alone] == [c.p_holm for c in found[:2]]
+    suite = remember(store.layout, whole)
+    assert run(["compare", suite.name, "A", "B", "--out", str(store.layout.out)]) == 0
+    said = capsys.readouterr().out
+    assert "corrected for the 8 tests of this table" in said
+    assert "| By last |" in said
+
+
+def test_the_honest_rule_is_the_default_everywhere(store, capsys):
+    suite = two(store)
+    suite = remember(
+        store.layout, make_suite(*suite.cells, selection=["best_test", "last"])
+    )  # fmt: skip
+    assert run(["compare", suite.name, "A", "B", "--out", str(store.layout.out),
+                "--format", "json"]) == 0  # fmt: skip
+    assert json.loads(capsys.readouterr().out)["selection"] == "last"

@@ -19,7 +19,8 @@ def summary(mean, sd=1.5, n=5):
 
 def row(label="CADA-VAE", rule="last", gap=None, gamma=None, **extra):
     return Row(
-        dataset="digits", features="f", attributes="a", fingerprint="0" * 16, method=label,
+        dataset="digits", features="f", attributes="a", fingerprint="0" * 16,
+        images="0", method=label,
         label=label, selection=rule, seeds=tuple(range(5)),
         metrics={name: summary(50.0) for name in HEADINGS} | extra,
         about={name: About() for name in extra}, keys=("k",) * 5, preprocessing="none",

@@ -13,7 +13,7 @@ from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.record import COMPLETE
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report import latex
-from gzsl_bench.report.daggers import Daggers, daggers
+from gzsl_bench.report.daggers import Daggers, daggers, seeds_needed
 from gzsl_bench.report.table import render
 from gzsl_bench.results.comparable import leagues, marks
 from gzsl_bench.results.rows import rows
@@ -168,26 +168,50 @@ def compared(store, seeds: int):
     return suite_of(*cells)
 
 
-def test_daggers_mark_what_differs_and_two_of_them_take_six_seeds(store, tmp_path):
+def test_daggers_mark_what_differs_of_all_that_is_marked(store, tmp_path):
     few = compared(store, 3)
     table = rows(Results(few, store))
     found = daggers(table, Results(few, store), "base")
-    # 8 unseen classes, all alike: 2 of 2^8 patterns are as extreme; twice that after Holm.
+    # Every class of good is better: of 2^8 patterns of U, S and T1 two are as extreme, of H's 2^16
+    # fewer. Corrected for 4 metrics of 2 rows H stays; the next one fails by 7 * 2 / 2^8 = 0.055.
     good = next(i for i, row in enumerate(table) if row.label == "good")
-    assert found.tests == 2
-    assert {key: mark for key, mark in found.marks.items() if mark == 2} == {}
-    assert {name for (index, name) in found.marks if index == good} == {
-        "acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc",
-    }  # fmt: skip
-    assert {index for index, _ in found.marks} == {good}
-    assert "$^{\\dagger}$" in render(table, "latex", daggers=found)
-    assert "<sup>†</sup>" in render(table, "html", daggers=found)
-    assert "Holm" in render(table, "latex", daggers=found)
-    other = RecordStore(tmp_path / "more")
-    many = compared(other, 6)
-    # 2 / 2^6 = 0.031: below 0.05 from six seeds on.
-    more = daggers(rows(Results(many, other)), Results(many, other), "base")
-    assert set(more.marks.values()) == {2}
+    assert (found.tests, found.rule, found.metrics) == (8, "last", NAMES[:4])
+    assert found.marks == {(good, "harmonic_mean"): 1}
+    # U, S and T1 alone: 6 * 2 / 2^8 = 0.047.
+    three = daggers(table, Results(few, store), "base", ["acc_unseen", "acc_seen", "zsl_acc"])
+    assert {name for _, name in three.marks} == {"acc_unseen", "acc_seen", "zsl_acc"}
+    assert three.tests == 6
+    # One metric alone: two tests, and two daggers take 2 * 2 / 2^n < 0.05, seven seeds.
+    alone = daggers(table, Results(few, store), "base", ["harmonic_mean", "ausuc"])
+    assert (alone.tests, alone.seed_tests, seeds_needed(2)) == (2, 2, 7)
+    assert "†" in alone.note()[0]
+    assert "all 2 tests of this table (H of every row of last)" in alone.note()[0]
+    assert "$^{\\dagger}$" in render(table, "latex", ["harmonic_mean"], daggers=alone)
+    assert "<sup>†</sup>" in render(table, "html", ["harmonic_mean"], daggers=alone)
+    for seeds, marked in ((6, {1}), (7, {2})):
+        other = RecordStore(tmp_path / f"{seeds}")
+        many = compared(other, seeds)
+        more = daggers(rows(Results(many, other)), Results(many, other), "base", NAMES[2:3])
+        assert set(more.marks.values()) == marked
+    # All four metrics take 8 * 2 / 2^n < 0.05.
+    assert (seeds_needed(8), seeds_needed(1)) == (9, 6)
+
+
+def test_the_family_is_one_rule_and_what_shares_records_is_tested_once(store):
+    suite = compared(store, 3)
+    both = replace(suite, selection=("best_test", "last"))
+    again = replace(both, cells=(*both.cells, *(replace(c, label="good again")
+                    for c in both.cells if c.label == "good")))  # fmt: skip
+    results = Results(again, store)
+    table = rows(results)
+    found = daggers(table, results, "base", ["harmonic_mean"])
+    assert found.tests == 2  # good and same, by last
+    marked = {(table[i].label, table[i].selection) for i, _ in found.marks}
+    assert marked == {("good", "last"), ("good again", "last")}
+    other = daggers(table, results, "base", ["harmonic_mean"], "best_test")
+    assert {table[i].selection for i, _ in other.marks} == {"best_test"}
+    with pytest.raises(SuiteError, match="none of the table's metrics can be tested"):
+        daggers(table, results, "base", ["ausuc"])
 
 
 def test_daggers_refuse_what_tells_nothing(store):
@@ -199,6 +223,7 @@ def test_daggers_refuse_what_tells_nothing(store):
 
 
 def test_the_note_names_what_was_not_compared():
-    note = Daggers("base", {}, 3, ("x is stochastic with 1 seed",)).note()
+    note = Daggers("base", "val", {}, ("acc_seen",), 3, 0, ("x is stochastic with 1 seed",)).note()
     assert note[1] == "Not tested: x is stochastic with 1 seed."
-    assert "3 comparisons" in note[0]
+    assert "all 3 tests of this table (S of every row of val)." in note[0]
+    assert "‡" not in note[0]  # no row has seeds

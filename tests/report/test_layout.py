@@ -11,6 +11,7 @@ from benchmarks.tables import many, row
 from gzsl_bench.report.cells import Table
 from gzsl_bench.report.table import FORMATS, render
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, About, Point, Row
+from gzsl_bench.scoring.rules import Support
 from gzsl_bench.scoring.summary import Summary
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -22,6 +23,7 @@ def small() -> list[Row]:
     lost = row("SUN", "ACMR", h=30.0)
     interval = row("SUN", "DAP", h=20.0)
     interval.metrics["harmonic_mean"] = Summary(20.0, 1.0, 3, 18.5, 21.5)  # type: ignore[index]
+    biased = row(h=1.0).metrics | {"unseen_as_seen": Summary(98.76, 0.4, 3)}
     none = dict.fromkeys(HEADINGS)
     return [
         row(), row(rule="last+gamma", h=52.0, gamma=(0.1, 0.1, 0.2)), row(rule="val", h=51.0),
@@ -32,6 +34,8 @@ def small() -> list[Row]:
         row(label="CADA | VAE", preprocessing="minmax_refit_on_test", h=60.0),
         row(label="CADA | VAE", precision="bf16", preprocessing="none", h=40.0),
         row("AWA1", "ACMR", setting="transductive", h=70.0),
+        row("AWA1", "ACMR", "val", h=1.0, support=Support(10, 10, 3, 0)),
+        row("AWA1", "CVAE", "val", h=1.0, support=Support(10, 1, 3, 2), metrics=biased),
         row("AWA1", "DAP", NO_RULE, n=0, metrics=none, unavailable="not applicable: no signs."),
         row("AWA1", "ESZSL", "val", n=0, metrics=none, unavailable="the folds have not run"),
         row("SUN", "ACMR noise=1", sweep=Point("ACMR", "noise", 1.0), h=80.0),

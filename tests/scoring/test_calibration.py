@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
-from gzsl_bench.scoring.calibration import best_gamma, calibrate
+from gzsl_bench.scoring.calibration import Bias, best_gamma, calibrate
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.scoring.metrics import ausuc, harmonic_mean, zsl_acc
 
@@ -29,6 +29,11 @@ def predictions(scores, labels, seen, unseen) -> Predictions:
     )
 
 
+def gamma_and_h(folds) -> tuple[float, float]:
+    found = best_gamma(folds)
+    return found.gamma, found.h
+
+
 #: The vector of protocol.md, section 7.
 SCORES = [
     [3, 1, 2, 0.5],
@@ -44,7 +49,7 @@ VECTOR = predictions(SCORES, LABELS, SEEN, UNSEEN)
 
 def test_the_vector_of_the_protocol():
     assert ausuc(VECTOR) == pytest.approx(0.6875, abs=1e-15)
-    gamma, h = best_gamma([VECTOR])
+    gamma, h = gamma_and_h([VECTOR])
     # Between -1 and -0.5: U = 1/2, S = 1, H = 2/3.
     assert gamma == -0.75
     assert h == pytest.approx(2 / 3, abs=1e-15)
@@ -60,20 +65,30 @@ def test_the_mean_over_folds_decides_not_each_fold_alone():
     first = predictions([[2.0, 1.0], [0.0, 2.0]], [0, 1], [0], [1])
     # Second: seen row flips at 3, unseen row at 0.5 -> H = 1 on (0.5, 3).
     second = predictions([[4.0, 1.0], [2.5, 2.0]], [0, 1], [0], [1])
-    assert best_gamma([first]) == (0.0, 1.0)
-    assert best_gamma([second]) == (1.75, 1.0)
+    assert gamma_and_h([first]) == (0.0, 1.0)
+    assert gamma_and_h([second]) == (1.75, 1.0)
     # Both are right on (0.5, 1) only.
-    assert best_gamma([first, second]) == (0.75, 1.0)
+    assert gamma_and_h([first, second]) == (0.75, 1.0)
+
+
+def test_the_best_h_without_each_fold():
+    first = predictions([[2.0, 1.0], [0.0, 2.0]], [0, 1], [0], [1])  # H = 1 on (-2, 1)
+    third = predictions([[5.0, 1.0], [4.0, 2.0]], [0, 1], [0], [1])  # H = 1 on (2, 4)
+    # Together one of the two is always at 0; alone each reaches 1.
+    assert best_gamma([first, third], [1, 2]) == Bias(0.0, 0.5, (1.0, 1.0))
+    # Two seeds of one fold are left out together.
+    assert best_gamma([first, first, third], [1, 1, 2]).without == (1.0, 1.0)
+    assert best_gamma([first, third], [1, 1]).without == ()
 
 
 def test_no_bias_where_none_helps():
     # 0 lies within the best stretch (-1, 1): plain prediction is as good as any.
     fine = predictions([[2.0, 1.0], [0.0, 1.0]], [0, 1], [0], [1])
-    assert best_gamma([fine]) == (0.0, 1.0)
+    assert gamma_and_h([fine]) == (0.0, 1.0)
     # Nothing is ever right: any bias is as bad as none.
     seen, unseen = [0, 1], [2, 3]
     hopeless = predictions([[0, 1, 0, 0.5], [0, 1, 0, 0.5]], [0, 2], seen, unseen)
-    assert best_gamma([hopeless]) == (0.0, 0.0)
+    assert gamma_and_h([hopeless]) == (0.0, 0.0)
 
 
 def test_of_two_best_stretches_the_one_nearer_to_zero_counts():
@@ -82,7 +97,7 @@ def test_of_two_best_stretches_the_one_nearer_to_zero_counts():
     found = predictions(
         [[6.0, 0.0], [0.0, 1.0], [0.0, 4.0], [3.0, 0.0]], [0, 0, 1, 1], [0], [1]
     )  # fmt: skip
-    assert best_gamma([found]) == (-2.5, pytest.approx(2 / 3))
+    assert gamma_and_h([found]) == (-2.5, pytest.approx(2 / 3))
 
 
 def test_ties_go_to_the_first_class_as_in_plain_prediction():
@@ -134,7 +149,7 @@ def brute_h(scores, labels, seen, unseen, gamma) -> float:
 @settings(max_examples=150, deadline=None)
 def test_no_gamma_is_better_than_the_best(case):
     folds, seen, unseen = case
-    gamma, h = best_gamma([predictions(x, y, seen, unseen) for x, y in folds])
+    gamma, h = gamma_and_h([predictions(x, y, seen, unseen) for x, y in folds])
     assert abs(gamma) < 5
     # Scores are whole numbers, so a quarter beyond each half reaches every stretch.
     tried = [

@@ -71,5 +71,5 @@ def test_what_cannot_be_calibrated_is_a_note(store: RecordStore, uri: str) -> No
     sync(uri, Results(suite, store))
     run = by_key(uri, "small")[cell.key]
     note = run.data.tags["mlflow.note.content"]
-    assert f"* last+gamma: {fold.title} cannot be calibrated: predictions.npz" in note
+    assert f"* last+gamma: {cell.title} cannot be calibrated: predictions.npz" in note
     assert not any("gamma" in name for name in run.data.metrics)

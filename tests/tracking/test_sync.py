@@ -108,7 +108,7 @@ def test_a_cell_of_two_suites_has_a_run_in_each(store: RecordStore, uri: str) ->
     assert len(runs(uri, "one")) == 4
     shown = by_key(uri, "two")
     assert set(shown) == {cells[0].key, cells[1].key}
-    # The headline is the suite's first rule.
+    # The only rule leads.
     metrics = shown[cells[0].key].data.metrics
     assert metrics["harmonic_mean"] == metrics["best_test/harmonic_mean"]
     assert "last/harmonic_mean" not in metrics

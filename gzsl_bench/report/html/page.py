@@ -11,7 +11,7 @@ from typing import Any
 
 from gzsl_bench import __version__, atomic
 from gzsl_bench.errors import RecordError
-from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, rule_name
+from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, rule_name, untold
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.gather import Ground, grounds
@@ -66,6 +66,7 @@ def build(results: Results, into: Path, plot_files: bool = False) -> Report:
     found = grounds(results, cells)
     rule = suite.lead
     ranking, no_ranking = rank([r for r in table if r.selection == rule])
+    once = no_ranking if ranking is not None else ""
     if ranking is not None and ranking.powerless:
         no_ranking = (
             f"no critical-difference diagram: {ranking.datasets} data sets have no power to tell"
@@ -105,6 +106,7 @@ def build(results: Results, into: Path, plot_files: bool = False) -> Report:
         "ranking": overall,
         "ranks": ranking,
         "no_ranking": no_ranking,
+        "counted_once": once,
         "published": _published([line for line in lines if line["difference"] is not None]),
         "not_comparable": _published([line for line in lines if line["difference"] is None]),
         "published_notes": published.notes(lines),
@@ -184,6 +186,7 @@ def _summary(ground: Ground, table: Table) -> dict[str, Any]:
         line["cells"][rule_name(row)] = {
             "text": number(replace(h, low=None)),
             "interval": interval(h),
+            "doubt": untold(row),
             "mark": ranked.get((index, _H), 0),
         }
     gap = any(line["gap"] for line in lines.values())

@@ -33,6 +33,7 @@ class Verdict:
         rule: what the selection rule did.
         against: how it stands to the next method.
         clear: the next method is told apart.
+        doubt: what the validation folds leave open about the winner's checkpoint; or empty.
         calibrated: a sentence on the best by calibrated scores; empty where there is none.
         habit: what the literature's habit would have shown, in words; empty where unknown.
         protocol: features, embedding, classes, images.
@@ -49,6 +50,7 @@ class Verdict:
     rule: str = ""
     against: str = ""
     clear: bool = False
+    doubt: str = ""
     calibrated: str = ""
     habit: str = ""
     protocol: str = ""
@@ -115,10 +117,24 @@ def _verdict(results: Results, ground: Ground, table: Table) -> Verdict:
         rule=RULES[rule].words,
         against=against,
         clear=clear,
+        doubt=_doubt(best),
         calibrated=_calibrated(ground, rule, table),
         habit=_habit(ground, best),
         protocol=protocol(suite, best),
     )
+
+
+def _doubt(row: Row) -> str:
+    if row.support is None:
+        return ""
+    if row.support.words:
+        return f"{row.support.words}: {row.support.tied} are level, and the last of them counts"
+    if row.support.turned:
+        return (
+            f"With one of the {row.support.folds} folds missing another checkpoint would have been"
+            f" chosen in {row.support.turned} of {row.support.folds} cases"
+        )
+    return ""
 
 
 def _against(best: Row, second: Row, results: Results, table: Table) -> tuple[str, bool]:
