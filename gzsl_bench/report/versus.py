@@ -12,7 +12,6 @@ from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.scoring.paired import PairedResult, PValue
 from gzsl_bench.scoring.ranks import Ranking
 
-
 #: Fewer seeds give no effect size.
 _SEEDS = 6
 

@@ -148,7 +148,7 @@ PLANTS = {
         "return (unseen * seen) ** 0.5",
         "metrics-every metric",
     ),
-    "calibration": Plant("else (a + b) / 2)", "else a)", "calibration-bias chosen on folds"),
+    "calibration": Plant("else (a + b) / 2,", "else a,", "calibration-bias chosen on folds"),
     "means of classes in the classic plugin": Plant(
         "means = sums / counts[:, None]",
         "means = sums / (counts[:, None] + 1)",
