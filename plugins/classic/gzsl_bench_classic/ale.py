@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from gzsl_bench import DatasetInfo, MethodSpec, stackable
+from gzsl_bench import MethodSpec, stackable
 from gzsl_bench_classic.ranking import Array, Choice, RankingConfig, RankingMethod, wrong_classes
 
 
@@ -20,7 +20,7 @@ class ALEConfig(RankingConfig):
 
 
 #: From the file names of the models that the GBU benchmark ships.
-RATES: Mapping[str, float] = {"CUB": 0.1, "SUN": 0.1, "AWA1": 1e-3, "AWA2": 1e-3, "APY": 1e-3}
+RATES = {"CUB": 0.1, "SUN": 0.1, "AWA1": 1e-3, "AWA2": 1e-3, "APY": 1e-3}
 
 
 class ALE(RankingMethod):
@@ -34,11 +34,7 @@ class ALE(RankingMethod):
     """
 
     Config = ALEConfig
-
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """The GBU benchmark's learning rate on ``dataset``."""
-        return {"lr": RATES.get(dataset.name, RATES["CUB"])}
+    recipes: ClassVar = {name: {"lr": rate} for name, rate in RATES.items()}
 
     def chooser(self, streams: Sequence[torch.Generator], labels: Array, classes: int) -> Choice:
         """The first violator among C - 1 draws."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
+from pydantic import Field
 
-from gzsl_bench import DatasetInfo, NotApplicable, Task
+from gzsl_bench import Config, DatasetInfo, Method, NotApplicable, Task
 
 Binarize: TypeAlias = Literal["none", "mean"]
 
@@ -45,10 +46,24 @@ class BinaryAttributes:
         return have @ self.table.T + lack @ (1 - self.table).T
 
 
-def binarize_default(dataset: DatasetInfo) -> Mapping[str, Any]:
-    """``mean`` where the class embedding is known to hold attribute strengths."""
-    known = dataset.name in _STRENGTHS and dataset.attributes in ("att", "original_att")
-    return {"binarize": "mean"} if known else {}
+class BinaryConfig(Config):
+    """What DAP and IAP do with a class embedding that is not binary."""
+
+    binarize: Binarize = Field(
+        "none",
+        description="where the class embedding is not 0/1: refuse (none), or 1 above the mean over"
+        " the seen classes (mean)",
+    )
+
+
+class BinaryMethod(Method):
+    """A method of binary class attributes."""
+
+    @classmethod
+    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
+        """Known attribute strengths are thresholded at their means."""
+        known = dataset.name in _STRENGTHS and dataset.attributes in ("att", "original_att")
+        return {"binarize": "mean"} if known else {}
 
 
 def binary_attributes(task: Task, how: Binarize, method: str) -> BinaryAttributes:

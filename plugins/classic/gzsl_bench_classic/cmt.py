@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 
-from gzsl_bench import BatchedMethod, Config, MethodSpec, Run, Task, stackable
-from gzsl_bench.stacked import Linear, SoftmaxClassifier, lanes, per_run, precision_of
+from gzsl_bench import Config, MethodSpec, Run, Task, stackable
+from gzsl_bench.stacked import Linear, SoftmaxClassifier, per_run, precision_of
 from gzsl_bench_classic.novelty import Detector, make_detector
-from gzsl_bench_classic.ridge import RidgeAdam, squared_distances, train_in_batches
+from gzsl_bench_classic.ridge import RidgeMethod, ScoreFunction, squared_distances
 
 
 class CMTConfig(Config):
@@ -39,7 +39,7 @@ class CMTStarConfig(CMTConfig):
     seen_batch: int = Field(16, ge=1, description="images in a step of that classifier")
 
 
-class CMT(BatchedMethod):
+class CMT(RidgeMethod):
     """phi(x) = W1 tanh(W2 x), the nearest class embedding wins.
 
     Minimises the sum over training images of ||a_y - W1 tanh(W2 x)||^2, as a mean over batches, and
@@ -50,47 +50,24 @@ class CMT(BatchedMethod):
 
     Config: ClassVar[type[CMTConfig]] = CMTConfig
 
-    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
-        """Train ``runs``; every epoch becomes a checkpoint."""
-        for stack in lanes(runs, task.device):
-            self._fit_stack(task, stack)
-
-    def _fit_stack(self, task: Task, runs: list[Run]) -> None:
-        config: CMTConfig = self.config
-        network = Network(runs, task.features.shape[1], config.hidden, task.attributes.shape[1])
-        optimizer = RidgeAdam(
-            network.layers, per_run(runs, "lr"), per_run(runs, "penalty"), biases=False
+    def fit_stack(self, task: Task, runs: list[Run]) -> None:
+        """Every epoch becomes a checkpoint."""
+        network = Network(
+            runs, task.features.shape[1], self.config.hidden, task.attributes.shape[1]
         )
-        scorer = self.scorers(task, runs, network)
 
-        def loss(picked: torch.Tensor) -> Mapping[str, torch.Tensor]:
-            error = cmt_error(network(task.features[picked]), task.attributes[task.labels[picked]])
-            penalty = optimizer.penalty()
-            return {"error": error, "penalty": penalty, "loss": error + penalty}
+        def error(picked: torch.Tensor) -> torch.Tensor:
+            return cmt_error(network(task.features[picked]), task.attributes[task.labels[picked]])
 
-        def after_epoch(epoch: int) -> None:
-            score = scorer()
-            for r, run in enumerate(runs):
-                if not run.failure:
-                    run.checkpoint(epoch, score(r))
-
-        train_in_batches(
-            runs,
-            optimizer,
-            len(task.labels),
-            config.batch,
-            config.epochs,
-            task.device,
-            loss,
-            after_epoch,
-        )
+        scorers = self.scorers(task, runs, network)
+        self.train(task, runs, network.layers, error, scorers, biases=False)
 
     def scorers(
         self, task: Task, runs: Sequence[Run], network: Network
-    ) -> Callable[[], Callable[[int], Callable[[torch.Tensor], torch.Tensor]]]:
+    ) -> Callable[[], Callable[[int], ScoreFunction]]:
         """What is called after every epoch: it gives, for a run's place, its score function."""
 
-        def of(run: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def of(run: int) -> ScoreFunction:
             return lambda x: -squared_distances(network.map(run, x), task.attributes)
 
         return lambda: of
@@ -111,7 +88,7 @@ class CMTStar(CMT):
 
     def scorers(
         self, task: Task, runs: Sequence[Run], network: Network
-    ) -> Callable[[], Callable[[int], Callable[[torch.Tensor], torch.Tensor]]]:
+    ) -> Callable[[], Callable[[int], ScoreFunction]]:
         """Train the classifier for an epoch; fit the detector where it is asked for."""
         labels = torch.searchsorted(task.seen, task.labels)
         classifier = SoftmaxClassifier(
@@ -124,7 +101,7 @@ class CMTStar(CMT):
             purpose="seen",
         )
 
-        def of(run: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def of(run: int) -> ScoreFunction:
             config = runs[run].config
             novelty = make_detector(config, network.map(run, task.features), labels, task)
 
@@ -139,7 +116,7 @@ class CMTStar(CMT):
 
             return score
 
-        def after_epoch() -> Callable[[int], Callable[[torch.Tensor], torch.Tensor]]:
+        def after_epoch() -> Callable[[int], ScoreFunction]:
             classifier.train_epoch()
             return of
 

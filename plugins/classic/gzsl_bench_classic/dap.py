@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import Field
 
-from gzsl_bench import Config, DatasetInfo, Method, MethodSpec, Run, Scorer, Task
-from gzsl_bench_classic.binary import Binarize, binarize_default, binary_attributes
+from gzsl_bench import MethodSpec, Run, Scorer, Task
+from gzsl_bench_classic.binary import BinaryConfig, BinaryMethod, binary_attributes
 from gzsl_bench_classic.linear import fit_linear, logistic_loss
 from gzsl_bench_classic.shared import scatter_eigen
 
 
-class DAPConfig(Config):
+class DAPConfig(BinaryConfig):
     """Hyper-parameters of DAP."""
 
     cost: float = Field(
         10.0, gt=0, description="C, weight of an attribute's summed log-loss beside ||w||^2 / 2"
     )
-    binarize: Binarize = Field(
-        "none",
-        description="where the class embedding is not 0/1: refuse (none), or 1 above the mean over"
-        " the seen classes (mean)",
-    )
 
 
-class DAP(Method):
+class DAP(BinaryMethod):
     """argmax_c prod_m p(a_m = a_m^c | x) / p(a_m = a_m^c), one classifier per binary attribute.
 
     Every row carries the attributes of its class.  p(a_m = 1 | x) is a logistic regression on
@@ -40,11 +32,6 @@ class DAP(Method):
     """
 
     Config = DAPConfig
-
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """Known attribute strengths are thresholded at their means."""
-        return binarize_default(dataset)
 
     def fit(self, task: Task, run: Run) -> Scorer:
         """Fit all M attribute classifiers at once."""

@@ -8,14 +8,9 @@ from typing import Any, Literal, TypeAlias
 import torch
 from pydantic import Field
 
-from gzsl_bench import BatchedMethod, Config, DatasetInfo, MethodSpec, Run, Task, stackable
-from gzsl_bench.stacked import Linear, lanes, per_run, precision_of
-from gzsl_bench_classic.ridge import (
-    RidgeAdam,
-    squared_distances,
-    train_in_batches,
-    truncated_normal,
-)
+from gzsl_bench import Config, DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench.stacked import Linear, per_run, precision_of
+from gzsl_bench_classic.ridge import RidgeMethod, squared_distances, truncated_normal
 
 Distance: TypeAlias = Literal["euclidean", "cosine"]
 
@@ -52,7 +47,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class DEM(BatchedMethod):
+class DEM(RidgeMethod):
     """Class embeddings to features: g(a) = ReLU(W2 ReLU(W1 a + b1) + b2), the nearest g(a_c) wins.
 
     Minimises the mean over batch and dimensions of (g(a_y) - x)^2 plus penalty / 2 times the
@@ -80,37 +75,17 @@ class DEM(BatchedMethod):
             values["attribute_scale"] = 20.0
         return values
 
-    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
-        """Train ``runs``."""
-        for stack in lanes(runs, task.device):
-            self._fit_stack(task, stack)
-
-    def _fit_stack(self, task: Task, runs: list[Run]) -> None:
+    def fit_stack(self, task: Task, runs: list[Run]) -> None:
+        """Every few epochs become a checkpoint."""
         config: DEMConfig = self.config
         network = Network(runs, task, config.hidden)
-        optimizer = RidgeAdam(network.layers, per_run(runs, "lr"), per_run(runs, "penalty"))
-
-        def loss(picked: torch.Tensor) -> Mapping[str, torch.Tensor]:
-            error = dem_error(network(task.labels[picked]), task.features[picked])
-            penalty = optimizer.penalty()
-            return {"error": error, "penalty": penalty, "loss": error + penalty}
-
-        def after_epoch(epoch: int) -> None:
-            if epoch % config.checkpoint_every and epoch != config.epochs:
-                return
-            for r, run in enumerate(runs):
-                if not run.failure:
-                    run.checkpoint(epoch, nearest(network.prototypes(r), config.distance))
-
-        train_in_batches(
+        self.train(
+            task,
             runs,
-            optimizer,
-            len(task.labels),
-            config.batch,
-            config.epochs,
-            task.device,
-            loss,
-            after_epoch,
+            network.layers,
+            lambda picked: dem_error(network(task.labels[picked]), task.features[picked]),
+            lambda: lambda run: nearest(network.prototypes(run), config.distance),
+            every=config.checkpoint_every,
         )
 
 

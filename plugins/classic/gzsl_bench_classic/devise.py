@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from gzsl_bench import DatasetInfo, MethodSpec, stackable
+from gzsl_bench import MethodSpec, stackable
 from gzsl_bench_classic.ranking import Array, Choice, RankingConfig, RankingMethod
-from gzsl_bench_classic.scaling import Scaling, fit_scaling, scaling_field
+from gzsl_bench_classic.scaling import Scaling, scaling_field
 
 
 class DeViSEConfig(RankingConfig):
@@ -22,7 +21,7 @@ class DeViSEConfig(RankingConfig):
 
 
 #: Validated by a public re-implementation (mvp18).
-RECIPES: Mapping[str, Mapping[str, Any]] = {
+RECIPES = {
     "CUB": {"lr": 1.0, "margin": 1.0, "scaling": "l2"},
     "SUN": {"lr": 0.01, "margin": 3.0, "scaling": "none"},
     "AWA1": {"lr": 0.01, "margin": 200.0, "scaling": "zscore"},
@@ -42,15 +41,7 @@ class DeViSE(RankingMethod):
     """
 
     Config = DeViSEConfig
-
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """Learning rate, margin and scaling chosen together for ``dataset``."""
-        return RECIPES.get(dataset.name, RECIPES["CUB"])
-
-    def prepare(self, features: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The recipe's scaling."""
-        return fit_scaling(self.config.scaling, features)
+    recipes = RECIPES
 
     def chooser(self, streams: Sequence[torch.Generator], labels: Array, classes: int) -> Choice:
         """The violator that comes first: classes are looked at by falling random keys."""

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import Field
 
-from gzsl_bench import Config, DatasetInfo, Method, MethodSpec, Run, Scorer, Task
-from gzsl_bench_classic.binary import Binarize, binarize_default, binary_attributes
+from gzsl_bench import MethodSpec, Run, Scorer, Task
+from gzsl_bench_classic.binary import BinaryConfig, BinaryMethod, binary_attributes
 from gzsl_bench_classic.linear import seen_softmax
 
 
-class IAPConfig(Config):
+class IAPConfig(BinaryConfig):
     """Hyper-parameters of IAP."""
 
     cost: float = Field(
         10.0, gt=0, description="C, weight of the summed log-loss beside ||W||^2 / 2"
     )
     temperature: float = Field(1.0, gt=0, description="logits are divided by it before the softmax")
-    binarize: Binarize = Field(
-        "none",
-        description="where the class embedding is not 0/1: refuse (none), or 1 above the mean over"
-        " the seen classes (mean)",
-    )
 
 
-class IAP(Method):
+class IAP(BinaryMethod):
     """DAP's rule with p(a_m = 1 | x) = sum_k p(k | x) a_m^k over the seen classes k.
 
     p(k | x) is a softmax regression among the S seen classes.  Prior and binary attributes are
@@ -37,11 +29,6 @@ class IAP(Method):
     """
 
     Config = IAPConfig
-
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """Known attribute strengths are thresholded at their means."""
-        return binarize_default(dataset)
 
     def fit(self, task: Task, run: Run) -> Scorer:
         """Fit the seen-class softmax, or take ConSE's."""

@@ -18,9 +18,9 @@ from gzsl_bench_classic.ranking import (
     on,
     refuse_single_class,
     train_epochs,
-    unchanged,
     wrong_classes,
 )
+from gzsl_bench_classic.scaling import unchanged
 
 
 class LATEMConfig(RankingConfig):

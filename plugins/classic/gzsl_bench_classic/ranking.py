@@ -14,17 +14,27 @@ at once; each of those is elementwise, so no run's numbers depend on its company
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gzsl_bench import BatchedMethod, Config, NotApplicable, Run, Scorer, Task, stackable
+from gzsl_bench import (
+    BatchedMethod,
+    Config,
+    DatasetInfo,
+    NotApplicable,
+    Run,
+    Scorer,
+    Task,
+    stackable,
+)
 from gzsl_bench.stacked import Progress, per_run
+from gzsl_bench_classic.scaling import fit_scaling
 
 Array: TypeAlias = NDArray[Any]
 
@@ -125,11 +135,6 @@ class Maps:
         return self.embedding.scores(projected).amax(1)
 
 
-def unchanged(features: torch.Tensor) -> torch.Tensor:
-    """The features as they are; all checkpoints share it."""
-    return features
-
-
 #: (slack [R, S], step) -> rival [R] and weight [R] of each run's update, 0 for none.
 Choice: TypeAlias = Callable[[Array, int], tuple[Array, Array]]
 
@@ -181,9 +186,19 @@ def rank_block(
 
 
 class RankingMethod(BatchedMethod):
-    """SGD that moves W by a multiple of x (a_y - a_c)', c a rival that the method chooses."""
+    """SGD that moves W by a multiple of x (a_y - a_c)', c a rival that the method chooses.
+
+    Attributes:
+        recipes: values chosen together for a data set, by its name; CUB's serve all others.
+    """
 
     Config = RankingConfig
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    @classmethod
+    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
+        """The recipe of ``dataset``."""
+        return cls.recipes.get(dataset.name, cls.recipes["CUB"])
 
     @abstractmethod
     def chooser(self, streams: Sequence[torch.Generator], labels: Array, classes: int) -> Choice:
@@ -199,14 +214,10 @@ class RankingMethod(BatchedMethod):
     def losses(self, slacks: Array) -> Array:
         """The objective of every image [R, B] from its slack [R, B, S]."""
 
-    def prepare(self, features: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        """What is done to features before they are scored, fitted on the training rows."""
-        return unchanged
-
     def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
         """Train ``runs``; every epoch becomes a checkpoint."""
         refuse_single_class(task)
-        embed = self.prepare(task.features)
+        embed = fit_scaling(getattr(self.config, "scaling", "none"), task.features)
         embedding = Embedding(task)
         maps = Maps(runs, embed(task.features), embedding)
         labels = torch.searchsorted(task.seen, task.labels).cpu()

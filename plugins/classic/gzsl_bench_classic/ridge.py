@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 
-from gzsl_bench import Run
-from gzsl_bench.stacked import Generators, Linear, Progress, StackedAdam, permutations, train
+from gzsl_bench import BatchedMethod, Run, Task
+from gzsl_bench.stacked import (
+    Generators,
+    Linear,
+    Progress,
+    StackedAdam,
+    lanes,
+    per_run,
+    permutations,
+    train,
+)
+
+#: Features [N, D] -> scores [N, C].
+ScoreFunction: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
 class RidgeAdam(StackedAdam):
@@ -56,51 +70,72 @@ def squared_distances(rows: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return (found + lengths).clamp_(min=0)
 
 
-def train_in_batches(
-    runs: Sequence[Run],
-    optimizer: StackedAdam,
-    rows: int,
-    batch: int,
-    epochs: int,
-    device: torch.device,
-    loss: Callable[[torch.Tensor], Mapping[str, torch.Tensor]],
-    after_epoch: Callable[[int], None],
-) -> None:
-    """Go through shuffled rows in batches; what is left of them, less than a batch, sits out.
+class RidgeMethod(BatchedMethod):
+    """A small network for all runs of a stack, trained by Adam with a penalty."""
 
-    Args:
-        runs: the stack.
-        optimizer: holds the layers' gradients.
-        rows: N, the number of rows.
-        batch: rows in a step; all of them where there are fewer.
-        epochs: number of epochs.
-        device: where row numbers are needed.
-        loss: row numbers [R, B] -> named terms [R], of which ``loss`` is minimised.
-        after_epoch: called with the epoch, from 1; runs that diverged have been given up.
-    """
-    batch = min(batch, rows)
-    steps = rows // batch
-    shuffles = Generators(runs, "batches")
-    progress = Progress(runs, epochs)
+    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
+        """Train ``runs``, in stacks where that is worth it."""
+        for stack in lanes(runs, task.device):
+            self.fit_stack(task, stack)
 
-    def draw(count: int) -> list[torch.Tensor]:
-        order = permutations(shuffles, rows, 1, device)[0, :, : count * batch]
-        return [order.view(len(runs), count, batch).transpose(0, 1).contiguous()]
+    @abstractmethod
+    def fit_stack(self, task: Task, runs: list[Run]) -> None:
+        """Make the network of a stack and train it."""
 
-    def finish() -> None:
-        progress.advance(1)
-        after_epoch(progress.done)
+    def train(
+        self,
+        task: Task,
+        runs: list[Run],
+        layers: Sequence[Linear],
+        error: Callable[[torch.Tensor], torch.Tensor],
+        scorers: Callable[[], Callable[[int], ScoreFunction]],
+        *,
+        biases: bool = True,
+        every: int = 1,
+    ) -> None:
+        """Go through shuffled rows in batches; what is left of them, less than a batch, sits out.
 
-    train(
-        runs,
-        optimizer,
-        epochs=epochs,
-        steps=steps,
-        weights=lambda epoch: [],
-        draw=draw,
-        loss=lambda weights, picked: loss(picked),
-        after_epoch=finish,
-    )
+        Args:
+            task: the task.
+            runs: the stack.
+            layers: of the network.
+            error: row numbers [R, B] -> what is minimised beside the penalty [R].
+            scorers: called after every epoch: it gives the score function of a run by its place.
+            biases: train the biases, too.
+            every: epochs between checkpoints; the last epoch is always one.
+        """
+        config, rows = self.config, len(task.labels)
+        batch, shuffles = min(config.batch, rows), Generators(runs, "batches")
+        optimizer = RidgeAdam(layers, per_run(runs, "lr"), per_run(runs, "penalty"), biases=biases)
+        progress = Progress(runs, config.epochs)
+
+        def draw(count: int) -> list[torch.Tensor]:
+            order = permutations(shuffles, rows, 1, task.device)[0, :, : count * batch]
+            return [order.view(len(runs), count, batch).transpose(0, 1).contiguous()]
+
+        def loss(weights: Any, picked: torch.Tensor) -> Mapping[str, torch.Tensor]:
+            found, penalty = error(picked), optimizer.penalty()
+            return {"error": found, "penalty": penalty, "loss": found + penalty}
+
+        def after_epoch() -> None:
+            progress.advance(1)
+            score = scorers()
+            if progress.done % every and progress.done != config.epochs:
+                return
+            for r, run in enumerate(runs):
+                if not run.failure:
+                    run.checkpoint(progress.done, score(r))
+
+        train(
+            runs,
+            optimizer,
+            epochs=config.epochs,
+            steps=rows // batch,
+            weights=lambda epoch: [],
+            draw=draw,
+            loss=loss,
+            after_epoch=after_epoch,
+        )
 
 
 def truncated_normal(shape: Sequence[int], deviation: float, run: Run, name: str) -> torch.Tensor:

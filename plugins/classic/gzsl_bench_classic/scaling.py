@@ -28,7 +28,7 @@ def scaling_field(default: Scaling) -> Any:
 def fit_scaling(scaling: Scaling, rows: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """Fit ``scaling`` on training rows [N, D]; the result takes and gives rows [n, D]."""
     if scaling == "none":
-        return lambda x: x
+        return unchanged
     if scaling == "l2":
         return torch.nn.functional.normalize
     exact = rows.double()
@@ -38,3 +38,8 @@ def fit_scaling(scaling: Scaling, rows: torch.Tensor) -> Callable[[torch.Tensor]
     deviation = deviation.masked_fill(constant | (deviation == 0), 1)
     mean, deviation = mean.float(), deviation.float()
     return lambda x: (x - mean) / deviation
+
+
+def unchanged(features: torch.Tensor) -> torch.Tensor:
+    """The features as they are; all checkpoints share it."""
+    return features

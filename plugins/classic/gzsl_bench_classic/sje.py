@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from gzsl_bench import DatasetInfo, MethodSpec, stackable
+from gzsl_bench import MethodSpec, stackable
 from gzsl_bench_classic.ranking import Array, Choice, RankingConfig, RankingMethod
-from gzsl_bench_classic.scaling import Scaling, fit_scaling, scaling_field
+from gzsl_bench_classic.scaling import Scaling, scaling_field
 
 
 class SJEConfig(RankingConfig):
@@ -23,7 +22,7 @@ class SJEConfig(RankingConfig):
 
 #: Validated by a public re-implementation (mvp18), whose training scores an image's projection
 #: after standardising it.
-RECIPES: Mapping[str, Mapping[str, Any]] = {
+RECIPES = {
     "CUB": {"lr": 0.1, "margin": 4.0, "scaling": "zscore"},
     "SUN": {"lr": 1.0, "margin": 2.0, "scaling": "zscore"},
     "AWA1": {"lr": 1.0, "margin": 2.5, "scaling": "l2"},
@@ -43,15 +42,7 @@ class SJE(RankingMethod):
     """
 
     Config = SJEConfig
-
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """Learning rate, margin and scaling chosen together for ``dataset``."""
-        return RECIPES.get(dataset.name, RECIPES["CUB"])
-
-    def prepare(self, features: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The recipe's scaling."""
-        return fit_scaling(self.config.scaling, features)
+    recipes = RECIPES
 
     def chooser(self, streams: Sequence[torch.Generator], labels: Array, classes: int) -> Choice:
         """The class of largest slack; nothing is drawn."""

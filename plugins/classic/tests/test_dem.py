@@ -9,7 +9,6 @@ from gzsl_bench_classic.dem import DEM, DEMConfig, Network, dem_error, nearest
 from gzsl_bench_classic.ridge import (
     RidgeAdam,
     squared_distances,
-    train_in_batches,
     truncated_normal,
 )
 
@@ -180,19 +179,18 @@ def test_batches_cover_an_epoch_without_repetition():
     task = make_task(rows=20)
     seen = []
 
-    run = Run(0, torch.device("cpu"), DEMConfig(), Sink())
+    run = Run(0, torch.device("cpu"), DEMConfig(batch=6, epochs=3), Sink(task.features))
     network = Network([run], task, 3)
-    optimizer = RidgeAdam(network.layers, [1e-3], [0.0])
 
-    def loss(picked):
+    def error(picked):
         seen.append(picked.clone())
-        return {"loss": dem_error(network(task.labels[picked]), task.features[picked])}
+        return dem_error(network(task.labels[picked]), task.features[picked])
 
-    epochs = []
-    train_in_batches(
-        [run], optimizer, 20, 6, 3, torch.device("cpu"), loss, lambda n: epochs.append(n)
-    )
-    assert epochs == [1, 2, 3]
+    def scorers():
+        return lambda place: nearest(network.prototypes(place), "euclidean")
+
+    DEM(run.config).train(task, [run], network.layers, error, scorers, every=2)
+    assert list(run._sink.scores) == [2, 3]
     assert [tuple(p.shape) for p in seen] == [(1, 6)] * 9
     for epoch in range(3):
         rows = torch.cat([p[0] for p in seen[3 * epoch : 3 * epoch + 3]]).tolist()
