@@ -1,15 +1,8 @@
-"""``python -m benchmarks.tables``: how long tables take to be laid out, and what reading costs.
-
-Times of a layout are processor time; those of commands are of the whole process, imports included,
-over a results folder that a first ``run`` fills with as many quick cells as asked for.
-"""
+"""``python -m benchmarks.tables``: how long a large table takes to be laid out in every format."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import click
 
@@ -21,25 +14,14 @@ RULES = ("last", "val", "best_test")
 
 
 @click.command()
-@click.option("--rows", default=7200, show_default=True, help="Of the table to lay out.")
-@click.option("--cells", default=200, show_default=True, help="Of the results folder.")
-@click.option("--out", default="benchmark-results/tables", type=click.Path(path_type=Path))
-def main(rows: int, cells: int, out: Path) -> None:
-    """Lay out a large table in every format; then ``table`` and a ``run`` with nothing to do."""
+@click.option("--rows", default=7200, show_default=True)
+def main(rows: int) -> None:
+    """Lay out a large table, in processor time."""
     table = many(rows)
     for fmt in FORMATS:
         began = time.process_time()
         render(table, fmt)
         click.echo(f"{rows} rows as {fmt}: {time.process_time() - began:.2f} s")
-    suite = out / "suite.yaml"
-    out.mkdir(parents=True, exist_ok=True)
-    suite.write_text(text(cells), encoding="utf-8")
-    command("run", suite, "--inline")
-    for name in ("table", "run"):
-        took, used = command(name, suite)
-        click.echo(
-            f"{name} of {cells} finished cells: {took:.1f} s, {used:.1f} s of processor time"
-        )
 
 
 def row(dataset: str = "CUB", label: str = "ACMR", rule: str = "last", h: float = 50.0,
@@ -74,33 +56,6 @@ def many(count: int) -> list[Row]:
         )
         for k in range(count)
     ]
-
-
-def text(cells: int) -> str:
-    """A suite of so many cells that train in milliseconds."""
-    entries = (
-        f"  - {{use: eszsl, label: E{k}, config: {{feature_penalty: {1 + k}.0}}}}\n"
-        for k in range(cells)
-    )
-    return "name: tables\ndatasets: [digits]\nmethods:\n" + "".join(entries)
-
-
-def command(name: str, suite: Path, *more: str) -> tuple[float, float]:
-    """Seconds and processor seconds of a command on the suite's results, in a process of its own.
-
-    Raises:
-        CalledProcessError: it failed.
-    """
-    import resource
-
-    def used() -> float:
-        found = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return found.ru_utime + found.ru_stime
-
-    call = [sys.executable, "-m", "gzsl_bench", name, str(suite), "--out", str(suite.parent), *more]
-    before, began = used(), time.monotonic()
-    subprocess.run(call, check=True, capture_output=True)
-    return time.monotonic() - began, used() - before
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.samples import predictions, sample
 from gzsl_bench.results.comparable import Place, place
-from gzsl_bench.results.rows import NO_RULE, Row
+from gzsl_bench.results.rows import Row
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.metrics import bias_sweep
 from gzsl_bench.scoring.rules import GAMMA, RULES, Folds
@@ -230,11 +230,6 @@ class _Gatherer:
             seconds=max(1e-3, float(np.mean([record.seconds_each for record in found]))),
             memory=max(memory) if memory else None,
         )
-
-
-def applicable(rows: Sequence[Row]) -> list[Row]:
-    """Rows of methods that the data sets suit."""
-    return [row for row in rows if row.selection != NO_RULE]
 
 
 def _confusion(label: str, found: Sequence[Predictions]) -> Confusion:
