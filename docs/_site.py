@@ -25,6 +25,8 @@ def sources() -> dict[str, str]:
     found = {
         "README.md": "index.md",
         "CHANGELOG.md": "changelog.md",
+        "CONTRIBUTING.md": "contributing.md",
+        "SECURITY.md": "security.md",
         "benchmarks/README.md": "benchmarks.md",
     }
     for path in sorted((ROOT / "plugins").glob("*/README.md")):

@@ -25,6 +25,7 @@ _COMMANDS = {
         "tune:tune_command",
         "Search hyper-parameters on validation folds, write a suite with the best.",
     ),
+    "suites": ("suites:suites_group", "List, print and copy the suites that come with it."),
     "validate": ("validate:validate_command", "Check suite files, train nothing."),
     "table": ("table:table_command", "Print the table of a suite's results."),
     "report": (

@@ -49,14 +49,15 @@ def open_suite(
     """Load a suite and the plugins, and check the suite's names against them.
 
     Args:
-        path: the suite.
+        path: the suite's file, or the name of one that comes with the program.
         root: the data folder; what lies there is a data set, too.
         files: plugin files besides those the suite lists.
     """
     from gzsl_bench.data.places import present
     from gzsl_bench.suite.load import check_names, load_suite
+    from gzsl_bench.suite.shipped import find_suite
 
-    loaded = load_suite(path)
+    loaded = load_suite(find_suite(path))
     loaded = replace(loaded, plugins=tuple(dict.fromkeys([*loaded.plugins, *found_files(files)])))
     registry = open_plugins(loaded.plugins)
     check_names(loaded, registry, present(root))

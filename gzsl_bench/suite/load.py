@@ -14,6 +14,7 @@ from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, read_yaml
 from gzsl_bench.errors import GzslBenchError, PluginError, unknown_name
 from gzsl_bench.hooks.inline import find_inline
+from gzsl_bench.hooks.known import distribution_of
 from gzsl_bench.scoring.rules import RULES
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
 from gzsl_bench.suite.space import TAGS, Range, check_space
@@ -78,8 +79,7 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
         _check_preprocessing(loaded.file, ("datasets", index), dataset)
     for index, method in enumerate(loaded.suite.methods):
         if method.use not in registry.methods:
-            message = unknown_name("method", method.use, registry.methods)
-            raise loaded.file.error(("methods", index), message + _broken_hint(registry))
+            raise loaded.file.error(("methods", index), _unknown_method(method.use, registry))
         spec = registry.methods[method.use]
         if spec.preprocessing not in PREPROCESSING:
             raise PluginError(
@@ -141,10 +141,16 @@ def _check_preprocessing(file: YamlFile, path: KeyPath, entry: DatasetEntry | Me
         raise file.error((*path, "preprocessing"), message)
 
 
-def _broken_hint(registry: Registry) -> str:
-    if not registry.broken:
-        return ""
-    return f" (a plugin could not be loaded: {registry.broken[0]})"
+def _unknown_method(name: str, registry: Registry) -> str:
+    home = distribution_of(name)
+    text = (
+        f"the method {name!r} is in the distribution {home}, which is not installed"
+        if home
+        else unknown_name("method", name, registry.methods)
+    )
+    return text + (
+        f" (a plugin could not be loaded: {registry.broken[0]})" if registry.broken else ""
+    )
 
 
 def _explain(

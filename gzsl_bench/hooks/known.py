@@ -1,0 +1,19 @@
+"""The distributions that are developed with this program, for who asks for a method of theirs."""
+
+from __future__ import annotations
+
+#: Distribution -> the methods that it has; a test holds it to what they register.
+METHODS = {
+    "gzsl-bench-acmr": ("acmr",),
+    "gzsl-bench-cada-vae": ("cada_vae",),
+    "gzsl-bench-classic": (
+        *("ale", "cmt", "cmt_star", "conse", "dap", "dem", "devise", "gfzsl", "iap", "latem"),
+        *("sae", "sje", "sse", "sync"),
+    ),
+    "gzsl-bench-eszsl": ("eszsl",),
+}
+
+
+def distribution_of(method: str) -> str | None:
+    """The distribution that has the method ``method``, or None."""
+    return next((name for name, methods in METHODS.items() if method in methods), None)

@@ -1,0 +1,43 @@
+"""The suites that come with the program: read by name wherever it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gzsl_bench
+from gzsl_bench.errors import SuiteError, unknown_name
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of the suites that come with the program, by name."""
+    # In a checkout this folder is a link to the one at its top.
+    folder = Path(gzsl_bench.__file__).parent / "suites"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_suite(given: Path) -> Path:
+    """The file that ``given`` stands for: a file of that name, else a suite that is shipped.
+
+    Raises:
+        SuiteError: it is a bare name that no file and no shipped suite has.
+    """
+    if given.exists() or given.suffix or len(given.parts) != 1:
+        return given
+    if found := shipped().get(given.name):
+        return found
+    raise SuiteError(f"there is no file {given}; {_unknown(given.name)}")
+
+
+def named(name: str) -> Path:
+    """The file of the shipped suite ``name``.
+
+    Raises:
+        SuiteError: there is none.
+    """
+    if name not in shipped():
+        raise SuiteError(_unknown(name))
+    return shipped()[name]
+
+
+def _unknown(name: str) -> str:
+    return unknown_name("shipped suite", name, shipped())
