@@ -11,7 +11,7 @@ from typing import Any
 import click
 import torch
 
-from benchmarks import measure, processes
+from benchmarks import measure
 from benchmarks.bars import bars
 from benchmarks.measure import SHAPES, Bench
 from benchmarks.plugin_runs import random_task
@@ -19,7 +19,7 @@ from gzsl_bench import markdown
 from gzsl_bench.cli.options import choose_device
 from gzsl_bench.engine.environment import hardware, versions
 
-PARTS = ("step", "classifier", "precision", "processes")
+PARTS = ("step", "classifier", "precision")
 
 
 @click.command()
@@ -52,7 +52,6 @@ def main(
             measure.classifier_step(bench, m, sorted({1, runs})) for m in methods
         ],
         "precision": lambda: measure.precisions(bench, "acmr", arithmetics, runs),
-        "processes": lambda: None if gpu else processes.side_by_side(bench, "acmr", 2),
     }
     result: dict[str, Any] = {
         "versions": versions(),
@@ -110,16 +109,6 @@ def summary(result: dict[str, Any]) -> str:
         blocks.append(
             f"VAE step of {precision['method']} by precision, {precision['runs']} runs\n"
             + markdown.table(["precision", "ms a step", "times faster"], lines)
-        )
-    if side := result.get("processes"):
-        count = side["processes"]
-        blocks.append(
-            f"{count} processes of one thread: {1e3 * side['step_together']:.2f} ms a step each"
-            f" ({1e3 * side['step_alone']:.2f} alone), {100 * side['kept']:.0f} % of what the"
-            f" roofline's kernels keep; throughput {side['throughput_over_plain']:.2f} times that"
-            f" of the plain loop with {count} threads ({1e3 * side['plain_all_threads']:.2f} ms a"
-            f" step); one process of {count} threads:"
-            f" {1e3 * side['one_process_all_threads']:.2f} ms"
         )
     return "\n\n".join(blocks)
 

@@ -81,11 +81,6 @@ def bars(result: Mapping[str, Any]) -> list[Bar]:
             plain = sum(n * part["plain"] for n, part in zip(counts, parts, strict=True))
             ours = counts[0] * step["per_run"] + counts[1] * last["per_run"]
             found.append(Bar(name, plain / ours, 30 if gpu else 1.4))
-    if not gpu and (side := result.get("processes")):
-        kept = f"{side['processes']} processes, of what the roofline's kernels keep"
-        found.append(Bar(kept, 100 * side["kept"], 90, "%"))
-        name = f"{side['processes']} processes over the plain loop with all threads, throughput"
-        found.append(Bar(name, side["throughput_over_plain"], 2))
     if not gpu and (precision := result.get("precision")):
         faster = {each["precision"]: each["times_faster"] for each in precision["steps"]}
         if "bf16" in faster:
