@@ -107,9 +107,7 @@ def figure(title: str, found: Sequence[Confusion]) -> Figure:
         )  # fmt: skip
     panels[0].set_yticks(range(len(found)), [style.words(m.label) for m in found])
     panels[0].set_ylim(len(found) - 0.4, -0.6)
-    made.suptitle(
-        style.words(title, style.TITLE), x=0.01, ha="left", fontsize=11, fontweight="bold"
-    )
+    style.heading(made, title)
     return made
 
 

@@ -72,9 +72,7 @@ def figure(title: str, costs: Sequence[Cost]) -> Figure:
         ],
         loc="outside right upper",
     )  # fmt: skip
-    made.suptitle(
-        style.words(title, style.TITLE), x=0.01, ha="left", fontsize=11, fontweight="bold"
-    )
+    style.heading(made, title)
     return made
 
 

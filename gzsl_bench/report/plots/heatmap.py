@@ -66,9 +66,7 @@ def figure(title: str, data: ClassMap) -> Figure:
             axes.set_xlabel("classes, hard to easy")
         axes.tick_params(length=0)
     panels[0].set_yticks(range(len(data.labels)), [style.words(label) for label in data.labels])
-    made.suptitle(
-        style.words(title, style.TITLE), x=0.01, ha="left", fontsize=11, fontweight="bold"
-    )
+    style.heading(made, title)
     assert image is not None
     made.colorbar(image, ax=panels, label="accuracy (%)", fraction=0.03, pad=0.01)
     return made

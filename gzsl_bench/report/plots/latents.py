@@ -82,10 +82,7 @@ def figure(title: str, found: Sequence[Row], perplexity: float, density: bool = 
         handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.3 / height), ncols=2,
         fontsize=10, borderaxespad=0,
     )  # fmt: skip
-    made.suptitle(
-        style.words(title, style.TITLE) + "\n\n",
-        x=0.01, ha="left", fontsize=11, fontweight="bold",
-    )  # fmt: skip
+    style.heading(made, title, below="\n\n")
     made.supxlabel(
         _caption(found, perplexity, density), x=0.01, ha="left", fontsize=8.5, color=style.GREY
     )

@@ -122,15 +122,16 @@ def words(text: str, longest: int = LABEL) -> str:
     return f" {short}" if short.startswith("_") else short or " "
 
 
-def heading(figure: Figure, title: str, height: float) -> None:
-    """A title at the upper left of a figure that places its axes itself.
+def heading(figure: Figure, title: str, height: float | None = None, below: str = "") -> None:
+    """A title at the upper left of a figure.
 
     Args:
         figure: the figure.
         title: its title.
-        height: of the figure, in inches.
+        height: of a figure that places its axes itself, in inches.
+        below: what stands under the title: lines that keep room free, say.
     """
+    where = {} if height is None else {"y": 1 - 0.08 / height, "va": "top"}
     figure.suptitle(
-        words(title, TITLE), x=0.01, y=1 - 0.08 / height, ha="left", va="top",
-        fontsize=11, fontweight="bold",
-    )  # fmt: skip
+        words(title, TITLE) + below, x=0.01, ha="left", fontsize=11, fontweight="bold", **where
+    )

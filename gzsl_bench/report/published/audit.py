@@ -133,23 +133,20 @@ def _inconsistent(rows: Sequence[Entry]) -> Iterator[Finding]:
 
 def _duplicates(rows: Sequence[Entry]) -> Iterator[Finding]:
     for first, second in itertools.combinations(rows, 2):
-        if (first.table, first.source) != (second.table, second.source):
-            continue
-        if (first.method, first.dataset) == (second.method, second.dataset):
-            continue
-        if "U" not in first.printed or "S" not in first.printed:
-            continue
-        same = [n for n in ("U", "S", "H") if first.value(n) == second.value(n)]
-        if same[:2] != ["U", "S"]:
-            continue
-        what = "U, S and H" if "H" in same else "U and S"
-        for one, other in ((first, second), (second, first)):
-            yield _finding(
-                "duplicate",
-                one,
-                f"{what} ({one.printed['U']}/{one.printed['S']}) repeat the cells of"
-                f" {other.method} on {other.dataset}",
-            )
+        alike = [name for name in ("U", "S", "H") if first.value(name) == second.value(name)]
+        if (
+            (first.table, first.source) == (second.table, second.source)
+            and (first.method, first.dataset) != (second.method, second.dataset)
+            and alike[:2] == ["U", "S"]
+            and {"U", "S"} <= first.printed.keys()
+        ):
+            what = "U, S and H" if "H" in alike else "U and S"
+            for one, other in ((first, second), (second, first)):
+                yield _finding(
+                    "duplicate",
+                    one,
+                    f"{what} ({_shown(one)}) repeat the cells of {other.method} on {other.dataset}",
+                )
 
 
 def _contradictions(rows: Sequence[Entry]) -> Iterator[Finding]:
@@ -178,16 +175,13 @@ def _same_elsewhere(rows: Sequence[Entry]) -> Iterator[Finding]:
     for first, second in _pairs(rows):
         if first.dataset == second.dataset or not {"U", "S", "H"} <= first.printed.keys():
             continue
-        same_h = first.value("H") == second.value("H")
-        if same_h and {first.value("U"), first.value("S")} == {
-            second.value("U"),
-            second.value("S"),
-        }:
+        one, two = ({entry.value("U"), entry.value("S")} for entry in (first, second))
+        if one == two and first.value("H") == second.value("H"):
+            numbers = f"{_shown(first)}/{first.printed['H']}"
             yield _finding(
                 "contradiction",
                 first,
-                f"these numbers ({first.printed['U']}/{first.printed['S']}/{first.printed['H']})"
-                f" stand under {second.dataset} in {_place(second)}",
+                f"these numbers ({numbers}) stand under {second.dataset} in {_place(second)}",
             )
 
 
@@ -218,15 +212,9 @@ def _counts() -> Iterator[Finding]:
             if int(row[name]) != getattr(known, field)
         ]
         if wrong:
-            yield Finding(
-                "contradiction",
-                "acmr-1",
-                "-",
-                row["dataset"],
-                f"printed {', '.join(wrong)}",
-                f"{COUNTS_SOURCE}, against the split's own index lists",
-                True,
-            )
+            detail = f"printed {', '.join(wrong)}"
+            source = f"{COUNTS_SOURCE}, against the split's own index lists"
+            yield Finding("contradiction", "acmr-1", "-", row["dataset"], detail, source, True)
 
 
 def _swapped(rows: Sequence[Entry]) -> Iterator[Finding]:
@@ -243,28 +231,26 @@ def _swapped(rows: Sequence[Entry]) -> Iterator[Finding]:
             yield _finding(
                 "swapped?",
                 entry,
-                f"U/S are {entry.printed['U']}/{entry.printed['S']} here and"
-                f" {witness.printed['U']}/{witness.printed['S']} in {_place(witness)}",
+                f"U/S are {_shown(entry)} here and {_shown(witness)} in {_place(witness)}",
             )
 
 
 def _typed(rows: Sequence[Entry]) -> Iterator[Finding]:
     for item in facts()["findings"]:
+        source = f"{item['source']} ({item['evidence']})"
         for entry in rows:
             if matches(entry, item["match"]):
-                yield Finding(
-                    item["status"],
-                    entry.table,
-                    entry.method,
-                    entry.dataset,
-                    item["detail"],
-                    f"{item['source']} ({item['evidence']})",
-                    False,
-                )
+                yield _finding(item["status"], entry, item["detail"], source)
 
 
-def _finding(what: str, entry: Entry, detail: str) -> Finding:
-    return Finding(what, entry.table, entry.method, entry.dataset, detail, entry.source, True)
+def _finding(what: str, entry: Entry, detail: str, source: str = "") -> Finding:
+    """A finding on an entry: by arithmetic on its own source, or by another source."""
+    where = entry.table, entry.method, entry.dataset
+    return Finding(what, *where, detail, source or entry.source, not source)
+
+
+def _shown(entry: Entry) -> str:
+    return f"{entry.printed['U']}/{entry.printed['S']}"
 
 
 def _place(entry: Entry) -> str:
