@@ -18,6 +18,9 @@ from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData
 
+#: Seconds to wait for another download into the same folder.
+_PATIENCE = 10.0
+
 
 @click.group("data")
 def data_group() -> None:
@@ -136,7 +139,7 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
     """
     import os
 
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     from gzsl_bench.data.archive import extract
     from gzsl_bench.data.download import DOWNLOADS_FOLDER, fetch
@@ -153,11 +156,16 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
     named = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     target = (named or default_root()).expanduser()
     downloads = target / DOWNLOADS_FOLDER
-    lock = FileLock(downloads / "lock")
+    lock = FileLock(downloads / "lock", timeout=_PATIENCE)
     try:
         downloads.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         lock.release()
+    except Timeout:
+        raise DataError(
+            f"another gzsl-bench downloads into {target} (it holds {downloads / 'lock'}); wait for"
+            " it to end, or end it"
+        ) from None
     except OSError as error:
         raise DataError(
             f"{downloads} cannot be written ({error.strerror or error}); name another data folder"

@@ -6,7 +6,6 @@ what they say and how they end, and judges nothing.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
@@ -407,8 +406,7 @@ class Dispatcher:
         self._note("unit divided", unit=unit.name, parts=[list(part.claims) for part in parts])
 
     def _note(self, event: str, **details: object) -> None:
-        with contextlib.suppress(OSError):  # a journal that cannot be written loses nothing
-            journal.append(self._store.layout.journal, event, **details)
+        journal.append(self._store.layout.journal, event, **details)
 
 
 def halves(unit: Unit, claims: Sequence[str]) -> list[Unit]:

@@ -7,17 +7,16 @@ work side by side.  Where a file system knows no locks, leases alone have to do.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import time
 from pathlib import Path
 
+from gzsl_bench import locks
 from gzsl_bench.errors import RecordError
 
 #: Seconds to wait for somebody who tidies up.
 PATIENCE = 30.0
-_BUSY = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
 
 
 class FolderLock:
@@ -57,10 +56,8 @@ class FolderLock:
         while True:
             if self._descriptor is None:
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
-            except OSError as error:
-                return False if error.errno in _BUSY else None
+            if (taken := locks.take(self._descriptor, kind)) is not True:
+                return taken
             # Other programs may have removed the file meanwhile: then it is nobody's lock any more.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._descriptor), self._path.stat()):

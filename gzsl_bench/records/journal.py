@@ -1,9 +1,11 @@
-"""The journal: one JSON line per event, appended in one write and never rewritten."""
+"""The journal: one JSON line per event, appended in one write and never rewritten.
+
+It decides nothing, so nothing waits for it: where it cannot be written, a warning says so once.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from datetime import UTC, datetime
@@ -12,14 +14,19 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from gzsl_bench import locks
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import strict
 
+#: Seconds to wait for another process that is writing its line.
+PATIENCE = 2.0
 _EVENT = TypeAdapter(dict[str, Any])
+#: Journals whose lock somebody holds for good: it is waited for once.
+_given_up: set[Path] = set()
 
 
 def append(path: Path, event: str, **details: Any) -> None:
-    """Append one event with the time (UTC) and the process that saw it."""
+    """Append one event with the time (UTC) and the process that saw it, if it can be written."""
     line = json.dumps(
         {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -28,12 +35,28 @@ def append(path: Path, event: str, **details: Any) -> None:
             **details,
         }
     )
+    try:
+        _append(path, line)
+    except OSError as error:
+        strict.warn(
+            f"{path} cannot be written ({error.strerror or error}), so it lacks what happened; no"
+            " record is concerned"
+        )
+
+
+def _append(path: Path, line: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # O_APPEND: whole lines of several processes never mix.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         # Without the lock another process's line may be seen half written and taken for cut short.
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if locks.take(descriptor, patience=0.0 if path in _given_up else PATIENCE) is False:
+            _given_up.add(path)
+            strict.warn(
+                f"another process holds {path} and does nothing; it is written all the same"
+            )
+        else:
+            _given_up.discard(path)
         size = os.fstat(descriptor).st_size
         # A crash may have cut the last line short; it must not swallow this one.
         cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

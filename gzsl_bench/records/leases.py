@@ -108,15 +108,14 @@ class Leases:
             return None
         self._held.add(name)
         if before is not None:
-            with contextlib.suppress(OSError):
-                journal.append(
-                    self._layout.journal,
-                    "taken over",
-                    key=name,
-                    run=lease.run,
-                    host=self._presence.me.host,
-                    before=before,
-                )
+            journal.append(
+                self._layout.journal,
+                "taken over",
+                key=name,
+                run=lease.run,
+                host=self._presence.me.host,
+                before=before,
+            )
         return lease
 
     def holder(self, name: str) -> RunFile | None:

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -195,7 +195,13 @@ class Presence:
             before, self.me = self.me, self._introduce()
             with contextlib.suppress(OSError):
                 self.enter()
-                self._note("returned", run=self.run, before=before.run, host=self.me.host)
+                journal.append(
+                    self.layout.journal,
+                    "returned",
+                    run=self.run,
+                    before=before.run,
+                    host=self.me.host,
+                )
             return
         try:
             os.pwrite(descriptor, self.me.to_bytes(), 0)
@@ -244,12 +250,8 @@ class Presence:
         except OSError:
             return False
         about = {} if found is None else {"host": found.host, "lost_pid": found.pid}
-        self._note("lost", run=run, reason=reason, **about)
+        journal.append(self.layout.journal, "lost", run=run, reason=reason, **about)
         return True
-
-    def _note(self, event: str, **details: Any) -> None:
-        with contextlib.suppress(OSError):  # a journal that cannot be written loses nothing
-            journal.append(self.layout.journal, event, **details)
 
     def _path(self, run: str) -> Path:
         return self.layout.runs / f"{run}{_LIVE}"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from filelock import FileLock
 
+from gzsl_bench import locks
 from gzsl_bench.errors import RecordError
 from gzsl_bench.masking import masked
 from gzsl_bench.records import journal, rescored
@@ -27,9 +27,11 @@ from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.record import PREDICTIONS, Checkpoint, OtherVersion, Record, parsed
 from gzsl_bench.records.rescored import overlaid
-from gzsl_bench.records.strict import skip
+from gzsl_bench.records.strict import skip, warn
 
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+#: Seconds to wait for another process that moves a failure aside.
+PATIENCE = 10.0
 
 
 #: Which file a path is, and since when: number, time of the last change, size.
@@ -168,14 +170,12 @@ class RecordStore:
             raise RecordError(f"{self.layout.cell(key)} cannot be written: {error}") from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        # The record is in place: a journal that cannot be written loses nothing.
-        with contextlib.suppress(OSError):
-            journal.append(
-                self.layout.journal,
-                "committed" if won else "superseded",
-                key=key,
-                status=record.status,
-            )
+        journal.append(
+            self.layout.journal,
+            "committed" if won else "superseded",
+            key=key,
+            status=record.status,
+        )
         return won
 
     def _draft(self, record: Record, arrays: Mapping[str, np.ndarray] | None, log: str) -> Path:
@@ -232,25 +232,51 @@ class RecordStore:
                 with contextlib.suppress(OSError):  # the record is there; only the power may fail
                     _sync_folder(place.parent)
                 return True
-            # Under the lock nobody else moves a failure away, so what was judged is what is moved.
-            with FileLock(self.layout.out / ".aside.lock"):
+            with self._alone():
                 if self.finished(key):
                     return False
                 self._move_aside(key, place)
         raise RecordError(f"{place} is taken and cannot be moved aside")
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let nobody else move a failure away meanwhile: what was judged is what is moved."""
+        place = self.layout.out / ".aside.lock"
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if locks.take(descriptor, patience=PATIENCE) is False:
+                warn(
+                    f"another process holds {place} for {PATIENCE:.0f} s and does nothing; failures"
+                    " are moved aside all the same"
+                )
+            yield
+        finally:
+            os.close(descriptor)
+
     def _move_aside(self, key: str, place: Path) -> None:
         self.layout.failed.mkdir(parents=True, exist_ok=True)
         for number in range(1, 10_000):
+            aside = self.layout.failed / f"{key}-{number}"
             try:
-                place.rename(self.layout.failed / f"{key}-{number}")
+                place.rename(aside)
             except FileNotFoundError:
                 return  # somebody else has moved it
             except OSError as error:
                 if error.errno not in _TAKEN:
                     raise RecordError(f"{place} cannot be moved aside: {error}") from error
             else:
+                # One that was frozen between judging and moving may have got hold of a later one.
+                if _is_final(aside, key):
+                    with contextlib.suppress(OSError):
+                        aside.rename(place)
                 return
+
+
+def _is_final(folder: Path, key: str) -> bool:
+    try:
+        return parsed((folder / "record.json").read_bytes(), key).final
+    except (OSError, RecordError):
+        return False
 
 
 def _seen(path: Path) -> _Seen:

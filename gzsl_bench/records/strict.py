@@ -21,7 +21,7 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 OPEN = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 
 T = TypeVar("T")
-_told: set[tuple[Path, str]] = set()
+_told: set[str] = set()
 
 
 def parse(adapter: TypeAdapter[T], raw: bytes) -> T:
@@ -54,13 +54,16 @@ def read(adapter: TypeAdapter[T], path: Path) -> T | None:
 
 def skip(path: Path, why: OSError | RecordError) -> None:
     """Say once that a file counts as not there, and why."""
-    # What a worker prints is the log of a cell, which must not depend on its neighbours.
-    if multiprocessing.parent_process() is not None:
-        return
     words = (why.strerror or str(why)) if isinstance(why, OSError) else str(why)
-    if (path, words) not in _told:
-        _told.add((path, words))
-        print(f"warning: {path} is skipped: {words}", file=sys.stderr)
+    warn(f"{path} is skipped: {words}")
+
+
+def warn(text: str) -> None:
+    """Say something once in a command."""
+    # What a worker prints is the log of a cell, which must not depend on its neighbours.
+    if multiprocessing.parent_process() is None and text not in _told:
+        _told.add(text)
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def forget() -> None:

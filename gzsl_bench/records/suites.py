@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -12,13 +11,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from gzsl_bench import atomic
+from gzsl_bench import atomic, locks
 from gzsl_bench.data.yamlfile import read_yaml
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import strict
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.merge import merge
 from gzsl_bench.suite.resolve import ResolvedSuite
+
+#: Seconds to wait for another process that stores a suite.
+PATIENCE = 10.0
 
 
 def remember(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:
@@ -58,11 +60,19 @@ def _store(
 
 @contextlib.contextmanager
 def _alone(layout: Layout) -> Iterator[None]:
-    """Let nobody else store a suite meanwhile, if the file system knows locks."""
-    descriptor = os.open(layout.out / ".suites.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Let nobody else store a suite meanwhile, if the file system knows locks.
+
+    Whoever holds the lock for longer than it takes to write a file is frozen.  Should it wake up,
+    it may put its cells in the place of ours, which the next command adds again.
+    """
+    place = layout.out / ".suites.lock"
+    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if locks.take(descriptor, patience=PATIENCE) is False:
+            strict.warn(
+                f"another process holds {place} for {PATIENCE:.0f} s and does nothing; the suite is"
+                " stored all the same"
+            )
         yield
     finally:
         os.close(descriptor)

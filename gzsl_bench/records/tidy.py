@@ -96,8 +96,7 @@ def collect(layout: Layout, *, failed: bool = False) -> list[Leftover]:
             )
         found = leftovers(layout, failed=failed)
         gone = [entry for entry in found if _remove(entry.path)]
-        with contextlib.suppress(OSError):
-            journal.append(layout.journal, "collected", removed=len(gone))
+        journal.append(layout.journal, "collected", removed=len(gone))
         return gone
     finally:
         lock.release()

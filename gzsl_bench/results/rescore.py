@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -175,8 +174,7 @@ def _write(draft: _Draft, store: RecordStore, registry: Registry) -> bool:
         return False
     rows = [Checkpoint(n, m) for n, m in zip(draft.numbers, draft.after, strict=True)]
     store.rescore(record, rows, about)
-    with contextlib.suppress(OSError):  # it is in place; a full journal loses nothing
-        journal.append(store.layout.journal, "rescored", key=record.key)
+    journal.append(store.layout.journal, "rescored", key=record.key)
     return True
 
 

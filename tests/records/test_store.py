@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +20,10 @@ import numpy as np
 import pytest
 from records_factory import made, make_cell
 
+from gzsl_bench import locks
 from gzsl_bench.errors import RecordError
-from gzsl_bench.records import journal
+from gzsl_bench.records import journal, strict, suites
+from gzsl_bench.records import store as store_module
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.record import FAILED, RECORD_VERSION, Checkpoint
 from gzsl_bench.records.store import RecordStore
@@ -311,3 +315,74 @@ def test_a_line_cut_short_is_skipped_and_costs_no_other(tmp_path):
 
 def test_no_journal_is_an_empty_one(tmp_path):
     assert journal.read(tmp_path / "no") == []
+
+
+# Locks whose holder is frozen -------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(place: Path):
+    """What a stopped process holds: the lock of another opening of the file is another's."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_frozen_writer_of_the_journal_is_waited_for_once(tmp_path, monkeypatch, capsys):
+    strict.forget()
+    monkeypatch.setattr(journal, "PATIENCE", 0.05)
+    path = Layout(tmp_path / "out").journal
+    waits = []
+    sleep = time.sleep
+    monkeypatch.setattr(locks.time, "sleep", lambda s: (waits.append(s), sleep(s)))
+    with held(path):
+        journal.append(path, "one")
+        waited = len(waits)
+        journal.append(path, "two")
+    assert waited > 0
+    assert len(waits) == waited
+    assert [e["event"] for e in journal.read(path)] == ["one", "two"]
+    assert capsys.readouterr().err.count("does nothing; it is written all the same") == 1
+
+
+def test_a_journal_that_is_a_folder_is_named_once(tmp_path, capsys):
+    strict.forget()
+    path = tmp_path / "journal.jsonl"
+    path.mkdir()
+    for _ in range(2):
+        journal.append(path, "one")
+    assert capsys.readouterr().err == (
+        f"warning: {path} cannot be written (Is a directory), so it lacks what happened; no record"
+        " is concerned\n"
+    )
+
+
+def test_a_frozen_mover_of_failures_is_not_waited_for_for_ever(store, monkeypatch, capsys):
+    strict.forget()
+    monkeypatch.setattr(store_module, "PATIENCE", 0.05)
+    store.commit(BROKE)
+    with held(store.layout.out / ".aside.lock"):
+        assert store.commit(DONE, ARRAYS)
+    assert "failures are moved aside all the same" in capsys.readouterr().err
+    assert store.read(KEY).complete
+    assert len(list(store.layout.failed.iterdir())) == 1
+
+
+def test_a_mover_that_wakes_up_does_no_harm(store):
+    """It judged a failure, froze, and a complete record came in its place meanwhile."""
+    store.commit(DONE, ARRAYS)
+    before = snapshot(store.layout.cells)
+    store._move_aside(KEY, store.layout.cell(KEY))
+    assert snapshot(store.layout.cells) == before
+    assert list(store.layout.failed.iterdir()) == []
+
+
+def test_a_suite_is_stored_beside_a_frozen_process(tmp_path, monkeypatch, capsys):
+    strict.forget()
+    monkeypatch.setattr(suites, "PATIENCE", 0.05)
+    layout = Layout(tmp_path / "out")
+    with held(layout.out / ".suites.lock"), suites._alone(layout):
+        (tmp_path / "done").touch()
+    assert (tmp_path / "done").exists()
+    assert ".suites.lock for 0 s and does nothing" in capsys.readouterr().err
