@@ -206,7 +206,14 @@ def choose_device(asked: str) -> str:
             f"--device {asked!r} is not understood; use auto, cpu, cuda or cuda:N"
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        remedy = (
+            "this build of torch has no CUDA; install one that has, for the driver that nvidia-smi"
+            " names (docs/gpu.md)"
+            if torch.version.cuda is None
+            else "see what nvidia-smi and CUDA_VISIBLE_DEVICES say (docs/gpu.md)"
+        )
         raise click.UsageError(
-            f"--device {asked} is not there: torch sees {torch.cuda.device_count()} CUDA devices"
+            f"--device {asked} is not there: torch sees {torch.cuda.device_count()} CUDA devices;"
+            f" {remedy}"
         )
     return asked

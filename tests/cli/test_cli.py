@@ -486,3 +486,10 @@ def test_help_lists_every_command(call):
         "rescore",
     ):
         assert f"  {command} " in out
+
+
+def test_a_device_that_is_not_there_comes_with_a_remedy(capsys):
+    assert run(["run", "quickstart", "--device", "cuda:99"]) == 2
+    said = capsys.readouterr().err
+    assert "--device cuda:99 is not there: torch sees" in said
+    assert "docs/gpu.md" in said
