@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gzsl_bench.cli.options import debug_option, out_option
+from gzsl_bench.cli.options import chosen_rule, debug_option, out_option, rule_option
 
 
 @click.command("report")
@@ -19,8 +19,9 @@ from gzsl_bench.cli.options import debug_option, out_option
     help="Where to write report.html [default: the results folder].",
 )
 @click.option("--plots", is_flag=True, help="Write each plot as PNG and PDF, its data as CSV.")
+@rule_option
 @debug_option
-def report_command(suite: str, out: Path, into: Path | None, plots: bool) -> None:
+def report_command(suite: str, out: Path, into: Path | None, plots: bool, rule: str | None) -> None:
     """Write report.html of SUITE (a suite file, or a suite's name): one self-contained page.
 
     Needs neither the data nor the plugins that made the records, and no network to be read.
@@ -32,7 +33,7 @@ def report_command(suite: str, out: Path, into: Path | None, plots: bool) -> Non
 
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
-    made = build(Results(resolved, store), into or out, plots)
+    made = build(Results(resolved, store), into or out, plots, chosen_rule(resolved, rule))
     click.echo(str(made.path))
     click.echo(f"{made.size / 1e6:.1f} MB, opens in any browser", err=True)
     if made.plots:

@@ -80,7 +80,7 @@ class Table:
         return [
             self.where(row),
             self.who(row),
-            rule_name(row) + (f" {UNTOLD}" if untold(row) else ""),
+            row.fate or rule_name(row) + (f" {UNTOLD}" if untold(row) else ""),
             str(len(row.seeds)),
             *(number(row.metrics.get(name), plus_minus, digits(row, name)) for name in names),
             *([number(row.selection_gap, plus_minus)] if self.has_gap else []),

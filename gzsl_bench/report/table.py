@@ -153,6 +153,10 @@ def _choices(table: Sequence[Row]) -> list[str]:
             lines.append(f"{row.label} on {row.dataset}: {row.unavailable.rstrip('.')}.")
         elif row.unavailable:
             lines.append(f"{_NO_NUMBERS} {rule_name(row)}: {row.unavailable}.")
+        if row.lost:
+            total = len(row.seeds) + len(row.lost)
+            why = "; ".join(cause.rstrip(".") for cause in row.lost)
+            lines.append(f"{row.label} on {row.dataset}, {len(row.lost)} of {total} seeds: {why}.")
     return list(dict.fromkeys(lines))
 
 

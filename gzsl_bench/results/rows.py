@@ -26,8 +26,10 @@ HEADINGS: Mapping[str, str] = {
 }
 
 _H = "harmonic_mean"
-#: In place of a rule, where the method does not apply and there is nothing to choose.
+#: In place of a rule, where the method failed or does not apply and there is nothing to choose.
 NO_RULE = "-"
+#: Letters of a cause in a row.
+_CAUSE = 200
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Row:
         selection_gap: H by this rule minus H by another one, paired over seeds, for rules that have
             one to be set against (``best_test`` against ``val``).
         unavailable: why the rule gives no numbers; empty where it does.
+        lost: what became of seeds that are missing because they failed, with the cause of each.
         sweep: where the row lies in a sweep; None for a method in its own right.
         audit: ``ok``, ``FAILED`` with the reason, or empty.
     """
@@ -130,6 +133,7 @@ class Row:
     support: Support | None = None
     selection_gap: Summary | None = None
     unavailable: str = ""
+    lost: tuple[str, ...] = ()
     sweep: Point | None = None
     audit: str = ""
 
@@ -138,6 +142,13 @@ class Row:
         found = self.metrics[metric]
         assert found is not None
         return found
+
+    @property
+    def fate(self) -> str:
+        """What became of a row without any cell with numbers, in a word: ``failed``, ``n/a``."""
+        if self.selection != NO_RULE:
+            return ""
+        return "failed" if self.unavailable.startswith("failed") else "n/a"
 
     def reading(self, metric: str) -> About:
         """How to read a metric."""
@@ -169,6 +180,7 @@ class Row:
             "support": self.support.to_json() if self.support else None,
             "selection_gap": self.selection_gap.to_json() if self.selection_gap else None,
             "unavailable": self.unavailable or None,
+            "lost": list(self.lost),
         }
         if self.sweep is not None:
             plain |= {f"sweep_{part}": value for part, value in vars(self.sweep).items()}
@@ -182,16 +194,19 @@ class Group:
     Attributes:
         cells: those with a record that counts.
         records: theirs, in the same order.
-        inapplicable: why the method cannot work on these data; ``records`` is empty then.
+        without: why there is no number at all, ``not applicable: ...`` or ``failed: ...``;
+            ``records`` is empty then.
+        lost: seeds that failed where others have numbers, each with its cause.
     """
 
     cells: tuple[Cell, ...]
     records: tuple[Record, ...]
-    inapplicable: str | None = None
+    without: str = ""
+    lost: tuple[str, ...] = ()
 
 
 def groups(results: Results) -> list[Group]:
-    """The suite's cells by row of the table; rows without any finished cell are left out.
+    """The suite's cells by row of the table; rows of which nothing has run yet are left out.
 
     Validation folds are no rows: they are what rules choose by.
     """
@@ -200,15 +215,29 @@ def groups(results: Results) -> list[Group]:
         together.setdefault((cell.dataset, cell.label, cell.group), []).append(cell)
     found = []
     for cells in together.values():
-        read = [(cell, results.record(cell.key)) for cell in cells]
-        complete = [(cell, record) for cell, record in read if record and record.complete]
+        read = [(cell, record) for cell in cells if (record := results.record(cell.key))]
+        complete = [(cell, record) for cell, record in read if record.complete]
+        failed = [(cell, record) for cell, record in read if not record.final]
+        lost = tuple(f"seed {cell.seed} failed: {_cause(record)}" for cell, record in failed)
+        refused = [(cell, record) for cell, record in read if record.not_applicable]
         if complete:
-            found.append(Group(tuple(c for c, _ in complete), tuple(r for _, r in complete)))
-            continue
-        refused = [(cell, r.cause) for cell, r in read if r and r.not_applicable]
-        if refused:
-            found.append(Group(tuple(c for c, _ in refused), (), refused[0][1]))
+            mine = tuple(c for c, _ in complete), tuple(r for _, r in complete)
+            found.append(Group(*mine, lost=lost))
+        elif refused:
+            why = f"not applicable: {_cause(refused[0][1])}"
+            found.append(Group(tuple(c for c, _ in refused), (), why))
+        elif failed:
+            causes = list(dict.fromkeys(_cause(record) for _, record in failed))
+            more = ("", " (and other causes)")[len(causes) > 1]
+            why = f"failed: {causes[0]}{more}"
+            found.append(Group(tuple(c for c, _ in failed), (), why))
     return found
+
+
+def _cause(record: Record) -> str:
+    """In one line, for tables; all of it is in the record."""
+    cause = " ".join(record.cause.split()) or "unknown"
+    return cause if len(cause) <= _CAUSE else cause[: _CAUSE - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def rows(results: Results) -> list[Row]:
@@ -217,9 +246,8 @@ def rows(results: Results) -> list[Row]:
     images = {str(e["fingerprint"]): images_of(e) for e in results.suite.datasets}
     for group in groups(results):
         audit = in_words(results.audits.verdict(cell.key for cell in group.cells))
-        if group.inapplicable is not None:
-            why = f"not applicable: {group.inapplicable}"
-            found.append(_row(group, images, NO_RULE, [], why, audit))
+        if group.without:
+            found.append(_row(group, images, NO_RULE, [], group.without, audit))
             continue
         chosen = {rule: _choose(group, rule, results) for rule in results.suite.rules}
         for rule, (choices, why) in chosen.items():
@@ -287,7 +315,7 @@ def _row(
         method=cell.method,
         label=cell.label,
         selection=rule,
-        seeds=tuple(c.seed for c in group.cells if group.inapplicable is None),
+        seeds=tuple(c.seed for c in group.cells if not group.without),
         metrics=metrics,
         keys=tuple(c.key for c in group.cells),
         preprocessing=identity["preprocessing"],
@@ -304,6 +332,7 @@ def _row(
         selection_gap=gap,
         unavailable=unavailable,
         sweep=Point(swept["of"], swept["field"], swept["value"]) if swept else None,
+        lost=group.lost,
         audit=audit,
     )
 

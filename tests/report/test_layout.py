@@ -37,6 +37,8 @@ def small() -> list[Row]:
         row("AWA1", "ACMR", "val", h=1.0, support=Support(10, 10, 3, 0)),
         row("AWA1", "CVAE", "val", h=1.0, support=Support(10, 1, 3, 2), metrics=biased),
         row("AWA1", "DAP", NO_RULE, n=0, metrics=none, unavailable="not applicable: no signs."),
+        row("AWA1", "SSE", NO_RULE, n=0, metrics=none, unavailable="failed: no memory left"),
+        row("AWA1", "CONSE", n=1, h=5.0, lost=("seed 1 failed: killed", "seed 2 failed: killed")),
         row("AWA1", "ESZSL", "val", n=0, metrics=none, unavailable="the folds have not run"),
         row("SUN", "ACMR noise=1", sweep=Point("ACMR", "noise", 1.0), h=80.0),
         row("SUN", "ACMR", metrics=lost.metrics | {"loss": Summary(0.1234, 0.01, 3)},

@@ -231,7 +231,15 @@ def test_plots_come_as_files_with_their_data(made):
     (operating,) = [p for p in points if p["what"] == "val"]
     assert float(operating["acc_unseen"]) == pytest.approx(table.metrics["acc_unseen"].mean)
     with (folder / "tiny-confusion.csv").open(encoding="utf-8", newline="") as file:
-        for line in csv.DictReader(file):
+        lines = list(csv.DictReader(file))
+        # Who has no numbers keeps the row, with the cause.
+        without = {line["method"]: line["without"] for line in lines if line["without"]}
+        assert without == {
+            "broken": f"failed: RuntimeError: planted {EVIL} & more",
+            "refusing": f"not applicable: no {EVIL} here",
+        }
+        assert {line["broken"] for line in classes} == {""}
+        for line in (line for line in lines if not line["without"]):
             shares = [float(line[n]) for n in ("right", "wrong_within_part", "called_other_part")]
             assert sum(shares) == pytest.approx(100)
 

@@ -11,9 +11,10 @@ import pytest
 from records_factory import commit
 
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.records.record import COMPLETE, FAILED
+from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.table import failures, notes, render
+from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.rows import chosen_metrics, extra_metrics, groups, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
@@ -124,7 +125,8 @@ def test_failed_and_absent_cells_are_no_part_of_a_row(store):
     row = rows(Results(suite, store))[0]
     assert list(row.seeds) == [0, 1]
     assert row.summary().n == 2
-    assert len(groups(Results(suite, store))) == 1
+    assert row.lost == ("seed 2 failed: no",)
+    assert len(groups(Results(suite, store))) == 1  # nothing of the other has run yet
     waiting, failed = Results(suite, store).missing()
     assert [c.label for c in waiting] == ["ACMR", "none of it"]
     assert [r.key for r in failed] == [cells[2].key]
@@ -311,3 +313,39 @@ def test_records_of_before_say_less_and_still_make_a_table(store):
     assert row.metrics["quiet"] is None
     assert row.to_json()["checkpoints"] == [10, 1]
     assert "| CUB" in render([row])
+
+
+@pytest.mark.parametrize(
+    ("status", "word", "why"),
+    [
+        (FAILED, "failed", "failed: no  memory"),
+        (NOT_APPLICABLE, "n/a", "not applicable: no  memory"),
+    ],
+)
+def test_a_method_without_numbers_keeps_its_row_in_every_format(store, status, word, why):
+    fine, lost = make_cell(label="fine"), [make_cell(label="lost", seed=s) for s in (0, 1)]
+    finish(store, fine, 40)
+    for cell in lost:
+        commit(store, cell, {"status": status, "cause": "no \n memory"})
+    table = rows(Results(make_suite(fine, *lost), store))
+    assert [row.label for row in table] == ["fine", "fine", "lost"]
+    why = why.replace("  ", " ")
+    assert table[2].unavailable == why
+    assert json.loads(render(table, "json"))[2]["unavailable"] == why
+    *_, line = csv.DictReader(io.StringIO(render(table, "csv")))
+    assert (line["label"], line["unavailable"]) == ("lost", why)
+    for fmt in ("github", "latex", "html"):
+        text = render(table, fmt)
+        (row,) = [x for x in text.splitlines() if "lost" in x and "40" not in x and word in x
+                  and "memory" not in x]  # fmt: skip
+        assert f"lost on CUB: {why}." in text
+    # Whoever fails wins nothing and is second to nobody.
+    assert {table[i].label for i, _ in marks(table, ["harmonic_mean"])} <= {"fine"}
+
+
+def test_causes_are_cut_and_counted(store):
+    lost = [make_cell(seed=s) for s in (0, 1, 2)]
+    for cell, cause in zip(lost, ("x" * 500, "y", "y"), strict=True):
+        commit(store, cell, {"status": FAILED, "cause": cause})
+    (row,) = rows(Results(make_suite(*lost), store))
+    assert row.unavailable == f"failed: {'x' * 199}\N{HORIZONTAL ELLIPSIS} (and other causes)"

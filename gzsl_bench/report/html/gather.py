@@ -20,10 +20,10 @@ from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.samples import predictions, sample
 from gzsl_bench.results.comparable import Place, place
-from gzsl_bench.results.rows import Row
+from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.metrics import bias_sweep
-from gzsl_bench.scoring.rules import GAMMA, RULES, Folds
+from gzsl_bench.scoring.rules import GAMMA, Folds, rule_of
 from gzsl_bench.scoring.sample import Sample
 
 
@@ -58,12 +58,13 @@ class Ground:
     left_out: tuple[str, ...]
 
 
-def grounds(results: Results, table: Table) -> list[Ground]:
+def grounds(results: Results, table: Table, rule: str) -> list[Ground]:
     """What is drawn of every data set.
 
     Args:
         results: of the suite.
         table: all rows, with intervals.
+        rule: whose checkpoints are drawn.
     """
     together: dict[Place, list[Row]] = {}
     for row in table.rows:
@@ -74,7 +75,7 @@ def grounds(results: Results, table: Table) -> list[Ground]:
             dict.fromkeys(table.who(row) for row in table.rows if row.sweep is None)
         )
     }
-    gatherer = _Gatherer(results, table, numbers)
+    gatherer = _Gatherer(results, table, numbers, rule)
     return [gatherer.ground(where_, mine) for where_, mine in together.items()]
 
 
@@ -84,8 +85,9 @@ class _Gatherer:
         results: Results,
         table: Table,
         numbers: Mapping[str, int],
+        rule: str,
     ) -> None:
-        self.rule = results.suite.lead
+        self.rule = rule
         self.results = results
         self.table = table
         self.numbers = numbers
@@ -94,7 +96,12 @@ class _Gatherer:
         shown = [row for row in rows if not row.unavailable and row.sweep is None]
         main = [row for row in shown if row.selection == self.rule]
         calibrated = {row.keys: row for row in shown if row.selection == self.rule + GAMMA}
-        left_out: list[str] = []
+        absent = tuple(
+            (self.table.who(row), row.unavailable)
+            for row in rows
+            if row.unavailable and row.sweep is None and row.selection in (self.rule, NO_RULE)
+        )
+        left_out = [f"{who_}: {why.rstrip('.')}." for who_, why in absent]
         curves, confusion = [], []
         for row in main:
             who_ = self.table.who(row)
@@ -108,6 +115,7 @@ class _Gatherer:
             if other is not None:
                 confusion.append(_confusion(f"{who_} +{SIGN}", self._predictions(other)))
             curves.append(self._curve(row, who_, found, shown))
+        confusion += [Confusion.without(who_, why) for who_, why in absent if confusion]
         single = [self.table.who(row) for row in main if len(self._record(row, 0).checkpoints) < 2]
         if single:
             left_out.append(
@@ -118,7 +126,7 @@ class _Gatherer:
             title=self.table.where(rows[0]),
             rows=tuple(rows),
             curves=tuple(curves),
-            classes=self._classes(main),
+            classes=self._classes(main, absent),
             confusion=tuple(confusion),
             training=tuple(p for row in main if (p := self._training(row)) is not None),
             logged=tuple(p for row in main if (p := self._logged(row)) is not None),
@@ -154,7 +162,7 @@ class _Gatherer:
             },
         )
 
-    def _classes(self, main: Sequence[Row]) -> ClassMap | None:
+    def _classes(self, main: Sequence[Row], absent: tuple[tuple[str, str], ...]) -> ClassMap | None:
         samples: list[Sample] = []
         labels: list[str] = []
         for row in main:
@@ -177,6 +185,7 @@ class _Gatherer:
             np.stack([s.seen.mean(0) for s in samples]),
             samples[0].unseen_ids,
             samples[0].seen_ids,
+            absent,
         )
 
     def _training(self, row: Row) -> Panel | None:
@@ -190,7 +199,7 @@ class _Gatherer:
         folds = self.results.folds.get(self.results.families[row.keys[0]], ())
         records = (self.results.record(cell.key) for cell in folds)
         means = Folds(r.checkpoints for r in records if r is not None and r.complete).means()
-        by_folds = RULES[self.rule].needs_folds
+        by_folds = rule_of(self.rule).needs_folds
         chosen = {self.rule: float(row.checkpoints[0][-1])} if by_folds else {}
         return Panel(
             self.table.who(row),

@@ -48,13 +48,16 @@ class Report:
     verdicts: tuple[Verdict, ...] = ()
 
 
-def build(results: Results, into: Path, plot_files: bool = False) -> Report:
+def build(
+    results: Results, into: Path, plot_files: bool = False, rule: str | None = None
+) -> Report:
     """Write ``into/report.html`` and, where asked, ``into/plots/*.{png,pdf,csv}``.
 
     Args:
         results: of the suite as it was resolved when it ran; nothing else is needed.
         into: the folder, made where it is absent.
         plot_files: write each plot and its data as files, too.
+        rule: whose numbers lead; by default those of the suite's honest rule.
 
     Raises:
         RecordError: predictions are damaged, or the folder cannot be written.
@@ -63,8 +66,8 @@ def build(results: Results, into: Path, plot_files: bool = False) -> Report:
     results.prefetch()
     table = with_intervals(rows(results), results)
     cells = Table(table)
-    found = grounds(results, cells)
-    rule = suite.lead
+    rule = rule or suite.lead
+    found = grounds(results, cells, rule)
     ranking, no_ranking = rank([r for r in table if r.selection == rule])
     once = no_ranking if ranking is not None else ""
     if ranking is not None and ranking.powerless:
@@ -87,7 +90,7 @@ def build(results: Results, into: Path, plot_files: bool = False) -> Report:
     known = [line for line in published.beside(table, results) if _fitting(line, rule, suite)]
     lines = sorted(known, key=lambda line: line["difference"] is None)
     lacking = provenance.failures(results)
-    cards = tuple(verdicts(results, found, cells))
+    cards = tuple(verdicts(results, found, cells, rule))
     context = {
         "suite": suite,
         "version": __version__,

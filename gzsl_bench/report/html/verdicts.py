@@ -13,7 +13,7 @@ from gzsl_bench.report.html.gather import Ground
 from gzsl_bench.results.comparable import obstacle
 from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results
-from gzsl_bench.scoring.rules import GAMMA, RULES
+from gzsl_bench.scoring.rules import GAMMA, rule_of
 from gzsl_bench.scoring.summary import Summary
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -57,9 +57,9 @@ class Verdict:
     why: str = ""
 
 
-def verdicts(results: Results, found: Sequence[Ground], table: Table) -> list[Verdict]:
-    """One card per data set, in the suite's order."""
-    return [_verdict(results, ground, table) for ground in found]
+def verdicts(results: Results, found: Sequence[Ground], table: Table, rule: str) -> list[Verdict]:
+    """One card per data set, in the suite's order, of who is best by ``rule``."""
+    return [_verdict(results, ground, table, rule) for ground in found]
 
 
 def protocol(suite: ResolvedSuite, row: Row) -> str:
@@ -87,9 +87,8 @@ def interval(summary: Summary) -> str:
     return "" if summary.low is None else f"[{summary.low:.1f}, {summary.high:.1f}]"
 
 
-def _verdict(results: Results, ground: Ground, table: Table) -> Verdict:
+def _verdict(results: Results, ground: Ground, table: Table, rule: str) -> Verdict:
     suite = results.suite
-    rule = suite.lead
     mine = [r for r in ground.rows if r.selection == rule and not obstacle(r)]
     if not mine:
         reasons = dict.fromkeys(
@@ -114,7 +113,7 @@ def _verdict(results: Results, ground: Ground, table: Table) -> Verdict:
         interval=interval(best.summary()),
         parts=f"U {best.summary('acc_unseen').mean:.1f}, S {best.summary('acc_seen').mean:.1f}",
         seeds="deterministic, one run" if deterministic else f"{count} seed{'s' * (count != 1)}",
-        rule=RULES[rule].words,
+        rule=rule_of(rule).words,
         against=against,
         clear=clear,
         doubt=_doubt(best),
@@ -174,13 +173,13 @@ def _calibrated(ground: Ground, rule: str, table: Table) -> str:
 
 def _habit(ground: Ground, best: Row) -> str:
     other = next(
-        (r for r in ground.rows if r.keys == best.keys and _reads_test(r.selection)),
+        (
+            r
+            for r in ground.rows
+            if r.keys == best.keys and r.selection != NO_RULE and rule_of(r.selection).reads_test
+        ),
         None,
     )
     if other is None or other is best or other.unavailable:
         return ""
     return f"H {other.summary().mean:.1f}"
-
-
-def _reads_test(rule: str) -> bool:
-    return rule in RULES and RULES[rule].reads_test

@@ -32,11 +32,24 @@ class Shares:
 
 @dataclass(frozen=True)
 class Confusion:
-    """One method by one rule, means over seeds."""
+    """One method by one rule, means over seeds.
+
+    Attributes:
+        label: the method.
+        unseen: of images of unseen classes; all 0 where there are no numbers.
+        seen: of images of seen classes.
+        why: why there are no numbers; empty where there are.
+    """
 
     label: str
     unseen: Shares
     seen: Shares
+    why: str = ""
+
+    @classmethod
+    def without(cls, label: str, why: str) -> Confusion:
+        """A method that has no numbers: it keeps its place."""
+        return cls(label, Shares(0, 0, 0), Shares(0, 0, 0), why)
 
 
 def shares(predictions: Predictions) -> tuple[Shares, Shares]:
@@ -77,6 +90,9 @@ def figure(title: str, found: Sequence[Confusion]) -> Figure:
     panels = made.subplots(1, 2, sharey=True)
     for axes, part, other in ((panels[0], "unseen", "seen"), (panels[1], "seen", "unseen")):
         for i, method in enumerate(found):
+            if method.why and part == "unseen":
+                axes.text(1, i, style.words(method.why, style.TITLE), va="center", fontsize=8,
+                          color=style.GREY)  # fmt: skip
             start = 0.0
             here: Shares = getattr(method, part)
             for value, (colour, hatch) in zip(
@@ -114,8 +130,9 @@ def figure(title: str, found: Sequence[Confusion]) -> Figure:
 def rows(found: Sequence[Confusion]) -> list[dict[str, Any]]:
     """One line per method and part."""
     return [
-        {"method": method.label, "images_of": part, "right": here.right,
-         "wrong_within_part": here.within, "called_other_part": here.across}
+        {"method": method.label, "images_of": part, "without": method.why}
+        | ({} if method.why else {"right": here.right, "wrong_within_part": here.within,
+                                  "called_other_part": here.across})
         for method in found
         for part, here in (("unseen", method.unseen), ("seen", method.seen))
     ]  # fmt: skip

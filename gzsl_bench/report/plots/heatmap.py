@@ -28,6 +28,7 @@ class ClassMap:
         seen: [M, S] on each seen class.
         unseen_ids: [U] ids of the classes.
         seen_ids: [S] ids of the classes.
+        absent: methods without numbers, and why; they keep their rows.
     """
 
     labels: tuple[str, ...]
@@ -35,12 +36,14 @@ class ClassMap:
     seen: FloatArray
     unseen_ids: IntArray
     seen_ids: IntArray
+    absent: tuple[tuple[str, str], ...] = ()
 
 
 @style.styled
 def figure(title: str, data: ClassMap) -> Figure:
     """Two panels, classes from hard to easy (by their mean over the methods)."""
-    made = style.new_figure(10.4, 1.9 + 0.34 * len(data.labels))
+    lines = len(data.labels) + len(data.absent)
+    made = style.new_figure(10.4, 1.9 + 0.34 * lines)
     classes = len(data.unseen_ids) + len(data.seen_ids)
     left = float(np.clip(len(data.unseen_ids) / classes, 0.3, 0.7))
     panels = made.subplots(1, 2, width_ratios=(left, 1 - left), sharey=True)
@@ -65,7 +68,12 @@ def figure(title: str, data: ClassMap) -> Figure:
             axes.set_xticks([])
             axes.set_xlabel("classes, hard to easy")
         axes.tick_params(length=0)
-    panels[0].set_yticks(range(len(data.labels)), [style.words(label) for label in data.labels])
+    for i, (_, why) in enumerate(data.absent, start=len(data.labels)):
+        panels[0].text(-0.4, i, style.words(why, style.TITLE), va="center", fontsize=8,
+                       color=style.GREY)  # fmt: skip
+    names = [*data.labels, *(label for label, _ in data.absent)]
+    panels[0].set_yticks(range(lines), [style.words(label) for label in names])
+    panels[0].set_ylim(lines - 0.5, -0.5)
     style.heading(made, title)
     assert image is not None
     made.colorbar(image, ax=panels, label="accuracy (%)", fraction=0.03, pad=0.01)
@@ -89,5 +97,6 @@ def rows(data: ClassMap) -> list[dict[str, Any]]:
             accuracies = {
                 label: round(float(values[m, k]), 4) for m, label in enumerate(data.labels)
             }
-            found.append({"part": part, "class": int(ids[k]), **accuracies})
+            without = dict.fromkeys(label for label, _ in data.absent)
+            found.append({"part": part, "class": int(ids[k]), **accuracies, **without})
     return found
