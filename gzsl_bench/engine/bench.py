@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -32,11 +32,8 @@ _memcmp = ctypes.CDLL(None).memcmp
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 
-class Tasks(Protocol):
-    """Gives the prepared arrays of cells' tasks."""
-
-    def __call__(self, cell: Cell) -> Sealed:
-        """Those of the task that ``cell`` trains on."""
+#: Gives the prepared arrays of the task that a cell trains on.
+Tasks: TypeAlias = "Callable[[Cell], Sealed]"
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -23,59 +23,17 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, np.ndarray]
 
 
-class Outlet(Protocol):
-    """What a worker asks of, and leaves in, a results folder."""
-
-    def finished(self, key: str) -> bool:
-        """Whether a cell has a final record, so that it need not be trained."""
-
-    def commit(self, record: Record, arrays: Arrays | None, log: str) -> None:
-        """Leave the record of a cell."""
-
-    def composition(self, unit: Unit) -> stacks.Composition | None:
-        """How an earlier run divided a unit."""
-
-    def compose(self, unit: Unit, composition: stacks.Composition) -> None:
-        """Write down how a unit is divided."""
-
-    def predictions(self, key: str) -> Arrays | None:
-        """The arrays of a cell's record; None where it has no numbers.
-
-        Raises:
-            RecordError: they cannot be read.
-        """
-
-    def audited(self, key: str, content: Mapping[str, Any]) -> None:
-        """Leave the outcome of a cell's audit."""
-
-
 @dataclass(frozen=True)
-class Recorded:
-    """The record of a cell, to be committed."""
+class Kept:
+    """What a process leaves with whoever writes to the folder.
 
-    record: Record
-    arrays: Arrays | None
-    log: str
+    Attributes:
+        how: name of the method of :class:`FolderOutlet` that takes it.
+        what: the arguments of that.
+    """
 
-
-@dataclass(frozen=True)
-class Composed:
-    """How a unit is divided, to be written down."""
-
-    unit: Unit
-    composition: stacks.Composition
-
-
-@dataclass(frozen=True)
-class Audited:
-    """The outcome of an audit, to be written."""
-
-    key: str
-    content: Mapping[str, Any]
-
-
-#: What a process leaves with whoever writes to the folder.
-Kept: TypeAlias = Recorded | Composed | Audited
+    how: str
+    what: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +81,11 @@ class FolderOutlet:
         stacks.remember(self._store.layout, unit, composition)
 
     def predictions(self, key: str) -> Arrays | None:
-        """The arrays of a cell's record; None where it has no numbers."""
+        """The arrays of a cell's record; None where it has no numbers.
+
+        Raises:
+            RecordError: they cannot be read.
+        """
         record = self._store.read(key)
         return record.predictions() if record is not None and record.complete else None
 
@@ -134,12 +96,7 @@ class FolderOutlet:
 
     def keep(self, message: Kept) -> None:
         """Write what another process has left with us."""
-        if isinstance(message, Recorded):
-            self.commit(message.record, message.arrays, message.log)
-        elif isinstance(message, Composed):
-            self.compose(message.unit, message.composition)
-        else:
-            self.audited(message.key, message.content)
+        getattr(self, message.how)(*message.what)
 
     def supply(self, unit: Unit, compared: Sequence[str]) -> Supplied:
         """What another process must know of the folder.
@@ -176,7 +133,7 @@ class MessageOutlet:
 
     def commit(self, record: Record, arrays: Arrays | None, log: str) -> None:
         """Send a record."""
-        self._send(Recorded(record, arrays, log))
+        self._send(Kept("commit", (record, arrays, log)))
 
     def composition(self, unit: Unit) -> stacks.Composition | None:
         """As it was supplied."""
@@ -184,7 +141,7 @@ class MessageOutlet:
 
     def compose(self, unit: Unit, composition: stacks.Composition) -> None:
         """Send how a unit is divided."""
-        self._send(Composed(unit, composition))
+        self._send(Kept("compose", (unit, composition)))
 
     def predictions(self, key: str) -> Arrays | None:
         """As they were supplied."""
@@ -192,4 +149,8 @@ class MessageOutlet:
 
     def audited(self, key: str, content: Mapping[str, Any]) -> None:
         """Send the outcome of an audit."""
-        self._send(Audited(key, content))
+        self._send(Kept("audited", (key, content)))
+
+
+#: What a worker asks of, and leaves in, a results folder.
+Outlet: TypeAlias = FolderOutlet | MessageOutlet
