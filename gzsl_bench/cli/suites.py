@@ -30,8 +30,8 @@ def list_command(as_json: bool) -> None:
             {
                 "name": name,
                 "description": suite.description,
-                "datasets": [entry.label or entry.use for entry in suite.datasets],
-                "methods": [entry.label or entry.use for entry in suite.methods],
+                "datasets": [entry.name for entry in suite.datasets],
+                "methods": [entry.name for entry in suite.methods],
                 "seeds": list(suite.seeds),
                 "selection": list(suite.selection),
             }

@@ -121,7 +121,7 @@ def refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
         asked = f"the selection rule {rule!r}" if rule else "calibration"
         asked = asked if suite.needs_folds else "a search space, `tune`"
         for index, dataset in enumerate(suite.datasets):
-            if method.datasets and (dataset.label or dataset.use) not in method.datasets:
+            if method.datasets and dataset.name not in method.datasets:
                 continue
             name = method.preprocessing or dataset.preprocessing
             name = name or registry.methods[method.use].preprocessing
@@ -129,7 +129,7 @@ def refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
                 of_data = not method.preprocessing and dataset.preprocessing
                 raise loaded.file.error(
                     ("datasets", index) if of_data else ("methods", place),
-                    f"the preprocessing {name!r} of {method.label or method.use!r} sees the test"
+                    f"the preprocessing {name!r} of {method.name!r} sees the test"
                     f" set, so it cannot be combined with {asked}; give it a suite of its own",
                 )
 

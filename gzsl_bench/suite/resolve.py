@@ -171,7 +171,7 @@ def resolve(
     cells: list[Cell] = []
     shown: list[dict[str, Any]] = []
     warnings = [
-        f"the search space of {method.label or method.use} is left aside: `gzsl-bench tune` follows"
+        f"the search space of {method.name} is left aside: `gzsl-bench tune` follows"
         " it and writes a suite to run"
         for method in methods
         if method.tune is not None
@@ -180,10 +180,10 @@ def resolve(
     for entry, asked in zip(datasets, requests, strict=True):
         data = load_data(dataset_spec(registry, entry.use), asked)
         found = _Found(entry, asked, data, validation_folds(data, numbers) if numbers else ())
-        warnings += [f"{found.label}: {text}" for text in data.warnings]
+        warnings += [f"{found.entry.name}: {text}" for text in data.warnings]
         shown.append(found.describe())
         for method in methods:
-            if method.datasets is None or found.label in method.datasets:
+            if method.datasets is None or found.entry.name in method.datasets:
                 cells += _cells(loaded.suite, registry, found, method, seeds)
     return ResolvedSuite(
         name=loaded.suite.name,
@@ -235,18 +235,16 @@ def wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[
     Raises:
         SuiteError: the filter names nothing in the suite.
     """
-    suite = loaded.suite
-    labels = {entry.label or entry.use for entry in suite.datasets}
-    names = {entry.label or entry.use for entry in suite.methods}
-    for asked, there, kind in (
-        (only.datasets, labels, "data set"),
-        (only.methods, names, "method"),
+    for asked, entries, kind in (
+        (only.datasets, loaded.suite.datasets, "data set"),
+        (only.methods, loaded.suite.methods, "method"),
     ):
+        there = {entry.name for entry in entries}
         for name in sorted(asked - there):
             raise SuiteError(f"--only: {unknown_name(f'{kind} of this suite', name, there)}")
     return (
-        [e for e in suite.datasets if not only.datasets or (e.label or e.use) in only.datasets],
-        [e for e in suite.methods if not only.methods or (e.label or e.use) in only.methods],
+        [e for e in loaded.suite.datasets if not only.datasets or e.name in only.datasets],
+        [e for e in loaded.suite.methods if not only.methods or e.name in only.methods],
     )
 
 
@@ -273,10 +271,6 @@ class _Found:
     data: GZSLData
     folds: Sequence[Fold]
 
-    @property
-    def label(self) -> str:
-        return self.entry.label or self.entry.use
-
     @cached_property
     def tasks(self) -> list[dict[str, Any]]:
         """What keys say of the validation folds."""
@@ -295,7 +289,7 @@ class _Found:
         """What the resolved suite keeps of it."""
         data = self.data
         return {
-            "label": self.label,
+            "label": self.entry.name,
             "name": self.entry.use,
             "features": data.feature_set,
             "attributes": data.attribute_set,
@@ -337,9 +331,7 @@ def _cells(
     plugin, source = registry.owner("methods", method.use), registry.source_of(method.use)
     asked = found.asked
     info = DatasetInfo(found.entry.use, asked.features, asked.attributes)
-    for variant in variants(
-        method.label or method.use, method.config, method.sweep, spec.factory.Config
-    ):
+    for variant in variants(method.name, method.config, method.sweep, spec.factory.Config):
         config = resolve_config(spec.name, spec.factory, info, variant.config)
         own = method.sweep_seeds if variant.about else None
         chosen = list(seeds or own or method.seeds or found.entry.seeds or suite.seeds)
@@ -369,7 +361,7 @@ def _cells(
             yield Cell(
                 key=digest(described),
                 identity=described,
-                dataset=found.label,
+                dataset=found.entry.name,
                 method=spec.name,
                 label=variant.label,
                 seed=seed,

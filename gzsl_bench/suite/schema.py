@@ -51,7 +51,17 @@ Seeds = Annotated[
 ]
 
 
-class DatasetEntry(_Strict):
+class _Entry(_Strict):
+    use: str
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        return self.label or self.use
+
+
+class DatasetEntry(_Entry):
     """One data set of a suite; a plain string stands for ``use`` alone."""
 
     use: str = Field(
@@ -73,7 +83,7 @@ class DatasetEntry(_Strict):
     seeds: Seeds | None = Field(None, description="overrides the suite's seeds on this data set")
 
 
-class MethodEntry(_Strict):
+class MethodEntry(_Entry):
     """One method of a suite; a plain string stands for ``use`` alone."""
 
     use: str = Field(description="name of an installed method")
@@ -187,7 +197,7 @@ class Suite(_Strict):
             return ("calibration",), text
         labels: dict[str, list[MethodEntry]] = {}
         for index, method in enumerate(self.methods):
-            for variant in variants(method.label or method.use, {}, method.sweep):
+            for variant in variants(method.name, {}, method.sweep):
                 if not all(_apart(method, other) for other in labels.get(variant.label, ())):
                     text = (
                         f"two methods are called {variant.label!r}; give each entry a `label` of"
@@ -203,17 +213,17 @@ class Suite(_Strict):
                 return ("methods", index, "sweep"), text
         shown: set[tuple[str | None, ...]] = set()
         for index, entry in enumerate(self.datasets):
-            form = (entry.label or entry.use, entry.features, entry.attributes, entry.preprocessing)
+            form = (entry.name, entry.features, entry.attributes, entry.preprocessing)
             if form in shown:
                 text = f"the data set {form[0]!r} is listed twice in the same form"
                 return ("datasets", index), text
             shown.add(form)
-        known = {entry.label or entry.use for entry in self.datasets}
+        known = {entry.name for entry in self.datasets}
         for index, method in enumerate(self.methods):
             for place, name in enumerate(method.datasets or ()):
                 if name not in known:
                     text = (
-                        f"method {method.label or method.use!r} names the data set {name!r}, which"
+                        f"method {method.name!r} names the data set {name!r}, which"
                         f" this suite does not list; it lists {', '.join(sorted(known))}"
                     )
                     return ("methods", index, "datasets", place), text

@@ -79,7 +79,7 @@ class Search:
     @property
     def label(self) -> str:
         """The method's label."""
-        return self.entry.label or self.entry.use
+        return self.entry.name
 
     @property
     def title(self) -> str:
@@ -169,7 +169,7 @@ def prepare(
             cells.setdefault((cell.dataset, cell.label), []).append(cell)
     searches = []
     for entry, found, count in plans:
-        for dataset in (d.label or d.use for d in datasets):
+        for dataset in (d.name for d in datasets):
             trials = tuple(
                 Trial(number, values[dataset], tuple(cells[dataset, _trial_label(entry, number)]))
                 for number, values in found.items()
@@ -196,7 +196,7 @@ def prepare(
 def _fewer(loaded: LoadedSuite, plans: Sequence[_Plan]) -> list[str]:
     """Sentences about random searches whose space has fewer candidates than asked for."""
     return [
-        f"{entry.label or entry.use}: the search space has {count} different candidates, fewer than"
+        f"{entry.name}: the search space has {count} different candidates, fewer than"
         f" the {asked} trials asked for"
         for entry, _, count in plans
         if loaded.suite.kind_of_search(entry) == "random"
@@ -245,7 +245,7 @@ def score_trial(trial: Trial, results: Results) -> Score:
 
 
 def _trial_label(entry: MethodEntry, number: int) -> str:
-    return f"{entry.label or entry.use} trial {number}"
+    return f"{entry.name} trial {number}"
 
 
 def _trial_entry(
@@ -286,7 +286,7 @@ def _usable(
     )
     found: _Usable = {n: {} for n in range(1, len(drawn) + 1)}
     for dataset in datasets:
-        label = dataset.label or dataset.use
+        label = dataset.name
         if entry.datasets is not None and label not in entry.datasets:
             continue
         asked = request(dataset, dataset_spec(registry, dataset.use, place.root), place)
@@ -307,9 +307,9 @@ def _usable(
 
 def _refuse_twins(loaded: LoadedSuite, datasets: Sequence[DatasetEntry]) -> None:
     """The written suite names data sets by their labels."""
-    labels = [d.label or d.use for d in datasets]
+    labels = [d.name for d in datasets]
     for index, entry in enumerate(loaded.suite.datasets):
-        name = entry.label or entry.use
+        name = entry.name
         if labels.count(name) > 1:
             raise loaded.file.error(
                 ("datasets", index),

@@ -103,7 +103,7 @@ def tuned_suite(
     pairs = zip(suite.datasets, content["datasets"], strict=True)
     kept = {
         label: raw
-        for label, raw in ((entry.label or entry.use, raw) for entry, raw in pairs)
+        for label, raw in ((entry.name, raw) for entry, raw in pairs)
         if not only.datasets or label in only.datasets
     }
     content["datasets"] = list(kept.values())
@@ -152,7 +152,7 @@ def _methods(
     lines = []
     suite, only = tuning.loaded.suite, tuning.only
     for entry, raw in zip(suite.methods, tuning.loaded.file.content["methods"], strict=True):
-        label = entry.label or entry.use
+        label = entry.name
         if only.methods and label not in only.methods:
             continue
         if entry.tune is None:
