@@ -12,6 +12,7 @@ it takes ``unittest.SkipTest`` for a skip.
 
 from __future__ import annotations
 
+import functools
 import unittest
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,26 +30,22 @@ from gzsl_bench.testing.trials import Budget, Trials
 
 
 class _Conformance:
-    """Makes what the checks look at once per class, so that trainings are shared."""
+    """One test method for each of ``checks``; they share a subject, so trainings are shared."""
 
-    _subjects: ClassVar[dict[type, Any]] = {}
+    def __init_subclass__(cls, checks: Sequence[Check[Any]] = (), **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for check in checks:
+            setattr(cls, f"test_{check.name}", _as_test(check))
 
     @classmethod
+    @functools.cache
     def subject(cls) -> Any:
         """What the checks of this class look at."""
-        if cls not in cls._subjects:
-            cls._subjects[cls] = cls._make()
-        return cls._subjects[cls]
+        return cls._make()
 
     @classmethod
     def _make(cls) -> Any:
         raise NotImplementedError
-
-
-def _as_tests(owner: type[_Conformance], checks: Sequence[Check[Any]]) -> None:
-    """One test method per check."""
-    for check in checks:
-        setattr(owner, f"test_{check.name}", _as_test(check))
 
 
 def _as_test(check: Check[Any]) -> Callable[[_Conformance], None]:
@@ -62,7 +59,7 @@ def _as_test(check: Check[Any]) -> Callable[[_Conformance], None]:
     return test
 
 
-class MethodConformance(_Conformance):
+class MethodConformance(_Conformance, checks=METHOD_CHECKS):
     """Every check of a method as one test; trainings are shared within the class.
 
     Attributes:
@@ -82,7 +79,7 @@ class MethodConformance(_Conformance):
         return trials(cls.method, cls.config, device=cls.device, budget=cls.budget)
 
 
-class DatasetConformance(_Conformance):
+class DatasetConformance(_Conformance, checks=DATASET_CHECKS):
     """Every check of a data set as one test.
 
     Attributes:
@@ -103,7 +100,7 @@ class DatasetConformance(_Conformance):
         return Loads(found, cls.root, cls.features, cls.attributes)
 
 
-class MetricConformance(_Conformance):
+class MetricConformance(_Conformance, checks=METRIC_CHECKS):
     """Every check of a metric as one test.
 
     Attributes:
@@ -115,8 +112,3 @@ class MetricConformance(_Conformance):
     @classmethod
     def _make(cls) -> Values:
         return Values(installed("metrics", cls.metric))
-
-
-_as_tests(MethodConformance, METHOD_CHECKS)
-_as_tests(DatasetConformance, DATASET_CHECKS)
-_as_tests(MetricConformance, METRIC_CHECKS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ def train_afresh(t: Trials, shape: str, seed: int) -> Fresh:
     with scratch() as folder:
         request = {
             "installed": t.installed,
-            "plugin_file": _text(inline_place(owner.__module__)),
+            "plugin_file": str(place) if (place := inline_place(owner.__module__)) else None,
             "module": owner.__module__,
             "qualname": owner.__qualname__,
             "file": getattr(sys.modules.get(owner.__module__), "__file__", None),
@@ -100,10 +99,6 @@ def train_afresh(t: Trials, shape: str, seed: int) -> Fresh:
         return Fresh(scores, found["megabytes"])
 
 
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
 def _check_importable(owner: type) -> None:
     if owner.__module__ == "__main__" or "<locals>" in owner.__qualname__:
         where = "in __main__" if owner.__module__ == "__main__" else "inside a function"
@@ -127,9 +122,13 @@ def main(folder: Path) -> None:
 
 
 def _serve(request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    import torch
+
+    from gzsl_bench.engine.environment import peak_memory
     from gzsl_bench.hooks.method import MethodSpec
     from gzsl_bench.testing.trials import Budget
 
+    device = torch.device(request["device"])
     spec = MethodSpec(
         "fresh",
         _find(request),
@@ -140,9 +139,9 @@ def _serve(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     )
     t = Trials(spec, request["config"], request["device"], Budget(request["seconds"]))
     t.setup(request["shape"])  # all of that is imported and allocated before it counts
-    before = _peak(request["device"])
+    before = peak_memory(device)
     trial = t.on(request["shape"], request["seed"])
-    grown = _peak(request["device"]) - before
+    grown = (peak_memory(device) - before) / 2**20
     if trial.trace.scores is not None and trial.sound:
         scores = trial.trace.scores.double().cpu().numpy()
         np.save(folder / "scores.npy", scores, allow_pickle=False)
@@ -172,23 +171,3 @@ def _find(request: dict[str, Any]) -> type[Method]:
         found = getattr(found, part)
     owner: type[Method] = found
     return owner
-
-
-def _peak(device: str) -> float:
-    """Peak memory so far in megabytes: of the process, or of torch on a GPU."""
-    import torch
-
-    if device.startswith("cuda"):
-        return float(torch.cuda.max_memory_allocated(device)) / 2**20
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # ru_maxrss would begin with the peak of the process that started this one.
-        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
-        peak = next((line for line in lines if line.startswith("VmHWM:")), "VmHWM: 0 kB")
-        return int(peak.split()[1]) / 1024
-    if os.name != "posix":
-        return 0.0  # Windows does not tell in this way
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
