@@ -15,6 +15,7 @@ from pathlib import Path
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records import tarball
 from gzsl_bench.records.audits import AuditStore
+from gzsl_bench.records.record import PREDICTIONS
 from gzsl_bench.records.store import RecordStore, hash_of
 from gzsl_bench.records.suites import parsed, recall
 from gzsl_bench.records.verify import FILES, checked
@@ -22,6 +23,10 @@ from gzsl_bench.records.verify import FILES, checked
 MANIFEST = "manifest.json"
 FORMAT = "gzsl-bench records"
 VERSION = 1
+#: Most bytes of one member.  JSON takes up to twenty times its size in memory; a record of 50
+#: checkpoints has 0.1 MB, a suite 1.2 kB for each cell.
+_MOST = {PREDICTIONS: 4 * 2**30, "log.txt": 16 * 2**20}
+_MOST_JSON = 32 * 2**20
 
 
 @dataclass
@@ -94,6 +99,11 @@ def export(store: RecordStore, path: Path, suite: str | None = None) -> Exported
     return done
 
 
+def most_bytes(name: str) -> int:
+    """How large the member ``name`` may be."""
+    return _MOST.get(name.rpartition("/")[2], _MOST_JSON)
+
+
 def _records(
     store: RecordStore, wanted: Collection[str] | None, done: Exported
 ) -> Iterator[tuple[str, Path]]:
@@ -105,6 +115,10 @@ def _records(
             continue
         try:
             record = checked(place)
+            for name in FILES:
+                there = place / name
+                if there.is_file() and there.stat().st_size > most_bytes(name):
+                    raise RecordError(f"{name} has more than {most_bytes(name)} bytes")
         except RecordError as error:
             done.damaged.append(f"cells/{key}: {error}")
             continue

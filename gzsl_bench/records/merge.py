@@ -1,17 +1,17 @@
 """Merging an archive of records (:mod:`gzsl_bench.records.export`) into a results folder.
 
 Nothing in the archive is believed: names are those a record can have or the archive is refused,
-sizes are limited, every record is written beside its place, checked against the manifest's hashes
-and its own key, its metrics computed again from its predictions, and only then moved in by the
-rename that every record is committed by.
+sizes are limited, one by one and together, all members are written beside their places and compared
+with the manifest's hashes; then every record is checked against its own key, its metrics computed
+again from its predictions, and only then moved in by the rename that every record is committed by.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,7 +21,7 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.records import audits, imported, journal, rescored
 from gzsl_bench.records.audits import AuditStore
-from gzsl_bench.records.export import FORMAT, MANIFEST, VERSION
+from gzsl_bench.records.export import FORMAT, MANIFEST, VERSION, most_bytes
 from gzsl_bench.records.recompute import BUILTIN, compute_again
 from gzsl_bench.records.record import PREDICTIONS, Checkpoint, Record
 from gzsl_bench.records.record import parsed as parsed_record
@@ -38,9 +38,10 @@ _MEMBER = re.compile(
     rf"|rescored/(?P<rescored>{_KEY})\.json|audits/(?P<audit>{_KEY})\.json"
     r"|suites/(?P<suite>[A-Za-z0-9][A-Za-z0-9_.-]{0,79})\.json"
 )
-#: Most bytes of one member.
-MOST = {PREDICTIONS: 4 * 2**30, "log.txt": 16 * 2**20}
-_MOST_JSON = 256 * 2**20
+#: Arrays may have so many times the size of their file, from so many bytes on; they reach about 5.
+_ARRAYS_RATIO, _ARRAYS_FROM = 20, 256 * 2**20
+#: Values in one JSON file; a suite has 40 for each cell.
+_MOST_VALUES = 2_000_000
 #: Bytes of the disk that an import leaves free.
 SPARE = 64 * 2**20
 
@@ -75,6 +76,9 @@ def merge(
 ) -> Merged:
     """Merge the archive ``path``; call while being one of the folder's runs.
 
+    All of it is unpacked beside the records, one member after the other, before the first one is
+    moved in: an archive that is refused leaves nothing.
+
     Args:
         store: the results folder.
         path: the archive.
@@ -82,58 +86,51 @@ def merge(
             believe all numbers.
 
     Raises:
-        RecordError: it is no such archive, is damaged, or holds what it may not; what was merged
-            before that was found stays, for it was whole.
+        RecordError: it is no such archive, is damaged, or holds what it may not.
     """
     done = Merged()
-    with Reader(path) as archive:
-        files = _manifest(archive)
-        _refuse_too_much(archive, files, store.layout.out)
-        loose: dict[str, bytes] = {}
-        draft: Path | None = None
-        key = ""
-        try:
-            for name, size in archive.members():
-                expected = files.pop(name, None)
-                if expected is None:
-                    raise archive.refused(f"its manifest does not name {name!r}, or it comes twice")
-                if size != expected["size"]:
-                    raise archive.refused(f"{name} has {size} bytes, not {expected['size']}")
-                match = _MEMBER.fullmatch(name)
-                assert match is not None  # the manifest was checked
-                if match["cell"] is None:
-                    content = archive.read()
-                    if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-                        raise archive.refused(f"{name} is not what the manifest says (SHA-256)")
-                    loose[name] = content
-                    continue
-                if match["cell"] != key:
-                    _finish(store, key, draft, path.name, metrics, done)
-                    key = match["cell"]
-                    draft = store.layout.draft(store.run, "import") / key
-                    draft.mkdir(parents=True)
-                assert draft is not None
-                with (draft / match["file"]).open("xb") as target:
-                    archive.copy_to(target)
-                if hash_of(draft / match["file"]) != expected["sha256"]:
-                    raise archive.refused(f"{name} is not what the manifest says (SHA-256)")
-            _finish(store, key, draft, path.name, metrics, done)
-            draft = None
-            if files:
-                raise archive.refused(f"{min(files)}, which its manifest names, is not in it")
-        except OSError as error:
-            raise RecordError(f"{store.layout.out} cannot be written: {error}") from None
-        finally:
-            if draft is not None:
-                shutil.rmtree(draft.parent, ignore_errors=True)
-    _take_loose(store, loose, metrics, done)
+    draft = store.layout.draft(store.run, "import")
+    try:
+        with Reader(path) as archive:
+            files = _manifest(archive)
+            _refuse_too_much(archive, files, store.layout.out)
+            _unpack(archive, files, draft)
+        cells = draft / "cells"
+        for folder in sorted(cells.iterdir()) if cells.is_dir() else ():
+            _take_record(store, folder, path.name, metrics, done)
+        for name in sorted(files):
+            if not name.startswith("cells/"):
+                _take_loose(store, name, draft / name, metrics, done)
+    except OSError as error:
+        raise RecordError(f"{store.layout.out} cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return done
+
+
+def _unpack(archive: Reader, files: Mapping[str, Mapping[str, Any]], draft: Path) -> None:
+    """Write every member to its name below ``draft``; exactly those that the manifest names."""
+    left = set(files)
+    for name, size in archive.members():
+        if name not in left:
+            raise archive.refused(f"its manifest does not name {name!r}, or it comes twice")
+        left.remove(name)
+        if size != files[name]["size"]:
+            raise archive.refused(f"{name} has {size} bytes, not {files[name]['size']}")
+        place = draft / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("xb") as target:
+            archive.copy_to(target)
+        if hash_of(place) != files[name]["sha256"]:
+            raise archive.refused(f"{name} is not what the manifest says (SHA-256)")
+    if left:
+        raise archive.refused(f"{min(left)}, which its manifest names, is not in it")
 
 
 def _manifest(archive: Reader) -> dict[str, Mapping[str, Any]]:
     """The named members, each with its ``sha256`` and ``size``."""
     name, size = next(archive.members(), ("", 0))
-    if name != MANIFEST or size > _MOST_JSON:
+    if name != MANIFEST or size > most_bytes(name):
         raise archive.refused(f"it does not begin with {MANIFEST}: `gzsl-bench records export`"
                               " writes such archives")  # fmt: skip
     try:
@@ -152,7 +149,7 @@ def _manifest(archive: Reader) -> dict[str, Mapping[str, Any]]:
             raise archive.refused(f"{name!r} is no name of a file in it")
         if not isinstance(hashed, str) or not re.fullmatch("[0-9a-f]{64}", hashed):
             raise archive.refused(f"{name} has no SHA-256")
-        most = MOST.get(match["file"] or "", _MOST_JSON)
+        most = most_bytes(name)
         if not isinstance(size, int) or not 0 <= size <= most:
             raise archive.refused(f"{name} has {size!r} bytes; at most {most} are taken")
     return {name: {"sha256": h, "size": s} for name, (h, s) in entries.items()}
@@ -160,22 +157,23 @@ def _manifest(archive: Reader) -> dict[str, Mapping[str, Any]]:
 
 def _refuse_too_much(archive: Reader, files: Mapping[str, Mapping[str, Any]], out: Path) -> None:
     needed, free = sum(entry["size"] for entry in files.values()), shutil.disk_usage(out).free
+    archive.expect(needed)
     if needed > free - SPARE:
         raise archive.refused(f"it unpacks to {needed} bytes, but {out} has room for {free}")
 
 
-def _finish(
+def _take_record(
     store: RecordStore,
-    key: str,
-    draft: Path | None,
+    draft: Path,
     archive: str,
     metrics: Mapping[str, MetricSpec] | None,
     done: Merged,
 ) -> None:
-    """Commit the record that was written last, if it is one."""
-    if draft is None:
-        return
+    """Commit an unpacked record, if it is one."""
+    key = draft.name
     try:
+        _refuse_bomb(draft / PREDICTIONS)
+        _refuse_crowd(draft / "record.json")
         record = checked(draft)
         if not record.final:
             raise RecordError("it is of a failed cell")
@@ -191,8 +189,24 @@ def _finish(
             journal.append(store.layout.journal, "imported", key=key, status=record.status)
     except RecordError as error:
         done.refused.append(f"cells/{key}: {error}")
-    finally:
-        shutil.rmtree(draft.parent, ignore_errors=True)
+
+
+def _refuse_bomb(predictions: Path) -> None:
+    """Arrays are unpacked to memory, so their size has to stand in a proportion to the file's."""
+    try:
+        with zipfile.ZipFile(predictions) as arrays:
+            size = sum(member.file_size for member in arrays.infolist())
+    except (OSError, zipfile.BadZipFile):
+        return  # there are none, or what is wrong is said where they are read
+    most = max(_ARRAYS_FROM, _ARRAYS_RATIO * predictions.stat().st_size)
+    if size > most:
+        raise RecordError(f"{PREDICTIONS} unpacks to {size} bytes; at most {most} are taken")
+
+
+def _refuse_crowd(place: Path) -> None:
+    """An empty list has three bytes in JSON and two hundred in memory."""
+    if place.exists() and place.read_bytes().count(b",") >= _MOST_VALUES:
+        raise RecordError(f"{place.name} holds more than {_MOST_VALUES} values")
 
 
 def _compare(store: RecordStore, theirs: Record, done: Merged) -> None:
@@ -248,23 +262,25 @@ def _numbers(ours: Sequence[Checkpoint], theirs: Sequence[Checkpoint]) -> str:
 
 def _take_loose(
     store: RecordStore,
-    loose: Mapping[str, bytes],
+    name: str,
+    place: Path,
     metrics: Mapping[str, MetricSpec] | None,
     done: Merged,
 ) -> None:
     """What lies beside records: taken where it belongs to a record of ours, and makes sense."""
-    for name, raw in sorted(loose.items()):
-        match = _MEMBER.fullmatch(name)
-        assert match is not None
-        try:
-            if match["suite"]:
-                _take_suite(store, match["suite"], raw, done)
-            elif match["audit"]:
-                done.audits += _take_audit(store, match["audit"], raw)
-            elif match["rescored"]:
-                done.rescored += _take_rescored(store, match["rescored"], raw, metrics)
-        except RecordError as error:
-            done.refused.append(f"{name}: it is not what it should be ({error})")
+    match = _MEMBER.fullmatch(name)
+    assert match is not None  # the manifest was checked
+    try:
+        _refuse_crowd(place)
+        raw = place.read_bytes()
+        if match["suite"]:
+            _take_suite(store, match["suite"], raw, done)
+        elif match["audit"]:
+            done.audits += _take_audit(store, match["audit"], raw)
+        elif match["rescored"]:
+            done.rescored += _take_rescored(store, match["rescored"], raw, metrics)
+    except RecordError as error:
+        done.refused.append(f"{name}: it is not what it should be ({error})")
 
 
 def _take_suite(store: RecordStore, name: str, raw: bytes, done: Merged) -> None:

@@ -19,6 +19,8 @@ from gzsl_bench.errors import RecordError
 _BLOCK = 512
 #: Read and written at once.
 _CHUNK = 1 << 20
+#: An archive may unpack to so many times its size, from so many bytes on; records reach about 5.
+MOST_RATIO, RATIO_FROM = 200, 16 << 20
 #: Longest name that needs no extended header.
 LONGEST_NAME = 100
 
@@ -72,6 +74,7 @@ class Reader:
         except OSError as error:
             raise RecordError(f"the archive {path} cannot be read: {error}") from None
         self._raw = raw
+        self._room = max(RATIO_FROM, MOST_RATIO * path.stat().st_size)
         self._file: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
 
     def __enter__(self) -> Reader:
@@ -116,6 +119,11 @@ class Reader:
             self._left -= len(chunk)
             target.write(chunk)
 
+    def expect(self, size: int) -> None:
+        """Refuse the archive if so many bytes more are too many."""
+        if size > self._room:
+            raise self.refused(f"it unpacks to more than {MOST_RATIO} times its size")
+
     def refused(self, reason: str) -> RecordError:
         """The error that says why the archive is not used."""
         return RecordError(f"the archive {self._path} is refused: {reason}")
@@ -127,6 +135,8 @@ class Reader:
         self._padding = 0
 
     def _read(self, size: int) -> bytes:
+        self.expect(size)
+        self._room -= size
         try:
             content = self._file.read(size)
         except (OSError, EOFError, zlib.error) as error:

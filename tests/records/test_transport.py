@@ -8,6 +8,7 @@ import io
 import json
 import os
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -462,6 +463,9 @@ def test_sizes_are_limited_before_anything_is_written(tmp_path, monkeypatch):
         merge(away, path)
     many = {f"cells/{n:024x}/predictions.npz": {**entry, "size": 2**31} for n in range(10**4)}
     path = build(tmp_path / "b.tar", [], {**manifest, "files": many})
+    with pytest.raises(RecordError, match="more than 200 times its size"):
+        merge(away, path)
+    monkeypatch.setattr(tarball, "MOST_RATIO", 2**60)
     with pytest.raises(RecordError, match="has room for"):
         merge(away, path)
     # More in the member than its manifest says.
@@ -473,6 +477,86 @@ def test_sizes_are_limited_before_anything_is_written(tmp_path, monkeypatch):
         merge(away, path)
     assert not away.layout.scratch.exists()
     assert not away.layout.cells.exists()
+
+
+def test_an_archive_that_is_refused_leaves_nothing_of_itself(home, tmp_path):
+    """The bad member comes last; before, the records in front of it stayed."""
+    store, _ = home
+    members = [(member(f"cells/{n}"), c) for n, c in sorted(records(store).items())]
+    good = {
+        info.name: {"sha256": hashlib.sha256(c).hexdigest(), "size": len(c)} for info, c in members
+    }
+    last = {"suites/zz.json": {"sha256": "0" * 64, "size": 4}}
+    manifest = {"format": FORMAT, "version": 1, "files": good | last}
+    away = RecordStore(tmp_path / "away")
+    away.layout.out.mkdir()
+    ends = {
+        "is not what the manifest says": [(member("suites/zz.json"), b"{  }")],
+        "has 5 bytes, not 4": [(member("suites/zz.json"), b"{   }")],
+        "no plain file": [(member("suites/zz.json", tarfile.SYMTYPE, "/etc/passwd"), b"")],
+        "is not in it": [],
+    }
+    for said, end in ends.items():
+        with pytest.raises(RecordError, match=said):
+            merge(away, build(tmp_path / "a.tar", [*members, *end], manifest))
+        assert list(away) == []
+        assert not list(away.layout.scratch.iterdir())
+    assert merge(away, build(tmp_path / "a.tar", members)).added == len(list(store))
+
+
+def test_a_packed_archive_may_not_unpack_to_hundreds_of_times_its_size(tmp_path):
+    """32 MB of JSON each, a thousandth of it on the disk: of ten members nothing is kept."""
+    away = RecordStore(tmp_path / "away")
+    away.layout.out.mkdir()
+    content = b"[" + b" " * (31 << 20) + b"]"
+    members = [(member(f"audits/{n:024x}.json"), content) for n in range(3)]
+    path = build(tmp_path / "a.tar", members)
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(path.read_bytes(), 1, mtime=0))
+    with pytest.raises(RecordError, match="unpacks to more than 200 times its size"):
+        merge(away, tmp_path / "a.tar.gz")
+    assert not away.layout.scratch.exists()
+    assert not away.layout.audits.exists()
+
+
+def test_members_are_not_kept_in_memory(tmp_path):
+    """Sixteen members of 8 MB: what is held at once is one of them, not their sum."""
+    away = RecordStore(tmp_path / "away")
+    away.layout.out.mkdir()
+    content = b"{" + b" " * (8 << 20) + b"}"
+    path = build(
+        tmp_path / "a.tar", [(member(f"audits/{n:024x}.json"), content) for n in range(16)]
+    )
+    tracemalloc.start()
+    found = merge(away, path)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.refused) == 16
+    assert held < 48 << 20
+
+
+def test_json_of_more_values_than_any_file_has_is_refused_unread(home, tmp_path, monkeypatch):
+    """31 MB of empty lists took 2.6 GB."""
+    monkeypatch.setattr("gzsl_bench.records.merge._MOST_VALUES", 1000)
+    crowd = b"[" + b"[]," * 1000 + b"0]"
+    names = [f"cells/{KEY}/record.json", f"audits/{KEY}.json", "suites/x.json"]
+    away = RecordStore(tmp_path / "away")
+    away.layout.out.mkdir()
+    found = merge(away, build(tmp_path / "a.tar", [(member(name), crowd) for name in names]))
+    assert len(found.refused) == 3
+    assert all("holds more than 1000 values" in said for said in found.refused)
+
+
+def test_arrays_that_unpack_to_many_times_their_file_are_refused(home, tmp_path, monkeypatch):
+    store, suite = home
+    key = suite.cells[0].key
+    monkeypatch.setattr("gzsl_bench.records.merge._ARRAYS_FROM", 1000)
+    monkeypatch.setattr("gzsl_bench.records.merge._ARRAYS_RATIO", 1)
+    members = [(member(f"cells/{n}"), c) for n, c in sorted(records(store).items())]
+    away = RecordStore(tmp_path / "away")
+    away.layout.out.mkdir()
+    found = merge(away, build(tmp_path / "a.tar", members))
+    assert found.added == 0
+    assert any(f"cells/{key}: predictions.npz unpacks to" in said for said in found.refused)
 
 
 @pytest.mark.parametrize(
