@@ -8,6 +8,7 @@ Every parameter and every activation carries a leading run axis: weights are [R,
 from gzsl_bench.stacked.adam import StackedAdam
 from gzsl_bench.stacked.autoencoder import Decoder, Encoder
 from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
+from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.draws import Generators, normals, permutations, subsets
 from gzsl_bench.stacked.gaussian import (
@@ -21,8 +22,8 @@ from gzsl_bench.stacked.latents import (
     sampled_latents,
     train_on_latents,
 )
-from gzsl_bench.stacked.layers import Linear, linear, permute_channels
-from gzsl_bench.stacked.loop import Progress, train
+from gzsl_bench.stacked.layers import Linear, frozen, linear, permute_channels
+from gzsl_bench.stacked.loop import Phase, Progress, train, train_alternating
 from gzsl_bench.stacked.precision import arithmetic, precision_of
 from gzsl_bench.stacked.runs import lanes, per_run
 from gzsl_bench.stacked.schedule import WarmUp
@@ -34,12 +35,14 @@ from gzsl_bench.stacked.steps import Repeat
 NUMERICS = 1
 
 __all__ = [
+    "Critic",
     "CrossModalNetworks",
     "CrossModalVAE",
     "Decoder",
     "Encoder",
     "Generators",
     "Linear",
+    "Phase",
     "Progress",
     "Repeat",
     "SoftmaxClassifier",
@@ -48,6 +51,7 @@ __all__ = [
     "arithmetic",
     "embed_in_chunks",
     "first_rows",
+    "frozen",
     "kl_divergence",
     "l1_error",
     "lanes",
@@ -62,6 +66,7 @@ __all__ = [
     "sampled_latents",
     "subsets",
     "train",
+    "train_alternating",
     "train_on_latents",
     "wasserstein_distance",
 ]

@@ -28,6 +28,7 @@ class StackedAdam:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         amsgrad: bool = False,
+        weight_decay: float = 0.0,
     ) -> None:
         """Optimise ``groups`` of layers.
 
@@ -36,6 +37,7 @@ class StackedAdam:
             betas: decay rates of the two moments.
             eps: added to the root of the second moment.
             amsgrad: divide by the largest second moment so far.
+            weight_decay: times the parameters, added to their gradients.
         """
         self.layers = [layer for layers, _ in groups for layer in layers]
         rows: dict[float, list[torch.Tensor]] = {}
@@ -49,7 +51,26 @@ class StackedAdam:
                     row = layer.flat[run]
                     row.grad = layer.grad[run]
                     rows.setdefault(float(rate), []).append(row)
-        self._groups = [_Group(params, rate, betas, eps, amsgrad) for rate, params in rows.items()]
+        self._groups = [
+            _Group(params, rate, betas, eps, amsgrad, weight_decay) for rate, params in rows.items()
+        ]
+
+    def begin(self) -> None:
+        """Make sure that a step begins without gradients.
+
+        Raises:
+            RuntimeError: a layer holds what another step's backward pass left.
+        """
+        if not all(layer.fresh for layer in self.layers):
+            raise RuntimeError(
+                "a step begins on the gradients of another step: call the layers of other"
+                " optimisers within frozen(...), or forget their gradients with zero_grad()"
+            )
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of earlier backward passes."""
+        for layer in self.layers:
+            layer.zero_grad()
 
     def step(self) -> None:
         """Update every run from the gradients of the last backward pass, then forget those."""
@@ -76,6 +97,7 @@ class _Group:
         betas: tuple[float, float],
         eps: float,
         amsgrad: bool,
+        weight_decay: float,
     ) -> None:
         captured = backend_of(params[0].device).graphs is not None
         self._direct = FUSED_ADAM is not None and not captured
@@ -86,6 +108,7 @@ class _Group:
                 betas=betas,
                 eps=eps,
                 amsgrad=amsgrad,
+                weight_decay=weight_decay,
                 fused=True,
                 # Captured graphs need the step count on the device.
                 capturable=captured,
@@ -99,7 +122,7 @@ class _Group:
         self._largest = largest if amsgrad else []
         self._steps = [torch.zeros(()) for _ in params]
         self._how = {"lr": rate, "beta1": betas[0], "beta2": betas[1], "eps": eps}
-        self._how |= {"weight_decay": 0.0, "amsgrad": amsgrad, "maximize": False}
+        self._how |= {"weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": False}
 
     def step(self) -> None:
         if not self._direct:

@@ -31,7 +31,7 @@ class Encoder:
         precision: str = "float32",
     ) -> None:
         made = partial(Linear, runs, gain=gain, device=device, dtype=dtype, precision=precision)
-        self.hidden = made(f"{name}/hidden", inputs, hidden, relu=True)
+        self.hidden = made(f"{name}/hidden", inputs, hidden, activation="relu")
         self.heads = made(f"{name}/heads", hidden, 2 * latent, heads=2)
 
     @property
@@ -72,7 +72,7 @@ class Decoder:
         precision: str = "float32",
     ) -> None:
         made = partial(Linear, runs, gain=gain, device=device, dtype=dtype, precision=precision)
-        self.hidden = made(f"{name}/hidden", latent, hidden, relu=True)
+        self.hidden = made(f"{name}/hidden", latent, hidden, activation="relu")
         self.output = made(f"{name}/output", hidden, outputs)
 
     @property

@@ -12,9 +12,10 @@ and stay zero, since their gradient is.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -24,6 +25,10 @@ from gzsl_bench.stacked.runs import HasStreams
 
 #: A cache line, in bytes.
 LINE = 64
+#: Slope of a leaky ReLU below 0, that of all sheets under ``gan/``.
+LEAK = 0.2
+#: What a layer may do to its outputs.
+Activation: TypeAlias = Literal["relu", "leaky_relu", "sigmoid", "tanh"]
 _threshold_backward = torch.ops.aten.threshold_backward.default
 #: Rows and blocks are padded to this many numbers: whole cache lines of bfloat16 and float32.
 ALIGNMENT = 32
@@ -35,7 +40,12 @@ def padded(count: int) -> int:
 
 
 class Linear:
-    """y = x W' + b for every run, with an optional ReLU.
+    """y = x W' + b for every run, and an activation of it.
+
+    Gradients follow autograd's rules: ``backward()`` adds them to ``grad`` until the optimiser's
+    step (or :meth:`zero_grad`), ``autograd.grad(..., x)`` adds nothing, and within :func:`frozen`
+    the parameters are constants.  A gradient through a layer can be differentiated again within
+    :func:`frozen` alone; a critic's penalty is in :class:`~gzsl_bench.stacked.critic.Critic`.
 
     Attributes:
         weight: [R, out, in] view.
@@ -43,7 +53,8 @@ class Linear:
         flat: [R, P] all parameters; row r belongs to run r alone.
         grad: [R, P] their gradients, or None in a layer made for inference.
         low: [R, P] parameters rounded to bfloat16, where training multiplies in it; else None.
-        relu: whether negative outputs are cut off.
+        activation: what is done to the outputs, or None.
+        frozen: the parameters are constants for now, see :func:`frozen`.
     """
 
     def __init__(
@@ -54,13 +65,14 @@ class Linear:
         outputs: int,
         *,
         gain: float = 1.0,
+        std: float | None = None,
         heads: int = 1,
-        relu: bool = False,
+        activation: Activation | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         precision: str = "float32",
     ) -> None:
-        """Xavier-uniform weights and zero biases from each run's stream ``init/<name>``.
+        """Xavier-uniform or normal weights, zero biases, from each run's stream ``init/<name>``.
 
         Args:
             runs: where the streams come from; their number is R.
@@ -68,13 +80,15 @@ class Linear:
             inputs: width of the input.
             outputs: width of the output.
             gain: Xavier gain; the bound is gain * sqrt(6 / (fan_in + fan_out)).
+            std: normal weights of this standard deviation instead.
             heads: the output is this many layers side by side, each with its own fan-out.
-            relu: cut negative outputs off.
+            activation: ``relu``, ``leaky_relu`` (slope 0.2), ``sigmoid`` or ``tanh`` of outputs.
             device: where the parameters live.
             dtype: their type.
             precision: arithmetic of the products in training; see :mod:`.precision`.
         """
-        self.inputs, self.outputs, self.relu = inputs, outputs, relu
+        self.inputs, self.outputs, self.activation = inputs, outputs, activation
+        self.frozen = False
         size = outputs * padded(inputs) + padded(outputs)
         self.flat = torch.zeros(len(runs), size, device=device, dtype=dtype)
         self.grad: torch.Tensor | None = torch.zeros_like(self.flat)
@@ -83,10 +97,16 @@ class Linear:
         self._lone: _Lone | None = None
         self._make_views()
         for weight, run in zip(self.weight, runs, strict=True):
-            draw = torch.rand(outputs * inputs, generator=run.generator(f"init/{name}"))
+            stream = run.generator(f"init/{name}")
+            if std is not None:
+                weight.copy_(torch.randn(outputs, inputs, generator=stream) * std)
+                continue
+            draw = torch.rand(outputs * inputs, generator=stream)
             weight.copy_((draw * 2 - 1).view(outputs, inputs) * bound)
         self.weight.requires_grad_()
         self.bias.requires_grad_()
+        # Autograd's end of the weight: whether a backward pass is to reach it.
+        self._end = self.weight.view_as(self.weight).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
         #: No gradient has been written since the last step.
         self.fresh = True
         #: The optimiser has moved the parameters since they were last rounded.
@@ -104,6 +124,25 @@ class Linear:
                     self.weight_grad[0],
                     self.bias_grad[0],
                 )
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of earlier backward passes."""
+        self.fresh = True
+
+    def wanted(self) -> bool:
+        """Within a backward pass: whether it is to add to the parameters' gradients.
+
+        Raises:
+            RuntimeError: the pass is to be differentiated again.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "a gradient through gzsl_bench.stacked.Linear cannot be differentiated again"
+                " (create_graph=True); for a critic's penalty use Critic.losses, for constant"
+                " parameters call the layer within frozen(...)"
+            )
+        reached: bool = torch._C._will_engine_execute_node(self._end)  # type: ignore[arg-type]
+        return reached
 
     def rounded_weight(self) -> torch.Tensor | None:
         """[R, out, in] bfloat16 copy of the weights as they are now, or None in full precision."""
@@ -124,7 +163,8 @@ class Linear:
     def of(self, run: int) -> Linear:
         """The layer of one run alone, for inference; it shares the parameters."""
         one = object.__new__(Linear)
-        one.inputs, one.outputs, one.relu = self.inputs, self.outputs, self.relu
+        one.inputs, one.outputs, one.activation = self.inputs, self.outputs, self.activation
+        one.frozen = True
         one.flat, one.grad, one.low = self.flat[run : run + 1], None, None
         one._lone = None
         one.fresh = one.stale = True
@@ -133,15 +173,35 @@ class Linear:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """[R, B, in] -> [R, B, out]."""
-        if self.grad is None or not torch.is_grad_enabled():
-            return linear(x, self.weight, self.bias, relu=self.relu)
+        if self.frozen or self.grad is None or not torch.is_grad_enabled():
+            return linear(x, self.weight.detach(), self.bias.detach(), activation=self.activation)
         if self._lone is not None:
             return _LoneLinear.apply(x, self.weight, self, self._lone)  # type: ignore[no-untyped-call, no-any-return]
         return _Linear.apply(x, self.weight, self.bias, self)  # type: ignore[no-untyped-call, no-any-return]
 
 
+@contextlib.contextmanager
+def frozen(*layers: Linear) -> Iterator[None]:
+    """Within the block the layers' parameters are constants; gradients by their inputs remain.
+
+    For a step of one network through another: the generator's through the critic.
+    """
+    before = [layer.frozen for layer in layers]
+    try:
+        for layer in layers:
+            layer.frozen = True
+        yield
+    finally:
+        for layer, was in zip(layers, before, strict=True):
+            layer.frozen = was
+
+
 def linear(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, relu: bool = False
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    *,
+    activation: Activation | None = None,
 ) -> torch.Tensor:
     """Compute x W' + b: x [R, B, in], weight [R, out, in], bias [R, out] -> [R, B, out].
 
@@ -151,7 +211,7 @@ def linear(
     bfloat16 and the sum is float32.
     """
     if x.dtype != bias.dtype:
-        out = _products(x, weight.mT).to(bias.dtype).add_(bias.unsqueeze(1))
+        out = products(x, weight.mT).to(bias.dtype).add_(bias.unsqueeze(1))
     elif together(x):
         out = torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
     elif x.shape[0] == 1:
@@ -163,7 +223,35 @@ def linear(
                 for rows, w, b in zip(x, weight, bias, strict=True)
             ]
         )
-    return out.relu_() if relu else out
+    return activated(out, activation)
+
+
+def activated(out: torch.Tensor, activation: Activation | None) -> torch.Tensor:
+    """The activation of ``out``, in its place."""
+    if activation is None:
+        return out
+    if activation == "leaky_relu":
+        return torch.nn.functional.leaky_relu_(out, LEAK)
+    in_place: torch.Tensor = getattr(torch, f"{activation}_")(out)
+    return in_place
+
+
+def _before_activation(
+    grad: torch.Tensor, out: torch.Tensor | None, activation: Activation | None
+) -> torch.Tensor:
+    """The gradient by what the activation was given, from its result ``out``."""
+    if activation is None or out is None:
+        return grad
+    aten = torch.ops.aten
+    if activation == "relu":
+        passed = _threshold_backward(grad, out, 0)
+    elif activation == "leaky_relu":
+        passed = aten.leaky_relu_backward(grad, out, LEAK, True)
+    elif activation == "sigmoid":
+        passed = aten.sigmoid_backward(grad, out)
+    else:
+        passed = aten.tanh_backward(grad, out)
+    return passed  # type: ignore[no-any-return]
 
 
 def _aligned(matrix: torch.Tensor) -> torch.Tensor:
@@ -175,7 +263,7 @@ def _aligned(matrix: torch.Tensor) -> torch.Tensor:
     return matrix.clone() if matrix.data_ptr() % LINE else matrix
 
 
-def _products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """[R, n, k] times [R, k, m], on a CPU run by run."""
     if together(a):
         return torch.bmm(a, b)
@@ -194,27 +282,25 @@ class _Linear(torch.autograd.Function):
         rounded = layer.rounded_weight()
         if rounded is not None:
             x, weight = x.bfloat16(), rounded
-        out = linear(x, weight, bias, relu=layer.relu)
+        out = linear(x, weight, bias, activation=layer.activation)
         ctx.layer = layer
-        ctx.save_for_backward(x, weight, out if layer.relu else None)
+        ctx.save_for_backward(x, weight, out if layer.activation else None)
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
-        x, weight, out = ctx.saved_tensors
         layer: Linear = ctx.layer
-        if out is not None:
-            grad = torch.ops.aten.threshold_backward(grad, out, 0)
-        if layer.fresh:
-            torch.sum(grad, 1, out=layer.bias_grad)
-        else:
-            layer.bias_grad.add_(grad.sum(1))
+        wanted = layer.wanted()
+        x, weight, out = ctx.saved_tensors
+        grad = _before_activation(grad, out, layer.activation)
         full = grad.dtype
+        if wanted:
+            add_bias_gradient(layer, grad)
         grad = grad.to(x.dtype)
-        _add_weight_gradient(layer, grad, x)
-        layer.fresh = False
-        grad_x = _products(grad, weight).to(full) if ctx.needs_input_grad[0] else None
+        if wanted:
+            add_weight_gradient(layer, grad, x)
+            layer.fresh = False
+        grad_x = products(grad, weight).to(full) if ctx.needs_input_grad[0] else None
         return grad_x, None, None, None
 
 
@@ -246,22 +332,20 @@ class _LoneLinear(torch.autograd.Function):
         rows = _aligned(x[0])
         out = torch.addmm(one.bias, rows, one.transposed)
         ctx.layer, ctx.one = layer, one
-        if layer.relu:
-            out.relu_()
-        ctx.save_for_backward(rows, out if layer.relu else None)
+        activated(out, layer.activation)
+        ctx.save_for_backward(rows, out if layer.activation else None)
         return out.unsqueeze(0)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
         layer: Linear = ctx.layer
         one: _Lone = ctx.one
+        wanted = layer.wanted()
         rows, out = ctx.saved_tensors
-        grad = grad[0]
-        if out is not None:
-            grad = _threshold_backward(grad, out, 0)
-        grad = _aligned(grad)
-        if layer.fresh:
+        grad = _aligned(_before_activation(grad[0], out, layer.activation))
+        if not wanted:
+            pass
+        elif layer.fresh:
             torch.sum(grad, 0, out=one.bias_grad)
             torch.addmm(one.weight_grad, grad.t(), rows, beta=0.0, out=one.weight_grad)
             layer.fresh = False
@@ -272,12 +356,22 @@ class _LoneLinear(torch.autograd.Function):
         return grad_x, None, None, None
 
 
-def _add_weight_gradient(layer: Linear, grad: torch.Tensor, x: torch.Tensor) -> None:
-    """Write grad' x [R, out, in] into ``layer.weight_grad``.
+def add_bias_gradient(layer: Linear, grad: torch.Tensor) -> None:
+    """Add ``grad`` [R, B, out], summed over B, to ``layer.bias_grad``."""
+    if layer.fresh:
+        torch.sum(grad, 1, out=layer.bias_grad)
+    else:
+        layer.bias_grad.add_(grad.sum(1))
+
+
+def add_weight_gradient(
+    layer: Linear, grad: torch.Tensor, x: torch.Tensor, into: torch.Tensor | None = None
+) -> None:
+    """Write grad' x [R, out, in] into ``layer.weight_grad``, or into a part ``into`` of it.
 
     A layer called twice within a step adds the second gradient to the first.
     """
-    target = layer.weight_grad
+    target = layer.weight_grad if into is None else into
     if grad.dtype != target.dtype:
         # One product at a time on a CPU: what is added next is still in its cache.
         at_once = together(x)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 
@@ -26,15 +28,34 @@ class Progress:
             run.progress(self.done, self.total)
 
 
-class _Step:
-    """One step: loss, gradients, update, and the terms added up for the epoch's report."""
+#: Loss weights [R] each, and the tensors of one step -> named terms [R]; ``loss`` is minimised.
+Loss: TypeAlias = Callable[..., Mapping[str, torch.Tensor]]
 
-    def __init__(
-        self,
-        optimizer: StackedAdam,
-        loss: Callable[..., Mapping[str, torch.Tensor]],
-    ) -> None:
-        self.optimizer, self.loss = optimizer, loss
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a step that has an optimiser of its own: the critic's of a GAN, or the generator's.
+
+    Attributes:
+        optimizer: of the parameters that this phase moves; the others' belong within
+            :func:`~gzsl_bench.stacked.layers.frozen`.
+        loss: called with the loss weights, the number of the repetition (from 0) and one step's
+            slice of every block; named terms [R], of which ``loss`` is minimised.
+        name: put before the names of its terms in what is logged.
+        repeat: how often a step does it.
+    """
+
+    optimizer: StackedAdam
+    loss: Loss
+    name: str = ""
+    repeat: int = 1
+
+
+class _Step:
+    """One step: loss, gradients, update of every phase; terms added up for the epoch's report."""
+
+    def __init__(self, phases: Sequence[Phase]) -> None:
+        self.phases = phases
         self.factors: list[torch.Tensor] = []
         self.names: tuple[str, ...] = ()
         self.sums: torch.Tensor | None = None
@@ -49,13 +70,21 @@ class _Step:
             kept.copy_(factor)
 
     def __call__(self, *inputs: torch.Tensor) -> None:
-        terms = self.loss(self.factors, *inputs)
-        # The sum, never the mean: each run's gradient is then its own.
-        terms["loss"].sum().backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        values = torch.stack([term.detach() for term in terms.values()])
+        named: dict[str, torch.Tensor] = {}
+        for phase in self.phases:
+            for turn in range(phase.repeat):
+                phase.optimizer.begin()
+                terms = phase.loss(self.factors, turn, *inputs)
+                # The sum, never the mean: each run's gradient is then its own.
+                terms["loss"].sum().backward()  # type: ignore[no-untyped-call]
+                phase.optimizer.step()
+                for term, value in terms.items():
+                    name = f"{phase.name}{term}"
+                    share = value.detach() if phase.repeat == 1 else value.detach() / phase.repeat
+                    named[name] = named[name] + share if turn else share
+        values = torch.stack(list(named.values()))
         if self.sums is None:
-            self.names, self.sums = tuple(terms), values
+            self.names, self.sums = tuple(named), values
         else:
             self.sums.add_(values)
 
@@ -68,14 +97,10 @@ def train(
     steps: int,
     weights: Callable[[int], Sequence[torch.Tensor]],
     draw: Callable[[int], Sequence[torch.Tensor]],
-    loss: Callable[..., Mapping[str, torch.Tensor]],
+    loss: Loss,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train all runs together; nothing waits for the device but once in an epoch.
-
-    On a GPU the steps after the first epoch are captured graphs (see :class:`.Repeat`), and an
-    epoch's means are read only when the next epoch is under way, so that the device never idles.
-    A run whose loss is no longer finite is given up with ``run.fail``; its neighbours go on.
+    """:func:`train_alternating` with a single phase.
 
     Args:
         runs: the stack.
@@ -88,14 +113,56 @@ def train(
             ``loss`` is minimised.  All are logged as means over the epoch's steps.
         after_epoch: called when an epoch is done.
     """
-    step = _Step(optimizer, loss)
+    phase = Phase(optimizer, lambda factors, _, *inputs: loss(factors, *inputs))
+    train_alternating(
+        runs,
+        [phase],
+        epochs=epochs,
+        steps=steps,
+        weights=weights,
+        draw=draw,
+        after_epoch=lambda epoch: after_epoch(),
+    )
+
+
+def train_alternating(
+    runs: Sequence[Run],
+    phases: Sequence[Phase],
+    *,
+    epochs: int,
+    steps: int,
+    draw: Callable[[int], Sequence[torch.Tensor]],
+    weights: Callable[[int], Sequence[torch.Tensor]] = lambda epoch: (),
+    after_epoch: Callable[[int], None] = lambda epoch: None,
+    at_once: int | None = None,
+) -> None:
+    """Train all runs together; nothing waits for the device but once in an epoch.
+
+    Every step does its phases in turn, each as often as it says.  On a GPU the steps after the
+    first block are captured graphs (see :class:`.Repeat`), and an epoch's means are read only when
+    the next epoch is under way, so that the device never idles.  A run whose loss is no longer
+    finite is given up with ``run.fail``; its neighbours go on.
+
+    Args:
+        runs: the stack.
+        phases: parts of a step, in this order.
+        epochs: number of epochs.
+        steps: steps in an epoch.
+        draw: steps -> what so many steps consume, blocks of shape [steps, ...].
+        weights: epoch (from 0) -> the loss weights of that epoch, [R] each.
+        after_epoch: called with the number (from 1) of the epoch that is done.
+        at_once: steps that are drawn for at once, to bound the memory of blocks [default: all of an
+            epoch's].
+    """
+    step = _Step(phases)
     repeat: Repeat | None = None
     pending: tuple[int, torch.Tensor] | None = None
     for epoch in range(epochs):
-        blocks = draw(steps)
-        repeat = repeat or Repeat(step, blocks[0].device)
         step.begin(weights(epoch))
-        repeat(blocks)
+        for first in range(0, steps, at_once or steps):
+            blocks = draw(min(at_once or steps, steps - first))
+            repeat = repeat or Repeat(step, blocks[0].device)
+            repeat(blocks)
         assert step.sums is not None
         means = step.sums / steps
         if pending is not None:
@@ -104,7 +171,7 @@ def train(
         if backend_of(means.device).graphs is None:
             report(runs, step.names, *pending)
             pending = None
-        after_epoch()
+        after_epoch(epoch + 1)
         if all(run.failure for run in runs):
             return
     if pending is not None:

@@ -166,7 +166,7 @@ def initial_weights():
         "plain": {},
         "heads": {"heads": 2},
         "gain": {"gain": 0.5},
-        "relu": {"relu": True},
+        "relu": {"activation": "relu"},
     }.items():
         made = stacked.Linear(RUNS, "a", 5, 4, **options)
         found[name] = summary(made.weight.detach())
@@ -216,7 +216,7 @@ def layers_of_all_runs_at_once():
 
 def _layers():
     x = rows(2, 3, 5).requires_grad_()
-    first = stacked.Linear(RUNS, "a", 5, 4, relu=True)
+    first = stacked.Linear(RUNS, "a", 5, 4, activation="relu")
     second = stacked.Linear(RUNS, "b", 4, 4)
     order = torch.tensor([[3, 1, 0, 2], [1, 0, 3, 2]])
     out = stacked.permute_channels(second(first(x)), order)

@@ -45,7 +45,9 @@ def test_gradients_agree_with_autograd(relu, count, backend):
 
 
 def gradients_agree_with_autograd(relu, count):
-    layer = Linear(RUNS[:count], "a", 7, 5, relu=relu, dtype=torch.float64)
+    layer = Linear(
+        RUNS[:count], "a", 7, 5, activation="relu" if relu else None, dtype=torch.float64
+    )
     with torch.no_grad():
         layer.bias.copy_(numbers(count, 5, seed=4))
     x = numbers(count, 6, 7).requires_grad_()
@@ -126,12 +128,12 @@ def test_permutation_of_channels_and_its_gradient():
 @pytest.mark.parametrize("shape", [(50, 1000, 1560), (50, 312, 1450), (50, 1450, 85), (7, 13, 5)])
 def test_a_product_does_not_depend_on_the_neighbours(shape):
     batch, inputs, outputs = shape
-    layer = Linear(RUNS, "a", inputs, outputs, relu=True)
+    layer = Linear(RUNS, "a", inputs, outputs, activation="relu")
     x = numbers(3, batch, inputs, dtype=torch.float32).requires_grad_()
     out = layer(x)
     out.square().sum().backward()
     for r, run in enumerate(RUNS):
-        alone = Linear([run], "a", inputs, outputs, relu=True)
+        alone = Linear([run], "a", inputs, outputs, activation="relu")
         y = x.detach()[r : r + 1].clone().requires_grad_()
         single = alone(y)
         single.square().sum().backward()

@@ -30,7 +30,7 @@ def rounded(x):
 
 @pytest.mark.parametrize("relu", [False, True])
 def test_products_are_rounded_and_nothing_else(relu):
-    layer = Linear(RUNS, "a", 40, 30, relu=relu, precision="bf16")
+    layer = Linear(RUNS, "a", 40, 30, activation="relu" if relu else None, precision="bf16")
     with torch.no_grad():
         layer.bias.copy_(numbers(2, 30, seed=4))
     x = numbers(2, 16, 40).requires_grad_()

@@ -24,7 +24,7 @@ class Gate:
     def __init__(self, made: Callable[..., Linear], name: str, config: ACMRConfig) -> None:
         """``made`` makes a layer from its name, input and output widths."""
         latent, hidden = config.latent, config.iem_hidden
-        self.hidden = made(f"{name}/hidden", 2 * latent, hidden, relu=True)
+        self.hidden = made(f"{name}/hidden", 2 * latent, hidden, activation="relu")
         self.output = made(f"{name}/output", hidden, latent)
 
     @property

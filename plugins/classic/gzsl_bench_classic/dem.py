@@ -98,7 +98,7 @@ class Network:
         widths = (task.attributes.shape[1], hidden, task.features.shape[1])
         how: dict[str, Any] = {"device": task.device, "precision": precision_of(runs)}
         self.layers = [
-            Linear(runs, name, inputs, outputs, relu=True, **how)
+            Linear(runs, name, inputs, outputs, activation="relu", **how)
             for name, inputs, outputs in zip(
                 ("first", "second"), widths[:-1], widths[1:], strict=True
             )
