@@ -133,6 +133,25 @@ def classifier_steps(bench: Bench, config: Any) -> int:
     return int(rows // config.classifier_batch)
 
 
+def _stacks(
+    runs: Sequence[int], seconds: Sequence[Sequence[float]], plain: Sequence[float]
+) -> dict[str, Any]:
+    """Medians of the plain loop and of stacks of several sizes."""
+    base = median(plain)
+    return {
+        "plain": base,
+        "stacks": [
+            {
+                "runs": size,
+                "step": (step := median(values)),
+                "per_run": step / size,
+                "times_faster_than_plain": base * size / step,
+            }
+            for size, values in zip(runs, seconds, strict=True)
+        ],
+    }
+
+
 def vae_step(bench: Bench, method: str, stacks: Sequence[int]) -> dict[str, Any]:
     """A VAE step: stacks of several sizes, the plain loop and the roofline, in turn."""
     kernels = Kernels(bench.device)
@@ -148,25 +167,15 @@ def vae_step(bench: Bench, method: str, stacks: Sequence[int]) -> dict[str, Any]
     rate = Rates(median([r.flops for r in rates]), median([r.bytes for r in rates]))
     found = phases(configure(method, bench.dataset), *bench.shape())
     least = least_seconds(found, rate)
-    return {
+    result = _stacks(stacks, stacked, plains)
+    for each in result["stacks"]:
+        each["fraction_of_roofline"] = least / each["per_run"]
+    return result | {
         "method": method,
         "dataset": bench.dataset,
         "rates": asdict(rate),
         "phases": [{**asdict(p), "seconds": p.seconds(rate)} for p in found],
         "roofline_per_run": least,
-        "plain": median(plains),
-        "plain_all": plains,
-        "stacks": [
-            {
-                "runs": runs,
-                "step": median(values),
-                "per_run": median(values) / runs,
-                "all": values,
-                "fraction_of_roofline": least * runs / median(values),
-                "times_faster_than_plain": median(plains) * runs / median(values),
-            }
-            for runs, values in zip(stacks, stacked, strict=True)
-        ],
     }
 
 
@@ -175,20 +184,7 @@ def classifier_step(bench: Bench, method: str, stacks: Sequence[int]) -> dict[st
     measures = [partial(classifier_seconds, bench, method, runs) for runs in stacks]
     plain = partial(plain_classifier_seconds, bench, method)
     *stacked, plains = alternate([*measures, plain], bench.rounds)
-    return {
-        "method": method,
-        "dataset": bench.dataset,
-        "plain": median(plains),
-        "stacks": [
-            {
-                "runs": runs,
-                "step": median(values),
-                "per_run": median(values) / runs,
-                "times_faster_than_plain": median(plains) * runs / median(values),
-            }
-            for runs, values in zip(stacks, stacked, strict=True)
-        ],
-    }
+    return {"method": method, "dataset": bench.dataset} | _stacks(stacks, stacked, plains)
 
 
 def precisions(bench: Bench, method: str, names: Sequence[str], runs: int) -> dict[str, Any]:
