@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,41 +94,41 @@ def tuned_suite(
 ) -> str:
     """The text of a suite with the chosen values: one entry per tuned method and data set.
 
-    Everything else stands as in the original; ``val`` joins the rules, since the folds are trained,
-    unless another method's scaler sees test rows and forbids it.
+    Comments above it say where they come from.  Everything else stands as in the original; ``val``
+    joins the rules, since the folds are trained, unless another method's scaler sees test rows and
+    forbids it.
     """
-    suite = tuning.loaded.suite
-    content: dict[str, Any] = dict(tuning.loaded.file.content)
-    only = tuning.only
-    pairs = zip(suite.datasets, content["datasets"], strict=True)
+    suite, written, only = tuning.loaded.suite, tuning.loaded.file.content, tuning.only
+    content = {key: value for key, value in written.items() if key not in _SEARCH_KEYS}
+    content["name"] = f"{content['name'][: _LONGEST_NAME - len('-tuned')]}-tuned"
     kept = {
-        label: raw
-        for label, raw in ((entry.name, raw) for entry, raw in pairs)
-        if not only.datasets or label in only.datasets
+        entry.name: raw
+        for entry, raw in zip(suite.datasets, written["datasets"], strict=True)
+        if not only.datasets or entry.name in only.datasets
     }
     content["datasets"] = list(kept.values())
-    lines = [
+    content["methods"] = _methods(tuning, found, set(kept))
+    rules = content.get("selection", [Last.name])
+    if tuning.val_fits and Val.name not in rules:
+        content["selection"] = [*rules, Val.name]
+    if tuning.loaded.plugins:
+        # The new file may lie elsewhere, so the places are absolute.
+        content["plugins"] = [str(place) for place in tuning.loaded.plugins]
+    comments = [
         f"{MARK} (gzsl-bench {__version__}) from {_line(tuning.loaded.file.path.name)}:",
         "# values with the best mean H over validation folds, made of training rows alone.",
     ]
-    for key, value in content.items():
-        if key == "name":
-            value = f"{value[: _LONGEST_NAME - len('-tuned')]}-tuned"
-        if key == "selection" and Val.name not in value and tuning.val_fits:
-            value = [*value, Val.name]
-        if key == "plugins":
-            continue
-        if key == "methods":
-            if tuning.loaded.plugins:
-                # The new file may lie elsewhere, so the places are absolute.
-                lines.append(_dump({"plugins": [str(p) for p in tuning.loaded.plugins]}))
-            lines.append("methods:")
-            lines += _methods(tuning, found, results, set(kept))
-        elif key not in _SEARCH_KEYS:
-            lines.append(_dump({key: value}))
-    if "selection" not in content and tuning.val_fits:
-        lines.append(f"selection: [{Last.name}, {Val.name}]")
-    return "\n".join(lines) + "\n"
+    for search, scores in found:
+        comments += _provenance(tuning, search, scores, results)
+    text: str = yaml.dump(
+        content,
+        Dumper=_Plain,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=100,
+    )
+    return "\n".join([*comments, text])
 
 
 def write_suite(path: Path, text: str) -> None:
@@ -144,38 +144,25 @@ def write_suite(path: Path, text: str) -> None:
 
 
 def _methods(
-    tuning: Tuning,
-    found: Sequence[tuple[Search, list[Score]]],
-    results: Results,
-    datasets: set[str],
-) -> list[str]:
-    lines = []
+    tuning: Tuning, found: Sequence[tuple[Search, list[Score]]], datasets: set[str]
+) -> list[Any]:
+    """The entries of the methods, tuned ones with their chosen values."""
+    entries: list[Any] = []
     suite, only = tuning.loaded.suite, tuning.only
     for entry, raw in zip(suite.methods, tuning.loaded.file.content["methods"], strict=True):
-        label = entry.name
-        if only.methods and label not in only.methods:
+        if only.methods and entry.name not in only.methods:
             continue
-        if entry.tune is None:
-            rest = [name for name in entry.datasets or () if name in datasets]
-            if entry.datasets is None:
-                lines.append(_item(raw))
-            elif rest:
-                lines.append(_item({**raw, "datasets": rest}))
-            continue
-        for search, scores in found:
-            if search.entry is entry:
-                lines += _provenance(tuning, search, scores, results)
-                lines.append(_item(_chosen_entry(raw, search, scores[0])))
-    return lines
-
-
-def _chosen_entry(raw: Mapping[str, Any], search: Search, best: Score) -> dict[str, Any]:
-    entry = {key: value for key, value in raw.items() if key not in (*_SEARCH_KEYS, "config")}
-    return {
-        **entry,
-        "datasets": [search.dataset],
-        "config": {**search.entry.config, **best.trial.values},
-    }
+        if entry.tune is not None:
+            own = {k: value for k, value in raw.items() if k not in (*_SEARCH_KEYS, "config")}
+            for search, (best, *_) in found:
+                if search.entry is entry:
+                    config = {**entry.config, **best.trial.values}
+                    entries.append({**own, "datasets": [search.dataset], "config": config})
+        elif entry.datasets is None:
+            entries.append(raw)
+        elif rest := [name for name in entry.datasets if name in datasets]:
+            entries.append({**raw, "datasets": rest})
+    return entries
 
 
 def _provenance(
@@ -205,7 +192,7 @@ def _provenance(
         f"  folds {folds}",
         f"  {method['name']} {method['version']}, keys {' '.join(c.key for c in cells)}",
     ]
-    return [f"  # {_line(line)}" for line in lines]
+    return [f"# {_line(line)}" for line in lines]
 
 
 def _decided(search: Search, results: Results) -> str:
@@ -221,23 +208,3 @@ def _decided(search: Search, results: Results) -> str:
 def _line(text: str) -> str:
     """Text that stays within its comment."""
     return text[: len(text) - len(text.lstrip())] + " ".join(text.split())
-
-
-def _item(entry: Any) -> str:
-    """An entry of a list, indented by two."""
-    text = _dump([entry])
-    return "\n".join(f"  {line}" for line in text.splitlines())
-
-
-def _dump(value: Any) -> str:
-    """YAML with the innermost lists and mappings on one line, but nothing else."""
-    flat = isinstance(value, dict) and not any(isinstance(v, dict | list) for v in value.values())
-    text: str = yaml.dump(
-        value,
-        Dumper=_Plain,
-        sort_keys=False,
-        allow_unicode=True,
-        default_flow_style=False if flat else None,
-        width=100,
-    )
-    return text.rstrip("\n")
