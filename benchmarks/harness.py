@@ -161,15 +161,36 @@ def memory(folder: Path) -> dict[str, float]:
     }
 
 
+def whole(folder: Path, suite: Path, options: tuple[str, ...]) -> dict[str, float]:
+    """A suite as a user runs it, data generated or converted anew: seconds, and cells an hour."""
+    out = folder / "whole"
+    cache = f"import os; os.environ['GZSL_BENCH_CACHE'] = {str(folder / 'new cache')!r}; "
+    program = f"{cache}from gzsl_bench.cli.main import main; main()"
+    wall, used = timed("-c", program, "run", suite, "--out", out, *options)
+    trained = sum(1 for _ in RecordStore(out).layout.cells.iterdir())
+    return {"wall": wall, "processor": used, "cells": trained, "an hour": 3600 * trained / wall}
+
+
 @click.command()
+@click.argument("options", nargs=-1)
+@click.option("--suite", type=click.Path(path_type=Path), help="Time this suite, nothing else.")
 @click.option("--cells", "count", default=500, show_default=True, help="Trivial cells.")
 @click.option("--finished", "there", default=200, show_default=True, help="Finished cells.")
 @click.option("--rounds", default=11, show_default=True, help="Starts of the program.")
 @click.option("--out", default="benchmark-results", type=click.Path(path_type=Path))
-def main(count: int, there: int, rounds: int, out: Path) -> None:
-    """Time the start of the program, trivial cells and commands with nothing left to do."""
-    with tempfile.TemporaryDirectory() as name:
+def main(
+    options: tuple[str, ...], suite: Path | None, count: int, there: int, rounds: int, out: Path
+) -> None:
+    """Time the start of the program, trivial cells and commands with nothing left to do.
+
+    With --suite, what follows ``--`` goes to `gzsl-bench run`: ``-- --device cuda --seeds 2``.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        if suite is not None:
+            found = whole(folder, suite, options)
+            click.echo(", ".join(f"{what} {value:.1f}" for what, value in found.items()))
+            return
         result: dict[str, Any] = {
             "start": start(rounds),
             "cells": cells(folder, count),
