@@ -7,6 +7,7 @@ line prints the message alone and exits with ``exit_code``; ``--debug`` adds the
 from __future__ import annotations
 
 import difflib
+import errno
 import traceback
 from collections.abc import Iterable
 
@@ -60,11 +61,18 @@ def in_one_line(error: BaseException) -> str:
         if isinstance(error, BaseExceptionGroup):
             parts = [in_one_line(part) for part in error.exceptions[:_PARTS]]
             text = _short(f"{text}: {'; '.join(parts)}", MOST_SAID)
+        text += shortage(error)
     except BaseException:
         text = ""
     if isinstance(error, GzslBenchError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def shortage(error: BaseException) -> str:
+    """What helps against an error that says that the system has no more of something."""
+    few = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    return " (ulimit -n allows more of them)" if few else ""
 
 
 def traced(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,7 +13,8 @@ from types import TracebackType
 import click
 
 from gzsl_bench import __version__
-from gzsl_bench.errors import GzslBenchError
+from gzsl_bench.cli import streams
+from gzsl_bench.errors import GzslBenchError, shortage
 from gzsl_bench.masking import masked
 from gzsl_bench.records import strict
 
@@ -56,7 +56,7 @@ _COMMANDS = {
 #: The machine's troubles, not the program's.
 _DISK = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
-    errno.ENAMETOOLONG,
+    errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ESTALE, errno.EMFILE, errno.ENFILE,
 )  # fmt: skip
 
 
@@ -99,6 +99,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: one sentence instead of a traceback, and the exit codes 0, 1, 2, 130."""
+    streams.steady()
     sys.excepthook = _say_without_secrets
     sys.exit(run(arguments))
 
@@ -131,7 +132,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # `gzsl-bench table ... | head`: the reader has what it wants; keep Python's exit quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up_output()
         return 0
     except GzslBenchError as error:
         if debug:
@@ -142,8 +143,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         if isinstance(error, OSError) and error.errno in _DISK:
+            if error.filename == streams.OUTPUT:
+                streams.give_up_output()
             where = f"{error.filename}: " if error.filename else ""
-            text = masked(f"{where}{error.strerror}")
+            text = masked(f"{where}{error.strerror}{shortage(error)}")
             click.echo(f"gzsl-bench: {text}; put it right and start again", err=True)
             return 2
         text = masked(" ".join(str(error).split()))
