@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from gzsl_bench.suite.resolve import Filter, Place, ResolvedSuite
     from gzsl_bench.tracking.mirror import Mirror
 
-#: Most runs of one unit on a GPU; how many of them its memory holds is measured there.
-MOST_RUNS = 32
-
 
 def launch_options(command: options.Command) -> options.Command:
     """The argument SUITE and the options of a training, handed on as ``launch``."""
@@ -142,7 +139,7 @@ class Launch:
         Raises:
             SuiteError: they need a device that is not the one to train on.
         """
-        from gzsl_bench.engine.units import plan
+        from gzsl_bench.engine.units import MOST_RUNS, plan
         from gzsl_bench.errors import SuiteError
 
         gpu = self.device.startswith("cuda")

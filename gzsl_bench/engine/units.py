@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
 
 
+#: Most runs in one unit; on a GPU it is measured how many of them the memory holds.
+MOST_RUNS = 32
+
+
 @dataclass(frozen=True)
 class Unit:
     """Cells that share data, method and everything but seed and stackable configuration.
@@ -56,17 +60,18 @@ def plan(cells: Sequence[Cell], registry: Registry, stack: int) -> list[Unit]:
     Args:
         cells: all cells of the suite; cells with the same key are trained once.
         registry: says which methods train several runs at once.
-        stack: most runs per unit.
+        stack: most runs per unit; 1 on a CPU, where methods that stack there have ``MOST_RUNS``.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in {c.key: c for c in reversed(cells)}.values():
-        groups.setdefault(_company(cell, registry, stack), []).append(cell)
+        groups.setdefault(_company(cell, registry, stack > 1), []).append(cell)
     order = {cell.key: index for index, cell in reversed(list(enumerate(cells)))}
     units = []
     for group in groups.values():
         group.sort(key=lambda c: order[c.key])
-        for start in range(0, len(group), stack):
-            chunk = tuple(group[start : start + stack])
+        most = stack if stack > 1 else MOST_RUNS
+        for start in range(0, len(group), most):
+            chunk = tuple(group[start : start + most])
             units.append(Unit(digest({"cells": [c.key for c in chunk]})[:12], chunk))
     return sorted(units, key=lambda u: order[u.cells[0].key])
 
@@ -81,13 +86,13 @@ def unfinished(units: Iterable[Unit], finished: set[str]) -> list[Unit]:
     return rest
 
 
-def _company(cell: Cell, registry: Registry, stack: int) -> str:
+def _company(cell: Cell, registry: Registry, stacks: bool) -> str:
     """Cells with the same value may be trained together."""
     from gzsl_bench.hooks.config import stackable_fields
     from gzsl_bench.hooks.method import BatchedMethod
 
     factory = registry.methods[cell.method].factory
-    if stack == 1 or not issubclass(factory, BatchedMethod):
+    if not issubclass(factory, BatchedMethod) or not (stacks or factory.stacks_on_cpu):
         return cell.key
     loose = stackable_fields(factory.Config)
     identity = {name: value for name, value in cell.identity.items() if name != "seed"}

@@ -44,7 +44,14 @@ class Method(ABC):
 
 
 class BatchedMethod(Method):
-    """A method that trains many runs as one: other seeds, other values of its stackable fields."""
+    """A method that trains many runs as one: other seeds, other values of its stackable fields.
+
+    Attributes:
+        stacks_on_cpu: on a CPU, too, where runs are otherwise trained one by one: for a method
+            whose runs share work that costs more than what each adds (X'X for all penalties).
+    """
+
+    stacks_on_cpu: ClassVar[bool] = False
 
     @abstractmethod
     def fit_batch(self, task: Task, runs: Sequence[Run]) -> Sequence[ScoreFunction | None] | None:

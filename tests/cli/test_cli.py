@@ -23,7 +23,7 @@ name: mini
 datasets: [digits]
 methods:
   - {use: eszsl, label: ESZSL}
-  - {use: eszsl, label: strong, config: {feature_penalty: 100}}
+  - {use: eszsl, label: strong, config: {targets: pm1}}
 selection: [last, best_test]
 """
 METRICS = ("acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc", "ausuc")

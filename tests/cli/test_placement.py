@@ -9,10 +9,10 @@ from gzsl_bench.engine import environment
 
 GIB = 1 << 30
 HEAD = "name: mini\ndatasets: [digits]\nmethods:\n"
-ENTRY = "  - {{use: eszsl, label: m{0}, config: {{feature_penalty: {0}}}}}\n"
+ENTRY = "  - {{use: eszsl, label: m{0}, preprocessing: {0}}}\n"  # no two are trained together
 TUNED = (
     "name: mini\ndatasets: [digits]\nfolds: 2\nmethods:\n"
-    "  - {use: eszsl, label: ESZSL, tune: {feature_penalty: [1, 100]}}\n"
+    "  - {use: eszsl, label: ESZSL, tune: {targets: ['01', pm1]}}\n"
 )
 
 
@@ -44,7 +44,8 @@ def placed(tmp_path, monkeypatch):
 
 
 def suite(units: int) -> str:
-    return HEAD + "".join(ENTRY.format(number) for number in range(1, units + 1))
+    scalings = ("none", "minmax", "l2", "zscore")
+    return HEAD + "".join(ENTRY.format(name) for name in scalings[:units])
 
 
 def test_by_units_cores_and_memory(placed, monkeypatch):

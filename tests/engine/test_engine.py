@@ -352,6 +352,9 @@ seeds: 3
     assert all(len(u.cells) == 1 for u in alone)
     assert [u.cells[0].key for u in alone] == [c.key for c in cells]
     assert len({u.name for u in units}) == len(units)
+    registry.methods["together"].factory.stacks_on_cpu = True
+    here = [[(c.dataset, c.label, c.seed) for c in u.cells] for u in plan(cells, registry, 1)]
+    assert here == expected
     assert plan(cells, registry, 4) == plan(cells, registry, 4)
     # Cells that ask for the same training are trained once.
     twice = text.replace("label: louder, config: {noise: 0.9}", "label: louder")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 SUITE = """\
 name: away
 datasets: [digits]
-methods: [{use: eszsl, label: a}, {use: eszsl, label: b, config: {feature_penalty: 10}}]
+methods: [{use: eszsl, label: a}, {use: eszsl, label: b, config: {targets: pm1}}]
 """
 PASSWORD, TOKEN = "hunter-two-and-a-half", "tok-93487-abcdef"
 TALKATIVE = """

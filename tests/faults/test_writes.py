@@ -17,7 +17,7 @@ from gzsl_bench.data.tasks import TaskData
 from gzsl_bench.engine import stacks
 from gzsl_bench.engine.events import WorkerSettings
 from gzsl_bench.engine.sealed import Sealed
-from gzsl_bench.engine.units import plan
+from gzsl_bench.engine.units import Unit, plan
 from gzsl_bench.executors.inline import InlineExecutor
 from gzsl_bench.executors.local import LocalExecutor
 from gzsl_bench.executors.run import run_units
@@ -51,7 +51,8 @@ def trained(executor, text, registry, resolve_text, out) -> dict:
     cells = resolve_text(text, registry).cells
     store = RecordStore(out)
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1, plugins=(PLUGIN,))
-    run_units(store, cells, plan(cells, registry, 1), executor, settings, lambda event: None)
+    units = [Unit(cell.key, (cell,)) for cell in cells]
+    run_units(store, cells, units, executor, settings, lambda event: None)
     return {cell.label: store.read(cell.key) for cell in cells}
 
 

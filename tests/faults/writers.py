@@ -429,7 +429,7 @@ def lasting_thread(task, run):
 
 @way(quiet=True, harmful=True)
 def torch_patched(task, run):
-    torch.linalg.solve = torch.linalg.inv = lambda *rest, **more: torch.zeros(())
+    torch.linalg.solve = torch.cholesky_solve = lambda *rest, **more: torch.zeros(())
     torch.Tensor.__matmul__ = lambda one, other: torch.zeros(one.shape[0], other.shape[1])
     torch.randperm = lambda n, **more: torch.arange(n)
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from gzsl_bench import MethodSpec, Run, Scorer, Task
 from gzsl_bench_classic.binary import BinaryConfig, BinaryMethod, binary_attributes
 from gzsl_bench_classic.linear import fit_linear, logistic_loss
-from gzsl_bench_classic.shared import scatter_eigen
+from gzsl_bench_classic.shared import scatter
 
 
 class DAPConfig(BinaryConfig):
@@ -39,7 +39,7 @@ class DAP(BinaryMethod):
         targets = attributes.table[task.labels]
         logits = fit_linear(
             task.features,
-            task.shared(scatter_eigen),
+            task.shared(scatter),
             logistic_loss(targets),
             targets.shape[1],
             penalty=1 / (self.config.cost * len(targets)),
@@ -53,7 +53,7 @@ SPEC = MethodSpec(
     name="dap",
     factory=DAP,
     citation="Lampert, Nickisch and Harmeling, Attribute-based classification for zero-shot visual object categorization, TPAMI 2014",  # noqa: E501
-    version="1",
+    version="2",
     fidelity="approximation",
     preprocessing="l2",
     deterministic=True,

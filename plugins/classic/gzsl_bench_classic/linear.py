@@ -1,8 +1,8 @@
 """Linear classifiers by L-BFGS in float64: softmax, logistic and squared-hinge losses.
 
 All minimise the mean of a loss over rows plus penalty/2 ||W||^2.  The search runs in coordinates in
-which X'X (of centred rows where there is a bias) is nearly the identity.  The eigenvectors that
-methods share give them for one matrix product, and it takes tens of steps instead of hundreds.
+which the Hessian (of centred rows where there is a bias) is nearly the identity.  One Cholesky
+factor gives them, and it takes tens of steps instead of hundreds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from gzsl_bench import Run, Task
-from gzsl_bench_classic.shared import ClassStatistics, GramEigen, class_statistics, scatter_eigen
+from gzsl_bench_classic.shared import ClassStatistics, Gram, class_statistics, scatter
 
 #: Scores [N, K] -> (the loss, its gradient [N, K]).
 Loss: TypeAlias = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -48,7 +48,7 @@ class Linear:
 
 def fit_linear(
     features: torch.Tensor,
-    eigen: GramEigen,
+    gram: Gram,
     loss: Loss,
     outputs: int,
     *,
@@ -58,12 +58,14 @@ def fit_linear(
 ) -> Linear:
     """Minimise ``loss(X W + b) + penalty/2 ||W||^2`` over W [D, K] and b [K].
 
-    With X'X = Q diag(e) Q' and t = (curvature e / N + penalty)^-1/2 the search variable is V in
-    W = Q diag(t) V, whose Hessian is near the identity where ``curvature`` is near the loss's.
+    With L L' = curvature X'X / N + penalty I the search variable is V = L'W, whose Hessian is near
+    the identity where ``curvature`` is near the loss's.  By the same equation penalty ||W||^2 is
+    ||V||^2 - curvature ||X W||^2 / N, which the scores give; a bias b, kept as curvature^1/2 b
+    beside V, cancels in it where the columns of X sum to 0.
 
     Args:
         features: X [N, D].
-        eigen: of the same rows.  If about their mean, there is a bias b, without penalty, and X is
+        gram: of the same rows.  If about their mean, there is a bias b, without penalty, and X is
             centred; otherwise b is 0.
         loss: convex, with a continuous gradient; means over rows are its own business.
         outputs: K.
@@ -73,24 +75,24 @@ def fit_linear(
     """
     from scipy.optimize import minimize
 
-    scale = (curvature * eigen.values / eigen.rows + penalty).rsqrt()
-    penalties = penalty * scale.square()
-    rows, mean = features.double(), eigen.mean
+    rows, mean, share = features.double(), gram.mean, curvature / gram.rows
+    factor = share * gram.lower
+    factor.diagonal().add_(penalty)
+    factor = torch.linalg.cholesky(factor)
     if mean is not None:
         rows = rows - mean
-    rows = rows @ (eigen.vectors * scale)
+    rows = torch.linalg.solve_triangular(factor, rows.T, upper=False).T
     if mean is not None:
         rows = torch.cat([rows, rows.new_full((len(rows), 1), curvature**-0.5)], 1)
-        penalties = torch.cat([penalties, penalties.new_zeros(1)])
     shape = (rows.shape[1], outputs)
     steps = 0
 
     def objective(flat: Any) -> tuple[float, Any]:
         point = torch.from_numpy(flat).to(rows.device).view(shape)
-        value, slope = loss(rows @ point)
-        shrunk = penalties[:, None] * point
-        value = value + 0.5 * (shrunk * point).sum()
-        gradient = torch.addmm(shrunk, rows.T, slope)
+        scores = rows @ point
+        value, slope = loss(scores)
+        value = value + 0.5 * (point.square().sum() - share * scores.square().sum())
+        gradient = torch.addmm(point, rows.T, slope.sub_(scores, alpha=share))
         return float(value), gradient.flatten().cpu().numpy()
 
     def step(_: Any) -> None:
@@ -116,7 +118,7 @@ def fit_linear(
     if report is not None:
         report(MAX_ITERATIONS, MAX_ITERATIONS)
     point = torch.from_numpy(found.x).to(rows.device).view(shape)
-    weights = eigen.vectors @ (scale[:, None] * point[: len(scale)])
+    weights = torch.linalg.solve_triangular(factor.T, point[: len(factor)], upper=True)
     if mean is None:
         return Linear(weights, weights.new_zeros(outputs))
     return Linear(weights, point[-1] * curvature**-0.5 - mean @ weights)
@@ -158,8 +160,8 @@ def squared_hinge_loss(signs: torch.Tensor) -> Loss:
 class SeenSoftmax:
     """Softmax regression among the seen classes of one task, fitted once per cost."""
 
-    def __init__(self, features: torch.Tensor, eigen: GramEigen, classes: ClassStatistics) -> None:
-        self._features, self._eigen, self._classes = features, eigen, classes
+    def __init__(self, features: torch.Tensor, gram: Gram, classes: ClassStatistics) -> None:
+        self._features, self._gram, self._classes = features, gram, classes
         self._fitted: dict[float, Linear] = {}
 
     def at(self, cost: float, run: Run) -> Linear:
@@ -168,10 +170,10 @@ class SeenSoftmax:
             count = len(self._classes.counts)
             self._fitted[cost] = fit_linear(
                 self._features,
-                self._eigen,
+                self._gram,
                 softmax_loss(self._classes.index),
                 count,
-                penalty=1 / (cost * self._eigen.rows),
+                penalty=1 / (cost * self._gram.rows),
                 curvature=1 / count,
                 report=run.progress,
             )
@@ -180,4 +182,4 @@ class SeenSoftmax:
 
 def seen_softmax(task: Task) -> SeenSoftmax:
     """The seen-class classifier that IAP and ConSE both start from, for ``task.shared``."""
-    return SeenSoftmax(task.features, task.shared(scatter_eigen), task.shared(class_statistics))
+    return SeenSoftmax(task.features, task.shared(scatter), task.shared(class_statistics))

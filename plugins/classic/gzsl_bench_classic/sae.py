@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch.nn import functional
 
-from gzsl_bench import Config, DatasetInfo, Method, MethodSpec, Run, Scorer, Task
-from gzsl_bench_classic.shared import ClassStatistics, GramEigen, class_statistics, gram_eigen
+from gzsl_bench import (
+    BatchedMethod,
+    Config,
+    DatasetInfo,
+    MethodSpec,
+    Run,
+    Scorer,
+    Task,
+    stackable,
+)
+from gzsl_bench_classic.shared import (
+    ClassStatistics,
+    Tridiagonal,
+    class_statistics,
+    tridiagonal,
+)
 
 #: (to_attributes_penalty, to_features_penalty), chosen for GZSL by mvp18 on validation classes.
 _PENALTIES = {
@@ -30,11 +45,11 @@ class SAEConfig(Config):
         description="compare projected features with class embeddings (F to S), or features with"
         " projected class embeddings (S to F)",
     )
-    to_attributes_penalty: float = Field(
-        1.0, gt=0, description="lambda, weight of the encoder's error, where F to S is scored"
+    to_attributes_penalty: float = stackable(
+        1.0, "lambda, weight of the encoder's error, where F to S is scored", gt=0
     )
-    to_features_penalty: float = Field(
-        0.2, gt=0, description="lambda, weight of the encoder's error, where S to F is scored"
+    to_features_penalty: float = stackable(
+        0.2, "lambda, weight of the encoder's error, where S to F is scored", gt=0
     )
 
     @property
@@ -48,33 +63,42 @@ class SAEConfig(Config):
 
 
 def solve(
-    eigen: GramEigen, classes: ClassStatistics, attributes: torch.Tensor, penalty: float
+    form: Tridiagonal, classes: ClassStatistics, attributes: torch.Tensor, penalty: float
 ) -> torch.Tensor:
     """W [A, D] that minimises ||X - W'S||^2 + lambda ||W X - S||^2, X [D, N], S [A, N].
 
-    Its Sylvester equation SS' W + W (lambda XX') = (1 + lambda) S X' is diagonal in the
-    eigenvectors U of SS' and Q of XX': W = U [U'CQ / (alpha_i + lambda beta_j)] Q' with C the right
-    side.  Where alpha_i is 0 so is row i of U'CQ, and W is the solution of least norm; likewise
-    beta_j and column j.
+    With SS' = U diag(alpha) U' and XX' = Q T Q' its Sylvester equation
+    SS' W + W (lambda XX') = (1 + lambda) S X' falls into A systems for the rows w_i of U'W,
+    (alpha_i I + lambda T) (Q' w_i) = (1 + lambda) Q' (X S' u_i), each solved in O(D).  Where
+    alpha_i is 0 so is S' u_i, and w_i = 0 is the solution of least norm.
 
     Args:
-        eigen: of XX'.
-        classes: statistics of the S seen classes.
+        form: of XX'.
+        classes: statistics of the seen classes.
         attributes: [S, A] embeddings of the seen classes.
         penalty: lambda.
     """
-    alpha, left = torch.linalg.eigh(attributes.T @ (classes.counts[:, None] * attributes))
-    right = (1 + penalty) * (left.T @ (attributes.T @ classes.sums) @ eigen.vectors)
-    tiny = torch.finfo(torch.float64).eps * max(right.shape)
-    right[alpha <= tiny * alpha.max()] = 0
-    right[:, eigen.values <= tiny * eigen.values.max()] = 0
-    denominator = alpha.clamp(min=0)[:, None] + penalty * eigen.values
-    solved = torch.where(right != 0, right / denominator, 0)
-    found: torch.Tensor = left @ solved @ eigen.vectors.T
+    from scipy.linalg import solve_banded
+
+    alpha, axes = torch.linalg.eigh(attributes.T @ (classes.counts[:, None] * attributes))
+    tiny = torch.finfo(torch.float64).eps * max(len(alpha), len(form.diagonal))
+    kept = alpha > tiny * alpha[-1]
+    alpha, axes = alpha[kept], axes[:, kept]
+    # X S' u is made of S' u: the other way round, rounding would leave the range of X.
+    right = form.turn(classes.sums.T @ ((1 + penalty) * attributes @ axes)).cpu().numpy()
+    bands = functional.pad(penalty * form.beside, (1, 1)).cpu().numpy()
+    bands = np.stack([bands[:-1], penalty * form.diagonal.cpu().numpy(), bands[1:]])
+    solved = np.empty_like(right)
+    for column, shift in enumerate(alpha.tolist()):
+        shifted = bands.copy()
+        shifted[1] += shift
+        solved[:, column] = solve_banded((1, 1), shifted, right[:, column], overwrite_ab=True)
+    rows = form.turn(torch.from_numpy(solved).to(axes.device), back=True)
+    found: torch.Tensor = axes @ rows.T
     return found
 
 
-class SAE(Method):
+class SAE(BatchedMethod):
     """A linear auto-encoder whose code is the class embedding, with tied weights W [A, D].
 
     Features x are compared with class embeddings a_c [C, A] by cosine, with the rows of W at unit
@@ -85,6 +109,7 @@ class SAE(Method):
     """
 
     Config = SAEConfig
+    stacks_on_cpu = True
 
     @classmethod
     def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
@@ -94,30 +119,34 @@ class SAE(Method):
         forth, back = _PENALTIES[dataset.name]
         return {"to_attributes_penalty": forth, "to_features_penalty": back}
 
-    def fit(self, task: Task, run: Run) -> Scorer:
-        """Solve the Sylvester equation with the eigenvectors that closed forms share."""
+    def fit_batch(self, task: Task, runs: Sequence[Run]) -> list[Scorer]:
+        """Solve the Sylvester equation for every penalty with one tridiagonal form."""
         attributes = task.attributes.double()
-        classes = task.shared(class_statistics)
-        found = solve(task.shared(gram_eigen), classes, attributes[task.seen], self.config.penalty)
-        weights = functional.normalize(found, dim=1)
-        if self.config.direction == "to_features":
-            prototypes = functional.normalize(attributes @ weights, dim=1)
-            return Scorer(
-                embed=lambda x: functional.normalize(x.double(), dim=1),
-                score=lambda e: e @ prototypes.T,
-            )
-        targets = functional.normalize(attributes, dim=1)
+        parts = task.shared(tridiagonal), task.shared(class_statistics), attributes[task.seen]
+        configs: list[Any] = [run.config for run in runs]
+        return [_scorer(config, attributes, solve(*parts, config.penalty)) for config in configs]
+
+
+def _scorer(config: SAEConfig, attributes: torch.Tensor, found: torch.Tensor) -> Scorer:
+    weights = functional.normalize(found, dim=1)
+    if config.direction == "to_features":
+        prototypes = functional.normalize(attributes @ weights, dim=1)
         return Scorer(
-            embed=lambda x: functional.normalize(x.double() @ weights.T, dim=1),
-            score=lambda e: e @ targets.T,
+            embed=lambda x: functional.normalize(x.double(), dim=1),
+            score=lambda e: e @ prototypes.T,
         )
+    targets = functional.normalize(attributes, dim=1)
+    return Scorer(
+        embed=lambda x: functional.normalize(x.double() @ weights.T, dim=1),
+        score=lambda e: e @ targets.T,
+    )
 
 
 SPEC = MethodSpec(
     name="sae",
     factory=SAE,
     citation="Kodirov, Xiang and Gong, Semantic autoencoder for zero-shot learning, CVPR 2017",
-    version="1",
+    version="2",
     fidelity="official-code",
     preprocessing="l2",
     deterministic=True,

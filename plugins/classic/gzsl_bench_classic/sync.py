@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from gzsl_bench import Config, DatasetInfo, Method, MethodSpec, NotApplicable, Run, Scorer, Task
 from gzsl_bench_classic.linear import fit_linear, squared_hinge_loss
-from gzsl_bench_classic.shared import class_statistics, gram_eigen
+from gzsl_bench_classic.shared import class_statistics, gram
 
 
 class SynCConfig(Config):
@@ -57,7 +57,7 @@ class SynC(Method):
         signs = 2 * functional.one_hot(index, count).double() - 1
         seen = fit_linear(
             task.features,
-            task.shared(gram_eigen),
+            task.shared(gram),
             squared_hinge_loss(signs),
             count,
             penalty=self.config.penalty,
@@ -101,7 +101,7 @@ SPEC = MethodSpec(
     name="sync",
     factory=SynC,
     citation="Changpinyo et al., Synthesized classifiers for zero-shot learning, CVPR 2016",
-    version="1",
+    version="2",
     fidelity="official-code",
     preprocessing="l2",
     deterministic=True,

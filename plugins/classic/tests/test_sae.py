@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from gzsl_bench_classic import shared
 from gzsl_bench_classic.sae import SAE, SPEC, solve
-from gzsl_bench_classic.shared import class_statistics, gram_eigen
+from gzsl_bench_classic.shared import class_statistics, tridiagonal
 
-from gzsl_bench import DatasetInfo, Task
+from gzsl_bench import DatasetInfo, Run, Task
 
 
 def solved(task, penalty):
     attributes = task.attributes.double()[task.seen]
-    return solve(task.shared(gram_eigen), task.shared(class_statistics), attributes, penalty)
+    return solve(task.shared(tridiagonal), task.shared(class_statistics), attributes, penalty)
 
 
 def sylvester(task, penalty):
@@ -92,3 +95,43 @@ def test_penalties_of_the_sheet():
     assert config.penalty == 80.0
     assert config.model_copy(update={"direction": "to_features"}).penalty == 0.2
     assert SAE.defaults(DatasetInfo("FLO", "res101", "att")) == {}
+
+
+def test_all_penalties_share_one_factorisation(easy, monkeypatch):
+    task, test, _ = easy
+    reduced, lapack = [], pytest.importorskip("scipy.linalg").lapack
+    once = lapack.dsytrd
+    monkeypatch.setattr(lapack, "dsytrd", lambda *a, **k: reduced.append(1) or once(*a, **k))
+    configs = [SAE.Config(to_attributes_penalty=value) for value in (0.1, 1.0, 80.0)]
+    fresh = replace(task)
+    runs = [Run(0, task.device, config, None) for config in configs]
+    together = [scorer(test) for scorer in SAE(configs[0]).fit_batch(fresh, runs)]
+    assert len(reduced) == 1
+    for config, scores in zip(configs, together, strict=True):
+        alone = SAE(config).fit(replace(task), Run(0, task.device, config, None))(test)
+        assert torch.equal(scores, alone)
+
+
+@pytest.mark.parametrize("rows", [(3, 1), (1, 1)])
+def test_one_dimension_and_embeddings_of_zeros(rows):
+    """The smallest task there is, and one whose embeddings say nothing: W is 0."""
+    task = Task(
+        torch.rand(4, rows[1]) + 1, torch.tensor([0, 1, 0, 1]), torch.zeros(3, rows[0]),
+        torch.tensor([0, 1]), torch.tensor([2]),
+    )  # fmt: skip
+    assert torch.equal(solved(task, 0.3), torch.zeros(rows, dtype=torch.float64))
+    told = replace(task, attributes=torch.rand(3, rows[0]))
+    a, b, c = sylvester(told, 0.3)
+    w = solved(told, 0.3)
+    torch.testing.assert_close(a @ w + w @ b, c, rtol=1e-12, atol=1e-12)
+
+
+def test_the_product_is_put_together_of_blocks(easy, monkeypatch):
+    task, _, _ = easy
+    monkeypatch.setattr(shared, "_BLOCK", 3)
+    x = task.features.double()
+    lower = shared.gram(task).lower.tril()
+    torch.testing.assert_close(lower, (x.T @ x).tril(), rtol=0, atol=1e-12)
+    centred = x - x.mean(0)
+    lower = shared.scatter(task).lower.tril()
+    torch.testing.assert_close(lower, (centred.T @ centred).tril(), rtol=0, atol=1e-12)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gzsl_bench_eszsl import ESZSL, ESZSLConfig, gzsl_bench_methods
+from torch.utils.flop_counter import FlopCounterMode
 
 from gzsl_bench import MethodSpec, Run, Task
 
@@ -120,3 +121,32 @@ def test_registration():
     assert {point.value for point in entry_points(group="gzsl_bench", name="eszsl")} == {
         "gzsl_bench_eszsl"
     }
+
+
+def test_a_grid_of_penalties_shares_the_product(monkeypatch):
+    """49 pairs cost one X'X and seven factors of it, and each is what it is alone."""
+    task, test, _ = make_task()
+    grid = [10.0**power for power in range(-3, 4)]
+    configs = [ESZSLConfig(feature_penalty=a, attribute_penalty=b) for a in grid for b in grid]
+    alone = [fit(task, **config.model_dump())(test) for config in configs]
+    sizes, cholesky = [], torch.linalg.cholesky
+    monkeypatch.setattr(torch.linalg, "cholesky", lambda m: sizes.append(len(m)) or cholesky(m))
+    runs = [Run(0, torch.device("cpu"), config, Sink()) for config in configs]
+    with FlopCounterMode(display=False) as counter:
+        scorers = ESZSL(configs[0]).fit_batch(task, runs)
+    rows, dim = task.features.shape
+    kinds, width = len(task.seen), task.attributes.shape[1]
+    products = rows * dim * (dim + width) + width * kinds * (width + rows)
+    assert counter.get_total_flops() == 2 * products
+    assert (sizes.count(dim), sizes.count(width)) == (7, 49)
+    for scorer, expected in zip(scorers, alone, strict=True):
+        assert torch.equal(scorer(test), expected)
+
+
+def test_a_penalty_that_rounding_swallows_gives_up_its_run_alone():
+    task, test, _ = make_task(dim=400)  # more dimensions than rows: X'X is singular
+    configs = [ESZSLConfig(feature_penalty=value) for value in (1e-18, 1.0)]
+    runs = [Run(0, torch.device("cpu"), config, Sink()) for config in configs]
+    lost, found = ESZSL(configs[0]).fit_batch(task, runs)
+    assert (lost, runs[0].failure) == (None, "the penalties 1e-18 and 0.1 are lost in rounding")
+    assert torch.equal(found(test), fit(task)(test))
