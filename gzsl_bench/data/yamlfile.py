@@ -1,7 +1,13 @@
-"""YAML with a memory for lines, so that every complaint can name the line it is about."""
+"""YAML with a memory for lines, so that every complaint can name the line it is about.
+
+Words and dates are read as YAML 1.2 has them: ``no``, ``on`` and ``2026-01-31`` are texts.  A
+number that YAML 1.1, and so PyYAML, takes for another one (``010``, ``1:30``, ``1_000``) is
+refused.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +116,7 @@ def read_yaml(path: Path, kind: Kind = SUITE) -> YamlFile:
         try:
             node = loader.get_single_node()
             if node is not None:
-                _walk(file, node, ())
+                _walk(file, loader, node, ())
                 file.content = loader.construct_document(node)
         finally:
             loader.dispose()
@@ -150,7 +156,34 @@ class _Loader(yaml.SafeLoader):
             ) from None
 
 
-def _walk(file: YamlFile, node: yaml.Node, path: KeyPath) -> None:
+_TAG = "tag:yaml.org,2002:"
+_BOOL = f"{_TAG}bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] not in {_BOOL, f"{_TAG}timestamp", f"{_TAG}value"}]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+
+
+def _refuse_odd_number(file: YamlFile, loader: _Loader, node: yaml.ScalarNode) -> None:
+    if node.style is not None:
+        return
+    number = node.tag in (f"{_TAG}int", f"{_TAG}float")
+    for odd, why in (
+        (re.fullmatch(r"[-+]?0_*\d[\d_]*", node.value), "a leading zero asks for base 8"),
+        (number and ":" in node.value, "colons mean base 60"),
+        (number and "_" in node.value, "underscores are passed over"),
+    ):
+        if odd:
+            read = loader.construct_object(node)
+            raise file.kind.error(
+                f"{file.path}:{node.start_mark.line + 1}: {node.value} would be read as {read!r},"
+                f" for in YAML {why}; write the number plainly, or quote it ('{node.value}') if it"
+                " is a text"
+            )
+
+
+def _walk(file: YamlFile, loader: _Loader, node: yaml.Node, path: KeyPath) -> None:
     name = file.kind.name
     if len(file.lines) > _MOST_PLACES:  # aliases of aliases grow without bound
         line = node.start_mark.line + 1
@@ -160,20 +193,34 @@ def _walk(file: YamlFile, node: yaml.Node, path: KeyPath) -> None:
     file.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         names: set[str] = set()
-        for key, value in node.value:
+        for key, _ in node.value:
             line = key.start_mark.line + 1
-            if key.tag != "tag:yaml.org,2002:str":
-                raise file.kind.error(f"{file.path}:{line}: keys are texts, not {key.value!r}")
+            if key.tag == f"{_TAG}merge":
+                continue
+            if key.tag != f"{_TAG}str":
+                raise file.kind.error(
+                    f"{file.path}:{line}: keys are texts, not {key.value!r}; quote it"
+                )
             text = str(key.value)
             if text in names:
                 raise file.kind.error(f"{file.path}:{line}: the key {text!r} stands here twice")
             names.add(text)
-            file.lines[(*path, text)] = line
-            _walk(file, value, (*path, text))
+        loader.flatten_mapping(node)  # merge keys (<<), whose entries come first
+        node.value = list({key.value: (key, value) for key, value in node.value}.values())
+        for key, value in node.value:
+            file.lines[(*path, key.value)] = key.start_mark.line + 1
+            _walk(file, loader, value, (*path, key.value))
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             file.lines[(*path, index)] = item.start_mark.line + 1
-            _walk(file, item, (*path, index))
+            _walk(file, loader, item, (*path, index))
+    elif isinstance(node, yaml.ScalarNode):
+        _refuse_odd_number(file, loader, node)
+
+
+def quote_it(value: Any) -> str:
+    """What to do about a number, or true or false, that is to be a text."""
+    return "; quote it if it is a name" if isinstance(value, bool | int | float) else ""
 
 
 def complaint(error: ErrorDetails, path: Sequence[str | int], known: Iterable[str]) -> str:
@@ -193,7 +240,8 @@ def complaint(error: ErrorDetails, path: Sequence[str | int], known: Iterable[st
         return str(error["ctx"]["error"])
     shown: Any = error["input"]
     if error["type"] in _SENTENCES:
-        return _SENTENCES[error["type"]].format(key=key, input=shown)
+        text = _SENTENCES[error["type"]].format(key=key, input=shown)
+        return text + (quote_it(shown) if error["type"] == "string_type" else "")
     if error["type"] == "string_pattern_mismatch":
         return f"{key!r} is {shown!r}, but only letters, digits, '_', '-' and '.' may stand there"
     if error["type"] == "literal_error":

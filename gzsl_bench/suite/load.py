@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, read_yaml
+from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, quote_it, read_yaml
 from gzsl_bench.errors import GzslBenchError, PluginError, unknown_name
 from gzsl_bench.hooks.inline import find_inline
 from gzsl_bench.hooks.known import distribution_of
@@ -170,7 +170,8 @@ def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str
         return f"{key!r} should be a whole number or a list of them, not {error['input']!r}"
     if error["type"] == "model_type":
         name = f"{path[-2]}[{key}]" if isinstance(key, int) and len(path) > 1 else key
-        return f"{name!r} should be a name or a mapping with `use`, not {error['input']!r}"
+        shown = error["input"]
+        return f"{name!r} should be a name or a mapping with `use`, not {shown!r}{quote_it(shown)}"
     return complaint(error, path, _known_keys(error["loc"], model))
 
 

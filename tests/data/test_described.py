@@ -271,6 +271,8 @@ def test_without_names_an_embedding_on_its_side_is_noticed(root: Path) -> None:
         ("features.npy", "/tmp/f.npy", r":4: the file '/tmp/f\.npy' must lie in the data set's"),
         ("\n  trainval: {file: trainval.npy}", "", r":7: a split is given by the row numbers"),
         ("classes: allclasses.txt\n", "", r":1: labels, class lists or folds by name need"),
+        ("count_from: 0\n", "count_from: 01\n", r":8: 01 would be read as 1, .* or quote it"),
+        ("classes: allclasses.txt", "classes: 12", r":1: 'classes' .*; quote it if it is a name$"),
         ("count_from: 0\n", "count_from: 2\n", r":8: 'count_from' is 2, but 0 or 1 is expected"),
         ("valclasses2", "testclasses", r"list 'elk', which has no training rows"),
         ("allclasses.txt", "none.txt", r"none\.txt is missing: .*names it for classes"),

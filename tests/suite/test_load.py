@@ -228,6 +228,81 @@ def test_a_tag_that_does_not_fit_its_value_is_invalid_yaml(complaint, value):
     assert "no valid YAML" in complaint(f"name: a\ndescription: {value}\n")
 
 
+@pytest.mark.parametrize(("written", "read", "why"), [
+    ("010", "8", "a leading zero asks for base 8"),
+    ("-007", "-7", "a leading zero asks for base 8"),
+    ("08", "'08'", "a leading zero asks for base 8"),
+    ("1:30", "90", "colons mean base 60"),
+    ("-1:30.5", "-90.5", "colons mean base 60"),
+    ("1_000", "1000", "underscores are passed over"),
+    ("1_0.5", "10.5", "underscores are passed over"),
+    ("0x1_0", "16", "underscores are passed over"),
+])  # fmt: skip
+def test_numbers_that_mean_another_one_are_refused(complaint, written, read, why):
+    for line in (f"seeds: {written}", f"seeds:\n- {written}"):
+        text = complaint(GOOD + line + "\n")
+        assert text == (
+            f"{3 + len(line.splitlines())}: {written} would be read as {read}, for in YAML {why};"
+            f" write the number plainly, or quote it ('{written}') if it is a text"
+        )
+    assert "would be read" not in complaint(GOOD + f"seeds: '{written}'\n")
+
+
+def test_numbers_that_mean_what_they_say(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(GOOD + "seeds: [0, 0x10, 12]\ndescription: 1.2.3_4 at 08:30\n")
+    assert load_suite(path).suite.seeds == [0, 16, 12]
+    path.write_text("name: g\ndatasets: [t]\nmethods: [{use: m, config: {a: [0.5, 007.5, 1e3]}}]\n")
+    assert load_suite(path).suite.methods[0].config == {"a": [0.5, 7.5, "1e3"]}
+
+
+@pytest.mark.parametrize("word", ["no", "Yes", "on", "OFF", "y", "2026-01-31", "="])
+def test_words_and_dates_are_texts(tmp_path, complaint, word):
+    path = tmp_path / "s.yaml"
+    path.write_text(f"name: g\ndatasets: [{word}]\nmethods: [{{use: m, label: {word}}}]\n")
+    suite = load_suite(path).suite
+    assert (suite.datasets[0].use, suite.methods[0].label) == (word, word)
+    assert complaint(GOOD + f"calibration: {word}\n") == (
+        f"4: 'calibration' should be true or false, not {word!r}"
+    )
+
+
+@pytest.mark.parametrize(("line", "text"), [
+    ("name: true", "1: 'name' should be a text, not True; quote it if it is a name"),
+    ("name: 12", "1: 'name' should be a text, not 12; quote it if it is a name"),
+    ("name: [a]", "1: 'name' should be a text, not ['a']"),
+    ("methods: [1.5]", "1: 'methods[0]' should be a name or a mapping with `use`, not 1.5;"
+     " quote it if it is a name"),
+    ("1: x", "1: keys are texts, not '1'; quote it"),
+])  # fmt: skip
+def test_what_is_to_be_a_text_is_to_be_quoted(complaint, line, text):
+    key = line.split(":")[0]
+    rest = [other for other in GOOD.splitlines() if not other.startswith(f"{key}:")]
+    assert complaint("\n".join([line, *rest]) + "\n") == text
+
+
+def test_merge_keys(tmp_path, complaint):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "name: g\ndatasets: [t]\nmethods:\n"
+        "- &one {use: m, label: one, config: {a: 1}}\n"
+        "- &two {use: n, seeds: 2}\n"
+        "- {<<: *one, label: three}\n"
+        "- {label: four, <<: [*two, *one]}\n"
+    )
+    methods = load_suite(path).suite.methods
+    assert [(m.use, m.label, m.config, m.seeds) for m in methods[2:]] == [
+        ("m", "three", {"a": 1}, None), ("n", "four", {"a": 1}, [0, 1]),
+    ]  # fmt: skip
+    assert complaint(GOOD + "<<: [1]\n").startswith("4: this is no valid YAML: expected a mapping")
+    # What is merged is checked where it stands.
+    wrong = (
+        "name: g\ndatasets: [t]\nmethods:\n- &a {use: acmr,\n  lable: x}\n- {<<: *a, use: eszsl}\n"
+    )
+    assert complaint(wrong).startswith("5: unknown key 'lable'")
+    assert complaint("a: &a {<<: *a}\n").startswith("1: unknown key 'a'")
+
+
 def test_keys_that_are_no_text(complaint):
     for key in ("1", "null", "true", "2020-01-01"):
         assert complaint(GOOD + f"{key}: x\n").startswith("4: "), key
