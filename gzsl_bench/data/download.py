@@ -2,7 +2,8 @@
 
 A download grows in ``<root>/.downloads/<file>.part`` and gets its final name when it is complete.
 Its SHA-256 is noted in ``<root>/checksums.json`` at the first download and must agree at every
-later one.  Nothing here trusts the server: what is no zip archive is refused at its first bytes.
+later one.  Nothing here trusts the server: what is no zip archive is refused at its first bytes, so
+is what does not fit, and a connection that creeps is cut and tried again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import ssl
 import time
 import urllib.error
@@ -24,12 +26,16 @@ from typing import Any
 
 from gzsl_bench.atomic import write_json
 from gzsl_bench.errors import DataError
+from gzsl_bench.impatience import watched
 from gzsl_bench.masking import masked
 
 CHECKSUMS_FILE = "checksums.json"
 DOWNLOADS_FOLDER = ".downloads"
 _BLOCK = 1 << 18
-_TIMEOUT = 60.0
+#: Seconds in which so many bytes have to come: less is no line that would ever bring an archive.
+_TIMEOUT, _LEAST = 60.0, 1 << 16
+#: Bytes of an archive; the largest public one has 13 GB.
+MOST = 32 << 30
 _ATTEMPTS = 4
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 #: What a connection dies of; trying again may help.
@@ -73,6 +79,7 @@ def fetch(
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         if not final.exists():
+            progress = progress or (lambda there, total: None)
             _download(url, final.with_name(final.name + ".part"), final, progress, wait)
         if not zipfile.is_zipfile(final):
             # A server that does not announce a size may hang up early and look finished.
@@ -88,10 +95,10 @@ def fetch(
     return final, digest
 
 
-def _download(url: str, part: Path, final: Path, progress: Progress | None, wait: float) -> None:
+def _download(url: str, part: Path, final: Path, progress: Progress, wait: float) -> None:
     for attempt in range(_ATTEMPTS):
         try:
-            _continue(url, part, progress)
+            _hurry(url, part, progress)
             break
         except urllib.error.HTTPError as error:
             # The server has spoken; asking again changes nothing unless it is overloaded.
@@ -116,7 +123,26 @@ def _validator_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _continue(url: str, part: Path, progress: Progress | None) -> None:
+def _hurry(url: str, part: Path, progress: Progress) -> None:
+    """One request on a connection that is cut if too little comes."""
+    came = 0
+
+    def count(there: int, total: int | None) -> None:
+        nonlocal came
+        came = there
+        progress(there, total)
+
+    with watched() as lines, lines.within(_TIMEOUT, lambda: came, _LEAST) as late:
+        try:
+            _continue(url, part, count)
+        except (*_BROKEN, DataError, ValueError, AttributeError):  # whatever a cut looks like
+            if not late.is_set():
+                raise
+        if late.is_set():
+            raise TimeoutError(f"less than {_LEAST >> 10} kB came within {_TIMEOUT:.0f} s")
+
+
+def _continue(url: str, part: Path, progress: Progress) -> None:
     """One request: the rest of the file, or all of it where the server knows no ranges."""
     have = part.stat().st_size if part.exists() else 0
     state = _read_json(_validator_file(part))
@@ -158,11 +184,14 @@ def _validate(response: Any, part: Path) -> None:
 
 
 def _copy(
-    response: Any, file: Any, url: str, start: int, total: int | None, progress: Progress | None
+    response: Any, file: Any, url: str, start: int, total: int | None, progress: Progress
 ) -> None:
-    there = start
+    there, room = start, start + min(MOST, shutil.disk_usage(Path(file.name).parent).free)
+    if (total or 0) > room:
+        raise DataError(f"{url} has {total} bytes; there is room for {room}, and at most {MOST} are"
+                        " taken")  # fmt: skip
     while True:
-        block = response.read(_BLOCK)
+        block = response.read1(_BLOCK)
         if not block:
             break
         if there == 0 and not block.startswith(_ZIP_STARTS):
@@ -175,8 +204,11 @@ def _copy(
             )
         file.write(block)
         there += len(block)
-        if progress is not None:
-            progress(there, total)
+        progress(there, total)
+        if there > MOST:
+            file.close()
+            Path(file.name).unlink()
+            raise DataError(f"{url} has more than {MOST} bytes, so it is no archive of data sets")
     file.flush()
     os.fsync(file.fileno())
     if there == 0:

@@ -1,18 +1,17 @@
 """Requests end: within some seconds as a whole, and before an answer fills the memory.
 
-What ``requests`` calls a timeout is the longest silence between two bytes.  A server that sends one
-byte a second, or never stops, holds a run as long as it likes; a compressed answer of a megabyte
-unpacks to gigabytes.  MLflow offers no limit for either, so its requests are watched from outside.
+MLflow offers no limit for either: a server may send a byte a second, never stop, or send a
+megabyte that unpacks to gigabytes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
+
+from gzsl_bench.impatience import watched
 
 #: Seconds of a request, from the first byte to the last; MLflow answers in milliseconds.
 WHOLE = 20.0
@@ -31,54 +30,24 @@ def impatient() -> Iterator[None]:
     import requests
     from urllib3.util import connection
 
-    begin, connect = requests.Session.send, connection.create_connection
-    lines: list[socket.socket] = []
+    begin = requests.Session.send
+    with watched(connection) as lines:
 
-    def connected(*args: Any, **options: Any) -> Any:
-        line = connect(*args, **options)
-        # A second descriptor of the same connection: TLS takes the first one over.
-        lines.append(line.dup())
-        return line
-
-    def hang_up() -> None:
-        for line in lines:
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-
-    def send(session: Any, request: Any, **options: Any) -> Any:
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            hang_up()
-
-        watch = threading.Timer(WHOLE, give_up)
-        watch.daemon = True
-        watch.start()
-        try:
+        def send(session: Any, request: Any, **options: Any) -> Any:
             # What is unpacked has no limit within the libraries; MLflow's answers are short.
             request.headers["Accept-Encoding"] = "identity"
-            answer = begin(session, request, **{**options, "stream": True})
-            if not options.get("stream"):
-                _read(answer)
-            if late.is_set():  # a connection that is cut in mid-answer looks like its end
-                raise requests.exceptions.ConnectionError(
-                    f"Connection given up: no whole answer within {WHOLE:.0f} s"
-                )
-            return answer
-        finally:
-            watch.cancel()
+            with lines.within(WHOLE) as late:
+                answer = begin(session, request, **{**options, "stream": True})
+                if not options.get("stream"):
+                    _read(answer)
+                if late.is_set():  # a connection that is cut in mid-answer looks like its end
+                    raise requests.exceptions.ConnectionError(
+                        f"Connection given up: no whole answer within {WHOLE:.0f} s"
+                    )
+                return answer
 
-    with (
-        mock.patch.object(connection, "create_connection", connected),
-        mock.patch.object(requests.Session, "send", send),
-    ):
-        try:
+        with mock.patch.object(requests.Session, "send", send):
             yield
-        finally:
-            hang_up()  # what is kept open for the next request is not watched there
-            for line in lines:
-                line.close()
 
 
 def _read(answer: Any) -> None:

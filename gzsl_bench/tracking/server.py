@@ -14,9 +14,10 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from http.client import HTTPException
 
 from gzsl_bench.errors import TrackingError
+from gzsl_bench.impatience import watched
 from gzsl_bench.masking import masked
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.tracking import views
@@ -25,6 +26,8 @@ from gzsl_bench.tracking.client import require, writing
 
 #: Seconds the server may take to answer: importing MLflow on a cold disk is slow.
 _START = 120.0
+#: Seconds and bytes of a short answer.
+_ANSWER, _MOST = 5.0, 1 << 20
 
 
 def check_store(uri: str) -> None:
@@ -134,8 +137,8 @@ class Server:
             if self._process.poll() is not None:
                 raise TrackingError("MLflow's server ended at once")
             try:
-                with _get(f"{url}/health"):
-                    return
+                _get(f"{url}/health")
+                return
             except OSError:
                 time.sleep(0.2)
         raise TrackingError(f"MLflow's server did not answer within {_START:.0f} s")
@@ -173,11 +176,11 @@ def experiment_page(url: str, name: str) -> str | None:
     """
     query = urllib.parse.urlencode({"experiment_name": name})
     try:
-        with _get(f"{url}/api/2.0/mlflow/experiments/get-by-name?{query}") as answer:
-            found = json.load(answer)["experiment"]
-            number = found["experiment_id"]
-            tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
-    except (OSError, ValueError, KeyError):
+        answer = _get(f"{url}/api/2.0/mlflow/experiments/get-by-name?{query}")
+        found = json.loads(answer)["experiment"]
+        number = found["experiment_id"]
+        tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, HTTPException):
         return None
     return f"{url}/#/experiments/{number}/runs?{views.query(tags, _version(url))}"
 
@@ -185,13 +188,15 @@ def experiment_page(url: str, name: str) -> str | None:
 def _version(url: str) -> str:
     """The server's version; empty if it does not say."""
     try:
-        with _get(f"{url}/version") as answer:
-            return str(answer.read(100).decode().strip())
-    except (OSError, ValueError):
+        return _get(f"{url}/version")[:100].decode().strip()
+    except (OSError, ValueError, HTTPException):
         return ""
 
 
-def _get(url: str) -> contextlib.closing[Any]:
+def _get(url: str) -> bytes:
+    """An answer, as much of it as a short one has and as comes in time."""
     # Straight to the server: a proxy set in the environment knows nothing of this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return contextlib.closing(opener.open(url, timeout=5))
+    with watched() as lines, lines.within(_ANSWER), opener.open(url, timeout=_ANSWER) as answer:
+        body: bytes = answer.read(_MOST)
+        return body

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import io
 import json
+import socket
 import stat
 import threading
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -170,6 +173,59 @@ def test_a_part_that_is_too_long_is_thrown_away(server: Server, target: Path) ->
     path.unlink()
     path.with_name(path.name + ".part").write_bytes(server.body + b"too much")
     assert get(server, target) == server.body
+
+
+@pytest.mark.parametrize("where", ["headers", "body", "chunks"])
+def test_a_server_that_creeps_is_given_up(
+    where: str, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then keeps every socket's timeout from ending: it would take years."""
+    monkeypatch.setattr(download, "_TIMEOUT", 0.3)
+    monkeypatch.setattr(download, "_ATTEMPTS", 2)
+    begin = {
+        "headers": b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        "body": b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nPK\x03\x04",
+        "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    }[where]
+    asked = []
+
+    def creep(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            asked.append(connection.recv(1 << 16))
+            connection.sendall(begin)
+            while True:
+                connection.sendall(b"0")
+                time.sleep(0.02)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(
+                        target=creep, args=(listening.accept()[0],), daemon=True
+                    ).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(
+            DataError, match=r"stopped after .* \(less than 64 kB came within 0 s\)"
+        ):
+            fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/a.zip", target, wait=0.0)
+        listening.shutdown(socket.SHUT_RDWR)
+    assert len(asked) == 2
+
+
+def test_a_body_without_end_is_not_taken(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MOST", 1000)
+    server.announce, server.body = False, b"PK\x03\x04" + bytes(300_000)
+    with pytest.raises(DataError, match="more than 1000 bytes, so it is no archive"):
+        get(server, target)
+    server.announce = True
+    with pytest.raises(DataError, match="has 300004 bytes; there is room for 1000"):
+        get(server, target)
+    assert not [p for p in target.rglob("*.part") if p.stat().st_size]
 
 
 def test_an_html_page_is_refused_and_not_kept(server: Server, target: Path) -> None:
