@@ -38,9 +38,13 @@ def learn(uri: str) -> None:
         return
     if parts.password:
         user, password = unquote(parts.username or ""), unquote(parts.password)
-        header = base64.b64encode(f"{user}:{password}".encode()).decode()
         _learned.update(s for s in (parts.password, password) if len(s) >= _SHORTEST)
-        _learned.add(header)
+        _learned.add(_header(user, password))
+
+
+def _header(user: str, password: str) -> str:
+    """What a request sends of them; a server may answer with it."""
+    return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def masked(text: str) -> str:
@@ -60,6 +64,9 @@ def masked(text: str) -> str:
 def _known() -> list[str]:
     """Values of the environment that nobody should read elsewhere, the longest first."""
     found = set(_learned)
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{x}", "") for x in ("USERNAME", "PASSWORD"))
+    if password:
+        found.add(_header(user, password))
     for name, value in os.environ.items():
         # PWD is the shell's folder, and OLDPWD the one before.
         if _NAME.search(name) and name != "PWD":

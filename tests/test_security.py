@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_secrets_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:tr0ub4dor@db/x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hf-abcdefgh")
     assert masked("hf-abcdef, hf-abcdefgh, tr0ub4dor, db") == "***, ***, ***, db"
+
+
+def test_the_header_of_a_password_in_the_environment_is_masked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that echoes the request sends it as base64, which no password is found in."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "kreide-und-holz")
+    sent = base64.b64encode(b"anna:kreide-und-holz").decode()
+    assert masked(f"you sent Authorization: Basic {sent}") == "you sent Authorization: Basic ***"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from gzsl_bench.cli.options import (
     json_option,
     plugin_option,
 )
+from gzsl_bench.cli.streams import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +89,7 @@ def check_plugin_command(
 
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the report
         report = _check(kind, name, registry, values, limits, device, data, tell)
-    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.text())
+    put(json.dumps(report.to_json(), indent=2) if as_json else report.text())
     return 0 if report.passed else 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option, rule_option
+from gzsl_bench.cli.streams import put
 
 
 @click.command("compare")
@@ -58,11 +59,11 @@ def compare_command(
     table = [row for row in table_of(results, chosen) if not datasets or row.dataset in datasets]
     ranks, why = rank(table)
     if fmt == "json":
-        click.echo(json.dumps(plain(found, ranks, why, chosen), indent=1))
+        put(json.dumps(plain(found, ranks, why, chosen), indent=1))
     elif fmt == "csv":
-        click.echo(as_csv(found))
+        put(as_csv(found))
     else:
-        click.echo(as_text(found, ranks, why, chosen))
+        put(as_text(found, ranks, why, chosen))
     for sentence in out_of_date(results):
         click.echo(f"warning: {sentence}", err=True)
     for reason in reasons:

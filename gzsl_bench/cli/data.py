@@ -12,6 +12,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import data_option, json_option
+from gzsl_bench.cli.streams import put
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 
@@ -60,7 +61,7 @@ def list_command(data: Path | None, as_json: bool) -> None:
             }
         )
     if as_json:
-        click.echo(json.dumps({"data": str(found) if found else None, "datasets": rows}, indent=2))
+        put(json.dumps({"data": str(found) if found else None, "datasets": rows}, indent=2))
         return
     shown = [
         {
@@ -182,7 +183,7 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
                 err=True,
             )
             for path in (*result.written, *result.kept):
-                click.echo(str(target / path))
+                put(str(target / path))
 
 
 class _Progress:
@@ -283,7 +284,7 @@ def _describe(data: GZSLData) -> dict[str, Any]:
 
 def _show_checked(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        put(json.dumps(rows, indent=2))
     else:
         _print_table([{**row, "warnings": len(row["warnings"])} for row in rows])
     for row in rows:
@@ -293,4 +294,4 @@ def _show_checked(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        click.echo(markdown.table(list(rows[0]), [list(row.values()) for row in rows]))
+        put(markdown.table(list(rows[0]), [list(row.values()) for row in rows]))

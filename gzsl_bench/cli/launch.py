@@ -16,6 +16,7 @@ import click
 
 from gzsl_bench.cli import options
 from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
+from gzsl_bench.cli.streams import put
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
 
@@ -158,7 +159,7 @@ class Launch:
         done = {c.key: store.finished(c.key) for unit in units for c in unit.cells}
         for unit in units:
             left = not all(done[cell.key] for cell in unit.cells)
-            click.echo(f"{'to train' if left else 'done':>8}  {unit.title}  {unit.cells[0].key}")
+            put(f"{'to train' if left else 'done':>8}  {unit.title}  {unit.cells[0].key}")
         click.echo(
             f"{len(done)} {what} in {len(units)} units, {sum(done.values())} finished", err=True
         )

@@ -99,7 +99,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: one sentence instead of a traceback, and the exit codes 0, 1, 2, 130."""
-    streams.steady()
+    given = sys.argv[1:] if arguments is None else arguments
+    streams.steady(ours=bool(given) and not {"-h", "--help", "--version"} & set(given))
     sys.excepthook = _say_without_secrets
     sys.exit(run(arguments))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import debug_option
+from gzsl_bench.cli.streams import put
 
 
 @click.command("new-plugin")
@@ -43,7 +44,7 @@ def new_plugin_command(name: str, kind: str, into: Path) -> None:
             f"there is a {kind} {name!r} already, in {taken.distribution}; choose another name"
         )
     folder = write_package(name, cast("Kind", kind), into)
-    click.echo(folder)
+    put(folder)
     click.echo(
         f"next: cd {folder} && pip install -e '.[test]' && pytest && gzsl-bench run suite.yaml",
         err=True,

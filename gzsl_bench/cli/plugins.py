@@ -11,6 +11,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, json_option, plugin_option
+from gzsl_bench.cli.streams import put
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import PluginInfo, Registry
@@ -27,14 +28,14 @@ def plugins_command(as_json: bool, plugin: tuple[Path, ...]) -> None:
 
     registry = load_plugins(files=found_files(plugin))
     if as_json:
-        click.echo(json.dumps(_plain(registry), indent=2))
+        put(json.dumps(_plain(registry), indent=2))
         return
     lines = [
         [kind[:-1], name, info.distribution, info.version, _mark(registry, kind, name)]
         for (kind, name), info in registry.owners.items()
     ]
     headings = ["provides", "name", "distribution", "version", "about"]
-    click.echo(markdown.table(headings, lines))
+    put(markdown.table(headings, lines))
     for broken in registry.broken:
         click.echo(f"broken: {broken}", err=True)
 

@@ -11,6 +11,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, format_option
+from gzsl_bench.cli.streams import put
 
 _FORMAT = format_option("github", "json", "csv")
 _DATASET = click.option("--dataset", metavar="NAME", help="Only this data set.")
@@ -97,10 +98,10 @@ def _chosen(items: Sequence[Any], dataset: str | None, method: str | None) -> li
 
 def _print(lines: Sequence[Mapping[str, Any]], fmt: str) -> None:
     if fmt == "json":
-        click.echo(json.dumps(list(lines), indent=1))
+        put(json.dumps(list(lines), indent=1))
         return
     if fmt == "csv":
-        click.echo(markdown.csv_text(lines))
+        put(markdown.csv_text(lines))
     elif lines:
         body = [["" if v is None else v for v in line.values()] for line in lines]
-        click.echo(markdown.table(list(lines[0]), body))
+        put(markdown.table(list(lines[0]), body))

@@ -19,6 +19,7 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
 )
+from gzsl_bench.cli.streams import put
 
 if TYPE_CHECKING:
     from gzsl_bench.records.merge import Merged
@@ -67,7 +68,7 @@ def verify_command(
     metrics = open_plugins(plugin).metrics if deep else QUICK
     found = verify(store, keys, metrics=metrics)
     if as_json:
-        click.echo(_json(found))
+        put(_json(found))
     else:
         _lines(found.problems)
     _lines([f"note: {note}" for note in found.notes], err=True)
@@ -99,7 +100,7 @@ def gc_command(out: Path, failed: bool, yes: bool, as_json: bool) -> None:
     layout = _store(out).layout
     found = collect(layout, failed=failed) if yes else leftovers(layout, failed=failed)
     if as_json:
-        click.echo(json.dumps([_describe(entry, out) for entry in found], indent=1))
+        put(json.dumps([_describe(entry, out) for entry in found], indent=1))
     else:
         _lines([f"{entry.kind}: {entry.path.relative_to(out)}" for entry in found])
     size = sum(entry.size for entry in found)
@@ -152,7 +153,7 @@ def import_command(
     with hold(out) as store:
         done = merge(store, archive, None if no_recompute else open_plugins(plugin).metrics)
     if as_json:
-        click.echo(_json(done))
+        put(_json(done))
     _show(done)
     return 1 if done.refused else 0
 
@@ -191,8 +192,8 @@ def reproduce_command(
     title = f"{record.dataset} · {record.label} · seed {record.seed}"
     if as_json:
         plain = {"key": record.key, "equal": found.equal} | asdict(found)
-        click.echo(json.dumps(plain, indent=1))
-    click.echo(f"{record.key} ({title}): {found.words}", err=as_json)
+        put(json.dumps(plain, indent=1))
+    put(f"{record.key} ({title}): {found.words}", err=as_json)
     return 0 if found.same_predictions else 1
 
 
@@ -238,9 +239,9 @@ def _store(out: Path) -> RecordStore:
 
 def _lines(lines: list[str], err: bool = False) -> None:
     for line in lines[:_SHOWN]:
-        click.echo(line, err=err)
+        put(line, err=err)
     if len(lines) > _SHOWN:
-        click.echo(f"... and {len(lines) - _SHOWN} more (--json lists all)", err=err)
+        put(f"... and {len(lines) - _SHOWN} more (--json lists all)", err=err)
 
 
 def _describe(entry: Leftover, out: Path) -> dict[str, str | int]:

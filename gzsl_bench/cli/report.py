@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import chosen_rule, debug_option, out_option, rule_option
+from gzsl_bench.cli.streams import put
 
 
 @click.command("report")
@@ -34,7 +35,7 @@ def report_command(suite: str, out: Path, into: Path | None, plots: bool, rule: 
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
     made = build(Results(resolved, store), into or out, plots, chosen_rule(resolved, rule))
-    click.echo(str(made.path))
+    put(str(made.path))
     click.echo(f"{made.size / 1e6:.1f} MB, opens in any browser", err=True)
     if made.plots:
         click.echo(

@@ -11,6 +11,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, json_option, out_option, plugin_option
+from gzsl_bench.cli.streams import put
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rescore import RescoreReport
@@ -60,13 +61,13 @@ def rescore_command(
 
 def _show(report: RescoreReport, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=1))
+        put(json.dumps(asdict(report), indent=1))
     else:
         lines = [
             [name, found.same, found.added, found.changed] for name, found in report.metrics.items()
         ]
         titles = ["metric", "same", "added", "changed"]
-        click.echo(markdown.table(titles, lines))
+        put(markdown.table(titles, lines))
     click.echo(
         f"{report.records} finished records, {report.written} with other metrics than before"
         " (counts above are checkpoints)",

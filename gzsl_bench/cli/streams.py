@@ -1,8 +1,10 @@
-"""Standard streams that a command can rely on: a broken terminal never stops a training.
+"""Standard streams that a command can rely on, and standard output for :func:`put` alone.
 
 Service managers start programs with streams closed, a log's disk may be full, a terminal may be
-gone.  What is said on standard error is lost then, and no more.  A table that cannot be written is
-an error, for standard output is what scripts read; it is said at the end, when all is trained.
+gone: what is said on standard error is lost then, and no training stops.  A table that cannot be
+written is an error, for standard output is what scripts read; it is said at the end, when all is
+trained.  For the same reason whatever plugins, libraries and the programs they start print goes to
+standard error.
 """
 
 from __future__ import annotations
@@ -13,25 +15,56 @@ import select
 import sys
 from typing import Any, TextIO
 
+import click
+
 #: What an error at the writing of a table names as its file.
 OUTPUT = "standard output"
 
 
-def steady() -> None:
-    """Open what is closed, so that no file of ours takes its number, and let errors say less."""
+_output: TextIO | None = None
+
+
+def put(text: object = "", nl: bool = True, err: bool = False) -> None:
+    """Print a result on standard output.
+
+    Args:
+        text: a table, JSON, a path.
+        nl: end the line.
+        err: on standard error after all, beside a result that programs read.
+    """
+    click.echo(text, file=None if err else _output, nl=nl, err=err)
+
+
+def output() -> TextIO:
+    """Where results go."""
+    return _output or sys.stdout
+
+
+def steady(ours: bool = True) -> None:
+    """Open what is closed, so that no file of ours takes its number.
+
+    Args:
+        ours: standard output is for :func:`put` alone; not where click prints its help there.
+    """
+    global _output
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             # The lowest free number: that very one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdout = _stream(sys.stdout, _Named(1, "w", closefd=False))
+    _output = _stream(sys.stdout, _Named(os.dup(1), "w", closefd=False))
+    if ours:
+        os.dup2(2, 1)
+        sys.stdout = _stream(sys.stdout, _Deaf(1, "w", closefd=False))
+    else:
+        sys.stdout = _output
     sys.stderr = _stream(sys.stderr, _Deaf(2, "w", closefd=False))
 
 
 def give_up_output() -> None:
     """Write no more to standard output: what is left of it would be tried again at the exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output().fileno())
 
 
 class _Deaf(io.FileIO):
@@ -66,5 +99,5 @@ def _stream(before: TextIO | None, raw: io.FileIO) -> TextIO:
         io.BufferedWriter(raw),
         encoding="utf-8" if before is None else before.encoding,
         errors="backslashreplace" if before is None else before.errors,
-        line_buffering=before is None or getattr(before, "line_buffering", False),
+        line_buffering=True,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import debug_option, json_option
+from gzsl_bench.cli.streams import put
 
 
 @click.group("suites")
@@ -37,11 +38,11 @@ def list_command(as_json: bool) -> None:
             }
             for name, suite in found.items()
         ]
-        click.echo(json.dumps(content, indent=2))
+        put(json.dumps(content, indent=2))
         return
     listed = click.HelpFormatter(max_width=100)
     listed.write_dl([(name, suite.description) for name, suite in found.items()])
-    click.echo(listed.getvalue(), nl=False)
+    put(listed.getvalue(), nl=False)
 
 
 @suites_group.command("show")
@@ -51,7 +52,7 @@ def show_command(name: str) -> None:
     """Print the file of the shipped suite NAME."""
     from gzsl_bench.suite.shipped import named
 
-    click.echo(named(name).read_text(encoding="utf-8"), nl=False)
+    put(named(name).read_text(encoding="utf-8"), nl=False)
 
 
 @suites_group.command("copy")
@@ -69,4 +70,4 @@ def copy_command(name: str, into: Path) -> None:
     if target.exists():
         raise SuiteError(f"{target} is there already; name another file, or remove it")
     atomic.write_text(target, file.read_text(encoding="utf-8"))
-    click.echo(target)
+    put(target)

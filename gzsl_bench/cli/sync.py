@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli.options import debug_option, json_option, out_option
+from gzsl_bench.cli.streams import put
 
 if TYPE_CHECKING:
     from gzsl_bench.records.layout import Layout
@@ -52,7 +53,7 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
     report = sync(uri, results)
     behind = front.refresh(uri, results)
     if as_json:
-        click.echo(json.dumps({**asdict(report), "uri": masked(uri), "suite": resolved.name}))
+        put(json.dumps({**asdict(report), "uri": masked(uri), "suite": resolved.name}))
     click.echo(
         f"MLflow at {masked(uri)} shows {report.mirrored} of {len({c.key for c in resolved.cells})}"
         f" cells of {resolved.name}: {report.created} created, {report.repaired} repaired,"

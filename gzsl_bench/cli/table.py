@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import debug_option, format_option, out_option
+from gzsl_bench.cli.streams import put
 
 
 @click.command("table")
@@ -79,11 +80,11 @@ def table_command(
     if published:
         from gzsl_bench.report.published.show import render_beside
 
-        click.echo(render_beside(table, results, fmt, names, marks))
+        put(render_beside(table, results, fmt, names, marks))
     elif fmt == "github" and not names and (width := columns()):
         show_table(table, resolved.name, out, width)
     else:
-        click.echo(render(table, fmt, names, marks))
+        put(render(table, fmt, names, marks))
     for sentence in (*fragile, *out_of_date(results), *only_believed(results)):
         click.echo(f"warning: {sentence}", err=True)
     waiting, failed = results.missing()

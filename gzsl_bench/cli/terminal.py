@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
+
+from gzsl_bench.cli.streams import output, put
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rows import Row
@@ -20,7 +21,7 @@ _LEAST = 60
 
 def columns(stream: TextIO | None = None) -> int | None:
     """How wide the terminal behind a stream is (standard output by default); None for a file."""
-    if not (stream or sys.stdout).isatty():
+    if not (stream or output()).isatty():
         return None
     return max(_LEAST, shutil.get_terminal_size().columns)
 
@@ -38,7 +39,7 @@ def show_table(table: Sequence[Row], suite: str, out: Path, width: int) -> None:
     from gzsl_bench.report.table import render
 
     fitted = fit(table, width)
-    click.echo(render(fitted.rows, metrics=fitted.metrics, width=width))
+    put(render(fitted.rows, metrics=fitted.metrics, width=width))
     if fitted.left_out:
         command = shlex.join(["gzsl-bench", "table", suite, "--out", str(out), "--metrics", "all"])
         click.echo(

@@ -10,6 +10,7 @@ import click
 
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import format_option
+from gzsl_bench.cli.streams import put
 
 if TYPE_CHECKING:
     from gzsl_bench.results.view import Results
@@ -65,7 +66,7 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
 
         catch_up = "the same command brings it up to date"
         outcome = training.run(tuning.suite, units, mirror, mirrored, catch_up)
-        click.echo(render_trials(trial_rows(tuning, results), fmt))
+        put(render_trials(trial_rows(tuning, results), fmt))
         training.conclude(outcome, interrupted=", so no suite was written")
         if not outcome.interrupted:
             _write(tuning, results, path, launch.out)

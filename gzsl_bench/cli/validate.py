@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli.options import data_option, debug_option, plugin_option
+from gzsl_bench.cli.streams import put
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -40,7 +41,7 @@ def schema_command() -> None:
     """Print the JSON schema of a suite file, for editors."""
     from gzsl_bench.suite.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    put(json.dumps(json_schema(), indent=2))
 
 
 def open_suite(

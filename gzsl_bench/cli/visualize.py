@@ -25,6 +25,7 @@ from gzsl_bench.cli.options import (
     plugin_option,
 )
 from gzsl_bench.cli.pace import about, span
+from gzsl_bench.cli.streams import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -237,7 +238,7 @@ def _print(
              "predictions_changed": agrees.changed, "parts": plain(numbers)}
             for (cell, choice, kept, agrees), numbers in zip(shown, found, strict=True)
         ]  # fmt: skip
-        click.echo(json.dumps(content, indent=1))
+        put(json.dumps(content, indent=1))
         return
     lines = [
         [cell.dataset, cell.label, cell.seed, f"{kept.checkpoint} ({choice.rule})", m.part,
@@ -247,7 +248,7 @@ def _print(
     ]  # fmt: skip
     headings = ["Data set", "Method", "Seed", "Checkpoint", "Part", "Classes", "Images", "Mixing",
                 "Nearest mean %"]  # fmt: skip
-    click.echo(markdown.table(headings, lines))
+    put(markdown.table(headings, lines))
 
 
 def _file_name(dataset: str, taken: dict[str, str]) -> str:
