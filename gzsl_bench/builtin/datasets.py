@@ -96,7 +96,7 @@ def _description(name: str, root: Path) -> Description | None:
     from gzsl_bench.errors import DataError
 
     try:
-        return read_description(folder).content
+        return read_description(folder)
     except DataError:
         return None  # whoever loads the data set is told what is wrong
 

@@ -7,24 +7,22 @@ fingerprint, so the same numbers in another format, or in the xlsa17 layout, are
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gzsl_bench.data.arrays import read_array
+from gzsl_bench.data.cache import Entry
 from gzsl_bench.data.checks import PARTS, check_split, unused_rows
 from gzsl_bench.data.classes import (
     check_embedding,
     class_fold,
     class_ids,
     read_class_file,
-    refuse_twice,
 )
 from gzsl_bench.data.description import (
     DESCRIPTION_FILE,
     ArrayPart,
-    DescribedFolder,
     NamedLabels,
     read_description,
 )
@@ -44,14 +42,7 @@ def missing(request: DatasetRequest) -> list[MissingFile]:
     Raises:
         DataError: the description itself cannot be used.
     """
-    described = _described(request)
-    files = described.content.files(request.features, request.attributes)
-    source = described.folder / DESCRIPTION_FILE
-    return [
-        MissingFile(str(described.folder / name), f"{source} names it for {what}, so put it there")
-        for name, what in files.items()
-        if not (described.folder / name).is_file()
-    ]
+    return _Reader(request).missing()
 
 
 def load(request: DatasetRequest) -> GZSLData:
@@ -60,126 +51,225 @@ def load(request: DatasetRequest) -> GZSLData:
     Raises:
         DataError: anything is missing, damaged or contradicts itself.
     """
-    described = _described(request)
-    content, folder = described.content, described.folder
-    for kind, name, there in (
-        ("feature set", request.features, content.features),
-        ("class embedding", request.attributes, content.attributes),
-    ):
-        if name not in there:
-            raise DataError(unknown_name(f"{kind} of {folder / DESCRIPTION_FILE}", name, there))
-    for file in missing(request):
-        raise DataError(f"{file.path} is missing: {file.hint}")
-    names = _names(folder, content.classes)
-    attributes, twins = _embedding(described, request.attributes, names)
-    labels = _labels(described, names, attributes, content.attributes[request.attributes].classes)
-    features, digest, notes = _features(described, request, len(labels))
-    parts = _parts(described, names, labels)
-    where = str(folder / DESCRIPTION_FILE)
-    files = (DESCRIPTION_FILE, *content.files(request.features, request.attributes))
-    check_split(
-        labels,
-        parts,
-        len(attributes),
-        where,
-        keys=_keys(described),
-        base=content.split.count_from,
-        class_name=_caller(names, _first_class(described)),
-    )
-    seen = np.unique(labels[parts["trainval"]])
-    data = GZSLData(
-        name=request.name,
-        features=features,
-        labels=labels,
-        attributes=attributes,
-        trainval=parts["trainval"],
-        test_seen=parts["test_seen"],
-        test_unseen=parts["test_unseen"],
-        class_names=names,
-        folds=_folds(described, names, seen),
-        feature_set=request.features,
-        attribute_set=request.attributes,
-        provenance={
-            "layout": DESCRIPTION_FILE,
-            "lists": "none",
-            "files": file_facts(folder, files, content.features[request.features].file),
-        },
-        warnings=(*notes, *twins, *unused_rows(len(labels), parts, where)),
-    )
-    return identify(compare_with_published(data, folder), digest)
+    return _Reader(request).load()
 
 
-def _described(request: DatasetRequest) -> DescribedFolder:
-    assert request.root is not None
-    return read_description(request.root / plain_name(request.name, "the data set"))
+class _Reader:
+    """One variant of a described folder, read part by part."""
 
+    names: tuple[str, ...] | None = None
 
-def _names(folder: Path, file: str | None) -> tuple[str, ...] | None:
-    return None if file is None else _listed(folder, file)
+    def __init__(self, request: DatasetRequest) -> None:
+        assert request.root is not None
+        self.request = request
+        self.folder = request.root / plain_name(request.name, "the data set")
+        self.content = read_description(self.folder)
 
+    def missing(self) -> list[MissingFile]:
+        files = self.content.files(self.request.features, self.request.attributes)
+        source = self.folder / DESCRIPTION_FILE
+        return [
+            MissingFile(str(self.folder / name), f"{source} names it for {what}, so put it there")
+            for name, what in files.items()
+            if not (self.folder / name).is_file()
+        ]
 
-def _listed(folder: Path, file: str) -> tuple[str, ...]:
-    names = read_class_file(folder / file)
-    if names is None:
-        raise DataError(f"{folder / file} does not exist; put the list of class names there")
-    return names
-
-
-def _embedding(
-    described: DescribedFolder, name: str, names: tuple[str, ...] | None
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    part = described.content.attributes[name]
-    what = f"the class embedding {described.folder / part.name}"
-    raw = read_array(described.folder / part.file, part.key)
-    if raw.ndim != 2 or 0 in raw.shape:
-        raise DataError(
-            f"{what} has shape {raw.shape}, but a matrix with one class a"
-            f" {part.classes.removesuffix('s')} is needed"
+    def load(self) -> GZSLData:
+        request, content, folder = self.request, self.content, self.folder
+        for kind, name, there in (
+            ("feature set", request.features, content.features),
+            ("class embedding", request.attributes, content.attributes),
+        ):
+            if name not in there:
+                raise DataError(unknown_name(f"{kind} of {folder / DESCRIPTION_FILE}", name, there))
+        for file in self.missing():
+            raise DataError(f"{file.path} is missing: {file.hint}")
+        self.names = None if content.classes is None else self._listed(content.classes)
+        attributes, twins = self._embedding()
+        labels = self._labels(attributes)
+        features = self._features(len(labels))
+        parts = self._parts(labels)
+        where = str(folder / DESCRIPTION_FILE)
+        files = (DESCRIPTION_FILE, *content.files(request.features, request.attributes))
+        base = 0 if isinstance(content.labels, NamedLabels) else content.labels.count_from
+        names = self.names
+        check_split(
+            labels,
+            parts,
+            len(attributes),
+            where,
+            keys=self._keys(),
+            base=content.split.count_from,
+            class_name=lambda c: f"class {names[c]!r}" if names else f"class {c + base}",
         )
-    rows = raw if part.classes == "rows" else raw.T
-    if names is not None and len(rows) != len(names):
-        raise DataError(
-            f"{what} has {len(rows)} {part.classes}, but there are {len(names)} classes in"
-            f" {described.content.classes}"
-            + _turned(part.classes, "classes", rows.shape[1], len(names))
+        seen = np.unique(labels[parts["trainval"]])
+        data = GZSLData(
+            name=request.name,
+            features=features.features,
+            labels=labels,
+            attributes=attributes,
+            trainval=parts["trainval"],
+            test_seen=parts["test_seen"],
+            test_unseen=parts["test_unseen"],
+            class_names=names,
+            folds=self._folds(seen),
+            feature_set=request.features,
+            attribute_set=request.attributes,
+            provenance={
+                "layout": DESCRIPTION_FILE,
+                "lists": "none",
+                "files": file_facts(folder, files, content.features[request.features].file),
+            },
+            warnings=(*features.warnings, *twins, *unused_rows(len(labels), parts, where)),
         )
-    return check_embedding(rows, what)
+        return identify(compare_with_published(data, folder), features.digest)
+
+    def _listed(self, file: str) -> tuple[str, ...]:
+        names = read_class_file(self.folder / file)
+        if names is None:
+            raise DataError(
+                f"{self.folder / file} does not exist; put the list of class names there"
+            )
+        return names
+
+    def _embedding(self) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+        part, names = self.content.attributes[self.request.attributes], self.names
+        what = f"the class embedding {self.folder / part.name}"
+        raw = read_array(self.folder / part.file, part.key)
+        if raw.ndim != 2 or 0 in raw.shape:
+            raise DataError(
+                f"{what} has shape {raw.shape}, but a matrix with one class a"
+                f" {part.classes.removesuffix('s')} is needed"
+            )
+        rows = raw if part.classes == "rows" else raw.T
+        if names is not None and len(rows) != len(names):
+            raise DataError(
+                f"{what} has {len(rows)} {part.classes}, but there are {len(names)} classes in"
+                f" {self.content.classes}"
+                + _turned(part.classes, "classes", rows.shape[1], len(names))
+            )
+        return check_embedding(rows, what)
+
+    def _labels(self, attributes: NDArray[np.float64]) -> NDArray[np.int64]:
+        part, names = self.content.labels, self.names
+        if isinstance(part, NamedLabels):
+            assert names is not None
+            return _named_labels(self.folder / part.names, names)
+        num_classes = len(attributes)
+        what = f"labels in {self.folder / part.name}"
+        labels = self._whole(part, "labels")
+        if not labels.size:
+            raise DataError(f"{what} are empty, but each image needs one")
+        low, high, base = int(labels.min()), int(labels.max()), part.count_from
+        last = num_classes - 1 + base
+        # Without names the embedding alone says how many classes there are; it may lie on its side.
+        if low < base or high > last or (names is None and high < last):
+            fits = low == 1 - base and high == num_classes - base
+            hint = f"; `count_from: {1 - base}` would fit" if fits else ""
+            if names is None and not hint and low == base:
+                side = self.content.attributes[self.request.attributes].classes
+                hint = _turned(side, "classes", attributes.shape[1], high - base + 1)
+            raise DataError(
+                f"{what} run from {low} to {high}, but there are {num_classes} classes, so labels"
+                f" counted from {base} run from {base} to {last}{hint}"
+            )
+        return labels - base
+
+    def _features(self, count: int) -> Entry:
+        part = self.content.features[self.request.features]
+        loaded = load_matrix(self.folder / part.file, part.key, part.images, self.request.cache)
+        shape = loaded.features.shape
+        if shape[0] != count:
+            raise DataError(
+                f"the features {self.folder / part.name} have {shape[0]} {part.images}, but there"
+                f" are {count} labels, and each of the {part.images} is one image with one label"
+                + _turned(part.images, "images", shape[1], count)
+            )
+        return loaded
+
+    def _whole(self, part: ArrayPart, key: str) -> NDArray[np.int64]:
+        """[n] whole numbers of a list."""
+        path = self.folder / part.file
+        what = f"{key} ({part.key})" if part.key is not None else key
+        raw = read_array(path, part.key)
+        if raw.dtype.kind == "b":
+            raise DataError(
+                f"{what} in {path} holds true and false, but numbers are needed; numpy.flatnonzero"
+                " turns a mask into row numbers"
+            )
+        return vector(raw, what, path)
+
+    def _parts(self, labels: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        split, names = self.content.split, self.names
+        parts = {
+            part: self._rows(source, part, len(labels))
+            for part in PARTS
+            if (source := getattr(split, part)) is not None
+        }
+        if split.seen is None or split.unseen is None:
+            return parts
+        assert names is not None
+        seen, unseen = (self._class_list(file, names) for file in (split.seen, split.unseen))
+        files = f"{split.seen} and {split.unseen} in {self.folder}"
+        for c in np.intersect1d(seen, unseen)[:1]:
+            raise DataError(f"{files} both list {names[int(c)]!r}, but must be disjoint")
+        for c in np.setdiff1d(np.arange(len(names)), np.concatenate([seen, unseen]))[:1]:
+            raise DataError(f"{files} lack {names[int(c)]!r}, but every class is seen or unseen")
+        for row in parts["test_seen"][~np.isin(labels[parts["test_seen"]], seen)][:1]:
+            raise DataError(
+                f"test_seen ({split.test_seen.name}) in {self.folder} lists row"
+                f" {int(row) + split.count_from}, which is of {names[int(labels[row])]!r}, but only"
+                f" images of the classes in {split.seen} may stand there"
+            )
+        tested = np.zeros(len(labels), dtype=bool)
+        tested[parts["test_seen"]] = True
+        parts["trainval"] = np.flatnonzero(np.isin(labels, seen) & ~tested)
+        parts["test_unseen"] = np.flatnonzero(np.isin(labels, unseen))
+        return parts
+
+    def _rows(self, source: ArrayPart, part: str, count: int) -> NDArray[np.int64]:
+        """0-based row numbers; a list that cannot be counted from where it says is refused."""
+        base = self.content.split.count_from
+        rows = self._whole(source, part)
+        what = f"{part} ({source.name}) in {self.folder}"
+        if not rows.size:
+            raise DataError(f"{what} is empty, but needs rows")
+        low, high = int(rows.min()), int(rows.max())
+        if low < base or high > count - 1 + base:
+            fits = low >= 1 - base and high <= count - base
+            raise DataError(
+                f"{what} lists rows from {low} to {high}, but there are {count} images, so rows"
+                f" counted from {base} run from {base} to {count - 1 + base}"
+                + (f"; `count_from: {1 - base}` would fit" if fits else "")
+            )
+        return rows - base
+
+    def _class_list(self, file: str, names: tuple[str, ...]) -> NDArray[np.int64]:
+        ids = {name: number for number, name in enumerate(names)}
+        return class_ids(self.folder / file, self._listed(file), ids)
+
+    def _folds(self, seen: NDArray[np.int64]) -> tuple[ClassFold, ...]:
+        found, names = [], self.names
+        for fold in self.content.folds:
+            assert names is not None
+            train, val = (self._class_list(file, names) for file in (fold.train, fold.val))
+            files = f"{fold.train} and {fold.val} in {self.folder}"
+            found.append(class_fold(files, train, val, names, seen))
+        return tuple(found)
+
+    def _keys(self) -> dict[str, str]:
+        split = self.content.split
+        sources = {part: getattr(split, part) for part in PARTS}
+        return {
+            part: f"{part} ({source.name if source else f'{split.seen}, {split.unseen}'})"
+            for part, source in sources.items()
+        }
 
 
 def _turned(side: str, key: str, length: int, needed: int) -> str:
     """A hint where the other orientation, with ``length`` lines, is what is needed."""
     other = "columns" if side == "rows" else "rows"
     return f"; `{key}: {other}` would fit" if length == needed else ""
-
-
-def _labels(
-    described: DescribedFolder,
-    names: tuple[str, ...] | None,
-    attributes: NDArray[np.float64],
-    side: str,
-) -> NDArray[np.int64]:
-    part = described.content.labels
-    if isinstance(part, NamedLabels):
-        assert names is not None
-        return _named_labels(described.folder / part.names, names)
-    num_classes = len(attributes)
-    what = f"labels in {described.folder / part.name}"
-    labels = _whole(described, part, "labels")
-    if not labels.size:
-        raise DataError(f"{what} are empty, but each image needs one")
-    low, high, base = int(labels.min()), int(labels.max()), part.count_from
-    last = num_classes - 1 + base
-    # Without names the embedding alone says how many classes there are, and may lie on its side.
-    if low < base or high > last or (names is None and high < last):
-        fits = low == 1 - base and high == num_classes - base
-        hint = f"; `count_from: {1 - base}` would fit" if fits else ""
-        if names is None and not hint and low == base:
-            hint = _turned(side, "classes", attributes.shape[1], high - base + 1)
-        raise DataError(
-            f"{what} run from {low} to {high}, but there are {num_classes} classes, so labels"
-            f" counted from {base} run from {base} to {last}{hint}"
-        )
-    return labels - base
 
 
 def _named_labels(path: Path, names: tuple[str, ...]) -> NDArray[np.int64]:
@@ -198,122 +288,3 @@ def _named_labels(path: Path, names: tuple[str, ...]) -> NDArray[np.int64]:
     if not lines:
         raise DataError(f"{path} is empty, but one class name an image is needed")
     return found
-
-
-def _features(
-    described: DescribedFolder, request: DatasetRequest, count: int
-) -> tuple[NDArray[np.float32], str, tuple[str, ...]]:
-    part = described.content.features[request.features]
-    loaded = load_matrix(described.folder / part.file, part.key, part.images, request.cache)
-    shape = loaded.features.shape
-    if len(loaded.features) != count:
-        raise DataError(
-            f"the features {described.folder / part.name} have {shape[0]} {part.images}, but there"
-            f" are {count} labels, and each of the {part.images} is one image with one label"
-            + _turned(part.images, "images", shape[1], count)
-        )
-    return loaded.features, loaded.digest, loaded.warnings
-
-
-def _whole(described: DescribedFolder, part: ArrayPart, key: str) -> NDArray[np.int64]:
-    """[n] whole numbers of a list."""
-    path = described.folder / part.file
-    what = f"{key} ({part.key})" if part.key is not None else key
-    raw = read_array(path, part.key)
-    if raw.dtype.kind == "b":
-        raise DataError(
-            f"{what} in {path} holds true and false, but numbers are needed; numpy.flatnonzero"
-            " turns a mask into row numbers"
-        )
-    return vector(raw, what, path)
-
-
-def _parts(
-    described: DescribedFolder, names: tuple[str, ...] | None, labels: NDArray[np.int64]
-) -> dict[str, NDArray[np.int64]]:
-    split = described.content.split
-    given = {part: getattr(split, part) for part in PARTS}
-    parts = {
-        part: _rows(described, source, part, len(labels))
-        for part, source in given.items()
-        if source is not None
-    }
-    if split.seen is None or split.unseen is None:
-        return parts
-    assert names is not None
-    seen, unseen = (_class_list(described, file, names) for file in (split.seen, split.unseen))
-    files = f"{split.seen} and {split.unseen} in {described.folder}"
-    for c in np.intersect1d(seen, unseen)[:1]:
-        raise DataError(f"{files} both list {names[int(c)]!r}, but must be disjoint")
-    for c in np.setdiff1d(np.arange(len(names)), np.concatenate([seen, unseen]))[:1]:
-        raise DataError(f"{files} lack {names[int(c)]!r}, but every class is seen or unseen")
-    for row in parts["test_seen"][~np.isin(labels[parts["test_seen"]], seen)][:1]:
-        raise DataError(
-            f"test_seen ({split.test_seen.name}) in {described.folder} lists row"
-            f" {int(row) + split.count_from}, which is of {names[int(labels[row])]!r}, but only"
-            f" images of the classes in {split.seen} may stand there"
-        )
-    tested = np.zeros(len(labels), dtype=bool)
-    tested[parts["test_seen"]] = True
-    parts["trainval"] = np.flatnonzero(np.isin(labels, seen) & ~tested)
-    parts["test_unseen"] = np.flatnonzero(np.isin(labels, unseen))
-    return parts
-
-
-def _rows(
-    described: DescribedFolder, source: ArrayPart, part: str, count: int
-) -> NDArray[np.int64]:
-    """0-based row numbers; a list that cannot be counted from where it is said to is refused."""
-    base = described.content.split.count_from
-    rows = _whole(described, source, part)
-    if not rows.size:
-        raise DataError(f"{part} ({source.name}) in {described.folder} is empty, but needs rows")
-    low, high = int(rows.min()), int(rows.max())
-    if low < base or high > count - 1 + base:
-        fits = low >= 1 - base and high <= count - base
-        raise DataError(
-            f"{part} ({source.name}) in {described.folder} lists rows from {low} to {high}, but"
-            f" there are {count} images, so rows counted from {base} run from {base} to"
-            f" {count - 1 + base}" + (f"; `count_from: {1 - base}` would fit" if fits else "")
-        )
-    return rows - base
-
-
-def _class_list(described: DescribedFolder, file: str, names: tuple[str, ...]) -> NDArray[np.int64]:
-    path = described.folder / file
-    listed = _listed(described.folder, file)
-    refuse_twice(listed, path)
-    return class_ids(path, listed, {name: number for number, name in enumerate(names)})
-
-
-def _folds(
-    described: DescribedFolder, names: tuple[str, ...] | None, seen: NDArray[np.int64]
-) -> tuple[ClassFold, ...]:
-    found = []
-    for fold in described.content.folds:
-        assert names is not None
-        sides = [_class_list(described, file, names) for file in (fold.train, fold.val)]
-        files = f"{fold.train} and {fold.val} in {described.folder}"
-        found.append(class_fold(files, sides[0], sides[1], names, seen))
-    return tuple(found)
-
-
-def _keys(described: DescribedFolder) -> dict[str, str]:
-    split = described.content.split
-    lists = f"{split.seen}, {split.unseen}"
-    return {
-        part: f"{part} ({source.name if source is not None else lists})"
-        for part in PARTS
-        for source in [getattr(split, part)]
-    }
-
-
-def _first_class(described: DescribedFolder) -> int:
-    labels = described.content.labels
-    return 0 if isinstance(labels, NamedLabels) else labels.count_from
-
-
-def _caller(names: tuple[str, ...] | None, base: int) -> Any:
-    if names is None:
-        return lambda c: f"class {c + base}"
-    return lambda c: f"class {names[c]!r}"

@@ -7,7 +7,6 @@ images are rows or columns, and whether counting begins at 0 or 1.  It holds no 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -25,7 +24,7 @@ from pydantic import (
 
 from gzsl_bench.data.arrays import KEYED, PLAIN
 from gzsl_bench.data.features import Side
-from gzsl_bench.data.yamlfile import DATASET, YamlFile, complaint, read_yaml
+from gzsl_bench.data.yamlfile import DATASET, YamlFile, complaint, first_of, read_yaml
 from gzsl_bench.errors import GzslBenchError
 
 DESCRIPTION_FILE = "dataset.yaml"
@@ -238,16 +237,7 @@ class Description(_Part):
         return found
 
 
-@dataclass(frozen=True)
-class DescribedFolder:
-    """A folder and its checked description."""
-
-    folder: Path
-    content: Description
-    file: YamlFile
-
-
-def read_description(folder: Path) -> DescribedFolder:
+def read_description(folder: Path) -> Description:
     """Read and check the description of a folder; the files it names need not be there.
 
     Raises:
@@ -255,15 +245,13 @@ def read_description(folder: Path) -> DescribedFolder:
     """
     file = read_yaml(folder / DESCRIPTION_FILE, DATASET)
     try:
-        return DescribedFolder(folder, Description.model_validate(file.content), file)
+        return Description.model_validate(file.content)
     except ValidationError as error:
         raise _explain(file, error) from None
 
 
 def _explain(file: YamlFile, error: ValidationError) -> GzslBenchError:
-    errors = error.errors()
-    # An unknown key explains a missing one (`labls:`), so it is named first.
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    first = first_of(error)
     path = tuple(part for part in first["loc"] if part not in _TAGS)
     model = _model_at(path)
     text = complaint(first, path or ("description",), model.model_fields)

@@ -191,7 +191,7 @@ def is_described(folder: Path) -> bool:
 def _described(folder: Path, kind: Literal["features", "attributes"]) -> tuple[str, ...]:
     """Names in a description whose file is there; a description with a mistake offers none."""
     try:
-        parts = getattr(read_description(folder).content, kind)
+        parts = getattr(read_description(folder), kind)
     except DataError:
         return ()
     return tuple(name for name, part in parts.items() if (folder / part.file).is_file())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, in_one_line, unknown_name
@@ -221,6 +222,12 @@ def _walk(file: YamlFile, loader: _Loader, node: yaml.Node, path: KeyPath) -> No
 def quote_it(value: Any) -> str:
     """What to do about a number, or true or false, that is to be a text."""
     return "; quote it if it is a name" if isinstance(value, bool | int | float) else ""
+
+
+def first_of(error: ValidationError) -> ErrorDetails:
+    """The complaint to show: an unknown key first, for it explains a missing one (`metods:`)."""
+    errors = error.errors()
+    return next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
 
 
 def complaint(error: ErrorDetails, path: Sequence[str | int], known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, quote_it, read_yaml
+from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, first_of, quote_it, read_yaml
 from gzsl_bench.errors import GzslBenchError, PluginError, unknown_name
 from gzsl_bench.hooks.inline import find_inline
 from gzsl_bench.hooks.known import distribution_of
@@ -157,9 +157,7 @@ def _explain(
     file: YamlFile, error: ValidationError, prefix: KeyPath, model: type[BaseModel]
 ) -> GzslBenchError:
     """The first complaint of pydantic, as one sentence with a line."""
-    errors = error.errors()
-    # An unknown key explains a missing one (`metods:`), so it is named first.
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    first = first_of(error)
     path = (*prefix, *(part for part in first["loc"] if part not in TAGS))
     return file.error(path, _sentence(first, path, model))
 

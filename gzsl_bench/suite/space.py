@@ -86,13 +86,6 @@ Trials = Annotated[int, Field(strict=True, ge=1, le=MOST_TRIALS)]
 
 
 @dataclass(frozen=True)
-class Choices:
-    """Values to choose from, as the suite lists them."""
-
-    values: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
 class Interval:
     """Limits of a number, both included; ``whole`` numbers have no fraction."""
 
@@ -104,7 +97,7 @@ class Interval:
 
 def dimensions(
     space: Mapping[str, list[Any] | Range], config: type[Config], given: Mapping[str, Any]
-) -> dict[str, Choices | Interval]:
+) -> dict[str, list[Any] | Interval]:
     """The space as candidates are drawn from it.
 
     Args:
@@ -115,17 +108,17 @@ def dimensions(
     return {
         name: Interval(part.low, part.high, part.log, _refuses_fractions(config, given, name, part))
         if isinstance(part, Range)
-        else Choices(tuple(part))
+        else part
         for name, part in space.items()
     }
 
 
-def size(parts: Mapping[str, Choices | Interval]) -> float:
+def size(parts: Mapping[str, list[Any] | Interval]) -> float:
     """How many combinations there are; infinite where a range has fractions."""
     count = 1.0
     for part in parts.values():
-        if isinstance(part, Choices):
-            count *= len(part.values)
+        if isinstance(part, list):
+            count *= len(part)
         else:
             count *= part.high - part.low + 1 if part.whole else math.inf
     return count

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.errors import GzslBenchError
-from gzsl_bench.suite.space import Choices, Interval, SearchKind, size
+from gzsl_bench.suite.space import Interval, SearchKind, size
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -43,7 +43,7 @@ def require() -> None:
 
 
 def candidates(
-    parts: Mapping[str, Choices | Interval], kind: SearchKind, trials: int | None
+    parts: Mapping[str, list[Any] | Interval], kind: SearchKind, trials: int | None
 ) -> list[Candidate]:
     """What is tried: a grid's combinations as they are listed, or different random draws.
 
@@ -57,7 +57,7 @@ def candidates(
     """
     require()
     if kind == "grid":
-        lists = (part.values for part in parts.values() if isinstance(part, Choices))
+        lists = (part for part in parts.values() if isinstance(part, list))
         return [dict(zip(parts, values, strict=True)) for values in itertools.product(*lists)]
     wanted = min(trials or 0, size(parts))
     found: dict[str, Candidate] = {}
@@ -71,7 +71,7 @@ def candidates(
     return list(found.values())
 
 
-def _draws(parts: Mapping[str, Choices | Interval]) -> Iterator[Candidate]:
+def _draws(parts: Mapping[str, list[Any] | Interval]) -> Iterator[Candidate]:
     import optuna
 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=_SEED))
@@ -81,7 +81,7 @@ def _draws(parts: Mapping[str, Choices | Interval]) -> Iterator[Candidate]:
         yield {name: _value(part, asked[name]) for name, part in parts.items()}
 
 
-def _distributions(parts: Mapping[str, Choices | Interval]) -> dict[str, BaseDistribution]:
+def _distributions(parts: Mapping[str, list[Any] | Interval]) -> dict[str, BaseDistribution]:
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -90,8 +90,8 @@ def _distributions(parts: Mapping[str, Choices | Interval]) -> dict[str, BaseDis
 
     found: dict[str, BaseDistribution] = {}
     for name, part in parts.items():
-        if isinstance(part, Choices):
-            found[name] = CategoricalDistribution(list(range(len(part.values))))
+        if isinstance(part, list):
+            found[name] = CategoricalDistribution(list(range(len(part))))
         elif part.whole:
             found[name] = IntDistribution(int(part.low), int(part.high), log=part.log)
         else:
@@ -99,9 +99,9 @@ def _distributions(parts: Mapping[str, Choices | Interval]) -> dict[str, BaseDis
     return found
 
 
-def _value(part: Choices | Interval, asked: Any) -> Any:
-    if isinstance(part, Choices):
-        return part.values[asked]
+def _value(part: list[Any] | Interval, asked: Any) -> Any:
+    if isinstance(part, list):
+        return part[asked]
     if part.whole:
         return int(asked)
     return min(max(float(f"{asked:.{_DIGITS}g}"), part.low), part.high)

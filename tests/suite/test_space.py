@@ -11,7 +11,7 @@ from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.schema import json_schema
-from gzsl_bench.suite.space import MOST_TRIALS, Choices, Interval, dimensions, size
+from gzsl_bench.suite.space import MOST_TRIALS, Interval, dimensions, size
 
 
 class Knobs(Config):
@@ -143,7 +143,7 @@ def test_whole_numbers_are_what_the_field_says(load):
         "batch": Interval(1, 64, True, True),
         "limit": Interval(2, 4, False, True),
         "rate": Interval(1, 64, False, False),
-        "layers": Choices(([4], [8, 8])),
+        "layers": [[4], [8, 8]],
     }
     assert size(found) == math.inf
     del found["rate"]

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from gzsl_bench.errors import GzslBenchError
-from gzsl_bench.suite.space import Choices, Interval
+from gzsl_bench.suite.space import Interval
 from gzsl_bench.tuning.search import candidates
 
 RATE = Interval(0.001, 10, log=True, whole=False)
 SPACE = {
     "rate": RATE,
     "batch": Interval(1, 64, log=False, whole=True),
-    "layers": Choices(([4], [8, 8], None)),
+    "layers": [[4], [8, 8], None],
 }
 
 
 def test_a_grid_is_every_combination_in_the_order_of_the_lists():
     values = {"a": [3, 1, 2], "b": [[1], [2, 2], None], "c": ["x", True]}
-    found = candidates({n: Choices(tuple(v)) for n, v in values.items()}, "grid", None)
+    found = candidates({n: list(v) for n, v in values.items()}, "grid", None)
     expected = [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
     assert found == expected
 
@@ -56,7 +56,7 @@ def test_rounding_does_not_leave_a_narrow_range():
 
 
 def test_a_small_space_is_used_up():
-    space = {"n": Interval(1, 3, log=False, whole=True), "c": Choices(("a", "b"))}
+    space = {"n": Interval(1, 3, log=False, whole=True), "c": ["a", "b"]}
     found = candidates(space, "random", 50)
     assert {(c["n"], c["c"]) for c in found} == set(itertools.product((1, 2, 3), "ab"))
     assert len(found) == 6

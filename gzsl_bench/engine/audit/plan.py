@@ -12,22 +12,6 @@ from gzsl_bench.suite.cells import Cell, digest
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Cells that differ in nothing but the seed: one of them is audited for all.
-
-    Attributes:
-        cells: in the suite's order.
-    """
-
-    cells: tuple[Cell, ...]
-
-    @property
-    def keys(self) -> list[str]:
-        """The cells' keys."""
-        return [cell.key for cell in self.cells]
-
-
-@dataclass(frozen=True)
 class Verdict:
     """What is known of a subject.
 
@@ -44,13 +28,16 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def subjects(cells: Sequence[Cell]) -> list[Subject]:
-    """What a suite has to audit, validation folds aside."""
+def subjects(cells: Sequence[Cell]) -> list[dict[str, Cell]]:
+    """What a suite has to audit, folds aside: cells by key that differ in nothing but the seed.
+
+    One of them is audited for all.
+    """
     together: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         if cell.identity.get("task") == "real":
             together.setdefault(cell.group, {}).setdefault(cell.key, cell)
-    return [Subject(tuple(found.values())) for found in together.values()]
+    return list(together.values())
 
 
 def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
@@ -59,8 +46,8 @@ def plan_audits(cells: Sequence[Cell], store: RecordStore) -> list[AuditUnit]:
     by_key = {cell.key: cell for cell in reversed(cells)}
     companies: dict[tuple[str, ...], list[str]] = {}
     for subject in subjects(cells):
-        known = audits.verdict(subject.keys)
-        cell = next((c for c in subject.cells if _has_numbers(store, c.key)), None)
+        known = audits.verdict(subject)
+        cell = next((c for c in subject.values() if _has_numbers(store, c.key)), None)
         if cell is None or (known is not None and known["outcome"] != NOT_AUDITED):
             continue
         record = store.read(cell.key)
@@ -87,12 +74,12 @@ def verdicts(cells: Sequence[Cell], store: RecordStore) -> Iterator[Verdict]:
     """What the results folder knows of every subject of a suite."""
     audits = AuditStore(store.layout.out)
     for subject in subjects(cells):
-        found = audits.verdict(subject.keys)
+        found = audits.verdict(subject)
         if found is not None:
-            cell = next(cell for cell in subject.cells if cell.key == found["key"])
+            cell = subject[found["key"]]
             notes = tuple(found.get("notes", ()))
             yield Verdict(cell, found["outcome"], found["reason"], notes)
-        elif any(_has_numbers(store, key) for key in subject.keys):
-            yield Verdict(subject.cells[0], NOT_AUDITED, "the audit was interrupted")
+        elif any(_has_numbers(store, key) for key in subject):
+            yield Verdict(next(iter(subject.values())), NOT_AUDITED, "the audit was interrupted")
         else:
-            yield Verdict(subject.cells[0], NOT_AUDITED, "no cell of it is complete")
+            yield Verdict(next(iter(subject.values())), NOT_AUDITED, "no cell of it is complete")
