@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from gzsl_bench import markdown
+from gzsl_bench.cli.streams import say
 from gzsl_bench.engine.audit.plan import Verdict, plan_audits, verdicts
 from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import AuditEnded, CellElsewhere, Event, UnitStarted, Waiting
@@ -33,18 +32,15 @@ def audit_cells(
     def listen(event: Event) -> None:
         if isinstance(event, UnitStarted) and event.unit in units:
             for key in units[event.unit].targets:
-                click.echo(f"auditing {titles[key]}", err=True)
+                say(f"auditing {titles[key]}")
         elif isinstance(event, (AuditEnded, CellElsewhere)):
             key = event.key.removeprefix(AUDIT)
             found = audits.read(key)
             if found is not None:
-                click.echo(
-                    f"audited {titles[key]}: {found['outcome']} ({found['seconds']:.0f} s)",
-                    err=True,
-                )
+                say(f"audited {titles[key]}: {found['outcome']} ({found['seconds']:.0f} s)")
         elif isinstance(event, Waiting):
             for who, claims in event.held.items():
-                click.echo(f"waiting for {len(claims)} audits that {who} makes", err=True)
+                say(f"waiting for {len(claims)} audits that {who} makes")
 
     return run_audits(store, cells, executor, settings, listen)
 
@@ -52,12 +48,11 @@ def audit_cells(
 def conclude(cells: Sequence[Cell], store: RecordStore) -> bool:
     """Print the table of audits on standard error; whether every method passed."""
     found = list(verdicts(cells, store))
-    click.echo("\n" + table(found), err=True)
+    say("\n" + table(found))
     if any(verdict.outcome == FAILED for verdict in found):
-        click.echo(
+        say(
             f"an audit failed: what it measured is in {store.layout.audits}/KEY.json, what it means"
-            " in docs/audit.md",
-            err=True,
+            " in docs/audit.md"
         )
     return all(verdict.outcome == OK for verdict in found)
 

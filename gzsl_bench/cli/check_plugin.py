@@ -15,7 +15,7 @@ from gzsl_bench.cli.options import (
     json_option,
     plugin_option,
 )
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ def check_plugin_command(
 
     def tell(check: str) -> None:
         if shown:
-            click.echo(f"checking {check}", err=True)
+            say(f"checking {check}")
 
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the report
         report = _check(kind, name, registry, values, limits, device, data, tell)

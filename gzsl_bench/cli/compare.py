@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option, rule_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 
 @click.command("compare")
@@ -65,10 +65,10 @@ def compare_command(
     else:
         put(as_text(found, ranks, why, chosen))
     for sentence in out_of_date(results):
-        click.echo(f"warning: {sentence}", err=True)
+        say(f"warning: {sentence}")
     for reason in reasons:
-        click.echo(f"left out: {reason}", err=True)
+        say(f"left out: {reason}")
     for row in table:
         if cause := row.unavailable or taint(row):
             who = f"{row.label} on {row.dataset}"
-            click.echo(f"left out of the ranking: {who}: {cause}", err=True)
+            say(f"left out of the ranking: {who}: {cause}")

@@ -12,7 +12,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import data_option, json_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 
@@ -74,7 +74,7 @@ def list_command(data: Path | None, as_json: bool) -> None:
         for row in rows
     ]
     _print_table(shown)
-    click.echo(f"data folder: {found or 'none (give --data or set GZSL_BENCH_DATA)'}", err=True)
+    say(f"data folder: {found or 'none (give --data or set GZSL_BENCH_DATA)'}")
 
 
 @data_group.command("check")
@@ -123,7 +123,7 @@ def check_command(
     if len(failures) == 1:
         raise failures[0]
     for failure in failures:
-        click.echo(f"error: {failure}", err=True)
+        say(f"error: {failure}")
     if failures:
         context.exit(2)
 
@@ -174,13 +174,12 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
         ) from None
     with lock:
         for address, wanted in by_url.items():
-            click.echo(f"{masked(address)} -> {target}", err=True)
+            say(f"{masked(address)} -> {target}")
             archive, digest = fetch(address, target, _Progress())
             result = extract(archive, target, wanted, replace=replace)
-            click.echo(
+            say(
                 f"{', '.join(wanted)}: {len(result.written)} files unpacked, "
-                f"{len(result.kept)} were there; sha256 {digest}; the archive is kept as {archive}",
-                err=True,
+                f"{len(result.kept)} were there; sha256 {digest}; the archive is kept as {archive}"
             )
             for path in (*result.written, *result.kept):
                 put(str(target / path))
@@ -201,7 +200,7 @@ class _Progress:
         self._shown = tenth
         share = f" of {total / 1e6:.0f}" if total else ""
         line = f"{there / 1e6:.0f}{share} MB"
-        click.echo(f"\r{line}" if terminal else line, err=True, nl=done or not terminal)
+        say(f"\r{line}" if terminal else line, nl=done or not terminal)
 
 
 def _specs() -> dict[str, DatasetSpec]:
@@ -289,7 +288,7 @@ def _show_checked(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
         _print_table([{**row, "warnings": len(row["warnings"])} for row in rows])
     for row in rows:
         for text in row["warnings"]:
-            click.echo(f"warning: {row['data set']} ({row['features']}): {text}", err=True)
+            say(f"warning: {row['data set']} ({row['features']}): {text}")
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:

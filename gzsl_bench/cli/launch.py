@@ -16,7 +16,7 @@ import click
 
 from gzsl_bench.cli import options
 from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
 
@@ -160,9 +160,7 @@ class Launch:
         for unit in units:
             left = not all(done[cell.key] for cell in unit.cells)
             put(f"{'to train' if left else 'done':>8}  {unit.title}  {unit.cells[0].key}")
-        click.echo(
-            f"{len(done)} {what} in {len(units)} units, {sum(done.values())} finished", err=True
-        )
+        say(f"{len(done)} {what} in {len(units)} units, {sum(done.values())} finished")
         return 0
 
     @contextlib.contextmanager
@@ -269,9 +267,7 @@ class Training:
             status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")
             mirror.finish(*table(), status)
             if mirror.behind:
-                click.echo(
-                    f"warning: MLflow is behind the records: {mirror.behind}; {catch_up}", err=True
-                )
+                say(f"warning: MLflow is behind the records: {mirror.behind}; {catch_up}")
         return outcome
 
     def conclude(self, outcome: Outcome, interrupted: str = "", failed: str = "") -> None:
@@ -286,24 +282,20 @@ class Training:
         from gzsl_bench.report.table import failures
 
         layout = self.store.layout
-        click.echo(f"records: {layout.out} ({outcome.done} of {outcome.total} cells)", err=True)
+        say(f"records: {layout.out} ({outcome.done} of {outcome.total} cells)")
         gone = outcome.total - outcome.done - len(outcome.failed)
         if gone and not outcome.interrupted:
-            click.echo(
+            say(
                 f"{gone} cells have no record: {_vanished(self.store)}; the same command trains"
-                " them again",
-                err=True,
+                " them again"
             )
         if outcome.interrupted:
-            click.echo(
-                f"interrupted{interrupted}; the same command goes on where it stopped", err=True
-            )
+            say(f"interrupted{interrupted}; the same command goes on where it stopped")
         if outcome.failed:
-            click.echo("\n" + failures(outcome.failed, columns(sys.stderr)), err=True)
-            click.echo(
+            say("\n" + failures(outcome.failed, columns(sys.stderr)))
+            say(
                 f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
-                f" {layout.cells}/KEY; the same command tries again{failed}",
-                err=True,
+                f" {layout.cells}/KEY; the same command tries again{failed}"
             )
 
 

@@ -110,7 +110,7 @@ def _say_without_secrets(
 ) -> None:
     """A traceback, asked for with ``--debug``, may quote a URI with a password."""
     text = "".join(traceback.format_exception(kind, error, trace))
-    click.echo(masked(text), err=True, nl=False)
+    streams.say(masked(text), nl=False)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -126,10 +126,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(file=said)
-        click.echo(masked(said.getvalue()), err=True, nl=False)
+        streams.say(masked(said.getvalue()), nl=False)
         return 2
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("gzsl-bench: interrupted", err=True)
+        streams.say("gzsl-bench: interrupted")
         return 130
     except BrokenPipeError:
         # `gzsl-bench table ... | head`: the reader has what it wants; keep Python's exit quiet.
@@ -138,7 +138,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except GzslBenchError as error:
         if debug:
             raise
-        click.echo(f"gzsl-bench: {masked(str(error))}", err=True)
+        streams.say(f"gzsl-bench: {masked(str(error))}")
         return error.exit_code
     except Exception as error:
         if debug:
@@ -148,12 +148,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
                 streams.give_up_output()
             where = f"{error.filename}: " if error.filename else ""
             text = masked(f"{where}{error.strerror}{shortage(error)}")
-            click.echo(f"gzsl-bench: {text}; put it right and start again", err=True)
+            streams.say(f"gzsl-bench: {text}; put it right and start again")
             return 2
         text = masked(" ".join(str(error).split()))
-        click.echo(
+        streams.say(
             f"gzsl-bench: internal error: {type(error).__name__}: {text}"
-            " (--debug shows where; please report it)",
-            err=True,
+            " (--debug shows where; please report it)"
         )
         return 70

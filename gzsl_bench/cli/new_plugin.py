@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import debug_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 
 @click.command("new-plugin")
@@ -45,7 +45,4 @@ def new_plugin_command(name: str, kind: str, into: Path) -> None:
         )
     folder = write_package(name, cast("Kind", kind), into)
     put(folder)
-    click.echo(
-        f"next: cd {folder} && pip install -e '.[test]' && pytest && gzsl-bench run suite.yaml",
-        err=True,
-    )
+    say(f"next: cd {folder} && pip install -e '.[test]' && pytest && gzsl-bench run suite.yaml")

@@ -11,7 +11,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, json_option, plugin_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import PluginInfo, Registry
@@ -37,7 +37,7 @@ def plugins_command(as_json: bool, plugin: tuple[Path, ...]) -> None:
     headings = ["provides", "name", "distribution", "version", "about"]
     put(markdown.table(headings, lines))
     for broken in registry.broken:
-        click.echo(f"broken: {broken}", err=True)
+        say(f"broken: {broken}")
 
 
 def _mark(registry: Registry, kind: str, name: str) -> str:

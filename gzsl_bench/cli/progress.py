@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import click
-
 from gzsl_bench.cli.latest import Latest
 from gzsl_bench.cli.pace import Pace, about
+from gzsl_bench.cli.streams import say
 from gzsl_bench.engine.events import (
     CellElsewhere,
     CellEnded,
@@ -81,7 +80,7 @@ class View:
 
     def say(self, line: str) -> None:
         """Print one line for good."""
-        click.echo(one_line(line), err=True)
+        say(one_line(line))
 
     def hear(self, event: Event) -> None:
         """Take notice of what a worker said."""

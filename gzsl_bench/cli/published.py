@@ -11,7 +11,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, format_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 _FORMAT = format_option("github", "json", "csv")
 _DATASET = click.option("--dataset", metavar="NAME", help="Only this data set.")
@@ -74,10 +74,9 @@ def audit_command(fmt: str, dataset: str | None, method: str | None) -> None:
             line["recomputed"] = "yes" if line["recomputed"] else "no"
     _print(lines, fmt)
     arithmetic = sum(line["recomputed"] in (True, "yes") for line in lines)
-    click.echo(
+    say(
         f"{len(lines)} findings: {arithmetic} recomputed from printed numbers,"
-        f" {len(lines) - arithmetic} from the sources named",
-        err=True,
+        f" {len(lines) - arithmetic} from the sources named"
     )
 
 

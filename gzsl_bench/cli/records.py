@@ -19,7 +19,7 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
 )
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.records.merge import Merged
@@ -72,17 +72,15 @@ def verify_command(
     else:
         _lines(found.problems)
     _lines([f"note: {note}" for note in found.notes], err=True)
-    click.echo(
+    say(
         f"{found.records} records: {found.complete} complete, {found.failed} failed,"
-        f" {found.not_applicable} not applicable; {len(found.problems)} problems",
-        err=True,
+        f" {found.not_applicable} not applicable; {len(found.problems)} problems"
     )
     left = ", ".join(sorted(found.believed))
     how = "no plugin here has them, or another version of them" if deep else "--deep does that"
-    click.echo(
+    say(
         (f"not computed again: {left} ({how}); " if left else "")
-        + "whether a method gives these predictions, `records reproduce KEY` shows",
-        err=True,
+        + "whether a method gives these predictions, `records reproduce KEY` shows"
     )
     return 1 if found.problems else 0
 
@@ -105,7 +103,7 @@ def gc_command(out: Path, failed: bool, yes: bool, as_json: bool) -> None:
         _lines([f"{entry.kind}: {entry.path.relative_to(out)}" for entry in found])
     size = sum(entry.size for entry in found)
     what = "removed" if yes else "would be removed by --yes"
-    click.echo(f"{len(found)} leftovers, {_bytes(size)}, {what}", err=True)
+    say(f"{len(found)} leftovers, {_bytes(size)}, {what}")
 
 
 @records_group.command("export")
@@ -125,7 +123,7 @@ def export_command(archive: Path, out: Path, suite: str | None) -> int:
     _lines([f"left out: {problem}" for problem in done.damaged], err=True)
     suites = f" and the suites {', '.join(done.suites)}" if done.suites else ""
     failed = f"; {done.failed} failed cells are not in it" if done.failed else ""
-    click.echo(f"{archive}: {done.records} records{suites}, {_bytes(done.size)}{failed}", err=True)
+    say(f"{archive}: {done.records} records{suites}, {_bytes(done.size)}{failed}")
     return 1 if done.damaged else 0
 
 
@@ -186,7 +184,7 @@ def reproduce_command(
     settings = worker_settings(out, place(data), chosen, usable_cores(), tuple(plugin))
     about = record.provenance.hardware
     if about.get("device") != chosen:
-        click.echo(f"note: trained on {about.get('device')}, again on {chosen}", err=True)
+        say(f"note: trained on {about.get('device')}, again on {chosen}")
     worker = Worker(registry, settings, lambda event: None)
     found = reproduce(worker, record, lambda done, total: None)
     title = f"{record.dataset} · {record.label} · seed {record.seed}"
@@ -204,18 +202,14 @@ def _show(done: Merged) -> None:
         err=True,
     )
     records = [key for key in done.differing if "/" not in key]
-    click.echo(
+    say(
         f"{done.added} records added, {done.known} were there, {len(records)} are there with other"
-        f" content, {len(done.refused)} left out",
-        err=True,
+        f" content, {len(done.refused)} left out"
     )
     if done.believed:
-        click.echo(
-            f"warning: not computed again here, only believed: {', '.join(sorted(done.believed))}",
-            err=True,
-        )
+        say(f"warning: not computed again here, only believed: {', '.join(sorted(done.believed))}")
     if done.suites:
-        click.echo(f"suites: {', '.join(done.suites)}; next: gzsl-bench table SUITE", err=True)
+        say(f"suites: {', '.join(done.suites)}; next: gzsl-bench table SUITE")
 
 
 def _json(found: Findings | Merged) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import chosen_rule, debug_option, out_option, rule_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 
 @click.command("report")
@@ -36,8 +36,6 @@ def report_command(suite: str, out: Path, into: Path | None, plots: bool, rule: 
     resolved = recall(store.layout, suite)
     made = build(Results(resolved, store), into or out, plots, chosen_rule(resolved, rule))
     put(str(made.path))
-    click.echo(f"{made.size / 1e6:.1f} MB, opens in any browser", err=True)
+    say(f"{made.size / 1e6:.1f} MB, opens in any browser")
     if made.plots:
-        click.echo(
-            f"{len(made.plots)} plots as PNG, PDF and CSV in {made.path.parent / 'plots'}", err=True
-        )
+        say(f"{len(made.plots)} plots as PNG, PDF and CSV in {made.path.parent / 'plots'}")

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench import markdown
-from gzsl_bench.cli.options import debug_option, json_option, out_option, plugin_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.options import (
+    debug_option,
+    json_option,
+    out_option,
+    plugin_option,
+    tracking_option,
+)
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rescore import RescoreReport
@@ -21,11 +27,7 @@ if TYPE_CHECKING:
 @click.command("rescore")
 @click.argument("suite")
 @out_option
-@click.option(
-    "--tracking-uri",
-    metavar="URI",
-    help="MLflow store to update, or none [default: MLFLOW_TRACKING_URI, or DIR/mlflow.db].",
-)
+@tracking_option
 @json_option
 @plugin_option
 @debug_option
@@ -68,16 +70,15 @@ def _show(report: RescoreReport, as_json: bool) -> None:
         ]
         titles = ["metric", "same", "added", "changed"]
         put(markdown.table(titles, lines))
-    click.echo(
+    say(
         f"{report.records} finished records, {report.written} with other metrics than before"
-        " (counts above are checkpoints)",
-        err=True,
+        " (counts above are checkpoints)"
     )
     for found in report.metrics.values():
         for cause in found.failed:
-            click.echo(f"error: {cause}", err=True)
+            say(f"error: {cause}")
     for key, cause in report.unreadable.items():
-        click.echo(f"error: the record of cell {key} cannot be rescored: {cause}", err=True)
+        say(f"error: the record of cell {key} cannot be rescored: {cause}")
 
 
 def _mirror(uri: str, results: Results) -> None:
@@ -88,14 +89,10 @@ def _mirror(uri: str, results: Results) -> None:
 
     file = sqlite_file(uri)
     if file is not None and not file.exists():
-        click.echo(
-            f"there is no MLflow store at {masked(uri)} to update (gzsl-bench sync makes one)",
-            err=True,
-        )
+        say(f"there is no MLflow store at {masked(uri)} to update (gzsl-bench sync makes one)")
         return
     done = sync(uri, results)
-    click.echo(
+    say(
         f"MLflow at {masked(uri)}: {done.repaired + done.created} runs updated,"
-        f" {done.unchanged} unchanged",
-        err=True,
+        f" {done.unchanged} unchanged"
     )

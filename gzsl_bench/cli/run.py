@@ -13,6 +13,7 @@ import click
 
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import parse_seeds, seeds_option
+from gzsl_bench.cli.streams import say
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
@@ -55,16 +56,13 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     loaded, registry = launch.open_suite()
     resolved = resolve(loaded, registry, launch.where, seeds=chosen, only=launch.only)
     for warning in resolved.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
     units = launch.plan(resolved.cells, registry)
     whole, asked = len(units), resolved
     if only_failed:
         asked, units = _failed_part(resolved, units, launch.out)
         if not units:
-            click.echo(
-                f"no cell of {launch.suite} has a failed record in {launch.out}: nothing to do",
-                err=True,
-            )
+            say(f"no cell of {launch.suite} has a failed record in {launch.out}: nothing to do")
             return 0
     if launch.dry_run:
         return launch.describe(units, "cells")
@@ -89,7 +87,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         if table:
             show_table(table, resolved.name, store.layout.out, columns() or USUAL)
         for sentence in out_of_date(results):
-            click.echo(f"warning: {sentence}", err=True)
+            say(f"warning: {sentence}")
         training.conclude(outcome, failed=", --only-failed these alone")
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:
             shown = results.of(current(store.layout, resolved))
@@ -115,9 +113,7 @@ def _renew_front(uri: str, results: Results, sync: str) -> bool:
     except KeyboardInterrupt:
         behind = "interrupted"
     if behind:
-        click.echo(
-            f"warning: the report in MLflow is not renewed: {behind}; {sync} does it", err=True
-        )
+        say(f"warning: the report in MLflow is not renewed: {behind}; {sync} does it")
     return not behind
 
 

@@ -35,6 +35,11 @@ def put(text: object = "", nl: bool = True, err: bool = False) -> None:
     click.echo(text, file=None if err else _output, nl=nl, err=err)
 
 
+def say(text: object, nl: bool = True) -> None:
+    """Print on standard error what is no result: progress, warnings, counts."""
+    click.echo(text, nl=nl, err=True)
+
+
 def output() -> TextIO:
     """Where results go."""
     return _output or sys.stdout

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli.options import debug_option, json_option, out_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.records.layout import Layout
@@ -54,14 +54,13 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
     behind = front.refresh(uri, results)
     if as_json:
         put(json.dumps({**asdict(report), "uri": masked(uri), "suite": resolved.name}))
-    click.echo(
+    say(
         f"MLflow at {masked(uri)} shows {report.mirrored} of {len({c.key for c in resolved.cells})}"
         f" cells of {resolved.name}: {report.created} created, {report.repaired} repaired,"
-        f" {report.removed} removed, {report.unchanged} unchanged",
-        err=True,
+        f" {report.removed} removed, {report.unchanged} unchanged"
     )
     if behind:
-        click.echo(f"warning: description and report in MLflow are not renewed: {behind}", err=True)
+        say(f"warning: description and report in MLflow are not renewed: {behind}")
 
 
 @click.command("ui")
@@ -97,26 +96,23 @@ def ui_command(
     name = _only_suite(layout) if suite is None else _suite_name(suite)
     if is_server(uri):
         page = server.experiment_page(uri, name) if name else None
-        click.echo(f"MLflow is at {masked(page or uri)}", err=True)
+        say(f"MLflow is at {masked(page or uri)}")
         return
     if host not in ("127.0.0.1", "localhost", "::1"):
-        click.echo(
-            f"warning: whoever reaches {host} may read, change and delete everything in the store",
-            err=True,
-        )
+        say(f"warning: whoever reaches {host} may read, change and delete everything in the store")
     stopped = _on_terminate()
     try:
         with server.serving(uri, layout, host, port) as (url, running):
             page = server.experiment_page(url, name) if name else None
             if name and page is None:
-                click.echo(f"The store has no experiment {name!r} yet: gzsl-bench sync", err=True)
-            click.echo(f"MLflow is at {page or url} (Ctrl-C ends it)", err=True)
+                say(f"The store has no experiment {name!r} yet: gzsl-bench sync")
+            say(f"MLflow is at {page or url} (Ctrl-C ends it)")
             if name and page and uri == layout.tracking_store:
                 _renew(url, layout, name)
             status = running.wait()
         raise TrackingError(f"MLflow's server ended by itself with status {status}")
     except KeyboardInterrupt:
-        click.echo("MLflow's server has ended." if not stopped.is_set() else "Stopped.", err=True)
+        say("MLflow's server has ended." if not stopped.is_set() else "Stopped.")
 
 
 def _suite_name(suite: str) -> str:
@@ -153,7 +149,7 @@ def _renew(url: str, layout: Layout, name: str) -> None:
         return  # an experiment of other origin
     behind = front.refresh(url, Results(suite, RecordStore(layout.out)))
     if behind:
-        click.echo(f"warning: description and report are not renewed: {behind}", err=True)
+        say(f"warning: description and report are not renewed: {behind}")
 
 
 def _on_terminate() -> threading.Event:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import debug_option, format_option, out_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 
 @click.command("table")
@@ -54,9 +54,7 @@ def table_command(
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
     if Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
-        click.echo(
-            f"warning: {suite} was edited since it ran; this is the table of what ran", err=True
-        )
+        say(f"warning: {suite} was edited since it ran; this is the table of what ran")
     results = Results(resolved, store)
     table = rows(results)
     if strict:
@@ -86,11 +84,10 @@ def table_command(
     else:
         put(render(table, fmt, names, marks))
     for sentence in (*fragile, *out_of_date(results), *only_believed(results)):
-        click.echo(f"warning: {sentence}", err=True)
+        say(f"warning: {sentence}")
     waiting, failed = results.missing()
     if waiting or failed:
-        click.echo(
+        say(
             f"{len(resolved.cells)} cells: {len(waiting)} not run, {len(failed)} failed;"
-            " the table holds the rest",
-            err=True,
+            " the table holds the rest"
         )

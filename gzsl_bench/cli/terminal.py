@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-import click
-
-from gzsl_bench.cli.streams import output, put
+from gzsl_bench.cli.streams import output, put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rows import Row
@@ -42,7 +40,4 @@ def show_table(table: Sequence[Row], suite: str, out: Path, width: int) -> None:
     put(render(fitted.rows, metrics=fitted.metrics, width=width))
     if fitted.left_out:
         command = shlex.join(["gzsl-bench", "table", suite, "--out", str(out), "--metrics", "all"])
-        click.echo(
-            f"left out to fit {width} columns: {', '.join(fitted.left_out)}; all of it: {command}",
-            err=True,
-        )
+        say(f"left out to fit {width} columns: {', '.join(fitted.left_out)}; all of it: {command}")

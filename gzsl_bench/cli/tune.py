@@ -10,7 +10,7 @@ import click
 
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import format_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.results.view import Results
@@ -50,11 +50,11 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
     check_writable(path, launch.suite)
     tuning = prepare(loaded, registry, launch.where, launch.only)
     for warning in tuning.suite.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
     units = launch.plan(tuning.suite.cells, registry)
     if launch.dry_run:
         trials = sum(len(found.trials) for found in tuning.searches)
-        click.echo(f"{trials} trials: ", nl=False, err=True)
+        say(f"{trials} trials: ", nl=False)
         return launch.describe(units, "fold cells")
     with launch.training(loaded, registry, len(units)) as training:
         results = Results(tuning.suite, training.store)
@@ -79,9 +79,9 @@ def _write(tuning: Tuning, results: Results, path: Path, out: Path) -> None:
 
     found = chosen(tuning, results)
     if found is None:
-        click.echo("no suite was written: a search has no trial that is complete", err=True)
+        say("no suite was written: a search has no trial that is complete")
         return
     for line in edges(found):
-        click.echo(f"note: {line}", err=True)
+        say(f"note: {line}")
     write_suite(path, tuned_suite(tuning, found, results))
-    click.echo(f"chosen values: {path}; next: gzsl-bench run {path} --out {out}", err=True)
+    say(f"chosen values: {path}; next: gzsl-bench run {path} --out {out}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli.options import data_option, debug_option, plugin_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -29,10 +29,9 @@ def validate_command(suites: tuple[Path, ...], data: Path | None, plugin: tuple[
 
     for path in suites:
         loaded, _ = open_suite(path, resolve_root(data), plugin)
-        click.echo(
+        say(
             f"{path}: {loaded.suite.name}: {len(loaded.suite.datasets)} data sets,"
-            f" {len(loaded.suite.methods)} methods, {len(loaded.suite.seeds)} seeds: right",
-            err=True,
+            f" {len(loaded.suite.methods)} methods, {len(loaded.suite.seeds)} seeds: right"
         )
 
 
@@ -82,7 +81,7 @@ def open_plugins(files: Sequence[Path] = ()) -> Registry:
     for broken in registry.broken:
         if broken.distribution in asked:
             raise PluginError(str(broken))
-        click.echo(f"warning: {broken}", err=True)
+        say(f"warning: {broken}")
     return registry
 
 

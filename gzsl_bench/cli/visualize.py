@@ -25,7 +25,7 @@ from gzsl_bench.cli.options import (
     plugin_option,
 )
 from gzsl_bench.cli.pace import about, span
-from gzsl_bench.cli.streams import put
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -157,7 +157,7 @@ def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[
             f"{named}: no latents to draw; methods that offer some: {', '.join(able) or 'none'}"
         )
     for label in without:
-        click.echo(f"left out: {label} offers no latents", err=True)
+        say(f"left out: {label} offers no latents")
     return cells
 
 
@@ -172,7 +172,7 @@ def _all_latents(
     for cell in cells:
         choice = wanted(results, cell)
         if choice.note:
-            click.echo(f"{cell.title}: drawn at the last checkpoint: {choice.note}", err=True)
+            say(f"{cell.title}: drawn at the last checkpoint: {choice.note}")
         kept = latents.read(results.store.layout, cell.key, choice.checkpoint)
         if kept is None:
             clock = Clock(f"training {cell.title} again")
@@ -181,15 +181,15 @@ def _all_latents(
                     worker, cell, choice.checkpoint, results.record(cell.key), clock.progress
                 )
             except NotApplicable as reason:
-                click.echo(f"left out: {cell.title}: not applicable: {reason}", err=True)
+                say(f"left out: {cell.title}: not applicable: {reason}")
                 continue
             clock.end()
             latents.write(results.store.layout, kept)
         else:
-            click.echo(f"{cell.title}: latents of an earlier call", err=True)
+            say(f"{cell.title}: latents of an earlier call")
         agrees = agreement(kept, results, cell)
         mark = "" if agrees.equal else "warning: "
-        click.echo(f"{mark}{cell.title}, trained again: {agrees.words}", err=True)
+        say(f"{mark}{cell.title}, trained again: {agrees.words}")
         yield cell, choice, kept, agrees
 
 
@@ -211,14 +211,14 @@ def _draw(
         rows = []
         for (cell, choice, kept, _), numbers in zip(shown, found, strict=True):
             if cell.dataset == dataset:
-                click.echo(f"laying flat {cell.title} (t-SNE)", err=True)
+                say(f"laying flat {cell.title} (t-SNE)")
                 planes = [flatten(each, kept, perplexity, points) for each in numbers]
                 rows.append(plot.Row(cell.label, cell.seed, kept.checkpoint, choice.rule, planes))
         name = _file_name(dataset, names)
         title = f"{dataset}: latents of test images and of class samples"
         drawn = plot.figure(title, rows, perplexity, density)
         write(into, name, drawn, plot.rows(rows, density))
-        click.echo(f"{into / name}.png, .pdf, .csv", err=True)
+        say(f"{into / name}.png, .pdf, .csv")
     return found
 
 
@@ -272,7 +272,7 @@ class Clock:
         self._live = sys.stderr.isatty()
         self._pause = 0.5 if self._live else 30.0
         self._began = self._told = time.monotonic()
-        click.echo(what, err=True)
+        say(what)
 
     def progress(self, done: int, total: int) -> None:
         """Say so now and then."""
@@ -282,9 +282,9 @@ class Clock:
         self._told = now
         left = (now - self._began) * (total - done) / done
         text = f"{self._what}: {100 * done / total:.0f} %, {about(left)} left"
-        click.echo(f"\r{text}\x1b[K" if self._live else text, err=True, nl=not self._live)
+        say(f"\r{text}\x1b[K" if self._live else text, nl=not self._live)
 
     def end(self) -> None:
         """Say how long it took."""
         text = f"{self._what}: done in {span(time.monotonic() - self._began)}"
-        click.echo(f"\r{text}\x1b[K" if self._live else text, err=True)
+        say(f"\r{text}\x1b[K" if self._live else text)
