@@ -127,8 +127,8 @@ def _suite_name(suite: str) -> str:
 
 def _only_suite(layout: Layout) -> str | None:
     """The suite of a results folder that holds one."""
-    found = list(layout.suite("x").parent.glob("*.json"))
-    return found[0].stem if len(found) == 1 else None
+    found = {place.stem.partition("~")[0] for place in layout.suite("x").parent.glob("*.json")}
+    return found.pop() if len(found) == 1 else None
 
 
 def _renew(url: str, layout: Layout, name: str) -> None:

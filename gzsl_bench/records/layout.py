@@ -8,6 +8,7 @@
 <out>/latents/<key>.npz                                      what `visualize` draws of a cell
 <out>/units/<name>.json                                      how units were divided to fit
 <out>/suites/<name>.json                                     suites as they were resolved
+<out>/suites/<name>~<hash>.json                              others that have run under that name
 <out>/suites/<name>-tuned.yaml                               what `tune` chose, as a suite to run
 <out>/runs/<id>.json, <id>.lost                              runs at work, and those that died
 <out>/leases/<key>.<n>                                       which of them trains a cell

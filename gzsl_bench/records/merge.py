@@ -36,7 +36,7 @@ _KEY = "[0-9a-f]{24}"
 _MEMBER = re.compile(
     rf"cells/(?P<cell>{_KEY})/(?P<file>record\.json|predictions\.npz|log\.txt)"
     rf"|rescored/(?P<rescored>{_KEY})\.json|audits/(?P<audit>{_KEY})\.json"
-    r"|suites/(?P<suite>[A-Za-z0-9][A-Za-z0-9_.-]{0,79})\.json"
+    r"|suites/(?P<suite>[A-Za-z0-9][A-Za-z0-9_.-]{0,79}(?:~[0-9a-f]{8})?)\.json"
 )
 #: Arrays may have so many times the size of their file, from so many bytes on; they reach about 5.
 _ARRAYS_RATIO, _ARRAYS_FROM = 20, 256 * 2**20
@@ -291,7 +291,9 @@ def _take_suite(store: RecordStore, name: str, raw: bytes, done: Merged) -> None
     if add(store.layout, suite):
         done.suites.append(name)
     else:
-        done.differing[f"suites/{name}"] = ["the suite file; `table` goes on showing the one here"]
+        done.differing[f"suites/{name}"] = [
+            "the suite file; by name `table` goes on showing the one here, `table FILE` that file's"
+        ]
 
 
 def _take_audit(store: RecordStore, key: str, raw: bytes) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -26,36 +28,69 @@ PATIENCE = 10.0
 def remember(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:
     """Store a resolved suite, merged with what an earlier run of the same file resolved.
 
-    Of runs that do so at once, each finds what the others stored.
+    Of runs that do so at once, each finds what the others stored.  What ran under that name with
+    another content is kept beside it, ``<name>~<hash>``, unless all its cells are in this one.
     """
-    return _store(layout, suite.name, lambda ours: merge(ours, suite)) or suite
+    with _storing(layout):
+        place, beside = layout.suite(suite.name), _beside(layout, suite)
+        before = _read(place)
+        if before is not None and before.text != suite.text:
+            _set_aside(layout, before, suite)
+            before = _read(beside)
+        merged = merge(before, suite)
+        _write(place, merged)
+        beside.unlink(missing_ok=True)
+    return merged
 
 
 def add(layout: Layout, suite: ResolvedSuite) -> bool:
-    """Add what another machine resolved; False if the suite of that name has another file here."""
+    """Add what another machine resolved; False if the suite of that name has another file here.
 
-    def ours_first(ours: ResolvedSuite | None) -> ResolvedSuite | None:
-        if ours is None:
-            return suite
-        return merge(suite, ours) if ours.text == suite.text else None
+    Then it is kept beside it.
+    """
+    with _storing(layout):
+        ours = _read(layout.suite(suite.name))
+        same = ours is None or ours.text == suite.text
+        if not same:
+            ours = _read(_beside(layout, suite))
+        merged = suite if ours is None else merge(suite, ours)
+        _write(layout.suite(suite.name) if same else _beside(layout, suite), merged)
+    return same
 
-    return _store(layout, suite.name, ours_first) is not None
+
+def _set_aside(layout: Layout, before: ResolvedSuite, suite: ResolvedSuite) -> None:
+    def shown(resolved: ResolvedSuite) -> set[tuple[str, str, str]]:
+        return {(cell.key, cell.dataset, cell.label) for cell in resolved.cells}
+
+    if shown(before) <= shown(suite):
+        return
+    beside = _beside(layout, before)
+    _write(beside, before)
+    strict.warn(
+        f"another suite called {suite.name!r}, or this one before it was edited, was run in"
+        f" {layout.out}; both are kept: `table FILE` and `sync FILE` show that of the file,"
+        f" {suite.name} is the one run last, {beside.stem} the other"
+    )
 
 
-def _store(
-    layout: Layout, name: str, change: Callable[[ResolvedSuite | None], ResolvedSuite | None]
-) -> ResolvedSuite | None:
-    """Put what ``change`` makes of a stored suite in its place; None leaves it as it is."""
-    path = layout.suite(name)
+def _beside(layout: Layout, suite: ResolvedSuite) -> Path:
+    """Where a suite is kept while another one has its name."""
+    digest = hashlib.sha256(suite.text.encode("utf-8", "replace")).hexdigest()
+    return layout.suite(f"{suite.name}~{digest[:8]}")
+
+
+def _write(place: Path, suite: ResolvedSuite) -> None:
+    atomic.write_text(place, json.dumps(suite.to_json(), indent=1))
+
+
+@contextlib.contextmanager
+def _storing(layout: Layout) -> Iterator[None]:
     try:
         layout.out.mkdir(parents=True, exist_ok=True)
         with _alone(layout):
-            changed = change(_read(path))
-            if changed is not None:
-                atomic.write_text(path, json.dumps(changed.to_json(), indent=1))
+            yield
     except OSError as error:
         raise RecordError(f"the results folder {layout.out} cannot be written: {error}") from None
-    return changed
 
 
 @contextlib.contextmanager
@@ -80,21 +115,33 @@ def _alone(layout: Layout) -> Iterator[None]:
 
 def current(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:
     """A suite as the folder remembers it by now: runs beside ours may have added cells to it."""
-    stored = _read(layout.suite(suite.name))
-    return stored if stored is not None and stored.text == suite.text else suite
+    return _of_text(layout, suite.name, suite.text) or suite
+
+
+def _of_text(layout: Layout, name: str, text: str) -> ResolvedSuite | None:
+    """What is stored of the suite file with that content."""
+    stored = _read(layout.suite(name))
+    if stored is not None and stored.text != text:
+        stored = _read(_beside(layout, replace(stored, text=text)))
+    return stored
 
 
 def recall(layout: Layout, suite: str) -> ResolvedSuite:
     """The stored suite that ``suite`` (a YAML file or a suite's name) stands for.
 
+    Of several that have the name, that of the file; by name, the one run last.
+
     Raises:
         RecordError: nothing of that suite is stored.
     """
     path = Path(suite)
-    name = suite
+    name, stored = suite, None
     if path.suffix in (".yaml", ".yml") or path.is_file():
         name = str(read_yaml(path).content.get("name"))
-    stored = _read(layout.suite(name)) if not {"/", "\0"} & set(name) else None
+        if not {"/", "\0"} & set(name):
+            stored = _of_text(layout, name, path.read_text(encoding="utf-8"))
+    if stored is None and not {"/", "\0"} & set(name):
+        stored = _read(layout.suite(name))
     if stored is None:
         there = sorted(p.stem for p in layout.suite("x").parent.glob("*.json"))
         known = f"it knows {', '.join(there)}" if there else "it holds no suite yet"
@@ -122,7 +169,7 @@ def parsed(raw: bytes, name: str) -> ResolvedSuite:
         RecordError: it is none, or one of another name.
     """
     suite = strict.parse(_adapter(), raw)
-    if suite.name != name:
+    if suite.name != name.partition("~")[0]:
         raise RecordError(f"it is the suite {suite.name!r}")
     return suite
 

@@ -6,8 +6,9 @@ import pytest
 
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.errors import RecordError
+from gzsl_bench.records import strict
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.records.suites import recall, remember
+from gzsl_bench.records.suites import add, current, recall, remember
 
 TEXT = "name: kept\ndatasets: [tiny]\nmethods: [plain]\nseeds: 3\n"
 
@@ -60,3 +61,35 @@ def test_unknown_suites_get_a_sentence(tmp_path, suite):
         recall(layout, "x")
     with pytest.raises(RecordError, match="holds nothing"):
         recall(layout, "../suites/kept")
+
+
+def test_two_suites_of_one_name_are_both_kept_and_found_by_their_files(
+    tmp_path, make_registry, resolve_text, capsys
+):
+    """Before, the second one took the place of the first without a word."""
+    registry = make_registry(MethodSpec("plain", Plain, citation="", fidelity="paper"))
+    layout, texts = Layout(tmp_path / "out"), {"a": TEXT, "b": TEXT.replace("seeds: 3", "seeds: 2")}
+    files = {name: tmp_path / f"{name}.yaml" for name in texts}
+    for name, file in files.items():
+        file.write_text(texts[name])
+    made = {name: resolve_text(text, registry) for name, text in texts.items()}
+    strict.forget()
+    for last in ("a", "b", "a", "b"):
+        assert remember(layout, made[last]) == made[last]
+        assert recall(layout, "kept") == made[last]
+        assert current(layout, made["a"]) == made["a"]
+    for name, file in files.items():
+        assert recall(layout, str(file)) == made[name]
+    names = sorted(p.stem for p in layout.suite("x").parent.iterdir())
+    assert [name.partition("~")[0] for name in names] == ["kept", "kept"]
+    assert recall(layout, names[1]) == made["a"]
+    assert f"kept is the one run last, {names[1]} the other" in capsys.readouterr().err
+    # From elsewhere a third one.
+    third = resolve_text(TEXT + "description: third\n", registry)
+    assert not add(layout, third)
+    assert recall(layout, "kept") == made["b"]
+    assert recall(layout, str(tmp_path / "suite.yaml")) == third
+    # One that shows all that the other showed takes its place.
+    more = resolve_text(TEXT.replace("seeds: 3", "seeds: 4"), registry)
+    remember(layout, more)
+    assert len(list(layout.suite("x").parent.iterdir())) == 3
