@@ -1,14 +1,19 @@
-"""A training in a process that has seen nothing: started anew, it imports the plugin by itself.
+"""A training in a process that has seen nothing: it imports the plugin by itself.
 
-Request and answer are JSON files and scores an .npy file: nothing is pickled.  The process is a new
-Python, as the benchmark's workers are, with the same import path.
+Request and answer are JSON files and scores an .npy file: nothing is pickled.  The process is a
+fork of a new Python that has imported torch and this program and nothing else, as the benchmark's
+are; that one is started once, for all methods that are checked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -68,25 +73,16 @@ def train_afresh(t: Trials, shape: str, seed: int) -> Fresh:
             "path": [str(Path(entry).resolve()) for entry in sys.path],
         }
         Path(folder, "request.json").write_text(json.dumps(request), encoding="utf-8")
-        code = (
-            "import json, sys; from pathlib import Path;"
-            " sys.path[:] = json.loads(Path(sys.argv[1], 'request.json').read_text())['path'];"
-            " from gzsl_bench.testing.fresh import main; main(Path(sys.argv[1]))"
-        )
-        try:
-            done = subprocess.run(
-                [sys.executable, "-c", code, folder],
-                capture_output=True,
-                text=True,
-                timeout=t.budget.seconds + PATIENCE,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Broken(f"a fresh process is not done after {error.timeout:.0f} s") from error
+        seconds = t.budget.seconds + PATIENCE
+        status = _nursery().serve(folder, seconds)
+        if status is None:
+            raise Broken(f"a fresh process is not done after {seconds:.0f} s")
         answer = Path(folder, "answer.json")
         if not answer.is_file():
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            printed = Path(folder, "stderr.txt").read_text(encoding="utf-8", errors="replace")
+            last = (printed.strip().splitlines() or ["no message"])[-1]
             raise Broken(
-                f"a fresh process dies of it (exit code {done.returncode}: {last}); nothing may"
+                f"a fresh process dies of it (exit code {status}: {last}); nothing may"
                 " depend on what only this process has set up"
             )
         found = json.loads(answer.read_text(encoding="utf-8"))
@@ -97,6 +93,55 @@ def train_afresh(t: Trials, shape: str, seed: int) -> Fresh:
             )
         scores = np.load(Path(folder, "scores.npy"), allow_pickle=False)
         return Fresh(scores, found["megabytes"])
+
+
+class Nursery:
+    """A process that forks another one for every request, and has done nothing besides."""
+
+    def __init__(self) -> None:
+        code = (
+            f"import sys; sys.path[:] = {[str(Path(entry).resolve()) for entry in sys.path]!r};"
+            " from gzsl_bench.testing.fresh import nurse; nurse()"
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def alive(self) -> bool:
+        """Whether it takes requests."""
+        return self._process.poll() is None
+
+    def serve(self, folder: str, seconds: float) -> int | None:
+        """Exit code of the process for the request in ``folder``; None if it takes longer."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(folder + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return process.wait()
+        if select.select([process.stdout], [], [], seconds)[0]:
+            line = process.stdout.readline()
+            return int(line) if line else process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+
+
+_started: list[Nursery] = []
+
+
+def _nursery() -> Nursery:
+    """The one of this process."""
+    if not _started or not _started[-1].alive():
+        _started[:] = [Nursery()]
+    return _started[-1]
 
 
 def _check_importable(owner: type) -> None:
@@ -111,9 +156,35 @@ def _check_importable(owner: type) -> None:
 # In the new process ------------------------------------------------------------------------------
 
 
+def nurse() -> None:
+    """Fork a process for every folder that is named on standard input, until its end."""
+    import torch  # noqa: F401
+
+    import gzsl_bench.engine.environment
+    import gzsl_bench.hooks.manager
+    import gzsl_bench.testing.trials  # noqa: F401
+
+    for line in sys.stdin:
+        folder = Path(line.rstrip("\n"))
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                printed = os.open(folder / "stderr.txt", os.O_WRONLY | os.O_CREAT, 0o600)
+                os.dup2(printed, 1)
+                os.dup2(printed, 2)
+                main(folder)
+                code = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
 def main(folder: Path) -> None:
     """Serve the request in ``folder``."""
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    sys.path[:] = request["path"]
     try:
         found = _serve(request, folder)
     except (Exception, SystemExit) as error:
