@@ -82,6 +82,12 @@ def _objects(path: Path) -> DataError:
     )
 
 
+def _sparse(path: Path) -> DataError:
+    return DataError(
+        f"{path} holds a sparse matrix; save it dense: numpy.save('x.npy', matrix.toarray())"
+    )
+
+
 def _pickled(error: Exception) -> bool:
     """Whether NumPy refused a pickle; it says so in words alone."""
     return "pickle" in str(error) or "Python objects" in str(error)
@@ -113,6 +119,8 @@ def _read_npz(path: Path, key: str) -> NDArray[Any]:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is no .npz archive; save it with numpy.savez")
+            if {"format", "shape", "data"} <= set(archive.files):  # scipy.sparse.save_npz
+                raise _sparse(path)
             if key not in archive.files:
                 raise _no_key(path, key, archive.files)
             return np.asarray(archive[key])
@@ -138,6 +146,8 @@ def _read_h5(path: Path, key: str) -> NDArray[Any]:
                 arrays = [name for name, item in items.items() if isinstance(item, h5py.Dataset)]
                 raise _no_key(path, key, arrays)
             item = file[key]
+            if not isinstance(item, h5py.Dataset) and "indptr" in item:
+                raise _sparse(path)
             if not isinstance(item, h5py.Dataset):
                 raise DataError(f"{key} in {path} is a group; name one of the arrays in it")
             return np.asarray(item[()])

@@ -7,6 +7,7 @@ a plugin hands over.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +130,49 @@ def unused_rows(count: int, parts: Mapping[str, Rows], where: str) -> tuple[str,
     return (f"{count - used} of {count} images are in no list of {where} and are unused",)
 
 
+def embedding_notes(
+    matrix: NDArray[np.float64], what: str, call: Callable[[int], str]
+) -> tuple[str, ...]:
+    """Warnings about class embeddings [C, A] that tell a method nothing, or something untrue.
+
+    Args:
+        matrix: the embeddings.
+        what: how to call them.
+        call: how to call a class.
+    """
+    found = []
+    met: dict[bytes, int] = {}
+    for c, row in enumerate(matrix):
+        first = met.setdefault(row.tobytes(), c)
+        if first != c:
+            found.append(
+                f"{what} gives {call(first)} and {call(c)} the same vector, "
+                "so no method can tell them apart"
+            )
+            break
+    constant = (matrix == matrix[:, :1]).all(axis=1) & (matrix.shape[1] > 1)
+    if constant.any():
+        c = int(np.argmax(constant))
+        found.append(
+            f"{what} has nothing but {matrix[c, 0]:g} for {call(c)}{_others(constant)}:"
+            " is the vector missing?"
+        )
+    hole = matrix == -1
+    rest = np.unique(matrix[~hole])
+    if hole.any() and len(rest) > 1 and rest[0] >= 0:
+        classes = hole.any(axis=1)
+        found.append(
+            f"{what} has -1 for {call(int(np.argmax(classes)))}{_others(classes)} and no other"
+            " negative value: does it stand for an unknown one? Methods take it for a number"
+        )
+    return tuple(found)
+
+
+def _others(classes: NDArray[np.bool_]) -> str:
+    more = int(classes.sum()) - 1
+    return f" and {more} other{'s' * (more > 1)}" if more else ""
+
+
 def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
     """Refuse a data object that breaks the contract, wherever it came from.
 
@@ -139,7 +183,7 @@ def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
         origin: who made it, for the messages.
 
     Returns:
-        ``data`` itself.
+        ``data``, with warnings about its class embeddings.
 
     Raises:
         DataError: the first thing that is wrong.
@@ -186,4 +230,7 @@ def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
                 f"validation fold {number} of {where} must consist of two disjoint, non-empty sets "
                 "of seen classes"
             )
-    return data
+    names = data.class_names
+    call = names.__getitem__ if names is not None else "class {}".format
+    notes = embedding_notes(data.attributes, f"the class embedding of {where}", call)
+    return replace(data, warnings=(*data.warnings, *notes)) if notes else data

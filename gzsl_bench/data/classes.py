@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gzsl_bench.data.arrays import read_array
+from gzsl_bench.data.checks import embedding_notes
 from gzsl_bench.data.gzsl import ClassFold
-from gzsl_bench.data.matfile import numeric, read_mat, texts
-from gzsl_bench.data.places import SPLITS_FILE, embedding_source
+from gzsl_bench.data.matfile import numeric, read_mat, texts, variables
+from gzsl_bench.data.places import SPLITS_FILE, embedding_source, embeddings
 from gzsl_bench.errors import DataError
 
 #: The numbers that trainclasses and valclasses files carry in the public archive.
@@ -192,7 +193,10 @@ def class_fold(
 
 
 def read_embedding(
-    folder: Path, attributes: str, num_classes: int | None
+    folder: Path,
+    attributes: str,
+    num_classes: int | None,
+    call: Callable[[int], str] | None = None,
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """The class embedding [C, A] as float64, and warnings.
 
@@ -201,6 +205,7 @@ def read_embedding(
         attributes: a key of att_splits.mat (classes are columns), ``FILE.mat:KEY`` or ``FILE.npy``
             (the side as long as C is the classes).
         num_classes: C, or None where only the columns of att_splits.mat can tell.
+        call: how to call a class.
 
     Raises:
         DataError: missing, unreadable, in the wrong orientation, or with NaN or Inf.
@@ -209,27 +214,36 @@ def read_embedding(
     if key is None:
         raw, what = read_array(path, None), str(path)
     else:
+        others = embeddings(folder)
+        if others and attributes not in others and key not in (v.name for v in variables(path)):
+            raise DataError(
+                f"{path} has no key {key!r}; the class embeddings there are {', '.join(others)}:"
+                f" write `attributes: {others[0]}`"
+            )
         raw, what = numeric(read_mat(path, [key])[key], key, path), f"{key} in {path}"
     if raw.ndim != 2 or 0 in raw.shape:
         raise DataError(
             f"{what} has shape {raw.shape}, but a matrix with one vector a class is needed"
         )
     return check_embedding(
-        _class_rows(raw, what, num_classes, in_splits=path.name == SPLITS_FILE), what
+        _class_rows(raw, what, num_classes, in_splits=path.name == SPLITS_FILE), what, call
     )
 
 
-def check_embedding(rows: NDArray[Any], what: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """The class embedding [C, A] as float64, and a warning where two classes share a vector.
+def check_embedding(
+    rows: NDArray[Any], what: str, call: Callable[[int], str] | None = None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """The class embedding [C, A] as float64, and warnings about vectors that say nothing.
 
     Raises:
         DataError: it holds NaN or Inf.
     """
+    call = call or (lambda c: f"class {c + 1}")
     matrix = np.ascontiguousarray(rows, dtype=np.float64)
     if not np.isfinite(matrix).all():
         c = int(np.argmax(~np.isfinite(matrix).all(axis=1)))
-        raise DataError(f"{what} holds NaN or Inf (first for class {c + 1}), but must be finite")
-    return matrix, _twins(matrix, what)
+        raise DataError(f"{what} holds NaN or Inf (first for {call(c)}), but must be finite")
+    return matrix, embedding_notes(matrix, what, call)
 
 
 def _class_rows(
@@ -259,16 +273,3 @@ def _class_rows(
     if columns == num_classes:
         return raw.T
     raise DataError(f"{what} has shape {raw.shape}, but one side must be the {num_classes} classes")
-
-
-def _twins(matrix: NDArray[np.float64], what: str) -> tuple[str, ...]:
-    """A warning where two classes have one embedding: no method can tell them apart."""
-    met: dict[bytes, int] = {}
-    for c, row in enumerate(matrix):
-        first = met.setdefault(row.tobytes(), c)
-        if first != c:
-            return (
-                f"{what} gives classes {first + 1} and {c + 1} the same vector, "
-                "so no method can tell them apart",
-            )
-    return ()

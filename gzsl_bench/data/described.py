@@ -91,8 +91,6 @@ class _Reader:
         parts = self._parts(labels)
         where = str(folder / DESCRIPTION_FILE)
         files = (DESCRIPTION_FILE, *content.files(request.features, request.attributes))
-        base = 0 if isinstance(content.labels, NamedLabels) else content.labels.count_from
-        names = self.names
         check_split(
             labels,
             parts,
@@ -100,7 +98,7 @@ class _Reader:
             where,
             keys=self._keys(),
             base=content.split.count_from,
-            class_name=lambda c: f"class {names[c]!r}" if names else f"class {c + base}",
+            class_name=self._call,
         )
         seen = np.unique(labels[parts["trainval"]])
         data = GZSLData(
@@ -111,7 +109,7 @@ class _Reader:
             trainval=parts["trainval"],
             test_seen=parts["test_seen"],
             test_unseen=parts["test_unseen"],
-            class_names=names,
+            class_names=self.names,
             folds=self._folds(seen),
             feature_set=request.features,
             attribute_set=request.attributes,
@@ -123,6 +121,13 @@ class _Reader:
             warnings=(*features.warnings, *twins, *unused_rows(len(labels), parts, where)),
         )
         return identify(compare_with_published(data, folder), features.digest)
+
+    def _call(self, c: int) -> str:
+        """How messages call a class: by its name, or counted from where labels are."""
+        if self.names:
+            return f"class {self.names[c]!r}"
+        labels = self.content.labels
+        return f"class {c + (0 if isinstance(labels, NamedLabels) else labels.count_from)}"
 
     def _listed(self, file: str) -> tuple[str, ...]:
         names = read_class_file(self.folder / file)
@@ -148,7 +153,7 @@ class _Reader:
                 f" {self.content.classes}"
                 + _turned(part.classes, "classes", rows.shape[1], len(names))
             )
-        return check_embedding(rows, what)
+        return check_embedding(rows, what, self._call)
 
     def _labels(self, attributes: NDArray[np.float64]) -> NDArray[np.int64]:
         part, names = self.content.labels, self.names

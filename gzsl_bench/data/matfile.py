@@ -1,6 +1,7 @@
-"""Reading MATLAB 5 files, and saying in one sentence why a file cannot be read.
+"""Reading MATLAB files, and saying in one sentence why a file cannot be read.
 
-Numbers and text are read (``mat5``); nothing in a .mat file is ever executed or unpickled.
+Numbers and text are read (``mat5`` and, of MATLAB 7.3, ``mat73``); nothing in a .mat file is ever
+executed or unpickled.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gzsl_bench.data import mat5
+from gzsl_bench.data import mat5, mat73
 from gzsl_bench.errors import DataError
 
 _HEADER = mat5.HEADER
@@ -31,11 +32,19 @@ _DISGUISES = (
 )
 
 
+#: What a data set cannot be made of, and what to do about it, by its class in MATLAB.
+_REMEDIES = {
+    "sparse": "a sparse matrix; save it dense: full(x) in MATLAB, x.toarray() in SciPy",
+    "struct": "a struct; save its field as a variable of its own",
+    "opaque": "an object of MATLAB's (a string array, say); save numbers, or names by cellstr(x)",
+}
+
+
 def check_mat(path: Path) -> None:
-    """Refuse ``path`` unless it is a complete MATLAB 5 file; reads a few bytes per variable.
+    """Refuse ``path`` unless it is a complete MAT file; reads a few bytes per variable.
 
     Raises:
-        DataError: missing, empty, not a MAT file, version 7.3, or truncated.
+        DataError: missing, empty, not a MAT file, truncated, or of version 7.3 without h5py.
     """
     try:
         size = path.stat().st_size
@@ -43,6 +52,10 @@ def check_mat(path: Path) -> None:
             raise DataError(f"{path} is a folder, but a MAT file is needed there")
         with path.open("rb") as file:
             head = file.read(_HEADER)
+            if head.startswith(mat73.MAGIC):
+                with _reading(path):
+                    mat73.heads(path)
+                return
             _check_head(path, head)
             _check_elements(path, file.fileno(), head, size)
     except FileNotFoundError:
@@ -79,11 +92,6 @@ def _check_head(path: Path, head: bytes) -> None:
     for magic, what in _DISGUISES:
         if head.startswith(magic):
             raise DataError(f"{path} is {what}")
-    if head.startswith((b"\x89HDF", b"MATLAB 7.3")):
-        raise DataError(
-            f"{path} is a MATLAB 7.3 (HDF5) file, but the format is MATLAB 5; "
-            "save it in MATLAB with save(..., '-v7') or with scipy.io.savemat"
-        )
     if not head.startswith(b"MATLAB 5.0") or (
         len(head) == _HEADER and head[126:] not in mat5.ENDIAN
     ):
@@ -117,14 +125,17 @@ def _check_elements(path: Path, descriptor: int, head: bytes, size: int) -> None
 def variables(path: Path) -> tuple[mat5.Head, ...]:
     """Names, shapes and classes of the variables of ``path``, without reading their values."""
     check_mat(path)
-    with _reading(path) as file:
-        return tuple(head for head in mat5.heads(file) if head.name)
+    with _reading(path):
+        if _is_73(path):
+            return tuple(mat73.heads(path))
+        with path.open("rb") as file:
+            return tuple(head for head in mat5.heads(file) if head.name)
 
 
 def read_mat(
     path: Path, keys: Sequence[str], optional: Iterable[str] = ()
 ) -> dict[str, NDArray[Any]]:
-    """Read variables of a MATLAB 5 file as they are stored (column-major, 2-D).
+    """Read variables of a MAT file as they are stored (column-major, 2-D).
 
     Args:
         path: the file.
@@ -134,23 +145,36 @@ def read_mat(
     Raises:
         DataError: the file or a key is missing, or the file cannot be what it claims to be.
     """
-    check_mat(path)
-    wanted = [*keys, *optional]
-    with _reading(path) as file:
-        content = mat5.read(file, set(wanted))
+    kinds = {head.name: head.kind for head in variables(path)}
     for key in keys:
-        if key not in content:
-            there = ", ".join(sorted(variable.name for variable in variables(path)))
-            raise DataError(f"{path} has no key {key!r}; it has: {there or 'nothing'}")
+        if key not in kinds:
+            there = ", ".join(sorted(kinds)) or "nothing"
+            raise DataError(
+                f"{path} has no key {key!r}; it has: {there} (a dataset.yaml in the folder may name"
+                " any file and key: docs/dataset-plugins.md)"
+            )
+        if kinds[key] in _REMEDIES:
+            raise DataError(f"{key} in {path} is {_REMEDIES[kinds[key]]}")
+    wanted = [*keys, *optional]
+    with _reading(path):
+        if _is_73(path):
+            content = mat73.read(path, set(wanted))
+        else:
+            with path.open("rb") as file:
+                content = mat5.read(file, set(wanted))
     return {key: content[key] for key in wanted if key in content}
 
 
+def _is_73(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(_HEADER).startswith(mat73.MAGIC)
+
+
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
-    """The open file; whatever is wrong with it becomes a sentence."""
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever is wrong with the file becomes a sentence."""
     try:
-        with path.open("rb") as file:
-            yield file
+        yield
     except mat5.Damaged as error:
         raise DataError(f"{path} is damaged and cannot be read ({error}); {_AGAIN}") from None
     except OSError as error:
@@ -191,6 +215,8 @@ def vector(values: NDArray[Any], key: str, path: Path) -> NDArray[np.int64]:
 def texts(values: NDArray[Any], key: str, path: Path) -> tuple[str, ...]:
     """Strings of a cell array or a char matrix."""
     result = []
+    if not values.size:
+        raise DataError(f"{key} in {path} holds no names; save a cell array, by cellstr(x)")
     for cell in values.reshape(-1):
         item = np.asarray(cell).reshape(-1)
         if item.size != 1 or item.dtype.kind != "U":

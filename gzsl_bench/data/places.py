@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
+from gzsl_bench.data.arrays import KEYED, PLAIN
 from gzsl_bench.data.description import DESCRIPTION_FILE, read_description
 from gzsl_bench.data.known import KNOWN, PUBLISHED_FEATURES
 from gzsl_bench.errors import DataError
@@ -65,11 +66,21 @@ def plain_name(text: str, what: str) -> str:
 def feature_path(folder: Path, features: str) -> Path:
     """The file of a feature set: ``res101`` lies in ``res101.mat``."""
     plain_name(features, "the feature set")
+    _refuse_format(features, "feature set")
     if features.endswith(".mat"):
         raise DataError(
             f"the feature set {features!r} must be named without .mat: {features[:-4]!r}"
         )
     return folder / f"{features}.mat"
+
+
+def _refuse_format(name: str, what: str) -> None:
+    suffix = PurePath(name).suffix
+    if suffix != ".mat" and suffix in (*KEYED, *PLAIN):
+        raise DataError(
+            f"the {what} {name!r} is a {suffix} file, which a {DESCRIPTION_FILE} in the folder can"
+            f" name (docs/dataset-plugins.md); without one a {what} is read from .mat files"
+        )
 
 
 def embedding_source(folder: Path, attributes: str) -> tuple[Path, str | None]:
@@ -83,6 +94,8 @@ def embedding_source(folder: Path, attributes: str) -> tuple[Path, str | None]:
             )
         return folder / plain_name(file, "the file of the class embedding"), key
     plain_name(attributes, "the class embedding")
+    if not attributes.endswith(".npy"):
+        _refuse_format(attributes, "class embedding")
     if attributes.endswith(".mat"):
         raise DataError(
             f"the class embedding {attributes!r} lacks a key; write {attributes}:KEY, "
@@ -134,6 +147,12 @@ def _source(request: DatasetRequest, path: Path) -> str:
         others = feature_sets(path.parent)
         if others:
             hint += f"; feature sets found there: {', '.join(others)}"
+        forms = [s for s in (*KEYED, *PLAIN) if path.with_suffix(s).is_file()]
+        if forms:
+            hint += (
+                f"; {path.with_suffix(forms[0]).name} is there, which a {DESCRIPTION_FILE} in the"
+                " folder can name (docs/dataset-plugins.md)"
+            )
     return hint
 
 

@@ -59,7 +59,7 @@ def load(request: DatasetRequest) -> GZSLData:
     loaded = load_features(path, request.cache)
     num_classes = _num_classes(names, content.get("att"), loaded.labels)
     labels = _labels(loaded.labels, num_classes, path)
-    attributes, twins = read_embedding(folder, request.attributes, num_classes)
+    attributes, twins = read_embedding(folder, request.attributes, num_classes, _caller(names))
     parts = {part: vector(content[key], key, splits) - 1 for part, key in _KEYS.items()}
     check_split(labels, parts, num_classes, str(splits), keys=_KEYS, class_name=_caller(names))
     seen = np.unique(labels[parts["trainval"]])

@@ -190,7 +190,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "embedding with Inf": (
         {"att": changed(np.eye(6), (2, 2), np.inf)},
-        r"att\.npy holds NaN or Inf \(first for class 3\)",
+        r"att\.npy holds NaN or Inf \(first for class 'cat'\)",
     ),
     "labels from 1": (
         {"labels": LABELS + 1},
@@ -361,6 +361,18 @@ def test_objects_are_refused_by_every_format_that_could_hold_them(tmp_path: Path
         with pytest.raises(DataError, match=r"Python objects \(a pickle\), which are never loaded"):
             read_array(tmp_path / name, key)
     assert not (tmp_path / "executed").exists()
+
+
+def test_sparse_matrices_are_to_be_saved_dense(tmp_path: Path) -> None:
+    import h5py
+    from scipy.sparse import csr_matrix, save_npz
+
+    save_npz(tmp_path / "m.npz", csr_matrix(np.eye(3)))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["X/data"] = file["X/indices"] = file["X/indptr"] = np.zeros(3)
+    for name, key in (("m.npz", "data"), ("m.npz", "features"), ("m.h5", "X")):
+        with pytest.raises(DataError, match=r"holds a sparse matrix; save it dense: numpy\.save"):
+            read_array(tmp_path / name, key)
 
 
 def test_a_truncated_safetensors_file(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ CASES = {
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer"),
     "npy": (b"\x93NUMPY" + b"\0" * 200, "is a NumPy array"),
     "pickle": (pickle.dumps([1, 2, 3]), "is a Python pickle, which is never loaded"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 200, r"is a MATLAB 7.3 \(HDF5\) file"),
-    "v7.3": (b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(600), "is a MATLAB 7.3"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 200, "is damaged and cannot be read"),
+    "v7.3": (b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(600), "is damaged and cannot be read"),
     "text": (b"hello world, this is no MAT file at all" * 9, "is not a MATLAB 5 file"),
     "header": (b"MATLAB 5.0 MAT-file", "is truncated: its header has 19 of 128 bytes"),
 }

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gzsl_data_factory import CLASS_FILES, NAMES, tiny_content, write_xlsa17
+from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from gzsl_bench.data.places import embeddings, feature_sets, missing, present, resolve_root
 from gzsl_bench.data.xlsa17 import load
@@ -178,7 +180,7 @@ UNSOUND = {
         put(S, "att", lambda a: a[:, :5]),
         "has 5 columns but there are 6 classes",
     ),
-    "att NaN": (put(S, "att", set_at((0, 2), np.nan)), r"NaN or Inf \(first for class 3\)"),
+    "att NaN": (put(S, "att", set_at((0, 2), np.nan)), r"NaN or Inf \(first for class 3 \(cat\)\)"),
     "overlap": (
         put(S, "test_seen_loc", lambda a: np.append(a, 2)),
         r"trainval_loc and test_seen_loc .* overlap in 1 rows \(row 2, for one\)",
@@ -295,7 +297,12 @@ def test_unsound_embedding_files_are_refused(root: Path, array: Any, sentence: s
         ({"attributes": "sent.mat"}, "lacks a key; write sent.mat:KEY"),
         ({"attributes": "../x.npy"}, "must be a plain name without folders"),
         ({"attributes": "a:b:c"}, "is not understood"),
-        ({"attributes": "nothing"}, "has no key 'nothing'"),
+        (
+            {"attributes": "nothing"},
+            "has no key 'nothing'; the class embeddings there are att: write `attributes: att`",
+        ),
+        ({"attributes": "sent.npz"}, "is a .npz file, which a dataset.yaml in the folder can name"),
+        ({"features": "clip.npy"}, "is a .npy file, which a dataset.yaml in the folder can name"),
         ({"features": "res101.mat"}, "named without .mat: 'res101'"),
         ({"features": "../TINY/res101"}, "must be a plain name"),
         ({"name": ".."}, "must be a plain name"),
@@ -313,9 +320,54 @@ def test_warnings_for_what_is_odd_but_usable(tmp_path: Path) -> None:
     del content[S]["allclasses_names"]
     write_xlsa17(tmp_path / "TINY", content, {"testclasses": ("elk", "fox")})
     twins, files, unused = load(ask(tmp_path)).warnings
-    assert "gives classes 1 and 2 the same vector" in twins
+    assert "gives class 1 and class 2 the same vector" in twins
     assert "neither allclasses_names nor allclasses.txt" in files
     assert "1 of 30 images are in no list" in unused
+
+
+def test_an_embedding_under_another_key_is_named(tmp_path: Path) -> None:
+    content = tiny_content()
+    content[S]["sent"] = content[S].pop("att")
+    write_xlsa17(tmp_path / "TINY", content)
+    with pytest.raises(DataError, match="has no key 'att'.* write `attributes: sent`"):
+        load(ask(tmp_path))
+    assert load(ask(tmp_path, attributes="sent")).attributes.shape == (6, 4)
+
+
+def test_sparse_matrices_and_other_formats_come_with_a_remedy(tmp_path: Path) -> None:
+    content = tiny_content()
+    folder = write_xlsa17(tmp_path / "TINY", content)
+    for stem, key in (("att_splits", "att"), ("res101", "features")):
+        sparse = {**content[stem], key: csc_matrix(content[stem][key])}
+        savemat(folder / f"{stem}.mat", sparse)
+        with pytest.raises(DataError, match=rf"{key} in .* is a sparse matrix; save it dense"):
+            load(ask(tmp_path))
+        savemat(folder / f"{stem}.mat", content[stem])
+    np.save(folder / "clip.npy", np.eye(3))
+    with pytest.raises(DataError, match=r"clip\.npy is there, which a dataset\.yaml"):
+        load(ask(tmp_path, features="clip"))
+
+
+PLACEHOLDERS: dict[str, tuple[Any, str | None]] = {
+    "-1": ((1, 2, -1.0), "has -1 for class 3 (cat) and no other negative value"),
+    "zero": ((slice(None), 4, 0.0), "has nothing but 0 for class 5 (elk): is the vector missing?"),
+    "constant": ((slice(None), slice(3, 5), 7.0), "7 for class 4 (dog) and 1 other: is the vector"),
+    "negative too": ((slice(0, 2), 2, [-1.0, -0.5]), None),
+    "signs": ((slice(None), slice(None), np.sign(np.sin(np.arange(24))).reshape(4, 6)), None),
+}
+
+
+@pytest.mark.parametrize("case", PLACEHOLDERS)
+def test_placeholders_in_embeddings_are_warned_of(tmp_path: Path, case: str) -> None:
+    (rows, classes, values), sentence = PLACEHOLDERS[case]
+    content = tiny_content()
+    content[S]["att"][rows, classes] = values
+    write_xlsa17(tmp_path / "TINY", content)
+    found = load(ask(tmp_path)).warnings
+    if sentence is None:
+        assert not [text for text in found if "-1" in text or "nothing but" in text]
+    else:
+        assert [text for text in found if sentence in text]
 
 
 def lists(content: dict[str, dict[str, Any]]) -> tuple[Any, Any]:
