@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ def launch_options(command: options.Command) -> options.Command:
 
     @functools.wraps(command)
     def launched(
-        suite: Path,
+        suite: Path | None,
         data: Path | None,
         plugin: tuple[Path, ...],
         out: Path,
@@ -60,6 +60,7 @@ def launch_options(command: options.Command) -> options.Command:
         inline: bool,
         **rest: Any,
     ) -> int:
+        from gzsl_bench.cli.compose import Composed
         from gzsl_bench.records.layout import Layout
         from gzsl_bench.tracking import resolve_uri
 
@@ -74,8 +75,12 @@ def launch_options(command: options.Command) -> options.Command:
         chosen = choose_executor(name, request) or options.choose_device(device)
         uri = resolve_uri(tracking_uri, Layout(out))
         where = options.place(data)
+        if suite is None and "datasets" not in rest:
+            raise click.UsageError("give SUITE")
+        asked = {field.name: rest.pop(field.name, ()) for field in fields(Composed)}
+        file = Composed(**asked).file(suite, Layout(out), plugin)
         launch = Launch(
-            suite, out, plugin, part, chosen, where, uri, name, request, dry_run,
+            file, out, plugin, part, chosen, where, uri, name, request, dry_run,
         )  # fmt: skip
         code: int = command(launch=launch, **rest)
         return code
@@ -94,7 +99,7 @@ def launch_options(command: options.Command) -> options.Command:
         options.out_option,
         options.plugin_option,
         options.data_option,
-        click.argument("suite", type=click.Path(path_type=Path)),
+        click.argument("suite", required=False, type=click.Path(path_type=Path)),
     ):
         launched = option(launched)
     return launched  # type: ignore[return-value]

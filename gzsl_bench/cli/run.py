@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gzsl_bench.cli.compose import composing
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import parse_seeds, seeds_option
 from gzsl_bench.cli.streams import say
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @launch_options
+@composing
 @seeds_option
 @click.option(
     "--only-failed", is_flag=True, help="Only cells with a failed record: leave new ones alone."
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
     " (docs/audit.md).",
 )
 def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: bool) -> int:
-    """Run SUITE and print its table.
+    """Run SUITE, a file or the name of one that comes along, and print its table.
+
+    In place of SUITE: data sets with -d and methods with -m.
 
     What has a complete record is left alone, failed cells are tried again, so an interrupted suite
     goes on where it was.  Exit code: 0 all cells done, 1 some failed (or an audit did), 2 bad input

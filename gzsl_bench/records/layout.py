@@ -10,6 +10,7 @@
 <out>/suites/<name>.json                                     suites as they were resolved
 <out>/suites/<name>~<hash>.json                              others that have run under that name
 <out>/suites/<name>-tuned.yaml                               what `tune` chose, as a suite to run
+<out>/suites/<name>.yaml                                     what options of `run` stand for
 <out>/runs/<id>.json, <id>.lost                              runs at work, and those that died
 <out>/leases/<key>.<n>                                       which of them trains a cell
 <out>/journal.jsonl                                          what happened, append-only
@@ -111,6 +112,10 @@ class Layout:
     def suite(self, name: str) -> Path:
         """The resolved suite ``name``."""
         return self.out / "suites" / f"{name}.json"
+
+    def composed(self, name: str) -> Path:
+        """The suite that options of ``run`` stand for."""
+        return self.out / "suites" / f"{name}.yaml"
 
     def tuned(self, name: str) -> Path:
         """The suite with the values that were chosen for the suite ``name``."""

@@ -1,0 +1,117 @@
+"""Suites made of options: what they stand for, what is refused."""
+
+from __future__ import annotations
+
+import click
+import pytest
+import yaml
+
+from gzsl_bench.cli.compose import Composed
+from gzsl_bench.cli.main import run
+from gzsl_bench.records.layout import Layout
+
+
+@pytest.fixture
+def compose(tmp_path):
+    def go(suite=None, **asked):
+        path = Composed(**asked).file(suite, Layout(tmp_path / "out"), ())
+        return yaml.safe_load(path.read_text()), path
+
+    return go
+
+
+def test_names_become_entries(compose, capsys):
+    content, path = compose(
+        datasets=("CUB", "FLO:efficientnet_lite2", "FLO:mobilenetv2:sent"),
+        methods=("acmr", "eszsl[feature_penalty=10,targets=pm1]", "m[sizes=[1,2],rate=1.0e-3]"),
+        select=("val", "best_test"),
+    )
+    name = content.pop("name")
+    assert content == {
+        "datasets": [
+            {"use": "CUB"},
+            {"use": "FLO", "features": "efficientnet_lite2", "label": "FLO-efficientnet_lite2"},
+            {"use": "FLO", "features": "mobilenetv2", "attributes": "sent",
+             "label": "FLO-mobilenetv2-sent"},
+        ],
+        "methods": [
+            {"use": "acmr"},
+            {"use": "eszsl", "label": "eszsl feature_penalty=10,targets=pm1",
+             "config": {"feature_penalty": 10, "targets": "pm1"}},
+            {"use": "m", "label": "m sizes=[1,2],rate=1.0e-3",
+             "config": {"sizes": [1, 2], "rate": 0.001}},
+        ],
+        "selection": ["val", "best_test"],
+    }  # fmt: skip
+    assert name.startswith("CUB-FLO-acmr-eszsl-m-")
+    assert path.name == f"{name}.yaml"
+    assert path.read_text() in capsys.readouterr().err
+    other, _ = compose(datasets=("CUB",), methods=("acmr",))
+    again, _ = compose(datasets=("CUB",), methods=("acmr",))
+    assert other["name"] == again["name"] != name
+
+
+def test_changes_of_a_suite(compose, tmp_path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text("name: s\ndatasets: [digits]\nmethods: [{use: acmr, label: A}, eszsl]\n")
+    assert Composed().file(suite, Layout(tmp_path), ()) == suite
+    content, _ = compose(
+        suite=suite,
+        changes=("seeds=3", "methods.A.config.epochs=10", "methods.eszsl.label=ESZSL"),
+    )
+    assert content["seeds"] == 3
+    assert content["methods"] == [
+        {"use": "acmr", "label": "A", "config": {"epochs": 10}},
+        {"use": "eszsl", "label": "ESZSL"},
+    ]
+    short, _ = compose(suite=suite, smoke=True)
+    assert short["seeds"] == 1
+    assert short["methods"][0]["config"] == {"epochs": 2, "classifier_epochs": 2}
+    assert short["methods"][1]["config"] == {}
+    assert len({short["name"], content["name"], "s"}) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({}, "give SUITE, or a data set with -d and a method with -m"),
+        ({"datasets": ("CUB",)}, "a method with -m"),
+        ({"datasets": ("a:b:c:d",), "methods": ("m",)}, "write NAME, NAME:FEATURES or"),
+        ({"datasets": ("a:",), "methods": ("m",)}, "write NAME, NAME:FEATURES or"),
+        ({"datasets": ("a",), "methods": ("m[",)}, r"write NAME or NAME\[KEY=VALUE"),
+        ({"datasets": ("a",), "methods": ("m[x]",)}, "write KEY=VALUE"),
+        ({"datasets": ("a",), "methods": ("m",), "changes": ("methods.n.x=1",)}, "unknown entry"),
+        ({"datasets": ("a",), "methods": ("m",), "changes": ("seeds",)}, "write KEY=VALUE"),
+        ({"datasets": ("a",), "methods": ("m",), "changes": ("methods.0=1",)}, "names a list"),
+    ],
+)
+def test_what_is_not_understood(compose, asked, sentence):
+    with pytest.raises(click.UsageError, match=sentence):
+        compose(**asked)
+
+
+def test_a_suite_and_names_exclude_one_another(compose, tmp_path):
+    with pytest.raises(click.UsageError, match="either"):
+        compose(suite=tmp_path / "s.yaml", datasets=("CUB",))
+
+
+def test_from_the_command_line_to_the_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    asked = [
+        "run",
+        "-d",
+        "digits",
+        "-m",
+        "eszsl[targets=pm1]",
+        "--inline",
+        "--tracking-uri",
+        "none",
+    ]
+    assert run(asked) == 0
+    said = capsys.readouterr()
+    assert "| digits   | eszsl targets=pm1 | last" in said.out
+    (made,) = (tmp_path / "gzsl-results" / "suites").glob("digits-eszsl-*.yaml")
+    assert run(["table", made.stem, "--format", "csv"]) == 0
+    assert "eszsl targets=pm1" in capsys.readouterr().out
+    assert run(["tune"]) == 2
+    assert "give SUITE" in capsys.readouterr().err
