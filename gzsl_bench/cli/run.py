@@ -6,7 +6,6 @@ import contextlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +17,7 @@ from gzsl_bench.cli.streams import say
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
+    from gzsl_bench.records.store import RecordStore
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -47,6 +47,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     """
     from gzsl_bench.cli.audit import conclude
     from gzsl_bench.cli.terminal import columns, show_table
+    from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import current, remember
     from gzsl_bench.report.fit import USUAL
     from gzsl_bench.report.table import render
@@ -62,9 +63,9 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     for warning in resolved.warnings:
         say(f"warning: {warning}")
     units = launch.plan(resolved.cells, registry)
-    whole, asked = len(units), resolved
+    whole, asked, looked = len(units), resolved, RecordStore(launch.out)
     if only_failed:
-        asked, units = _failed_part(resolved, units, launch.out)
+        asked, units = _failed_part(resolved, units, looked)
         if not units:
             say(f"no cell of {launch.suite} has a failed record in {launch.out}: nothing to do")
             return 0
@@ -72,6 +73,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         return launch.describe(units, "cells")
     with launch.training(loaded, registry, whole) as training:
         store = training.store
+        store.learn(looked)
         results = Results(resolved, store)
         remembered = remember(store.layout, resolved)
         everything = results.of(remembered)
@@ -122,13 +124,11 @@ def _renew_front(uri: str, results: Results, sync: str) -> bool:
 
 
 def _failed_part(
-    resolved: ResolvedSuite, units: list[Unit], out: Path
+    resolved: ResolvedSuite, units: list[Unit], store: RecordStore
 ) -> tuple[ResolvedSuite, list[Unit]]:
     """The cells with a failed record, in the company they have in the whole suite."""
     from gzsl_bench.engine.units import unfinished
-    from gzsl_bench.records.store import RecordStore
 
-    store = RecordStore(out)
     records = {cell.key: store.read(cell.key) for cell in resolved.cells}
     others = {key for key, record in records.items() if record is None or record.final}
     cells = tuple(cell for cell in resolved.cells if cell.key not in others)

@@ -59,6 +59,11 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
         f" cells of {resolved.name}: {report.created} created, {report.repaired} repaired,"
         f" {report.removed} removed, {report.unchanged} unchanged"
     )
+    if report.restored:
+        say(
+            f"the experiment {resolved.name} had been deleted in MLflow and is restored; to be rid"
+            " of it, leave sync out"
+        )
     if behind:
         say(f"warning: description and report in MLflow are not renewed: {behind}")
 

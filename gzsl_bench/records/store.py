@@ -94,6 +94,10 @@ class RecordStore:
         whole = overlaid(self.layout, record, raw) if record.complete else record
         return whole, rescored.fingerprint(raw)
 
+    def learn(self, other: RecordStore) -> None:
+        """Take over what another store of this folder has read; what has changed is read again."""
+        self._known |= other._known
+
     def rescore(
         self, record: Record, checkpoints: Sequence[Checkpoint], metrics: Mapping[str, Any]
     ) -> None:

@@ -29,12 +29,14 @@ class Experiment:
         id: MLflow's.
         suite: what it mirrors.
         out: the results folder as its runs are tagged.
+        restored: somebody had deleted it.
     """
 
     store: Store
     id: str
     suite: ResolvedSuite
     out: str
+    restored: bool = False
 
     def runs(self) -> tuple[list[Any], list[Any]]:
         """Our runs: the suite's own, and those of cells, folds and trials; the oldest first."""
@@ -166,7 +168,7 @@ def open_experiment(store: Store, suite: ResolvedSuite, layout: Layout) -> Exper
 
     client = store.client
     place = None if store.artifacts is None else str(store.artifacts)
-    found = client.get_experiment_by_name(suite.name)
+    found, restored = client.get_experiment_by_name(suite.name), False
     if found is not None and _left_behind(found, store, place):
         # The results folder was moved, and an experiment's artifacts cannot be: start it afresh.
         client.rename_experiment(found.experiment_id, f"{suite.name} (moved {time.time_ns()})")
@@ -189,7 +191,8 @@ def open_experiment(store: Store, suite: ResolvedSuite, layout: Layout) -> Exper
         number = found.experiment_id
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(number)
-    return Experiment(store, number, suite, str(layout.out.resolve()))
+            restored = True
+    return Experiment(store, number, suite, str(layout.out.resolve()), restored)
 
 
 def _left_behind(found: Any, store: Store, place: str | None) -> bool:

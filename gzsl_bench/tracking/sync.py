@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gzsl_bench.errors import GzslBenchError, TrackingError
@@ -46,12 +46,14 @@ class SyncReport:
         repaired: runs that were half-written, out of date or of an earlier failure: written anew.
         removed: duplicates, and runs whose record is no part of the suite any more.
         unchanged: runs that were as they should be.
+        restored: the experiment had been deleted in MLflow, and is back.
     """
 
     created: int = 0
     repaired: int = 0
     removed: int = 0
     unchanged: int = 0
+    restored: bool = False
 
     @property
     def mirrored(self) -> int:
@@ -86,7 +88,7 @@ def sync(uri: str, results: Results) -> SyncReport:
             # A run at work says itself how it goes; of all others the records tell.
             if not in_use(layout.lock):
                 experiment.status(parent, outcome(results), span(results)[1])
-            return report
+            return replace(report, restored=experiment.restored)
     except GzslBenchError:
         raise
     except Exception as error:

@@ -197,9 +197,15 @@ def test_a_deleted_experiment_comes_back(store: RecordStore, uri: str) -> None:
     suite = make_suite([cell])
     commit(store, cell)
     sync(uri, Results(suite, store))
+    remember(store.layout, suite)
     client(uri).delete_experiment(parent(uri, "small").info.experiment_id)
-    sync(uri, Results(suite, store))
-    assert_mirrors(uri, Results(suite, store))
+    for said in ("small had been deleted in MLflow and is restored", ""):
+        done = CliRunner().invoke(
+            sync_command, ["small", "--out", str(store.layout.out)], catch_exceptions=False
+        )
+        assert said in done.stderr
+        assert ("restored" in done.stderr) == bool(said)
+        assert_mirrors(uri, Results(suite, store))
 
 
 def test_the_command(store: RecordStore, uri: str) -> None:
