@@ -11,6 +11,7 @@ METHODS = {
         *("sae", "sje", "sse", "sync"),
     ),
     "gzsl-bench-eszsl": ("eszsl",),
+    "gzsl-bench-feature-gan": ("f_clswgan",),
 }
 
 

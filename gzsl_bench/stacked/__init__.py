@@ -11,6 +11,7 @@ from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
 from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.draws import Generators, normals, permutations, subsets
+from gzsl_bench.stacked.gan import FeatureGAN, Generator, Terms, seen_loss
 from gzsl_bench.stacked.gaussian import (
     kl_divergence,
     l1_error,
@@ -25,6 +26,7 @@ from gzsl_bench.stacked.latents import (
 from gzsl_bench.stacked.layers import Linear, frozen, linear, permute_channels
 from gzsl_bench.stacked.loop import Phase, Progress, train, train_alternating
 from gzsl_bench.stacked.precision import arithmetic, precision_of
+from gzsl_bench.stacked.restarted import RestartedClassifier
 from gzsl_bench.stacked.runs import lanes, per_run
 from gzsl_bench.stacked.schedule import WarmUp
 from gzsl_bench.stacked.softmax import SoftmaxClassifier
@@ -40,13 +42,17 @@ __all__ = [
     "CrossModalVAE",
     "Decoder",
     "Encoder",
+    "FeatureGAN",
+    "Generator",
     "Generators",
     "Linear",
     "Phase",
     "Progress",
     "Repeat",
+    "RestartedClassifier",
     "SoftmaxClassifier",
     "StackedAdam",
+    "Terms",
     "WarmUp",
     "arithmetic",
     "embed_in_chunks",
@@ -64,6 +70,7 @@ __all__ = [
     "precision_of",
     "reparameterize",
     "sampled_latents",
+    "seen_loss",
     "subsets",
     "train",
     "train_alternating",

@@ -20,6 +20,7 @@ from gzsl_bench.stacked.layers import (
     Linear,
     add_bias_gradient,
     add_weight_gradient,
+    linear,
     products,
 )
 from gzsl_bench.stacked.runs import HasStreams
@@ -69,7 +70,18 @@ class Critic:
         return [self.hidden, self.output]
 
     def __call__(self, features: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
-        """D of features [R, B, D] beside attributes [R, B, A]: [R, B]."""
+        """D of features [R, B, D] beside attributes [R, B, A]: [R, B].
+
+        Within :func:`~gzsl_bench.stacked.layers.frozen` the attributes are constants, too.
+        """
+        if self.hidden.frozen:
+            weight = self.hidden.weight.detach()
+            side = linear(
+                attributes.detach(), weight[:, :, self.features :], self.hidden.bias.detach()
+            )
+            before = products(features, weight[:, :, : self.features].mT) + side
+            hidden = torch.nn.functional.leaky_relu(before, LEAK)
+            return (hidden * self.output.weight.detach()).sum(-1) + self.output.bias.detach()
         return self.output(self.hidden(torch.cat([features, attributes], -1))).squeeze(-1)
 
     def losses(

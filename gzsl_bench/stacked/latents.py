@@ -11,7 +11,7 @@ from gzsl_bench.hooks.task import Task
 from gzsl_bench.stacked.cada_vae import first_rows, samples
 from gzsl_bench.stacked.loop import Progress
 from gzsl_bench.stacked.runs import HasStreams
-from gzsl_bench.stacked.softmax import SoftmaxClassifier
+from gzsl_bench.stacked.softmax import Softmax
 
 #: Rows encoded at once; it bounds the memory that hidden layers take.
 CHUNK = 8192
@@ -110,19 +110,20 @@ def sampled_latents(
 
 def train_on_latents(
     runs: Sequence[Run],
-    classifier: SoftmaxClassifier,
+    classifier: Softmax,
     embeds: Sequence[ScoreFunction],
     *,
     latents: Sequence[Latents] = (),
     epochs: int,
     first_checkpoint: int = 1,
+    before: int = 0,
     progress: Progress | None = None,
     units: int = 1,
 ) -> None:
     """Train ``classifier`` and offer every run a checkpoint after each epoch.
 
-    Checkpoints are numbered by completed epochs, from 1.  A run whose classifier is no longer
-    finite is given up.
+    Checkpoints are numbered by completed epochs, from ``before + 1``.  A run whose
+    classifier is no longer finite is given up.
 
     Args:
         runs: the stack; runs that failed before are skipped.
@@ -131,6 +132,7 @@ def train_on_latents(
         latents: for every run, what its checkpoints offer to be drawn; empty offers nothing.
         epochs: number of epochs.
         first_checkpoint: earlier epochs are trained but not offered.
+        before: numbers that belong to earlier trainings of the classifier.
         progress: told after each epoch.
         units: what an epoch is worth there.
     """
@@ -142,12 +144,13 @@ def train_on_latents(
             if run.failure:
                 continue
             if not finite[number]:
-                run.fail(f"the classifier is not finite after epoch {epoch}")
+                run.fail(f"the classifier is not finite after epoch {before + epoch}")
                 continue
-            run.log(epoch, classifier_loss=losses[number])
+            run.log(before + epoch, classifier_loss=losses[number])
             if epoch >= first_checkpoint:
                 offered = latents[number] if latents else None
-                run.checkpoint(epoch, Scorer(embeds[number], classifier.scorer(number), offered))
+                scorer = Scorer(embeds[number], classifier.scorer(number), offered)
+                run.checkpoint(before + epoch, scorer)
         if progress is not None:
             progress.advance(units)
         if all(run.failure for run in runs):

@@ -9,7 +9,7 @@ replays them as captured graphs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -21,7 +21,110 @@ from gzsl_bench.stacked.runs import HasStreams
 from gzsl_bench.stacked.steps import Repeat
 
 
-class SoftmaxClassifier:
+class Softmax:
+    """Parameters of a linear softmax classifier for every run, and how they are trained.
+
+    Attributes:
+        batch: rows in a step.
+        steps: steps in an epoch.
+    """
+
+    batch: int
+    steps: int
+
+    def __init__(
+        self,
+        like: torch.Tensor,
+        runs: int,
+        classes: int,
+        width: int,
+        *,
+        rates: Sequence[float],
+        betas: tuple[float, float],
+        eps: float,
+        batch: int,
+        weight_decay: float = 0.0,
+    ) -> None:
+        """All parameters zero.
+
+        Args:
+            like: a tensor of the device and type of the parameters.
+            runs: R.
+            classes: C, the number of outputs.
+            width: L, the number of inputs.
+            rates: learning rate of every run.
+            betas: decay rates of Adam's moments.
+            eps: Adam's epsilon.
+            batch: rows in a step.
+            weight_decay: times the parameters, added to their gradients.
+        """
+        self.batch, self._width, self._classes = batch, width, classes
+        size = classes * (width + 1)
+        flats = [like.new_zeros(runs, padded(size)) for _ in range(5)]
+        self._flat = flats[0]
+        # On a CPU each run is a stack of its own: its kernels see the same shapes alone or beside
+        # others.  A GPU trains all of them in one launch per operation.
+        self._spans = [(0, runs)] if together(like) else [(r, r + 1) for r in range(runs)]
+        self._stacks = [
+            _Stack(
+                *(flat[a:b] for flat in flats),
+                classes=classes,
+                batch=batch,
+                width=width + 1,
+                rates=rates[a:b],
+                betas=betas,
+                eps=eps,
+                weight_decay=weight_decay,
+            )
+            for a, b in self._spans
+        ]
+
+    def _weights(self) -> torch.Tensor:
+        """[R, C, L + 1] view: weights, the bias in the last column."""
+        size = self._classes * (self._width + 1)
+        return self._flat[:, :size].view(-1, self._classes, self._width + 1)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """[R, C, L] view of the weights as they are now."""
+        return self._weights()[:, :, : self._width]
+
+    @property
+    def bias(self) -> torch.Tensor:
+        """[R, C] view of the biases as they are now."""
+        return self._weights()[:, :, self._width]
+
+    def scores(self, run: int, inputs: torch.Tensor) -> torch.Tensor:
+        """Logits [N, C] of ``inputs`` [N, L] in one run."""
+        return torch.addmm(self.bias[run], inputs, self.weight[run].t())
+
+    def scorer(self, run: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        """:meth:`scores` of one run, as a function of the inputs alone."""
+        return lambda inputs: self.scores(run, inputs)
+
+    def finite(self) -> list[bool]:
+        """Whether each run's parameters are all finite; waits for the device."""
+        return [bool(value) for value in self._flat.isfinite().all(1).tolist()]
+
+    def train_epoch(self, order: torch.Tensor | None = None) -> None:
+        """Train one epoch."""
+        raise NotImplementedError
+
+    def _sampled(self, sample: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """About ``sample`` training rows [n, L] of each run and their labels [n]."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def loss(self, sample: int = 2048) -> list[float]:
+        """Mean NLL of each run on about ``sample`` evenly spaced training rows."""
+        values = []
+        for run, (rows, labels) in enumerate(self._sampled(sample)):
+            logs = torch.log_softmax(self.scores(run, rows), dim=1)
+            values.append(-logs.gather(1, labels[:, None]).mean())
+        return [float(value) for value in torch.stack(values).tolist()]
+
+
+class SoftmaxClassifier(Softmax):
     """Linear + log-softmax, NLL averaged over the batch, Adam without amsgrad.
 
     Xavier-uniform weights, zero bias, shuffled anew in every epoch, an incomplete last batch left
@@ -58,69 +161,22 @@ class SoftmaxClassifier:
             purpose: prefix of the streams' names.
         """
         count, rows, width = inputs.shape
-        device, dtype = inputs.device, inputs.dtype
-        self.batch = min(batch, rows)
+        super().__init__(
+            inputs, count, classes, width,
+            rates=rates, betas=betas, eps=eps, batch=min(batch, rows),
+        )  # fmt: skip
         self.steps = rows // self.batch
-        self._width, self._classes = width, classes
         self._shuffles = Generators(runs, f"{purpose}/shuffle")
-        self._labels = labels.to(device)
-        self._rows = torch.ones(count, rows, width + 1, device=device, dtype=dtype)
+        self._labels = labels.to(inputs.device)
+        self._rows = inputs.new_ones(count, rows, width + 1)
         self._rows[:, :, :width] = inputs
-
-        size = classes * (width + 1)
-        flats = [torch.zeros(count, padded(size), device=device, dtype=dtype) for _ in range(5)]
-        self._flat = flats[0]
         bound = gain * math.sqrt(6.0 / (width + classes))
-        for run, weight in zip(runs, self._weights(), strict=True):
+        for run, weight in zip(runs, self.weight, strict=True):
             draw = torch.rand(classes, width, generator=run.generator(f"{purpose}/init"))
-            weight[:, :width] = (draw * 2 - 1) * bound
-        # On a CPU each run is a stack of its own: its kernels see the same shapes alone or beside
-        # others.  A GPU trains all of them in one launch per operation.
-        at_once = together(inputs)
-        spans = [(0, count)] if at_once else [(r, r + 1) for r in range(count)]
-        self._stacks = [
-            _Stack(
-                *(flat[a:b] for flat in flats),
-                classes=classes,
-                batch=self.batch,
-                width=width + 1,
-                rates=rates[a:b],
-                betas=betas,
-                eps=eps,
-            )
-            for a, b in spans
-        ]
-        self._spans = spans
-        self._shuffled = torch.empty(
-            spans[0][1] - spans[0][0],
-            self.steps * self.batch,
-            width + 1,
-            device=device,
-            dtype=dtype,
+            weight.copy_((draw * 2 - 1) * bound)
+        self._shuffled = inputs.new_empty(
+            self._spans[0][1] - self._spans[0][0], self.steps * self.batch, width + 1
         )
-
-    def _weights(self) -> torch.Tensor:
-        """[R, C, L + 1] view: weights, the bias in the last column."""
-        size = self._classes * (self._width + 1)
-        return self._flat[:, :size].view(-1, self._classes, self._width + 1)
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """[R, C, L] view of the weights as they are now."""
-        return self._weights()[:, :, : self._width]
-
-    @property
-    def bias(self) -> torch.Tensor:
-        """[R, C] view of the biases as they are now."""
-        return self._weights()[:, :, self._width]
-
-    def scores(self, run: int, inputs: torch.Tensor) -> torch.Tensor:
-        """Logits [N, C] of ``inputs`` [N, L] in one run."""
-        return torch.addmm(self.bias[run], inputs, self.weight[run].t())
-
-    def scorer(self, run: int) -> Callable[[torch.Tensor], torch.Tensor]:
-        """:meth:`scores` of one run, as a function of the inputs alone."""
-        return lambda inputs: self.scores(run, inputs)
 
     @torch.no_grad()
     def train_epoch(self, order: torch.Tensor | None = None) -> None:
@@ -140,20 +196,10 @@ class SoftmaxClassifier:
                 torch.index_select(self._rows[r], 0, order[r], out=self._shuffled[r - first])
             stack.epoch(self._shuffled, self._labels[order[first:last]])
 
-    def finite(self) -> list[bool]:
-        """Whether each run's parameters are all finite; waits for the device."""
-        return [bool(value) for value in self._flat.isfinite().all(1).tolist()]
-
-    @torch.no_grad()
-    def loss(self, sample: int = 2048) -> list[float]:
-        """Mean NLL of each run on about ``sample`` evenly spaced training rows."""
+    def _sampled(self, sample: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         stride = max(1, self._rows.shape[1] // sample)
-        rows, labels = self._rows[:, ::stride, : self._width], self._labels[::stride]
-        values = []
-        for r in range(rows.shape[0]):
-            logs = torch.log_softmax(self.scores(r, rows[r]), dim=1)
-            values.append(-logs.gather(1, labels[:, None]).mean())
-        return [float(value) for value in torch.stack(values).tolist()]
+        for rows in self._rows[:, ::stride, : self._width]:
+            yield rows, self._labels[::stride]
 
 
 class _Stack:
@@ -178,12 +224,13 @@ class _Stack:
         rates: Sequence[float],
         betas: tuple[float, float],
         eps: float,
+        weight_decay: float,
     ) -> None:
         self.flat, self.grad, self.first, self.second = flat, grad, first, second
         self.denominator = denominator
         self.classes, self.batch, self.width = classes, batch, width
         self.beta1, self.beta2 = betas
-        self.eps = eps
+        self.eps, self.weight_decay = eps, weight_decay
         size, count = classes * width, flat.shape[0]
         self.weights = flat[:, :size].view(-1, classes, width)
         self.gradients = grad[:, :size].view(-1, classes, width)
@@ -195,6 +242,12 @@ class _Stack:
         self.rates = list(rates)
         self.done = 0
         self.repeat = Repeat(self._batched, flat.device)
+
+    def restart(self) -> None:
+        """Forget the moments and the number of steps."""
+        self.done = 0
+        self.first.zero_()
+        self.second.zero_()
 
     def epoch(self, rows: torch.Tensor, labels: torch.Tensor) -> None:
         """Train on ``rows`` [R, steps * B, L + 1] with ``labels`` [R, steps * B], in this order."""
@@ -232,6 +285,8 @@ class _Stack:
     def _moments(self) -> None:
         """Both moments from the gradient, and the root of the second."""
         grad, second = self.grad, self.second
+        if self.weight_decay:
+            grad.add_(self.flat, alpha=self.weight_decay)
         self.first.lerp_(grad, 1 - self.beta1)
         second.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
         torch.sqrt(second, out=self.denominator)
@@ -268,7 +323,7 @@ class _Stack:
                     lr=rate,
                     beta1=self.beta1,
                     beta2=self.beta2,
-                    weight_decay=0.0,
+                    weight_decay=self.weight_decay,
                     eps=self.eps,
                     amsgrad=False,
                     maximize=False,

@@ -431,6 +431,46 @@ def cross_modal_training():
     return run.logged
 
 
+class Generative(Config):
+    """What feature-generating networks read."""
+
+    noise: int = 2
+    generator_hidden: int = 5
+    critic_hidden: int = 6
+    init_std: float = 0.3
+    batch: int = 4
+    epochs: int = 2
+    critic_steps: int = 2
+    lr: float = 0.01
+    beta1: float = 0.5
+    beta2: float = 0.999
+    penalty: float = 10.0
+    samples: int = 3
+    classifier_epochs: int = 2
+    classifier_batch: int | None = 4
+    classifier_lr: float = 0.05
+    evaluate_every: int = 1
+
+
+class Generated(stacked.FeatureGAN):
+    """With a term of its own."""
+
+    def more_terms(self, task, runs):
+        loss = stacked.seen_loss(
+            task, runs, epochs=2, batch=4, lr=0.05, betas=(0.5, 0.999), std=0.3
+        )
+        weight = torch.tensor([0.5])
+        return lambda made, attributes, labels: {"seen": (weight, loss(made, labels))}
+
+
+@case("stacked")
+def adversarial_training():
+    run = Scored(7)
+    run.config = Generative()
+    Generated(run.config).fit_batch(_latent_task(), [run])
+    return run.logged
+
+
 # Precision ---------------------------------------------------------------------------------------
 
 

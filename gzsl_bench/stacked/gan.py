@@ -1,0 +1,378 @@
+"""Feature-generating Wasserstein GANs: what f-CLSWGAN and its successors share (gan/COMMON 1).
+
+A generator makes features of a class from its embedding and noise, against a critic with a gradient
+penalty; a softmax classifier is then trained on the real features of seen classes beside generated
+ones of unseen classes.  A method says what it adds to the generator's loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+import torch
+
+from gzsl_bench.hooks.method import BatchedMethod
+from gzsl_bench.hooks.run import Latents, Run
+from gzsl_bench.hooks.task import Task
+from gzsl_bench.stacked.adam import StackedAdam
+from gzsl_bench.stacked.critic import Critic
+from gzsl_bench.stacked.draws import Generators, normals, subsets
+from gzsl_bench.stacked.latents import train_on_latents
+from gzsl_bench.stacked.layers import Activation, Linear, frozen, linear
+from gzsl_bench.stacked.loop import Phase, Progress, train_alternating
+from gzsl_bench.stacked.restarted import RestartedClassifier
+from gzsl_bench.stacked.runs import HasStreams, lanes, per_run
+
+#: What a step of the GAN takes, in steps of the classifier; for progress bars only.
+STEP_COST = 25
+#: Rows generated at once; it bounds the memory that noise and hidden layers take.
+CHUNK = 2048
+#: Bytes of random numbers drawn at once for each run.  How many steps that makes must not depend on
+#: the number of runs: a stream that is read in other portions gives other numbers.
+DRAWN = 24 << 20
+
+
+class Terms(Protocol):
+    """What a method adds to the generator's loss."""
+
+    def __call__(
+        self, generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
+    ) -> Mapping[str, tuple[torch.Tensor, torch.Tensor]]:
+        """By name a weight [R] and what it weighs [R].
+
+        Args:
+            generated: [R, B, D] features.
+            attributes: [R, B, A] embeddings of their classes.
+            labels: [R, B] ids of their classes.
+        """
+
+
+class Generator:
+    """Noise beside class embeddings -> Linear -> leaky ReLU -> Linear -> features."""
+
+    def __init__(
+        self,
+        runs: Sequence[HasStreams],
+        name: str,
+        noise: int,
+        attributes: int,
+        hidden: int,
+        features: int,
+        *,
+        output: Activation = "relu",
+        std: float = 0.02,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Normal weights and zero biases.
+
+        Args:
+            runs: the stack.
+            name: prefix of the layers' streams.
+            noise: Z, width of the noise.
+            attributes: A, width of the class embeddings.
+            hidden: hidden units.
+            features: D, width of what is generated.
+            output: activation of the features.
+            std: standard deviation of the initial weights.
+            device: where the parameters live.
+            dtype: their type.
+        """
+        how: dict[str, Any] = {"std": std, "device": device, "dtype": dtype}
+        self.noise = noise
+        self.hidden = Linear(
+            runs, f"{name}/hidden", noise + attributes, hidden, activation="leaky_relu", **how
+        )
+        self.output = Linear(runs, f"{name}/output", hidden, features, activation=output, **how)
+
+    @property
+    def layers(self) -> list[Linear]:
+        """What an optimiser needs."""
+        return [self.hidden, self.output]
+
+    def of(self, run: int) -> Generator:
+        """The generator of one run, for inference."""
+        one = object.__new__(Generator)
+        one.noise = self.noise
+        one.hidden, one.output = self.hidden.of(run), self.output.of(run)
+        return one
+
+    def __call__(self, noise: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+        """Noise [R, B, Z] and embeddings [R, B, A] -> features [R, B, D]."""
+        return self.output(self.hidden(torch.cat([noise, attributes], -1)))
+
+    @torch.no_grad()
+    def features(
+        self, attributes: torch.Tensor, stream: torch.Generator, into: torch.Tensor
+    ) -> torch.Tensor:
+        """Fill ``into`` [M, D] with features of ``attributes`` [M, A]; of one run alone."""
+        for rows, part in zip(
+            torch.split(attributes, CHUNK), torch.split(into, CHUNK), strict=True
+        ):
+            noise = torch.randn(len(rows), self.noise, generator=stream).to(rows)
+            part.copy_(self(noise[None], rows[None])[0])
+        return into
+
+
+def critic_terms(
+    critic: Critic,
+    generator: Generator,
+    features: torch.Tensor,
+    attributes: torch.Tensor,
+    noise: torch.Tensor,
+    mix: torch.Tensor,
+    penalty_factor: torch.Tensor,
+) -> dict[str, torch.Tensor]:
+    """Terms [R] of a critic's step: E[D(x~)] - E[D(x)] + factor (|grad D| - 1)^2 is minimised.
+
+    Args:
+        critic: the critic.
+        generator: the generator; constant here.
+        features: [R, B, D] real features.
+        attributes: [R, B, A] embeddings of their classes.
+        noise: [R, B, Z] standard normal numbers.
+        mix: [R, B, 1] uniform numbers: share of the real feature where the penalty is taken.
+        penalty_factor: [R].
+    """
+    with torch.no_grad():
+        generated = generator(noise, attributes)
+    real, fake, penalty = critic.losses(features, generated, attributes, mix)
+    return {
+        "wasserstein": real - fake,
+        "penalty": penalty,
+        "loss": fake - real + penalty_factor * penalty,
+    }
+
+
+def generator_terms(
+    critic: Critic,
+    generator: Generator,
+    attributes: torch.Tensor,
+    labels: torch.Tensor,
+    noise: torch.Tensor,
+    more: Terms,
+) -> dict[str, torch.Tensor]:
+    """Terms [R] of a generator's step: -E[D(x~)] and what ``more`` weighs is minimised.
+
+    Args:
+        critic: the critic; constant here.
+        generator: the generator.
+        attributes: [R, B, A] class embeddings.
+        labels: [R, B] ids of their classes.
+        noise: [R, B, Z] standard normal numbers.
+        more: the method's own terms.
+    """
+    generated = generator(noise, attributes)
+    with frozen(*critic.layers):
+        loss = -critic(generated, attributes).mean(1)
+    terms = {"adversarial": loss}
+    for name, (weight, value) in more(generated, attributes, labels).items():
+        terms[name], loss = value, loss + weight * value
+    return terms | {"loss": loss}
+
+
+class FeatureGAN(BatchedMethod):
+    """Training of a conditional WGAN-GP on features, and of a classifier after GAN epochs.
+
+    The configuration has ``noise`` (None: as wide as a class embedding), ``{generator,
+    critic}_hidden``, ``init_std``, ``batch``, ``epochs``, ``critic_steps``, ``lr``, ``beta1``,
+    ``beta2``, ``penalty``, ``samples``, ``classifier_{epochs,batch,lr}`` (batch None: ``samples``)
+    and ``evaluate_every``.  An epoch has ceil(rows / batch) steps; each is ``critic_steps`` of the
+    critic, every one on a random batch of its own, and one of the generator on the classes of the
+    last of them with fresh noise.
+
+    The classifier is trained from scratch after every ``evaluate_every``-th GAN epoch (0: after the
+    last alone).  Its epoch k after GAN epoch e is checkpoint (e - 1) * classifier_epochs + k.
+
+    Attributes:
+        output: activation of generated features.
+    """
+
+    output: ClassVar[Activation] = "relu"
+
+    def more_terms(self, task: Task, runs: Sequence[Run]) -> Terms:
+        """What a method adds to the generator's loss; here it may train what it needs for that."""
+        return lambda generated, attributes, labels: {}
+
+    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
+        """Train ``runs``; epochs of classifiers become checkpoints."""
+        for stack in lanes(runs, task.device):
+            self._fit_stack(task, stack)
+
+    def _fit_stack(self, task: Task, runs: list[Run]) -> None:
+        config: Any = self.config
+        rows, width = task.features.shape
+        attributes = task.attributes.shape[1]
+        how: dict[str, Any] = {
+            "std": config.init_std, "device": task.device, "dtype": task.features.dtype
+        }  # fmt: skip
+        generator = Generator(
+            runs, "generator", config.noise or attributes, attributes, config.generator_hidden,
+            width, output=self.output, **how,
+        )  # fmt: skip
+        critic = Critic(runs, "critic", width, attributes, config.critic_hidden, **how)
+        made = task.unseen.repeat_interleave(config.samples)
+        classifier = RestartedClassifier(
+            runs,
+            task.features,
+            task.labels,
+            task.num_classes,
+            own_labels=made,
+            rates=per_run(runs, "classifier_lr"),
+            betas=(config.beta1, config.beta2),
+            batch=config.classifier_batch or config.samples,
+            std=config.init_std,
+        )
+        steps, every = math.ceil(rows / config.batch), config.evaluate_every or config.epochs
+        evaluated = [e for e in range(1, config.epochs + 1) if e % every == 0 or e == config.epochs]
+        stage = classifier.steps * config.classifier_epochs
+        progress = Progress(runs, config.epochs * steps * STEP_COST + len(evaluated) * stage)
+
+        def after_epoch(epoch: int) -> None:
+            progress.advance(steps * STEP_COST)
+            if epoch not in evaluated or all(run.failure for run in runs):
+                return
+            ones = [generator.of(number) for number in range(len(runs))]
+            for run, one, own in zip(runs, ones, classifier.own, strict=True):
+                stream = run.generator(f"synthetic/{epoch}")
+                one.features(task.attributes[made], stream, own)
+            classifier.restart(f"classifier/{epoch}")
+            train_on_latents(
+                runs,
+                classifier,
+                [_as_they_are] * len(runs),
+                latents=[_latents(task, *pair) for pair in zip(runs, ones, strict=True)],
+                epochs=config.classifier_epochs,
+                before=(epoch - 1) * config.classifier_epochs,
+                progress=progress,
+                units=classifier.steps,
+            )
+
+        self._train_gan(task, runs, generator, critic, steps, after_epoch)
+
+    def _train_gan(
+        self,
+        task: Task,
+        runs: list[Run],
+        generator: Generator,
+        critic: Critic,
+        steps: int,
+        after_epoch: Callable[[int], None],
+    ) -> None:
+        config: Any = self.config
+        device, dtype = task.device, task.features.dtype
+        rows, turns = task.labels.numel(), config.critic_steps
+        batch = min(config.batch, rows)
+        more = self.more_terms(task, runs)
+        batches, noises, mixes = (
+            Generators(runs, purpose) for purpose in ("batches", "noise", "interpolation")
+        )
+
+        def draw(count: int) -> list[torch.Tensor]:
+            picked = subsets(batches, rows, batch, count * turns, device)
+            return [
+                picked.view(count, turns, len(runs), batch).transpose(1, 2),
+                normals(noises, (turns + 1, batch, generator.noise), count, device).to(dtype),
+                mixes.block(
+                    lambda stream: torch.rand(count, turns, batch, 1, generator=stream), device
+                ).to(dtype),
+            ]
+
+        def of_critic(
+            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
+        ) -> dict[str, torch.Tensor]:
+            picked, noise, mix = (block[:, turn] for block in drawn)
+            attributes = task.attributes[task.labels[picked]]
+            features = task.features[picked]
+            return critic_terms(critic, generator, features, attributes, noise, mix, factors[0])
+
+        def of_generator(
+            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
+        ) -> dict[str, torch.Tensor]:
+            picked, noise, _ = (block[:, -1] for block in drawn)
+            labels = task.labels[picked]
+            attributes = task.attributes[labels]
+            return generator_terms(critic, generator, attributes, labels, noise, more)
+
+        def adam(layers: list[Linear]) -> StackedAdam:
+            betas = (config.beta1, config.beta2)
+            return StackedAdam([(layers, per_run(runs, "lr"))], betas=betas)
+
+        penalty = task.features.new_tensor(per_run(runs, "penalty"))
+        train_alternating(
+            runs,
+            [
+                Phase(adam(critic.layers), of_critic, "critic/", turns),
+                Phase(adam(generator.layers), of_generator, "generator/"),
+            ],
+            epochs=config.epochs,
+            steps=steps,
+            weights=lambda epoch: [penalty],
+            draw=draw,
+            after_epoch=after_epoch,
+            at_once=max(1, DRAWN // (4 * (turns + 1) * batch * generator.noise)),
+        )
+
+
+def _as_they_are(features: torch.Tensor) -> torch.Tensor:
+    return features
+
+
+def _latents(task: Task, run: Run, generator: Generator) -> Latents:
+    """Real features beside generated ones."""
+
+    def semantic(classes: torch.Tensor) -> torch.Tensor:
+        attributes = task.attributes[classes]
+        into = task.features.new_empty(len(classes), task.features.shape[1])
+        return generator.features(attributes, run.generator("visualize/features"), into)
+
+    return Latents(visual=_as_they_are, semantic=semantic)
+
+
+def seen_loss(
+    task: Task,
+    runs: Sequence[Run],
+    *,
+    epochs: int,
+    batch: int,
+    lr: float,
+    betas: tuple[float, float],
+    std: float,
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """NLL of a softmax among seen classes, trained here on real features and constant afterwards.
+
+    Every run trains one of its own (streams ``seen/init``, ``seen/shuffle``), though runs of one
+    seed could share it: it takes seconds of the hour that a GAN takes, and runs of other seeds must
+    not, for their spread would then be too small.
+
+    Args:
+        task: the real features.
+        runs: the stack.
+        epochs: of this classifier.
+        batch: rows in a step.
+        lr: its learning rate.
+        betas: of its Adam.
+        std: standard deviation of its initial weights.
+
+    Returns:
+        Features [R, B, D] and ids of seen classes [R, B] -> the mean NLL [R].
+    """
+    classes = task.seen.numel()
+    places = task.seen.new_zeros(task.num_classes)
+    places[task.seen] = torch.arange(classes, device=task.device)
+    classifier = RestartedClassifier(
+        runs, task.features, places[task.labels], classes,
+        rates=[lr] * len(runs), betas=betas, batch=batch, std=std,
+    )  # fmt: skip
+    classifier.restart("seen")
+    for _ in range(epochs):
+        classifier.train_epoch()
+    weight, bias = classifier.weight.clone(), classifier.bias.clone()
+
+    def loss(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        logs = torch.log_softmax(linear(features, weight, bias), -1)
+        return -logs.gather(-1, places[labels].unsqueeze(-1)).mean((1, 2))
+
+    return loss

@@ -1,0 +1,15 @@
+"""Methods that generate features of unseen classes with a GAN; one module per method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gzsl_bench import MethodSpec, hookimpl
+
+
+@hookimpl
+def gzsl_bench_methods() -> Iterator[MethodSpec]:
+    """Every method of this distribution."""
+    from gzsl_bench_feature_gan import f_clswgan
+
+    yield f_clswgan.SPEC

@@ -1,0 +1,253 @@
+"""f-CLSWGAN beside a loop in plain torch, written after the sheet, on the same random numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from gzsl_bench_feature_gan import gzsl_bench_methods
+from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, RECIPES, FCLSWGANConfig
+from torch import nn
+from torch.nn import functional as F
+
+from gzsl_bench import DatasetInfo, Run, Task
+from gzsl_bench.hooks import streams
+from gzsl_bench.stacked.draws import subset_block
+
+SETTINGS = {
+    "noise": 3,
+    "generator_hidden": 11,
+    "critic_hidden": 12,
+    "init_std": 0.3,
+    "batch": 8,
+    "epochs": 3,
+    "critic_steps": 2,
+    "lr": 0.01,
+    "samples": 7,
+    "classifier_epochs": 2,
+    "classifier_batch": 5,
+    "classifier_lr": 0.02,
+    "classification": 0.4,
+    "seen_epochs": 2,
+    "seen_batch": 6,
+    "evaluate_every": 2,
+}
+
+
+@dataclass
+class Sink:
+    """Keeps curves, and the scores of every checkpoint on some features."""
+
+    features: torch.Tensor
+    curves: dict = field(default_factory=dict)
+    scores: dict = field(default_factory=dict)
+    latents: dict = field(default_factory=dict)
+
+    def log(self, step, values):
+        for name, value in values.items():
+            self.curves.setdefault(name, {})[step] = value
+
+    def checkpoint(self, number, scorer):
+        with torch.no_grad():
+            self.scores[number] = scorer(self.features).clone()
+            self.latents[number] = scorer.latents.semantic(torch.tensor([1, 4, 1]))
+
+    def progress(self, done, total):
+        self.done = done, total
+
+
+@pytest.fixture(scope="module")
+def task():
+    source = torch.Generator().manual_seed(0)
+    seen, unseen = torch.tensor([0, 2, 3, 5]), torch.tensor([1, 4])
+    labels = seen[torch.randint(4, (29,), generator=source)]
+    labels[:4] = seen
+    features = torch.rand(29, 6, generator=source, dtype=torch.float64)
+    attributes = torch.rand(6, 4, generator=source, dtype=torch.float64)
+    return Task(features, labels, attributes, seen, unseen)
+
+
+def train(task, seeds, test, **settings):
+    configs = [FCLSWGANConfig(**(SETTINGS | settings)) for _ in seeds]
+    sinks = [Sink(test) for _ in seeds]
+    runs = [
+        Run(seed, task.device, config, sink)
+        for seed, config, sink in zip(seeds, configs, sinks, strict=True)
+    ]
+    FCLSWGAN(configs[0]).fit_batch(task, runs)
+    assert all(run.failure is None for run in runs)
+    return sinks
+
+
+class Plain:
+    """One run in plain torch: modules, autograd twice for the penalty, torch.optim.Adam."""
+
+    def __init__(self, task, seed, config):
+        self.task, self.seed, self.config = task, seed, config
+        self.open = {}
+        width, attributes = task.features.shape[1], task.attributes.shape[1]
+        g, d = config.generator_hidden, config.critic_hidden
+        self.generator = nn.Sequential(
+            self.linear("init/generator/hidden", config.noise + attributes, g),
+            nn.LeakyReLU(0.2),
+            self.linear("init/generator/output", g, width),
+            nn.ReLU(),
+        )
+        self.critic = nn.Sequential(
+            self.linear("init/critic/hidden", width + attributes, d),
+            nn.LeakyReLU(0.2),
+            self.linear("init/critic/output", d, 1),
+        )
+
+    def stream(self, purpose):
+        return self.open.setdefault(purpose, streams.generator(self.seed, purpose))
+
+    def linear(self, purpose, inputs, outputs):
+        layer = nn.Linear(inputs, outputs, dtype=torch.float64)
+        drawn = torch.randn(outputs, inputs, generator=streams.generator(self.seed, purpose))
+        with torch.no_grad():
+            layer.weight.copy_(drawn * self.config.init_std)
+            layer.bias.zero_()
+        return layer
+
+    def adam(self, module, lr):
+        return torch.optim.Adam(
+            module.parameters(), lr=lr, betas=(self.config.beta1, self.config.beta2)
+        )
+
+    def classify(self, purpose, rows, labels, classes, batch, lr, epochs):
+        """Linear softmax; batches as ``next_batch`` makes them, in one shuffle after another."""
+        model = self.linear(f"{purpose}/init", rows.shape[1], classes)
+        optimizer, stream = self.adam(model, lr), self.stream(f"{purpose}/shuffle")
+        left = torch.empty(0, dtype=torch.int64)
+        for _ in range(epochs):
+            for _ in range(math.ceil(len(rows) / batch)):
+                picked, left = left[:batch], left[batch:]
+                if len(picked) < batch:
+                    shuffle = torch.randperm(len(rows), generator=stream)
+                    lacking = batch - len(picked)
+                    picked, left = torch.cat([picked, shuffle[:lacking]]), shuffle[lacking:]
+                loss = F.nll_loss(F.log_softmax(model(rows[picked]), 1), labels[picked])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            yield model
+
+    def train(self, test):
+        task, config = self.task, self.config
+        places = torch.searchsorted(task.seen, task.labels)
+        *_, seen = self.classify(
+            "seen", task.features, places, len(task.seen), config.seen_batch, config.seen_lr,
+            config.seen_epochs,
+        )  # fmt: skip
+        of_critic = self.adam(self.critic, config.lr)
+        of_generator = self.adam(self.generator, config.lr)
+        rows, batch, turns = len(task.labels), config.batch, config.critic_steps
+        steps = math.ceil(rows / batch)
+        scores, curves = {}, {"critic/loss": {}, "critic/penalty": {}, "generator/loss": {}}
+        for epoch in range(1, config.epochs + 1):
+            picked = subset_block(rows, batch, steps * turns, self.stream("batches"))
+            noise = torch.randn(
+                steps, turns + 1, batch, config.noise, generator=self.stream("noise")
+            ).double()
+            mix = torch.rand(
+                steps, turns, batch, 1, generator=self.stream("interpolation")
+            ).double()
+            sums = dict.fromkeys(curves, 0.0)
+            for step in range(steps):
+                for turn in range(turns):
+                    chosen = picked[step * turns + turn]
+                    real, labels = task.features[chosen], task.labels[chosen]
+                    attributes = task.attributes[labels]
+                    fake = self.generator(torch.cat([noise[step, turn], attributes], 1)).detach()
+                    u = mix[step, turn]
+                    between = (u * real + (1 - u) * fake).requires_grad_()
+                    score = self.critic(torch.cat([between, attributes], 1))
+                    (slope,) = torch.autograd.grad(score.sum(), between, create_graph=True)
+                    penalty = ((slope.norm(2, dim=1) - 1) ** 2).mean()
+                    loss = (
+                        self.critic(torch.cat([fake, attributes], 1)).mean()
+                        - self.critic(torch.cat([real, attributes], 1)).mean()
+                        + config.penalty * penalty
+                    )
+                    of_critic.zero_grad()
+                    loss.backward()
+                    of_critic.step()
+                    sums["critic/loss"] += loss.item() / (turns * steps)
+                    sums["critic/penalty"] += penalty.item() / (turns * steps)
+                fake = self.generator(torch.cat([noise[step, turns], attributes], 1))
+                nll = F.nll_loss(
+                    F.log_softmax(seen(fake), 1), torch.searchsorted(task.seen, labels)
+                )
+                loss = -self.critic(torch.cat([fake, attributes], 1)).mean()
+                loss = loss + config.classification * nll
+                of_generator.zero_grad()
+                loss.backward()
+                of_generator.step()
+                sums["generator/loss"] += loss.item() / steps
+            for name, value in sums.items():
+                curves[name][epoch] = value
+            if epoch % config.evaluate_every and epoch != config.epochs:
+                continue
+            made = task.unseen.repeat_interleave(config.samples)
+            z = torch.randn(
+                len(made), config.noise, generator=self.stream(f"synthetic/{epoch}")
+            ).double()
+            with torch.no_grad():
+                synthetic = self.generator(torch.cat([z, task.attributes[made]], 1))
+            trained = self.classify(
+                f"classifier/{epoch}",
+                torch.cat([task.features, synthetic]),
+                torch.cat([task.labels, made]),
+                task.num_classes,
+                config.classifier_batch,
+                config.classifier_lr,
+                config.classifier_epochs,
+            )
+            for k, model in enumerate(trained, 1):
+                with torch.no_grad():
+                    scores[(epoch - 1) * config.classifier_epochs + k] = model(test)
+        return scores, curves
+
+
+def test_it_is_the_released_loop(task):
+    test = torch.rand(5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    sinks = train(task, (3, 8), test)
+    for seed, sink in zip((3, 8), sinks, strict=True):
+        scores, curves = Plain(task, seed, FCLSWGANConfig(**SETTINGS)).train(test)
+        assert list(sink.scores) == list(scores) == [3, 4, 5, 6]
+        for number, wanted in scores.items():
+            torch.testing.assert_close(sink.scores[number], wanted, rtol=1e-8, atol=1e-9)
+        for name, wanted in curves.items():
+            assert sink.curves[name] == pytest.approx(wanted, rel=1e-8)
+        assert sink.done[0] == sink.done[1]
+
+
+def test_latents_are_generated_features_of_the_epoch(task):
+    (sink,) = train(task, (3,), task.features)
+    first, *others = (sink.latents[number] for number in (3, 4, 5, 6))
+    assert first.shape == (3, 6)
+    assert torch.equal(first, others[0])
+    assert not torch.equal(first, others[1])
+    assert not torch.equal(first[0], first[2])  # the same class, other noise
+
+
+@pytest.mark.parametrize(("every", "numbers"), [(0, [5, 6]), (1, [1, 2, 3, 4, 5, 6])])
+def test_numbers_follow_from_the_configuration(task, every, numbers):
+    (sink,) = train(task, (0,), task.features, evaluate_every=every)
+    assert list(sink.scores) == numbers
+    (other,) = train(task, (0,), task.features, evaluate_every=2)
+    for number in set(numbers) & set(other.scores):  # looking more often changes nothing
+        assert torch.equal(sink.scores[number], other.scores[number])
+
+
+def test_defaults_are_the_released_values():
+    (spec,) = gzsl_bench_methods()
+    for name in (*RECIPES, "digits"):
+        values = spec.factory.defaults(DatasetInfo(name, "res101", "att"))
+        config = FCLSWGANConfig(**values)
+        assert (config.batch, config.critic_steps, config.penalty) == (64, 5, 10.0)
+        assert config.classification == (0.1 if name == "FLO" else 0.01)
+    assert FCLSWGANConfig(**RECIPES["SUN"]).lr == 2e-4
