@@ -1,4 +1,4 @@
-"""``gzsl-bench run``: a suite from its file to its table."""
+"""``gzsl-bench run``: a suite from its file to its answer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import click
 from gzsl_bench.cli.compose import composing
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import parse_seeds, seeds_option
-from gzsl_bench.cli.streams import say
+from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.results.view import Results
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     " (docs/audit.md).",
 )
 def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: bool) -> int:
-    """Run SUITE, a file or the name of one that comes along, and print its table.
+    """Run SUITE, a file or the name of one that comes along, and print who is best, how surely.
 
     In place of SUITE: data sets with -d and methods with -m.
 
@@ -46,10 +48,10 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     or missing data, 130 interrupted.
     """
     from gzsl_bench.cli.audit import conclude
-    from gzsl_bench.cli.terminal import columns, show_table
+    from gzsl_bench.cli.terminal import columns
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import current, remember
-    from gzsl_bench.report.fit import USUAL
+    from gzsl_bench.report.answer import answer
     from gzsl_bench.report.table import render
     from gzsl_bench.results.rescore import out_of_date
     from gzsl_bench.results.rows import rows
@@ -91,10 +93,12 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         outcome = training.run(asked, units, mirror, mirrored, catch_up, audit)
         table = rows(results)
         if table:
-            show_table(table, resolved.name, store.layout.out, columns() or USUAL)
+            put(answer(table, results, resolved.lead, columns()))
         for sentence in out_of_date(results):
             say(f"warning: {sentence}")
         training.conclude(outcome, failed=", --only-failed these alone")
+        if table and not outcome.interrupted:
+            _say_next(resolved, store.layout.out, launch.uri is not None)
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:
             shown = results.of(current(store.layout, resolved))
             if _renew_front(launch.uri, shown, sync) and outcome.exit_code == 0:
@@ -103,6 +107,20 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         if audit and not outcome.interrupted and not conclude(resolved.cells, store):
             return 1
         return outcome.exit_code
+
+
+def _say_next(suite: ResolvedSuite, out: Path, mirrored: bool) -> None:
+    """What there is to do with the numbers."""
+    where = f"{shlex.quote(suite.name)} --out {shlex.quote(str(out))}"
+    labels = list(dict.fromkeys(cell.label for cell in suite.cells))
+    commands = [("report", where, "a page with intervals, curves and all behind them")]
+    if mirrored:
+        commands.append(("ui", where, "the same in MLflow"))
+    if len(labels) > 1:
+        commands.append(("compare", f"{where} {shlex.join(labels[:2])}", "two methods"))
+    commands.append(("table", where, "every rule and metric; --format latex for papers"))
+    for name, arguments, about in commands:
+        say(f"next, {about}: gzsl-bench {name} {arguments}")
 
 
 def _renew_front(uri: str, results: Results, sync: str) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gzsl_bench.cli.options import debug_option, format_option, out_option
+from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option
 from gzsl_bench.cli.streams import put, say
+
+if TYPE_CHECKING:
+    from gzsl_bench.results.rows import Row
+    from gzsl_bench.suite.resolve import ResolvedSuite
 
 
 @click.command("table")
@@ -15,15 +21,34 @@ from gzsl_bench.cli.streams import put, say
 @out_option
 @format_option("github", "latex", "html", "csv", "json")
 @click.option(
+    "--layout",
+    type=click.Choice(["wide", "long"]),
+    help="wide: methods down, data sets across, as papers have it; long: a row for each data set,"
+    " method and rule [default: wide for latex, else long].",
+)
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    help="Only by this selection rule; may be repeated [default: long: all of them; wide: val where"
+    " the suite has it, else last].",
+)
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set.")
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="Only this method.")
+@click.option(
     "--metrics",
     metavar="NAMES",
-    help="Columns, as harmonic_mean,unseen_as_seen, or all; by default the usual ones, on a"
-    " terminal as many of them as fit.",
+    help="Columns, as H,U,S or harmonic_mean,unseen_as_seen, or all; by default the usual ones"
+    " (wide: U, S and H), on a terminal as many of them as fit.",
 )
 @click.option("--intervals", is_flag=True, help="Add 95 % intervals (over seeds and classes).")
 @click.option("--strict", is_flag=True, help="Refuse rows that are not comparable.")
 @click.option(
-    "--daggers", "method", metavar="METHOD", help="Mark what differs from METHOD (latex, html)."
+    "--daggers",
+    "against",
+    metavar="METHOD",
+    help="Mark what differs from METHOD by the honest rule, or the one of --rule (latex, html).",
 )
 @click.option("--published", is_flag=True, help="Set published numbers beside ours.")
 @debug_option
@@ -31,10 +56,14 @@ def table_command(
     suite: str,
     out: Path,
     fmt: str,
+    layout: str | None,
+    rules: tuple[str, ...],
+    datasets: tuple[str, ...],
+    methods: tuple[str, ...],
     metrics: str | None,
     intervals: bool,
     strict: bool,
-    method: str | None,
+    against: str | None,
     published: bool,
 ) -> None:
     """Print the table of SUITE (a suite file, or a suite's name) on standard output.
@@ -44,19 +73,26 @@ def table_command(
     from gzsl_bench.cli.terminal import columns, show_table
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.report.table import render
+    from gzsl_bench.report.table import render, render_wide
+    from gzsl_bench.report.wide import USUAL
     from gzsl_bench.results.rescore import only_believed, out_of_date
     from gzsl_bench.results.rows import chosen_metrics, rows
     from gzsl_bench.results.view import Results
 
-    if method and fmt not in ("latex", "html"):
+    if against and fmt not in ("latex", "html"):
         raise click.UsageError(f"--daggers marks tables in latex and html, not {fmt}")
+    if layout and fmt in ("csv", "json"):
+        raise click.UsageError(f"--layout lays out github, latex and html; {fmt} has every row")
+    layout = layout or ("wide" if fmt == "latex" else "long")
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
     if Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
         say(f"warning: {suite} was edited since it ran; this is the table of what ran")
     results = Results(resolved, store)
-    table = rows(results)
+    chosen = [chosen_rule(resolved, rule) for rule in rules]
+    if layout == "wide" and not chosen:
+        chosen = [resolved.lead]
+    table = _part(rows(results), resolved, chosen, datasets, methods)
     if strict:
         from gzsl_bench.results.identity import refuse_differences
 
@@ -71,11 +107,19 @@ def table_command(
         table = with_intervals(table, results)
         fragile = fragile_pairs(table, results)
     marks = None
-    if method:
+    if against:
         from gzsl_bench.report.daggers import daggers
 
-        marks = daggers(table, results, method, names)
-    if published:
+        of_rule = chosen[0] if chosen else None
+        shown = names or (list(USUAL) if layout == "wide" else [])
+        marks = daggers(table, results, against, shown, of_rule)
+    if layout == "wide":
+        from gzsl_bench.report.published.beside import beside
+
+        beside_ours = beside(table, results) if published else ()
+        width = columns() if fmt == "github" else None
+        put(render_wide(table, fmt, names, marks, resolved.name, beside_ours, width))
+    elif published:
         from gzsl_bench.report.published.show import render_beside
 
         put(render_beside(table, results, fmt, names, marks))
@@ -91,3 +135,33 @@ def table_command(
             f"{len(resolved.cells)} cells: {len(waiting)} not run, {len(failed)} failed;"
             " the table holds the rest"
         )
+
+
+def _part(
+    table: Sequence[Row],
+    suite: ResolvedSuite,
+    rules: Sequence[str],
+    datasets: Sequence[str],
+    methods: Sequence[str],
+) -> list[Row]:
+    """The rows asked for; methods without any numbers are by every rule.
+
+    Raises:
+        SuiteError: the suite has no such data set or method.
+    """
+    from gzsl_bench.errors import SuiteError, unknown_name
+    from gzsl_bench.report.compare import method_label
+    from gzsl_bench.results.rows import NO_RULE
+
+    known = list(dict.fromkeys(cell.dataset for cell in suite.cells))
+    for name in datasets:
+        if name not in known:
+            raise SuiteError(unknown_name("data set of this suite", name, known))
+    labels = {method_label(name, suite) for name in methods}
+    return [
+        row
+        for row in table
+        if (not rules or row.selection in (*rules, NO_RULE))
+        and (not datasets or row.dataset in datasets)
+        and (not methods or row.label in labels)
+    ]

@@ -27,10 +27,11 @@ from gzsl_bench.results.comparable import (
 )
 from gzsl_bench.results.rows import NO_RULE, Row, rows
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.intervals import difference_intervals
 from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paired
 from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
 from gzsl_bench.scoring.rules import rule_of
-from gzsl_bench.scoring.sample import Sample
+from gzsl_bench.scoring.sample import Sample, means
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 
@@ -126,6 +127,19 @@ def head_to_head(one: Row, two: Row, results: Results) -> Comparison:
     """
     seeds = _common_seeds(one.dataset, (one, two), results)
     return _corrected([_compare(one.dataset, one, two, seeds, results)], [(one.keys, two.keys)])[0]
+
+
+def ahead(one: Row, two: Row, results: Results) -> tuple[float, float, float]:
+    """H of ``one`` minus that of ``two`` on the same seeds and classes, and its 95 % interval.
+
+    Raises:
+        SuiteError: different data, or too few seeds for a stochastic method.
+        RecordError: predictions are missing or damaged.
+    """
+    seeds = _common_seeds(one.dataset, (one, two), results)
+    first, second = _samples(one.dataset, one, two, seeds, results)
+    low, high = difference_intervals(first, second)["harmonic_mean"]
+    return means(first)["harmonic_mean"] - means(second)["harmonic_mean"], low, high
 
 
 def _corrected(compared: Sequence[Comparison], records: Sequence[Any]) -> list[Comparison]:
@@ -300,13 +314,7 @@ def _common_seeds(dataset: str, found: Sequence[Row], results: Results) -> tuple
 def _compare(
     dataset: str, one: Row, two: Row, seeds: Sequence[int], results: Results
 ) -> Comparison:
-    first, second = (
-        _repeated(sample(row, results, _of(row, seeds)), max(1, len(seeds))) for row in (one, two)
-    )
-    if not np.array_equal(first.unseen_ids, second.unseen_ids) or not np.array_equal(
-        first.seen_ids, second.seen_ids
-    ):
-        raise RecordError(f"the predictions on {dataset} are of different classes")
+    first, second = _samples(dataset, one, two, seeds, results)
     remarks = []
     if one.preprocessing != two.preprocessing:
         remarks.append(
@@ -328,6 +336,20 @@ def _compare(
         seen=first.seen.shape[1],
         remarks=tuple(remarks),
     )
+
+
+def _samples(
+    dataset: str, one: Row, two: Row, seeds: Sequence[int], results: Results
+) -> tuple[Sample, Sample]:
+    """Accuracies of both on the same seeds and classes."""
+    first, second = (
+        _repeated(sample(row, results, _of(row, seeds)), max(1, len(seeds))) for row in (one, two)
+    )
+    if not np.array_equal(first.unseen_ids, second.unseen_ids) or not np.array_equal(
+        first.seen_ids, second.seen_ids
+    ):
+        raise RecordError(f"the predictions on {dataset} are of different classes")
+    return first, second
 
 
 def _of(row: Row, seeds: Sequence[int]) -> Sequence[int] | None:

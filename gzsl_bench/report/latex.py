@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from gzsl_bench.report.cells import MINUS, SIGN, UNTOLD, Table
 from gzsl_bench.report.daggers import Daggers
+from gzsl_bench.report.wide import Grid, Line, Value
 from gzsl_bench.results.comparable import marks
 
 #: Columns before the metrics: data set, method, selection, n.
@@ -16,6 +18,20 @@ _ESCAPES = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": "\\textbackslash{}", "^": "\\^{}", "~": "\\~{}", "<": "$<$", ">": "$>$"}
 )
+#: What a one-column article at 10 points has room for; two columns together have more.
+_ROOM = 345.0
+#: Lines of a table that stand on one page, under their caption.
+_LINES = 44
+#: Size, its share of 10 points, and points on either side of a column: the first that fits.
+_SIZES = (
+    ("small", 0.93, 4.0),
+    ("footnotesize", 0.86, 3.0),
+    ("footnotesize", 0.86, 2.0),
+    ("scriptsize", 0.8, 2.0),
+)
+_WIDTHS = dict.fromkeys("0123456789", 5.0) | dict.fromkeys(" .,:;[]()il|'", 3.0) | {
+    "+": 7.8, "\N{PLUS-MINUS SIGN}": 7.8, "M": 9.2, "W": 10.3, "m": 8.4, "w": 7.3, "-": 3.4,
+}  # fmt: skip
 _MARKED = {1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
 
 
@@ -68,6 +84,136 @@ def table(
         "\\end{table}",
     ]
     return "\n".join([*comments, _formulas("\n".join(environment))])
+
+
+def wide(laid: Grid, notes: Sequence[str], caption: Sequence[str], label: str) -> str:
+    """Methods down, data sets across: one or more ``table*``, none wider than a column of text.
+
+    A ``table*`` stands across both columns of a two-column class and is a ``table`` in any other; a
+    ``longtable`` could not break in two columns, so what is longer than a page goes on in a further
+    ``table*``.
+
+    Args:
+        laid: the table.
+        notes: comments above it.
+        caption: sentences.
+        label: that the text refers to it by.
+    """
+    longest = max((_length(x.who) for lines in laid.blocks.values() for x in lines), default=0.0)
+    tried = [
+        (size, gap, scale * longest + 2 * gap,
+         [_column(laid, index, scale, gap) for index in range(len(laid.columns))])
+        for size, scale, gap in _SIZES
+    ]  # fmt: skip
+    fitting = (way for way in tried if way[2] + sum(way[3]) <= _ROOM)
+    size, gap, first, widths = next(fitting, tried[-1])
+    panels = laid.panels(widths, first, _ROOM)
+    pages = list(_pages(panels))
+    found = [f"% {line}" for line in ("\\usepackage{booktabs}", *notes)]
+    for number, parts in enumerate(pages):
+        said = escape(" ".join(caption)) if number == 0 else "(continued)"
+        body = "\\\\[1ex]\n".join(_across(part) for part in parts)
+        lines = [
+            "\\begin{table*}[t]",
+            "\\centering",
+            f"\\caption{{{said}}}",
+            *([f"\\label{{{label}}}"] if number == 0 else []),
+            "\\medskip",
+            f"\\{size}",
+            f"\\setlength{{\\tabcolsep}}{{{gap:g}pt}}",
+            body,
+            "\\end{table*}",
+        ]
+        found.append(_formulas("\n".join(lines)))
+    return "\n".join(found)
+
+
+def _pages(panels: Sequence[Grid]) -> Iterator[list[Grid]]:
+    """Panels that stand on one page; one that is longer than that is cut."""
+    together: list[Grid] = []
+    used = 0
+    for panel in panels:
+        for part in _cut(panel):
+            size = sum(len(lines) + 1 for lines in part.blocks.values()) + 3
+            if together and used + size > _LINES:
+                yield together
+                together, used = [], 0
+            together.append(part)
+            used += size
+    if together:
+        yield together
+
+
+def _cut(panel: Grid) -> Iterator[Grid]:
+    flat = [(rule, line) for rule, lines in panel.blocks.items() for line in lines]
+    for start in range(0, len(flat), _LINES):
+        blocks: dict[str, tuple[Line, ...]] = {}
+        for rule, line in flat[start : start + _LINES]:
+            blocks[rule] = (*blocks.get(rule, ()), line)
+        yield replace(panel, blocks=blocks)
+
+
+def _across(laid: Grid) -> str:
+    """A ``tabular`` with a heading across the metrics of each data set."""
+    count = len(laid.headings)
+    total = 1 + count * len(laid.columns)
+    rules = [escape(rule) for rule in laid.blocks]
+    spans = [f"\\multicolumn{{{count}}}{{c}}{{{escape(name)}}}" for name in laid.columns]
+    bars = [
+        f"\\cmidrule(lr){{{2 + count * i}-{1 + count * (i + 1)}}}" for i in range(len(laid.columns))
+    ]
+    heads = [f"By {rules[0]}" if len(rules) == 1 else "Method"]
+    heads += [escape(heading) for heading in laid.headings] * len(laid.columns)
+    found = [
+        f"\\begin{{tabular}}{{l{'r' * (total - 1)}}}",
+        "\\toprule",
+        " & ".join(["", *spans]) + " \\\\",
+        *bars,
+        " & ".join(heads) + " \\\\",
+    ]
+    for rule, lines in zip(rules, laid.blocks.values(), strict=True):
+        found.append("\\midrule")
+        if len(rules) > 1:
+            found.append(f"\\multicolumn{{{total}}}{{l}}{{\\emph{{by {rule}}}}} \\\\")
+        for line in lines:
+            cells = [escape(line.who)]
+            for group in line.groups:
+                if isinstance(group, str):
+                    word = "--" if group == "-" else escape(group)
+                    cells.append(f"\\multicolumn{{{count}}}{{c}}{{{word}}}")
+                else:
+                    cells += map(_value, group)
+            found.append(" & ".join(cells) + " \\\\")
+    return "\n".join([*found, "\\bottomrule", "\\end{tabular}"])
+
+
+def _value(value: Value) -> str:
+    """A mean, and its interval or else its deviation as a subscript: half as wide as beside it."""
+    mean = "--" if value.mean == "-" else escape(value.mean)
+    signs = ("^{\\approx}" if value.untold else "") + ("^{\\ast}" if value.otherwise else "")
+    below = value.interval or value.sd
+    raised = f"${f'_{{{below}}}' if below else ''}{signs}$" if below or signs else ""
+    return _MARKED.get(value.mark, "{}").format(mean) + raised + _SIGNS.get(value.dagger, "")
+
+
+def _column(laid: Grid, index: int, scale: float, gap: float) -> float:
+    """Points that a data set takes, rather too many than too few."""
+    widths = [_length(heading) * scale for heading in laid.headings]
+    for lines in laid.blocks.values():
+        for line in lines:
+            group = line.groups[index]
+            for k, value in enumerate(() if isinstance(group, str) else group):
+                small = max(
+                    _length(value.interval or value.sd), 8.0 * (value.untold or value.otherwise)
+                )
+                size = 1.16 * _length(value.mean) * scale + 0.76 * small + 4 * bool(value.dagger)
+                widths[k] = max(widths[k], size)
+    return max(sum(widths) + 2 * gap * len(widths), _length(laid.columns[index]) * scale + 2 * gap)
+
+
+def _length(text: str) -> float:
+    """Points of a text in Computer Modern at 10 points."""
+    return sum(_WIDTHS.get(c, 7.6 if c.isupper() or not c.isascii() else 5.3) for c in text)
 
 
 def tabular(

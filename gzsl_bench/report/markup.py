@@ -7,6 +7,7 @@ from html import escape
 
 from gzsl_bench.report.cells import Table
 from gzsl_bench.report.daggers import Daggers
+from gzsl_bench.report.wide import Grid, plain
 from gzsl_bench.results.comparable import marks
 
 _BEFORE = 4
@@ -49,6 +50,28 @@ def table(
         )
     said += daggers.note() if daggers else []
     return "\n".join([fragment(cells.headings(names), lines), paragraph(said)])
+
+
+def wide(laid: Grid, notes: Sequence[str]) -> str:
+    """Methods down, data sets across, a body for each selection rule."""
+    count = len(laid.headings)
+    spans = "".join(f'<th colspan="{count}">{escape(name)}</th>' for name in laid.columns)
+    heads = "".join(f"<th>{escape(heading)}</th>" for heading in laid.headings)
+    lines = [f'<table>\n<thead><tr><th rowspan="2">Method</th>{spans}</tr>']
+    lines.append(f"<tr>{heads * len(laid.columns)}</tr></thead>")
+    total = 1 + count * len(laid.columns)
+    for rule, block in laid.blocks.items():
+        lines.append(f'<tbody>\n<tr><th colspan="{total}">by {escape(rule)}</th></tr>')
+        for line in block:
+            cells = []
+            for group in line.groups:
+                if isinstance(group, str):
+                    cells.append(f'<td colspan="{count}">{escape(group)}</td>')
+                else:
+                    cells += [f"<td>{plain(value, _MARKED)}</td>" for value in group]
+            lines.append(f"<tr><th>{escape(line.who)}</th>{''.join(cells)}</tr>")
+        lines.append("</tbody>")
+    return "\n".join([*lines, "</table>", paragraph(notes)])
 
 
 def fragment(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from gzsl_bench import markdown
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.records.record import Record
-from gzsl_bench.report import latex, markup
+from gzsl_bench.report import latex, markup, wide
 from gzsl_bench.report.cells import GAP, SIGN, UNTOLD, Table, rule_name
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics
-from gzsl_bench.scoring.rules import GAMMA, RULES, UNSUPPORTED, Support
+from gzsl_bench.scoring.rules import GAMMA, RULES, UNSUPPORTED, Support, rule_of
 from gzsl_bench.suite.cells import fold_number
 
 #: Begins a note on a row without numbers; in a paper its dashes are enough.
+_WORDS = {
+    "acc_unseen": "U unseen",
+    "acc_seen": "S seen",
+    "harmonic_mean": "H their mean (harmonic)",
+    "zsl_acc": "T1 unseen among unseen classes only",
+    "ausuc": "AUSUC area under the seen-unseen curve",
+}
+_FATES = {
+    "failed": "failed: no seed has numbers.",
+    "n/a": "n/a: the method does not apply to the data set.",
+}
+_COLUMN = "per column among comparable rows of one selection rule"
+#: What terminals understand: bold and underlined.
+TERMINAL = {1: "\x1b[1m{}\x1b[0m", 2: "\x1b[4m{}\x1b[0m"}
 _NO_NUMBERS = "No numbers for"
 #: Letters of a cause in the table of failures; all of it is in the record.
 _CAUSE = 120
@@ -61,12 +76,104 @@ def render(
     return "\n".join([body, "", *said])
 
 
+def render_wide(
+    table: Sequence[Row],
+    fmt: str = "github",
+    metrics: Sequence[str] = (),
+    daggers: Daggers | None = None,
+    name: str = "results",
+    printed: Sequence[Mapping[str, Any]] = (),
+    width: int | None = None,
+) -> str:
+    """Methods down, data sets across, U, S and H under each: the table of a paper.
+
+    Args:
+        table: rows; those of several rules make a block each.
+        fmt: github, latex or html.
+        metrics: under each data set.
+        daggers: marks against one method.
+        name: of the suite, for the label.
+        printed: published numbers, a line for each of their sources.
+        width: of a terminal: best values are bold there, and what does not fit stands below.
+    """
+    names = list(metrics) or list(wide.USUAL)
+    laid = wide.grid(table, names, daggers, printed)
+    more = [f"[{i}]: {source}." for i, source in enumerate(laid.sources, start=1)]
+    if any(line["difference"] is None for line in printed) and laid.sources:
+        more.append(f"{wide.OTHERWISE} measured otherwise than ours, so not comparable.")
+    if len({row.sweep is None for row in table}) > 1:
+        more.append("Points of sweeps stand in the long table alone.")
+    best = any(
+        value.mark
+        for lines in laid.blocks.values()
+        for line in lines
+        for group in line.groups
+        for value in (() if isinstance(group, str) else group)
+    )
+    said = [*notes(table, names), *more, *(daggers.note() if daggers else [])]
+    if fmt == "latex":
+        caption = [*short_protocol(table, names), *more]
+        caption += [f"Best in bold, second best underlined, {_COLUMN}."] if best else []
+        caption += daggers.note() if daggers else []
+        label = "tab:" + (re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "results")
+        return latex.wide(laid, [*notes(table, names), *more], caption, label)
+    if fmt == "html":
+        said += [f"Bold: best, underlined: second best, {_COLUMN}."] if best else []
+        return markup.wide(laid, said)
+    if width is None:
+        said += [f"Bold: best, slanted: second best, {_COLUMN}."] if best else []
+        return "\n".join([wide.as_markdown(laid), "", *said])
+    said += [f"Bold: best, underlined: second best, {_COLUMN}."] if best else []
+    broken = [part for line in said for part in textwrap.wrap(line, width)]
+    return "\n".join([wide.as_markdown(laid, width, TERMINAL), "", *broken])
+
+
+def short_protocol(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
+    """What a paper's caption must say: the numbers, seeds, rules, features and embeddings."""
+    counts: dict[int, dict[str, None]] = {}
+    for row in (row for row in table if row.seeds and row.sweep is None):
+        counts.setdefault(len(row.seeds), {})[row.label] = None
+    order = sorted(counts, key=lambda n: -len(counts[n]))
+    others = "; ".join(f"{n} of {', '.join(counts[n])}" for n in order[1:])
+    seeds = "of one run"
+    if order and max(order) > 1:
+        seeds = f"mean and, as a subscript, sd over n = {order[0]} seeds"
+    lines = [_numbers(metrics, seeds + (f" ({others})" if others else ""))]
+    if any(h and h.low is not None for row in table if (h := row.metrics.get("harmonic_mean"))):
+        lines.append(
+            "[low, high] in place of sd: 95 % interval over seeds and classes; images held fixed."
+        )
+    lines += _explained(table, metrics)
+    rules = dict.fromkeys(r.selection for r in table if r.selection != NO_RULE)
+    for rule in rules:
+        how = f", calibrated with {SIGN} from the same folds" if rule.endswith(GAMMA) else ""
+        lines.append(f"{rule.replace(GAMMA, '+' + SIGN)}: {rule_of(rule).words}{how}.")
+    data: dict[tuple[str, str], dict[str, None]] = {}
+    for row in table:
+        data.setdefault((row.features, row.attributes), {})[row.dataset] = None
+    for (features, attributes), names in data.items():
+        lines.append(f"{', '.join(names)}: features {features}, class embedding {attributes}.")
+    lines += [line for line in _supports(table) if UNTOLD in line]
+    lines += [*_one_sided(table), *_marks(table)]
+    lines += [line for line in _audits(table) if "FAILED" in line]
+    lines += [f"{found}: not comparable with one another." for found in differences(table)]
+    fates = {row.fate for row in table}
+    lines += [line for fate, line in _FATES.items() if fate in fates]
+    return lines
+
+
+def _numbers(metrics: Sequence[str], how: str) -> str:
+    """What the usual ones of the metrics are; of others their plugins speak."""
+    words = dict(_WORDS)
+    if not {"acc_unseen", "acc_seen"} <= {*metrics}:
+        words["harmonic_mean"] = "H harmonic mean of those on unseen and on seen classes"
+    shown = ", ".join(words[name] for name in metrics if name in words)
+    return f"Per-class accuracies in percent{', ' + how if how else ''}: {shown}." if shown else ""
+
+
 def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     """What must stand under a table for its numbers to mean something."""
-    lines = [
-        "Per-class accuracies in percent, mean ± sd over n seeds: U unseen, S seen, H their mean",
-        "(harmonic), T1 unseen among unseen classes only, AUSUC area under the seen-unseen curve.",
-    ]
+    lines = [_numbers(metrics or [*HEADINGS], "mean ± sd over n seeds")]
     if any(h and h.low is not None for row in table if (h := row.metrics.get("harmonic_mean"))):
         lines.append("[low, high]: 95 % interval over seeds and classes; images are held fixed.")
     lines += _explained(table, metrics)
@@ -92,6 +199,14 @@ def protocol(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     aside = {_whose(row) for row in table} | {_whence(row) for row in table}
     said = [line for line in notes(table, metrics) if line not in aside]
     return [*(line for line in said if not line.startswith(_NO_NUMBERS)), *own]
+
+
+def remarks(table: Sequence[Row]) -> list[str]:
+    """Of the notes those that say what is wrong or missing: nothing where all is well."""
+    lacking = (row for row in table if row.unavailable or row.lost)
+    lines = [*_choices(list(lacking)), *_supports(table), *_one_sided(table), *_marks(table)]
+    lines += [line for line in _audits(table) if "FAILED" in line]
+    return [*lines, *(f"{found}: not comparable with one another." for found in differences(table))]
 
 
 def _whence(row: Row) -> str:
@@ -148,10 +263,12 @@ def _choices(table: Sequence[Row]) -> list[str]:
             f"+{SIGN}: calibrated stacking; {SIGN}, chosen on the validation folds, is taken off"
             " seen scores."
         )
+    fates: dict[tuple[str, str], dict[str, None]] = {}
+    for row in (row for row in table if row.selection == NO_RULE):
+        fates.setdefault((row.label, row.unavailable.rstrip(".")), {})[row.dataset] = None
+    lines += [f"{label} on {', '.join(names)}: {why}." for (label, why), names in fates.items()]
     for row in table:
-        if row.selection == NO_RULE:
-            lines.append(f"{row.label} on {row.dataset}: {row.unavailable.rstrip('.')}.")
-        elif row.unavailable:
+        if row.unavailable and row.selection != NO_RULE:
             lines.append(f"{_NO_NUMBERS} {rule_name(row)}: {row.unavailable}.")
         if row.lost:
             total = len(row.seeds) + len(row.lost)

@@ -367,7 +367,9 @@ def extra_metrics(table: Sequence[Row], quiet: bool = False) -> list[str]:
 
 
 def chosen_metrics(table: Sequence[Row], wanted: Sequence[str]) -> list[str]:
-    """The metrics a table is asked to show, checked against those it has; ``all`` of them.
+    """The metrics a table is asked to show, by name or heading, checked against those it has.
+
+    ``all`` are all of them.
 
     Raises:
         SuiteError: no row has a metric of this name.
@@ -375,6 +377,8 @@ def chosen_metrics(table: Sequence[Row], wanted: Sequence[str]) -> list[str]:
     known = [*HEADINGS, *extra_metrics(table, quiet=True)]
     if list(wanted) == ["all"]:
         return known
+    short = {heading: name for name, heading in HEADINGS.items()}
+    wanted = [name if name in known else short.get(name, name) for name in wanted]
     for name in wanted:
         if name not in known:
             raise SuiteError(unknown_name("metric", name, known))

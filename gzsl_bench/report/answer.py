@@ -1,0 +1,73 @@
+"""What a run ends with: methods by data sets, and who is best on each of them, how surely."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gzsl_bench.errors import GzslBenchError
+from gzsl_bench.report import wide
+from gzsl_bench.report.cells import Table, number, rule_name, untold
+from gzsl_bench.report.compare import ahead
+from gzsl_bench.report.samples import with_intervals
+from gzsl_bench.report.table import TERMINAL, remarks
+from gzsl_bench.results.comparable import leagues
+from gzsl_bench.results.rows import NO_RULE, Row
+from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.rules import rule_of
+
+_H = "harmonic_mean"
+
+
+def answer(table: Sequence[Row], results: Results, rule: str, width: int | None = None) -> str:
+    """The matrix of H, the best method of every data set, and what must be known of the numbers.
+
+    Args:
+        table: the suite's rows.
+        results: of the suite.
+        rule: whose numbers count.
+        width: of a terminal; for a file nothing is broken.
+    """
+    mine = [row for row in table if row.selection in (rule, NO_RULE)]
+    laid = wide.grid(mine, [_H])
+    body = wide.as_markdown(laid, width, None if width is None else TERMINAL)
+    cells = Table(mine)
+    said = [f"best on {line}" for line in _best(mine, results, cells)]
+    name = next((rule_name(row) for row in mine if row.selection == rule), rule)
+    said.append(
+        f"H by {name} ({rule_of(rule).words}): harmonic mean of the per-class accuracies on unseen"
+        " and on seen classes in percent, mean ± sd over seeds, the best of a column in bold."
+    )
+    said += remarks(mine)
+    if len({row.sweep is None for row in mine}) > 1:
+        said.append("Points of sweeps stand in the long table alone.")
+    if width is not None:
+        said = [part for line in said for part in textwrap.wrap(line, width)]
+    return "\n".join([body, "", *said])
+
+
+def _best(mine: Sequence[Row], results: Results, cells: Table) -> list[str]:
+    """A line for every data set where somebody leads."""
+    found = []
+    for rivals in leagues(mine).values():
+        first, *others = sorted(rivals, key=lambda row: -row.summary().mean)
+        (best,) = with_intervals([first], results)
+        h = best.summary()
+        text = f"{cells.where(first)}: {cells.who(first)}, H {number(replace(h, low=None))}"
+        if h.low is not None:
+            text += f", 95 % interval [{h.low:.1f}, {h.high:.1f}]"
+        lone = "the only method with numbers here"
+        text += f"; {_lead(first, others[0], results, cells) if others else lone}"
+        found.append(text + (f"; {untold(first)}" if untold(first) else "") + ".")
+    return found
+
+
+def _lead(first: Row, second: Row, results: Results, cells: Table) -> str:
+    name, lead = cells.who(second), first.summary().mean - second.summary().mean
+    try:
+        difference, low, high = ahead(first, second, results)
+    except GzslBenchError as error:
+        return f"{lead:+.1f} to {name}, not tested: {error}"
+    words = "ahead of" if low > 0 else "not told apart from"
+    return f"{words} {name}: difference {difference:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -1,0 +1,127 @@
+"""What a run ends with: the matrix, who is best and how surely, by records made by hand."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from records_factory import commit, make_cell
+
+from gzsl_bench.records.record import FAILED
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.answer import answer
+from gzsl_bench.report.compare import compare
+from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
+from gzsl_bench.suite.resolve import ResolvedSuite
+
+#: Three seen classes and three unseen ones, ten rows each.
+LABELS, PLACE = np.repeat(np.arange(6), 10), np.tile(np.arange(10), 6)
+
+
+def finish(store, cell, *checkpoints):
+    """A record: of each checkpoint so many rows of every class are right."""
+    lines, kept = [], []
+    for number, right in enumerate(checkpoints, start=1):
+        wrong = np.asarray(right)[LABELS] <= PLACE
+        other = (LABELS + 1) % 3 + 3 * (LABELS >= 3)
+        kept.append(np.where(wrong, other, LABELS))
+        u, s = 10 * np.mean(right[3:]), 10 * np.mean(right[:3])
+        metrics = {"acc_unseen": u, "acc_seen": s, "harmonic_mean": 2 * u * s / (u + s)}
+        lines.append({"number": number, "metrics": metrics})
+    predicted, zero = np.stack(kept), np.zeros((len(kept), 60), np.float32)
+    numbers = np.arange(1, len(kept) + 1)
+    arrays = {
+        "labels": LABELS, "seen": np.arange(3), "unseen": np.arange(3, 6),
+        "checkpoints": numbers, "scored": numbers, "predicted": predicted,
+        "predicted_seen": predicted % 3, "predicted_unseen": predicted % 3 + 3,
+        "best_seen": zero, "best_unseen": zero,
+    }  # fmt: skip
+    commit(store, cell, {"checkpoints": lines}, arrays)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RecordStore(tmp_path / "out")
+
+
+def suite_of(store):
+    """A is far ahead on D, B a little on E, where A has one seed; C failed and is alone on F."""
+    cells = []
+
+    def add(label, dataset, seed, *checkpoints):
+        cells.append(make_cell(seed, label, dataset))
+        finish(store, cells[-1], *checkpoints)
+
+    for seed in (0, 1):
+        add("A", "D", seed, [9, 9, 9 - seed, 8, 8, 8], [8, 8, 8, 8, 8, 8 - seed])
+        add("B", "D", seed, [9, 9, 9, 9, 9, 9], [3, 3, 3, 3, 3, 2])
+        add("B", "E", seed, [1, 1, 1, 1, 1, 1], [6, 6, 6, 6, 6, 6])
+    add("A", "E", 0, [1, 1, 1, 1, 1, 1], [5, 5, 5, 5, 5, 5])
+    for dataset in ("D", "E"):
+        cells.append(make_cell(0, "C", dataset))
+        commit(store, cells[-1], {"status": FAILED, "cause": "ValueError: no"})
+    add("C", "F", 0, [2, 2, 2, 2, 2, 2])
+    return ResolvedSuite("s", "", ("best_test", "last"), tuple(cells), (), "name: s\n")
+
+
+def test_the_answer_by_hand(store):
+    suite = suite_of(store)
+    results = Results(suite, store)
+    text = answer(rows(results), results, suite.lead)
+    matrix, said = text.split("\n\n")
+    body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in matrix.splitlines()]
+    # A on D by the last checkpoint: U 80 and 76.7, S 80; H 80 and 78.3. B: U 26.7, S 30; H 28.2;
+    # it leads by best_test.
+    h = [80.0, 2 * 80 * (230 / 3) / (80 + 230 / 3)]
+    assert f"{np.mean(h):.1f} ± {np.std(h, ddof=1):.1f}" == "79.1 ± 1.2"
+    assert body[0] == ["H by last", "D", "E", "F"]
+    assert body[2:] == [
+        ["A", "**79.1** ± 1.2", "*50.0*", "-"],
+        ["B", "*28.2* ± 0.0", "**60.0** ± 0.0", "-"],
+        ["C", "failed", "failed", "20.0"],
+    ]
+    lines = said.splitlines()
+    ((found,), _) = compare(results, "A", "B", "last", ["D"])
+    by = next(r for r in found.results if r.metric == "harmonic_mean")
+    assert re.fullmatch(
+        r"best on D: A, H 79\.1 ± 1\.2, 95 % interval \[\d+\.\d, \d+\.\d\]; ahead of B: difference"
+        rf" \+50\.9 \[\+{by.low:.1f}, \+{by.high:.1f}\]\.",
+        lines[0],
+    )
+    # A's single seed tells nothing from luck.
+    assert re.match(
+        r"best on E: B, H 60\.0 ± 0\.0, 95 % interval .*; \+10\.0 to A, not tested: B and A on E"
+        r" are stochastic with 1 seed in common",
+        lines[1],
+    )
+    assert lines[2].startswith("best on F: C, H 20.0, 95 % interval")
+    assert lines[2].endswith("; the only method with numbers here.")
+    assert lines[3].startswith("H by last (last checkpoint, nothing was chosen): harmonic mean")
+    assert lines[4:] == ["C on D, E: failed: ValueError: no."]
+
+
+def test_it_fits_a_terminal(store):
+    suite = suite_of(store)
+    results = Results(suite, store)
+    text = answer(rows(results), results, "last", 60)
+    plain = re.sub("\x1b.*?m", "", text)
+    assert max(map(len, plain.splitlines())) <= 60
+    assert "\x1b[1m79.1\x1b[0m ± 1.2" in text
+    assert "**" not in text
+    # Nothing is broken within a word.
+    whole = " ".join(plain.split("\n\n")[1].split())
+    assert "ahead of B: difference +50.9" in whole
+
+
+def test_a_level_lead_is_not_called_one(store):
+    cells = []
+    for label, shift in (("A", 0), ("B", 1)):
+        for seed in (0, 1, 2):
+            cells.append(make_cell(seed, label))
+            right = [6, 6, 6, 6 + shift * (seed - 1), 6, 6 - shift]
+            finish(store, cells[-1], right)
+    suite = ResolvedSuite("s", "", ("last",), tuple(cells), (), "name: s\n")
+    results = Results(suite, store)
+    assert "not told apart from B: difference +" in answer(rows(results), results, "last")
