@@ -15,6 +15,7 @@ from gzsl_bench.records.record import Record
 from gzsl_bench.report import latex, markup, wide
 from gzsl_bench.report.cells import GAP, SIGN, UNTOLD, Table, rule_name
 from gzsl_bench.report.daggers import Daggers
+from gzsl_bench.report.fit import USUAL
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics
 from gzsl_bench.scoring.rules import GAMMA, RULES, UNSUPPORTED, Support, rule_of
@@ -49,7 +50,7 @@ def render(
     fmt: str = "github",
     metrics: Sequence[str] | None = None,
     daggers: Daggers | None = None,
-    width: int | None = None,
+    width: int = USUAL,
 ) -> str:
     """A table in one of ``FORMATS``; github, latex and html say the protocol of the numbers.
 
@@ -58,7 +59,7 @@ def render(
         fmt: json and csv hold every metric.
         metrics: the columns of the others; by default the usual ones and those of plugins.
         daggers: marks of latex and html for what differs from one method.
-        width: of a terminal: the notes of github are broken between words.
+        width: columns in which the notes of github are broken between words.
     """
     names = list(metrics) if metrics else [*HEADINGS, *extra_metrics(table)]
     if fmt == "json":
@@ -71,9 +72,8 @@ def render(
     if fmt == "html":
         return markup.table(cells, names, said, daggers)
     body = markdown.table(cells.headings(names), [cells.texts(row, names) for row in table])
-    if width is not None:
-        said = [part for line in said for part in textwrap.wrap(line, width)]
-    return "\n".join([body, "", *said])
+    broken = [part for line in said for part in textwrap.wrap(line, width)]
+    return "\n".join([body, "", *broken])
 
 
 def render_wide(
