@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import torch
 
-from benchmarks import measure
-from benchmarks.bars import bars
-from benchmarks.measure import SHAPES, Bench
-from benchmarks.plugin_runs import random_task
+from benchmarks.bars import GPU_RUNS, bars
+from benchmarks.measure import SHAPES, Bench, Stage, Step, measure
+from benchmarks.plugin_runs import METHODS, random_task
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import choose_device
 from gzsl_bench.engine.environment import hardware, versions
-
-PARTS = ("step", "classifier", "precision")
 
 
 @click.command()
@@ -28,7 +25,7 @@ PARTS = ("step", "classifier", "precision")
 @click.option("--dataset", default="CUB", type=click.Choice(list(SHAPES)), show_default=True)
 @click.option("--features", default=0, help="Feature dimensions [default: 2048].")
 @click.option("--rounds", default=5, show_default=True, help="Repetitions; medians are shown.")
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="[default: all]")
+@click.option("--stage", "stages", multiple=True, type=click.Choice(get_args(Stage)))
 @click.option("--out", default="benchmark-results", type=click.Path(path_type=Path))
 def main(
     device: str,
@@ -36,7 +33,7 @@ def main(
     dataset: str,
     features: int,
     rounds: int,
-    parts: tuple[str, ...],
+    stages: tuple[Stage, ...],
     out: Path,
 ) -> None:
     """Time a training step of ACMR and CADA-VAE beside the roofline and a plain loop."""
@@ -44,15 +41,9 @@ def main(
     width, *rest = SHAPES[dataset]
     bench = Bench(dataset, random_task(features or width, *rest, choose_device(device)), rounds)
     gpu = bench.device.type == "cuda"
-    methods, runs = ("acmr", "cada_vae"), 10 if gpu else 1
-    arithmetics = ("float32", *(["tf32"] * gpu), "bf16")
-    todo: dict[str, Callable[[], Any]] = {
-        "step": lambda: [measure.vae_step(bench, m, (1, 2, 5, 10, 20)) for m in methods],
-        "classifier": lambda: [
-            measure.classifier_step(bench, m, sorted({1, runs})) for m in methods
-        ],
-        "precision": lambda: measure.precisions(bench, "acmr", arithmetics, runs),
-    }
+    runs = GPU_RUNS if gpu else 1
+    sizes = {"vae": (1, 2, 5, 10, 20), "classifier": sorted({1, runs})}
+    others = ("tf32", "bf16") if gpu else ("bf16",)
     result: dict[str, Any] = {
         "versions": versions(),
         "hardware": hardware(str(bench.device), threads),
@@ -62,55 +53,41 @@ def main(
         "rounds": rounds,
     }
     out.mkdir(parents=True, exist_ok=True)
-    for name in parts or PARTS:
-        click.echo(f"measuring: {name}", err=True)
-        result[name] = todo[name]()
-        click.echo(summary({name: result[name]}) + "\n")
-        result["bars"] = [bar.to_json() for bar in bars(result)]
-        (out / "benchmark.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    for bar in bars(result):
-        click.echo(bar.line())
+    found: list[Step] = []
+    for stage in stages or get_args(Stage):
+        for method in METHODS:
+            click.echo(f"measuring: {stage} step of {method}", err=True)
+            stacks = [(size, "float32") for size in sizes[stage]]
+            if (stage, method) == ("vae", "acmr"):
+                stacks += [(runs, precision) for precision in others]
+            steps, rates = measure(bench, stage, method, stacks)
+            found += steps
+            click.echo(f"{rates.flops / 1e9:.0f} GFLOP/s, {rates.bytes / 1e9:.1f} GB/s\n")
+            click.echo(table(steps) + "\n")
+            result[f"{stage} {method}"] = {
+                "rates": asdict(rates),
+                "steps": [step.to_json() for step in steps],
+            }
+            result["bars"] = [bar._asdict() for bar in bars(found, dataset, gpu)]
+            (out / "benchmark.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    lines = [
+        [bar.what, f"{bar.reached:.2f}", f"{bar.wanted:.2f}", bar.verdict]
+        for bar in bars(found, dataset, gpu)
+    ]
+    click.echo(markdown.table(["figure", "reached", "bar", "verdict"], lines))
     click.echo(f"saved in {out}", err=True)
 
 
-def summary(result: dict[str, Any]) -> str:
-    """The measurements as tables."""
-    blocks = []
-    for step in result.get("step", ()):
-        rate = step["rates"]
-        lines = [
-            [s["runs"], f"{1e3 * s['step']:.2f}", f"{1e3 * s['per_run']:.3f}",
-             f"{100 * s['fraction_of_roofline']:.0f} %", f"{s['times_faster_than_plain']:.2f}"]
-            for s in step["stacks"]
-        ]  # fmt: skip
-        blocks.append(
-            f"VAE step, {step['method']} in the shape of {step['dataset']}: plain loop"
-            f" {1e3 * step['plain']:.2f} ms, roofline {1e3 * step['roofline_per_run']:.2f} ms a run"
-            f" ({rate['flops'] / 1e9:.0f} GFLOP/s, {rate['bytes'] / 1e9:.1f} GB/s)\n"
-            + markdown.table(
-                ["runs", "ms a step", "ms a run", "of roofline", "plain / stacked"], lines
-            )
-        )
-    for step in result.get("classifier", ()):
-        lines = [
-            [s["runs"], f"{1e6 * s['step']:.1f}", f"{1e6 * s['per_run']:.1f}",
-             f"{s['times_faster_than_plain']:.1f}"]
-            for s in step["stacks"]
-        ]  # fmt: skip
-        blocks.append(
-            f"Classifier step, {step['method']}: plain loop {1e6 * step['plain']:.0f} µs\n"
-            + markdown.table(["runs", "µs a step", "µs a run", "plain / stacked"], lines)
-        )
-    if precision := result.get("precision"):
-        lines = [
-            [s["precision"], f"{1e3 * s['step']:.2f}", f"{s['times_faster']:.2f}"]
-            for s in precision["steps"]
-        ]
-        blocks.append(
-            f"VAE step of {precision['method']} by precision, {precision['runs']} runs\n"
-            + markdown.table(["precision", "ms a step", "times faster"], lines)
-        )
-    return "\n\n".join(blocks)
+def table(steps: list[Step]) -> str:
+    """Steps of one stage of a method."""
+    headings = ["stage", "method", "precision", "runs", "ms a step", "ms a run", "ms plain",
+                "times faster", "of roofline"]  # fmt: skip
+    lines = [
+        [s.stage, s.method, s.precision, s.runs, f"{1e3 * s.seconds:.3f}", f"{1e3 * s.per_run:.4f}",
+         f"{1e3 * s.plain:.3f}", f"{s.faster:.2f}", "-" if s.share is None else f"{s.share:.0%}"]
+        for s in steps
+    ]  # fmt: skip
+    return markdown.table(headings, lines)
 
 
 if __name__ == "__main__":

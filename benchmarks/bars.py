@@ -2,115 +2,60 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from benchmarks.measure import SHAPES
+from benchmarks.measure import SHAPES, Step, step_counts
 from benchmarks.plugin_runs import configure
 
 #: Runs trained as one where a GPU is judged: ten seeds.
 GPU_RUNS = 10
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A figure beside what it should reach.
-
-    Attributes:
-        what: the figure in words.
-        reached: its value.
-        wanted: the bar.
-        unit: ``%``, or ``times``.
-    """
+class Bar(NamedTuple):
+    """A figure, its value, and the value that it should reach."""
 
     what: str
     reached: float
     wanted: float
-    unit: str = "times"
 
     @property
-    def met(self) -> bool:
-        """Whether the bar is reached."""
-        return self.reached >= self.wanted
-
-    def line(self) -> str:
-        """One line: the figure, the bar, and the part of it that is missing or to spare."""
-        apart = 100 * (self.reached / self.wanted - 1)
-        verdict = "met" if self.met else "missed"
-        return (
-            f"{self.what}: {self._show(self.reached)}, bar {self._show(self.wanted)}:"
-            f" {verdict} ({apart:+.0f} %)"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**vars(self), "met": self.met}
-
-    def _show(self, value: float) -> str:
-        return f"{value:.0f} %" if self.unit == "%" else f"{value:.2f} times"
+    def verdict(self) -> str:
+        """Whether the bar is reached, and the part of it that is missing or to spare."""
+        met = "met" if self.reached >= self.wanted else "missed"
+        return f"{met} ({100 * (self.reached / self.wanted - 1):+.0f} %)"
 
 
-def bars(result: Mapping[str, Any]) -> list[Bar]:
-    """The bars that ``result`` of ``python -m benchmarks`` holds figures for.
+def bars(steps: Sequence[Step], dataset: str, gpu: bool) -> Iterator[Bar]:
+    """The bars that the measured steps hold figures for.
 
     On a GPU ten runs are trained as one, on a CPU one run is trained alone.
     """
-    gpu = str(result["hardware"]["device"]).startswith("cuda")
     runs = GPU_RUNS if gpu else 1
-    steps = {step["method"]: _stack(step, runs) for step in result.get("step") or ()}
-    classifiers = {part["method"]: _stack(part, runs) for part in result.get("classifier") or ()}
-    found = []
-    for method, step in steps.items():
-        if step is not None:
-            share = 100 * step["fraction_of_roofline"]
-            name = f"{method}, VAE step of {_runs(runs)}, of the roofline"
-            found.append(Bar(name, share, 60 if gpu else 70, "%"))
-    for method, step in classifiers.items():
-        if step is not None:
-            name = f"{method}, classifier step of {_runs(runs)}, plain loop / ours a run"
-            found.append(Bar(name, step["times_faster_than_plain"], 200 if gpu else 8))
-    for method, step in steps.items():
-        last = classifiers.get(method)
+    there = {(s.stage, s.method, s.precision): s for s in steps if s.runs == runs}
+    for method in dict.fromkeys(step.method for step in steps):
+        vae = there.get(("vae", method, "float32"))
+        last = there.get(("classifier", method, "float32"))
+        if vae is not None and vae.share is not None:
+            yield Bar(f"{method}, VAE step, share of the roofline", vae.share, 0.6 if gpu else 0.7)
+        if last is not None:
+            yield Bar(f"{method}, classifier step, times faster", last.faster, 200 if gpu else 8)
         # The CPU's bar is about ACMR alone.
-        if step is not None and last is not None and (gpu or method == "acmr"):
-            name = f"{method}, whole training from these medians, plain loop / ours a run"
-            counts = step_counts(method, result["dataset"])
-            parts = _parts(result, method)
-            plain = sum(n * part["plain"] for n, part in zip(counts, parts, strict=True))
-            ours = counts[0] * step["per_run"] + counts[1] * last["per_run"]
-            found.append(Bar(name, plain / ours, 30 if gpu else 1.4))
-    if not gpu and (precision := result.get("precision")):
-        faster = {each["precision"]: each["times_faster"] for each in precision["steps"]}
-        if "bf16" in faster:
-            found.append(Bar("bf16 over float32, VAE step of acmr", faster["bf16"], 1.3))
-    return found
+        if vae is not None and last is not None and (gpu or method == "acmr"):
+            counts = whole_counts(method, dataset)
+            plain, ours = (
+                sum(n * getattr(step, name) for n, step in zip(counts, (vae, last), strict=True))
+                for name in ("plain", "per_run")
+            )
+            what = f"{method}, whole training from these medians, times faster"
+            yield Bar(what, plain / ours, 30 if gpu else 1.4)
+        small = there.get(("vae", method, "bf16"))
+        if vae is not None and small is not None and not gpu:
+            yield Bar(f"{method}, VAE step, bf16 over float32", vae.seconds / small.seconds, 1.3)
 
 
-def _runs(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
-
-
-def _stack(part: Mapping[str, Any], runs: int) -> dict[str, Any] | None:
-    """What was measured of a stack of ``runs``; None where that size was not."""
-    return next((each for each in part["stacks"] if each["runs"] == runs), None)
-
-
-def _parts(result: Mapping[str, Any], method: str) -> list[Mapping[str, Any]]:
-    """What was measured of a method's VAE step and of its classifier step."""
-    return [
-        next(part for part in result[name] if part["method"] == method)
-        for name in ("step", "classifier")
-    ]
-
-
-def step_counts(method: str, dataset: str) -> tuple[int, int]:
+def whole_counts(method: str, dataset: str) -> tuple[int, int]:
     """Steps of a whole training in the released configuration: autoencoders, classifier."""
-    _, _, seen, unseen, rows = SHAPES[dataset]
     config: Any = configure(method, dataset)
-    latents = seen * config.seen_samples + unseen * config.unseen_samples
-    return (
-        config.epochs * math.ceil(rows / config.batch),
-        config.classifier_epochs * (latents // config.classifier_batch),
-    )
+    vae, classifier = step_counts(config, *SHAPES[dataset][2:])
+    return config.epochs * vae, config.classifier_epochs * classifier

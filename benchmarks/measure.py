@@ -1,4 +1,4 @@
-"""The measurements: each gives plain data for the report."""
+"""The measurements: what a step of a stage costs, beside the plain loop and the roofline."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 
 from benchmarks.plain_loop import train_plain
-from benchmarks.plugin_runs import (
-    alternate,
-    configure,
-    median,
-    only,
-    train_timed,
-    warm_up,
-)
+from benchmarks.plugin_runs import alternate, configure, median, only, train_timed, warm_up
 from benchmarks.roofline import Kernels, Rates, least_seconds, phases
 from gzsl_bench import Task
+
+Stage: TypeAlias = Literal["vae", "classifier"]
 
 #: Rows of the tasks that steps are timed on: 20 steps an epoch, enough for a CPU.
 ROWS = 1000
@@ -62,14 +57,46 @@ class Bench:
         return task.features.shape[1], task.attributes.shape[1], task.num_classes
 
 
-def rows_of(device: torch.device) -> int:
-    """Rows of the task that steps are timed on."""
-    return GPU_ROWS if device.type == "cuda" else ROWS
+@dataclass(frozen=True)
+class Step:
+    """What a step of a stage costs.
 
+    Attributes:
+        stage: ``vae``, or ``classifier`` for the one on latents.
+        method: the method.
+        precision: the arithmetic.
+        runs: trained as one.
+        seconds: of a step of all of them.
+        plain: seconds of the plain loop's step, which trains one run in float32.
+        least: seconds of one run's step by the roofline of float32; None for the classifier.
+    """
 
-def timed_epochs(device: torch.device) -> int:
-    """Epochs that are timed after those that warm up."""
-    return GPU_TIMED if device.type == "cuda" else TIMED
+    stage: Stage
+    method: str
+    precision: str
+    runs: int
+    seconds: float
+    plain: float
+    least: float | None = None
+
+    @property
+    def per_run(self) -> float:
+        """Seconds of a step of one run."""
+        return self.seconds / self.runs
+
+    @property
+    def faster(self) -> float:
+        """How many times as fast as the plain loop, run for run."""
+        return self.plain / self.per_run
+
+    @property
+    def share(self) -> float | None:
+        """Of what the roofline allows; None where it says nothing."""
+        return self.least / self.per_run if self.least and self.precision == "float32" else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self) | {n: getattr(self, n) for n in ("per_run", "faster", "share")}
 
 
 def steady(spans: Sequence[float], device: torch.device) -> float:
@@ -81,79 +108,42 @@ def steady(spans: Sequence[float], device: torch.device) -> float:
     return sum(timed) / len(timed) if device.type == "cuda" else median(timed)
 
 
-def step_seconds(bench: Bench, method: str, runs: int, *, precision: str = "float32") -> float:
-    """Seconds of one VAE step of ``runs`` runs, in an epoch after those that warm up."""
-    device = bench.device
-    task = only(bench.task, rows_of(device))
-    config = configure(
-        method,
-        bench.dataset,
-        epochs=warm_up(device) + timed_epochs(device),
-        classifier_epochs=2,
-        seen_samples=1,
-        unseen_samples=1,
-    )
-    timed = train_timed(method, task, config, range(runs), precision=precision)
-    return steady(timed.vae, device) / math.ceil(len(task.labels) / 50)
+def step_seconds(
+    bench: Bench, stage: Stage, method: str, runs: int, precision: str = "float32"
+) -> float:
+    """Seconds of one step of ``runs`` runs after the warm-up; of the plain loop where it is 0."""
+    device, task = bench.device, bench.task
+    gpu = device.type == "cuda"
+    timed = GPU_TIMED if gpu else TIMED
+    changes = {"epochs": 1, "classifier_epochs": warm_up(device) + max(2, timed)}
+    if stage == "vae":
+        task = only(task, GPU_ROWS if gpu else ROWS)
+        changes = {"epochs": warm_up(device) + timed, "classifier_epochs": 2}
+        changes |= {"seen_samples": 1, "unseen_samples": 1}
+    else:  # the fewest rows that hold every seen class; they are tiled to the released numbers
+        task = only(task, task.seen.numel())
+    config: Any = configure(method, bench.dataset, **changes)
+    seen, unseen = task.seen.numel(), task.unseen.numel()
+    counts = step_counts(config, seen, unseen, len(task.labels))
+    steps = counts[0] if stage == "vae" else counts[1]
+    if not runs:
+        epochs = (2, 0) if stage == "vae" else (0, 1)
+        plain = train_plain(task, config, 0, epochs=epochs[0], classifier_epochs=epochs[1])
+        return float(getattr(plain, stage)[-1]) / steps
+    found = train_timed(method, task, config, range(runs), precision=precision)
+    return steady(getattr(found, stage), device) / steps
 
 
-def plain_step_seconds(bench: Bench, method: str) -> float:
-    """Seconds of one VAE step of the plain loop, in the epoch after the first."""
-    task = only(bench.task, rows_of(bench.device))
-    config = configure(method, bench.dataset, seen_samples=1, unseen_samples=1)
-    plain = train_plain(task, config, 0, epochs=2, classifier_epochs=0)
-    return plain.vae[1] / math.ceil(len(task.labels) / 50)
+def step_counts(config: Any, seen: int, unseen: int, rows: int) -> tuple[int, int]:
+    """Steps of an epoch of the autoencoders and of the classifier."""
+    latents = seen * config.seen_samples + unseen * config.unseen_samples
+    return math.ceil(rows / config.batch), latents // config.classifier_batch
 
 
-def classifier_seconds(bench: Bench, method: str, runs: int) -> float:
-    """Seconds of one step of the latent classifier of ``runs`` runs, at the released size."""
-    device = bench.device
-    epochs = warm_up(device) + max(2, timed_epochs(device))
-    config: Any = configure(method, bench.dataset, epochs=1, classifier_epochs=epochs)
-    timed = train_timed(method, one_each(bench.task), config, range(runs))
-    return steady(timed.classifier, device) / classifier_steps(bench, config)
-
-
-def plain_classifier_seconds(bench: Bench, method: str) -> float:
-    """Seconds of one classifier step of the plain loop."""
-    config: Any = configure(method, bench.dataset)
-    plain = train_plain(one_each(bench.task), config, 0, epochs=0, classifier_epochs=1)
-    return plain.classifier[0] / classifier_steps(bench, config)
-
-
-def one_each(task: Task) -> Task:
-    """The fewest rows that hold every seen class; they are tiled to the released numbers."""
-    return only(task, task.seen.numel())
-
-
-def classifier_steps(bench: Bench, config: Any) -> int:
-    """Steps of one classifier epoch."""
-    task = bench.task
-    rows = task.seen.numel() * config.seen_samples + task.unseen.numel() * config.unseen_samples
-    return int(rows // config.classifier_batch)
-
-
-def _stacks(
-    runs: Sequence[int], seconds: Sequence[Sequence[float]], plain: Sequence[float]
-) -> dict[str, Any]:
-    """Medians of the plain loop and of stacks of several sizes."""
-    base = median(plain)
-    return {
-        "plain": base,
-        "stacks": [
-            {
-                "runs": size,
-                "step": (step := median(values)),
-                "per_run": step / size,
-                "times_faster_than_plain": base * size / step,
-            }
-            for size, values in zip(runs, seconds, strict=True)
-        ],
-    }
-
-
-def vae_step(bench: Bench, method: str, stacks: Sequence[int]) -> dict[str, Any]:
-    """A VAE step: stacks of several sizes, the plain loop and the roofline, in turn."""
+def measure(
+    bench: Bench, stage: Stage, method: str, stacks: Sequence[tuple[int, str]]
+) -> tuple[list[Step], Rates]:
+    """Stacks of so many runs in an arithmetic, the plain loop and the machine's rates, in turn."""
     kernels = Kernels(bench.device)
     rates: list[Rates] = []
 
@@ -161,45 +151,15 @@ def vae_step(bench: Bench, method: str, stacks: Sequence[int]) -> dict[str, Any]
         rates.append(kernels.rates())
         return 0.0
 
-    measures = [partial(step_seconds, bench, method, runs) for runs in stacks]
-    plain = partial(plain_step_seconds, bench, method)
-    *stacked, plains, _ = alternate([*measures, plain, measure_rates], bench.rounds)
+    todo = [*stacks, (0, "float32")]
+    measures = [partial(step_seconds, bench, stage, method, *stack) for stack in todo]
+    *stacked, plains, _ = alternate([*measures, measure_rates], bench.rounds)
     rate = Rates(median([r.flops for r in rates]), median([r.bytes for r in rates]))
-    found = phases(configure(method, bench.dataset), *bench.shape())
-    least = least_seconds(found, rate)
-    result = _stacks(stacks, stacked, plains)
-    for each in result["stacks"]:
-        each["fraction_of_roofline"] = least / each["per_run"]
-    return result | {
-        "method": method,
-        "dataset": bench.dataset,
-        "rates": asdict(rate),
-        "phases": [{**asdict(p), "seconds": p.seconds(rate)} for p in found],
-        "roofline_per_run": least,
-    }
-
-
-def classifier_step(bench: Bench, method: str, stacks: Sequence[int]) -> dict[str, Any]:
-    """A classifier step: stacks of several sizes and the plain loop, in turn."""
-    measures = [partial(classifier_seconds, bench, method, runs) for runs in stacks]
-    plain = partial(plain_classifier_seconds, bench, method)
-    *stacked, plains = alternate([*measures, plain], bench.rounds)
-    return {"method": method, "dataset": bench.dataset} | _stacks(stacks, stacked, plains)
-
-
-def precisions(bench: Bench, method: str, names: Sequence[str], runs: int) -> dict[str, Any]:
-    """A VAE step in each arithmetic, in turn."""
-    found = alternate(
-        [partial(step_seconds, bench, method, runs, precision=name) for name in names],
-        bench.rounds,
-    )
-    base = median(found[0])
-    return {
-        "method": method,
-        "dataset": bench.dataset,
-        "runs": runs,
-        "steps": [
-            {"precision": name, "step": median(v), "times_faster": base / median(v)}
-            for name, v in zip(names, found, strict=True)
-        ],
-    }
+    least = None
+    if stage == "vae":
+        least = least_seconds(phases(configure(method, bench.dataset), *bench.shape()), rate)
+    found = [
+        Step(stage, method, precision, runs, median(seconds), median(plains), least)
+        for (runs, precision), seconds in zip(stacks, stacked, strict=True)
+    ]
+    return found, rate

@@ -2,73 +2,70 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from benchmarks import measure
 from benchmarks.bars import bars
-from benchmarks.measure import steady
-from benchmarks.plugin_runs import Clock, warm_up
+from benchmarks.measure import Step, steady
+from benchmarks.plugin_runs import Clock, random_task, warm_up
+from benchmarks.roofline import Rates
 from gzsl_bench.stacked import Repeat
 from gzsl_bench.stacked.backend import Backend, pretending
 
 GPU = torch.device("cuda")
 
 
-def stack(runs, per_run, plain, roofline=1.0):
-    return {
-        "runs": runs, "per_run": per_run, "times_faster_than_plain": plain / per_run,
-        "fraction_of_roofline": roofline,
-    }  # fmt: skip
-
-
-def result(device, **parts):
-    return {"hardware": {"device": device}, "dataset": "CUB", **parts}
-
-
-def reached(found):
-    return {(bar.what.split(",")[0], bar.wanted): (bar.reached, bar.met) for bar in found}
+def step(stage, runs, per_run, plain, share=None, method="acmr", precision="float32"):
+    least = None if share is None else share * per_run
+    return Step(stage, method, precision, runs, runs * per_run, plain, least)
 
 
 def test_a_gpu_is_judged_by_ten_runs():
-    step = {"method": "acmr", "plain": 6.0,
-            "stacks": [stack(1, 2.0, 6.0, 0.9), stack(10, 0.25, 6.0, 0.55)]}  # fmt: skip
-    classifier = {"method": "acmr", "plain": 1.0, "stacks": [stack(10, 0.004, 1.0)]}
-    found = bars(result("cuda:0", step=[step], classifier=[classifier]))
+    steps = [step("vae", 1, 2.0, 6.0, 0.9), step("vae", 10, 0.25, 6.0, 0.55),
+             step("classifier", 10, 0.004, 1.0)]  # fmt: skip
     # ACMR on CUB: 100 epochs of 142 steps; 50 of (150 * 200 + 50 * 390) // 32 = 1546.
     whole = (14200 * 6 + 77300 * 1) / (14200 * 0.25 + 77300 * 0.004)
-    assert {bar.wanted: (bar.reached, bar.met) for bar in found} == {
-        60: (pytest.approx(55), False),
-        200: (pytest.approx(250), True),
-        30: (pytest.approx(whole), whole > 30),
-    }
-    assert found[0].line().endswith("55 %, bar 60 %: missed (-8 %)")
+    found = list(bars(steps, "CUB", True))
+    assert {bar.wanted: bar.reached for bar in found} == {
+        0.6: pytest.approx(0.55), 200: pytest.approx(250), 30: pytest.approx(whole)
+    }  # fmt: skip
+    assert [bar.verdict for bar in found[:2]] == ["missed (-8 %)", "met (+25 %)"]
 
 
 def test_a_cpu_is_judged_by_one_run():
-    def part(method, per_run, plain, roofline=1.0):
-        return {"method": method, "plain": plain, "stacks": [stack(1, per_run, plain, roofline)]}
-
-    found = bars(
-        result(
-            "cpu",
-            step=[part("acmr", 2.0, 3.0, 0.75), part("cada_vae", 2.0, 3.0, 0.5)],
-            classifier=[part("acmr", 1.0, 9.0)],
-            precision={"steps": [{"precision": "float32", "times_faster": 1.0},
-                                 {"precision": "bf16", "times_faster": 1.23}]},
-        )
-    )  # fmt: skip
+    steps = [
+        step("vae", 1, 2.0, 3.0, 0.75),
+        step("vae", 1, 2.0 / 1.23, 3.0, 0.75, precision="bf16"),
+        step("vae", 1, 2.0, 3.0, 0.5, method="cada_vae"),
+        step("classifier", 1, 1.0, 9.0),
+    ]
     whole = (14200 * 3 + 77300 * 9) / (14200 * 2 + 77300)
-    assert [(bar.wanted, bar.reached, bar.met) for bar in found] == [
-        (70, pytest.approx(75), True),
-        (70, pytest.approx(50), False),
-        (8, pytest.approx(9), True),
-        (1.4, pytest.approx(whole), True),
-        (1.3, pytest.approx(1.23), False),
+    assert [(bar.wanted, bar.reached) for bar in bars(steps, "CUB", False)] == [
+        (0.7, pytest.approx(0.75)),
+        (8, pytest.approx(9)),
+        (1.4, pytest.approx(whole)),
+        (1.3, pytest.approx(1.23)),
+        (0.7, pytest.approx(0.5)),
     ]
 
 
 def test_what_was_not_measured_is_not_judged():
-    assert bars(result("cuda:0", step=[{"method": "acmr", "plain": 1.0, "stacks": []}])) == []
+    assert list(bars([step("vae", 1, 1.0, 1.0, 1.0)], "CUB", True)) == []
+
+
+def test_a_step_is_timed_in_either_stage(monkeypatch):
+    monkeypatch.setattr(measure, "ROWS", 60)
+    bench = measure.Bench("CUB", random_task(12, 7, 6, 3, 95, "cpu"), 1)
+    kernels = SimpleNamespace(rates=lambda: Rates(1e9, 1e9))
+    monkeypatch.setattr(measure, "Kernels", lambda device: kernels)
+    for stage, least in (("vae", True), ("classifier", False)):
+        (found,), rates = measure.measure(bench, stage, "acmr", [(2, "float32")])
+        assert found.seconds > 0 < found.plain
+        assert rates == Rates(1e9, 1e9)
+        assert (found.least is not None) == least == (found.share is not None)
 
 
 def test_a_gpus_epochs_are_averaged_after_those_that_warm_up():
