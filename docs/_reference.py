@@ -6,7 +6,6 @@ pages against the program: whatever they lack, or lists without a word of descri
 
 from __future__ import annotations
 
-import html
 import importlib
 import inspect
 import json
@@ -162,34 +161,12 @@ def commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def cli_page() -> str:
-    """The help of every command."""
-    parts = ["# Command line", _help_text(cli)]
+    """The help of every command, as click prints it."""
+    parts = ["# Command line", inspect.cleandoc(cli.help or "").replace("\b\n", "")]
     for name, command in commands():
-        context = click.Context(command, info_name=name)
-        usage = " ".join([name, *command.collect_usage_pieces(context)])
-        parts += [f"## {name}", f"```text\n{usage}\n```", _help_text(command)]
-        rows = [_option_row(option, context) for option in options(command)]
-        if rows:
-            parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]))
+        context = click.Context(command, info_name=name, terminal_width=96)
+        parts += [f"## {name}", f"```text\n{command.get_help(context)}\n```"]
     return "\n\n".join(parts) + "\n"
-
-
-def options(command: click.Command) -> list[click.Option]:
-    """The options of a command that help shows."""
-    return [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
-
-
-def _help_text(command: click.Command) -> str:
-    return inspect.cleandoc(command.help or "").replace("\b\n", "")
-
-
-def _option_row(option: click.Option, context: click.Context) -> str:
-    record = option.get_help_record(context)
-    assert record is not None
-    names, text = record
-    # A code span would show the backslash before a bar.
-    shown = html.escape(names).replace("|", "&#124;")
-    return f"| <code>{shown}</code> | {_cell(' '.join(text.split()))} |"
 
 
 def _cell(text: str) -> str:

@@ -95,7 +95,8 @@ def read_folds(
     """
     stems = ["trainvalclasses", "testclasses"]
     stems += [f"{side}classes{number}" for number in FOLDS for side in ("train", "val")]
-    there = {stem: listed for stem in stems if (listed := _listed(folder, stem)) is not None}
+    lists = {stem: read_class_file(folder / f"{stem}.txt") for stem in stems}
+    there = {stem: listed for stem, listed in lists.items() if listed is not None}
     if not there:
         return (), ()
     if names is None:
@@ -124,10 +125,6 @@ def read_folds(
             files = f"{pair[0]}.txt and {pair[1]}.txt in {folder}"
             folds.append(class_fold(files, sets[pair[0]], sets[pair[1]], names, seen))
     return tuple(folds), ()
-
-
-def _listed(folder: Path, stem: str) -> tuple[str, ...] | None:
-    return read_class_file(folder / f"{stem}.txt")
 
 
 def class_ids(path: Path | str, listed: Sequence[str], ids: Mapping[str, int]) -> NDArray[np.int64]:

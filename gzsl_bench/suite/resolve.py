@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NotRequired, TypeAlias
@@ -130,16 +130,7 @@ class ResolvedSuite:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as stored in the results folder."""
-        return {
-            "name": self.name,
-            "description": self.description,
-            "selection": list(self.selection),
-            "datasets": [dict(entry) for entry in self.datasets],
-            "cells": [cell.to_json() for cell in self.cells],
-            "text": self.text,
-            "warnings": list(self.warnings),
-            "calibration": self.calibration,
-        }
+        return asdict(self)
 
 
 def resolve(
@@ -412,11 +403,7 @@ def resolve_config(
 
 def _once(cells: Sequence[Cell]) -> list[Cell]:
     """Cells without repetition; two labels for one training are kept as rows of their own."""
-    seen: set[tuple[str, str, str]] = set()
-    kept = []
+    kept: dict[tuple[str, str, str], Cell] = {}
     for cell in cells:
-        mark = (cell.key, cell.dataset, cell.label)
-        if mark not in seen:
-            seen.add(mark)
-            kept.append(cell)
-    return kept
+        kept.setdefault((cell.key, cell.dataset, cell.label), cell)
+    return list(kept.values())
