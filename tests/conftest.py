@@ -31,13 +31,14 @@ from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
 
 # Under --import-mode=importlib sibling modules are not importable by themselves.
-_SPEC = importlib.util.spec_from_file_location(
-    "records_factory", Path(__file__).parent / "records" / "factory.py"
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-sys.modules["records_factory"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(sys.modules["records_factory"])
+for _part in ("records", "report"):
+    _spec = importlib.util.spec_from_file_location(
+        f"{_part}_factory", Path(__file__).parent / _part / "factory.py"
+    )
+    assert _spec is not None
+    assert _spec.loader is not None
+    sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_spec.name])
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from report_factory import many, row
 
-from benchmarks.tables import many, row
 from gzsl_bench.report.cells import Table
 from gzsl_bench.report.table import FORMATS, render
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, About, Point, Row

@@ -8,8 +8,8 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+from report_factory import row
 
-from benchmarks.tables import row
 from gzsl_bench.cli.main import run
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.latex import _length

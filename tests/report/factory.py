@@ -1,27 +1,11 @@
-"""``python -m benchmarks.tables``: how long a large table takes to be laid out in every format."""
+"""Rows of tables without records behind them."""
 
 from __future__ import annotations
 
-import time
-
-import click
-
-from gzsl_bench.report.table import FORMATS, render
 from gzsl_bench.results.rows import HEADINGS, Row
 from gzsl_bench.scoring.summary import Summary
 
 RULES = ("last", "val", "best_test")
-
-
-@click.command()
-@click.option("--rows", default=7200, show_default=True)
-def main(rows: int) -> None:
-    """Lay out a large table, in processor time."""
-    table = many(rows)
-    for fmt in FORMATS:
-        began = time.process_time()
-        render(table, fmt)
-        click.echo(f"{rows} rows as {fmt}: {time.process_time() - began:.2f} s")
 
 
 def row(dataset: str = "CUB", label: str = "ACMR", rule: str = "last", h: float = 50.0,
@@ -56,7 +40,3 @@ def many(count: int) -> list[Row]:
         )
         for k in range(count)
     ]
-
-
-if __name__ == "__main__":
-    main()
