@@ -170,7 +170,9 @@ class _Losses(torch.autograd.Function):
         of_chain = products(of_gradient, by_features.mT)
         of_hidden = (of_scores * hidden).sum(1, keepdim=True)
         of_hidden += (of_chain * hat_slopes).sum(1, keepdim=True)
-        _add(critic.output, of_hidden, of_scores.sum((1, 2))[:, None])
+        # The means' gradients, not the sum over rows: where it is zero, as in E[D(x~)] - E[D(x)],
+        # Adam would make whole steps of what rounding leaves of it.
+        _add(critic.output, of_hidden, (grads[0] + grads[1])[:, None])
         of_before = of_scores * out_weight * slopes
         both = of_before[:, :batch] + of_before[:, batch:]
         layer, width = critic.hidden, critic.features
