@@ -2,6 +2,9 @@
 
     python -m tests.faults                          # the short form: 16 cells, half a minute
     python -m tests.faults --long                   # 60 cells; 200 kills of parents, 200 of workers
+                                                    # attacks on the command; storm over 400 cells
+    python -m tests.faults --storm 25               # a storm alone, over 100 cells
+    python -m tests.faults --attacks                # those alone
     python -m tests.faults --fuzz --long            # 10,000 suites and 1,000 .mat files instead
     python -m tests.faults --parents 50 --seed 3    # some of one kind
 
@@ -19,7 +22,9 @@ import time
 from pathlib import Path
 
 from tests.faults import fuzz
+from tests.faults.attacks import Attacks
 from tests.faults.kills import Broken, Campaign, preload
+from tests.faults.storm import storm
 
 #: Kills of lone parents, of one of two parents, of workers.
 SHORT, LONG = (3, 2, 3), (100, 100, 200)
@@ -36,12 +41,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1e9, help="most minutes for each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, help="where to work, and to leave everything")
+    parser.add_argument("--storm", type=int, help="a storm alone; seeds of its suite")
+    parser.add_argument("--attacks", action="store_true", help="attacks on the command alone")
     parser.add_argument("--fuzz", action="store_true", help="malformed input instead of kills")
     asked = parser.parse_args()
     if asked.fuzz:
         return fuzz.main(asked.long)
+    alone = asked.storm is not None or asked.attacks
     own = (asked.parents, asked.pairs, asked.workers)
-    usual = LONG if asked.long else SHORT if own == (None, None, None) else (0, 0, 0)
+    usual = (0, 0, 0)
+    if (own == (None, None, None) and not alone) or asked.long:
+        usual = LONG if asked.long else SHORT
     parents, pairs, workers = (
         usual[i] if own[i] is None else own[i] for i in range(3)
     )  # fmt: skip
@@ -61,7 +71,12 @@ def main() -> int:
                 (campaign.workers, workers),
             ):
                 campaign.until = time.monotonic() + 60 * asked.minutes
-                kind(kills)
+                if kills:
+                    kind(kills)
+            if asked.attacks or asked.long:
+                print(f"{Attacks(place).all()} attacks on the command", flush=True)
+            if asked.storm or asked.long:
+                rage(place, asked.seed, asked.storm or 100)
         except Broken as error:
             print(f"BROKEN: {error}", flush=True)
             return 1
@@ -69,6 +84,22 @@ def main() -> int:
             campaign.close()
             report(campaign, time.monotonic() - began)
     return 0
+
+
+def rage(place: Path, seed: int, seeds: int) -> None:
+    """A storm over a suite of its own."""
+    campaign = Campaign(place / "storms", seed, seeds, lambda text: print(text, flush=True))
+    began = time.monotonic()
+    try:
+        done = storm(campaign)
+    finally:
+        campaign.close()
+    figures = ", ".join(f"{count} {what}" for what, count in sorted(done.items()))
+    print(
+        f"a storm over {campaign.cells} cells in {time.monotonic() - began:.0f} s: {figures};"
+        f" {campaign.figures.taken_over} cells taken over, {campaign.figures.twice} trained twice",
+        flush=True,
+    )
 
 
 def report(campaign: Campaign, seconds: float) -> None:
