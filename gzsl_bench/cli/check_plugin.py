@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gzsl_bench.cli.compose import pair
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -76,7 +77,7 @@ def check_plugin_command(
 
     from gzsl_bench.cli.validate import open_plugins
 
-    values, limits = _values(settings), _budget(budget)
+    values, limits = dict(pair(text, "--config") for text in settings), _budget(budget)
     registry = open_plugins(plugin)
     kind = kind or _kind(name, registry)
     if kind != "method" and (settings or budget):
@@ -133,22 +134,6 @@ def _kind(name: str, registry: Registry) -> str:
         everything = {*registry.methods, *registry.datasets, *registry.metrics}
         raise PluginError(unknown_name("method, data set or metric", name, everything))
     return found[0]
-
-
-def _values(settings: tuple[str, ...]) -> dict[str, Any]:
-    """``("epochs=3", "vsa=false")`` -> values as YAML reads them."""
-    import yaml
-
-    found = {}
-    for text in settings:
-        key, mark, value = text.partition("=")
-        if not mark or not key.strip():
-            raise click.UsageError(f"--config {text!r} is not understood; write KEY=VALUE")
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise click.UsageError(f"--config {text!r} has a value that is no YAML") from None
-    return found
 
 
 def _budget(text: str | None) -> tuple[float, float] | None:

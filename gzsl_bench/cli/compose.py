@@ -156,7 +156,7 @@ def _method(text: str) -> dict[str, Any]:
     name, inside = found.groups()
     if not inside:
         return {"use": name}
-    config = dict(_pair(part, f"-m {text!r}") for part in _commas(inside))
+    config = dict(pair(part, f"-m {text!r}") for part in _commas(inside))
     return {"use": name, "label": f"{name} {inside}", "config": config}
 
 
@@ -165,7 +165,7 @@ def _commas(text: str) -> list[str]:
     return [part for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
 
 
-def _pair(text: str, where: str) -> tuple[str, Any]:
+def pair(text: str, where: str) -> tuple[str, Any]:
     """``key=value``, the value as YAML has it."""
     import yaml
 
@@ -182,7 +182,7 @@ def _change(content: dict[str, Any], text: str) -> None:
     """Put a value of ``--set`` in its place."""
     from gzsl_bench.errors import unknown_name
 
-    path, value = _pair(text, "--set")
+    path, value = pair(text, "--set")
     *way, last = path.split(".")
     place: Any = content
     for step in way:

@@ -206,7 +206,7 @@ def _draw(
     from gzsl_bench.report.plots.save import write
 
     found = [[measure(cell.label, part, kept) for part in PARTS] for cell, _, kept, _ in shown]
-    names: dict[str, str] = {}
+    names: set[str] = set()
     for dataset in dict.fromkeys(cell.dataset for cell, *_ in shown):
         rows = []
         for (cell, choice, kept, _), numbers in zip(shown, found, strict=True):
@@ -251,14 +251,13 @@ def _print(
     put(markdown.table(headings, lines))
 
 
-def _file_name(dataset: str, taken: dict[str, str]) -> str:
+def _file_name(dataset: str, taken: set[str]) -> str:
     """``latents_CUB``: letters that file systems take, no two data sets alike."""
-    stem = "latents_" + (re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip(".-") or "data")
-    name, number = stem, 2
-    while name.lower() in taken:
-        name, number = f"{stem}-{number}", number + 1
-    taken[name.lower()] = dataset
-    return name
+    from gzsl_bench.report.plots.save import unused
+
+    return unused(
+        "latents_" + (re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip(".-") or "data"), taken
+    )
 
 
 class Clock:

@@ -67,8 +67,8 @@ def test_a_data_set(call):
     [
         (["nonsuch"], "unknown method, data set or metric 'nonsuch'; available: "),
         (["esszl"], "did you mean 'eszsl'"),
-        (["eszsl", "--config", "targets"], "--config 'targets' is not understood"),
-        (["eszsl", "--config", "a=[1"], "value that is no YAML"),
+        (["eszsl", "--config", "targets"], "--config is not understood at 'targets'"),
+        (["eszsl", "--config", "a=[1"], "at 'a=[1'; write KEY=VALUE"),
         (["eszsl", "--budget", "soon"], "--budget 'soon' is neither SECONDS nor SECONDS,MB"),
         (["eszsl", "--budget", "0"], "neither SECONDS nor SECONDS,MB"),
         (["digits", "--config", "a=1"], "are for methods, and 'digits' is a dataset"),

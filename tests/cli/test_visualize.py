@@ -212,7 +212,7 @@ def test_unknown_names_and_impossible_values(call, suite):
 
 
 def test_file_names_are_fit_for_any_file_system_and_differ():
-    taken: dict[str, str] = {}
+    taken: set[str] = set()
     names = [visualize._file_name(n, taken) for n in ("CUB", "cub", "a/b c", "..", "é")]
     assert names == ["latents_CUB", "latents_cub-2", "latents_a-b-c", "latents_data",
                      "latents_data-2"]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gzsl_bench.report.cells import SIGN
 from gzsl_bench.report.html.gather import Ground
 from gzsl_bench.report.plots import confusion, cost, curves, heatmap, ranks, sensitivity, training
+from gzsl_bench.report.plots.save import unused
 from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.scoring.ranks import Ranking
 
@@ -60,7 +61,7 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
         rule: the rule whose checkpoints are shown.
         taken: names that are in use; extended.
     """
-    stem = _unique(_plain(ground.title), taken)
+    stem = unused(_plain(ground.title), taken)
     title = ground.title
     by = f"checkpoints by {rule}"
     plots = []
@@ -158,7 +159,7 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
 def _of_sweep(sweep: Sensitivity, title: str, stem: str, taken: set[str]) -> Plot:
     moved = sensitivity.in_words(sweep)
     return Plot(
-        _unique(f"{stem}-sensitivity-{_plain(sweep.label)}", taken),
+        unused(f"{stem}-sensitivity-{_plain(sweep.label)}", taken),
         f"Sensitivity of {sweep.label}",
         "One hyper-parameter at a time, all others as the method has them; the axis does not begin"
         " at 0. Shown, not ranked: to pick the best point here is to select on the test set. "
@@ -172,11 +173,3 @@ def _of_sweep(sweep: Sensitivity, title: str, stem: str, taken: set[str]) -> Plo
 def _plain(text: str) -> str:
     """A data set's name as part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "data"
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    found, number = name, 2
-    while found in taken:
-        found, number = f"{name}-{number}", number + 1
-    taken.add(found)
-    return found

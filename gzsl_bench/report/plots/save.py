@@ -47,6 +47,15 @@ def _svg(figure: Figure) -> bytes:
     return text.encode()
 
 
+def unused(name: str, taken: set[str]) -> str:
+    """``name``, or with a number where a file is called so already, whatever its letters' case."""
+    found, number = name, 2
+    while found.lower() in taken:
+        found, number = f"{name}-{number}", number + 1
+    taken.add(found.lower())
+    return found
+
+
 def data_uri(svg: bytes) -> str:
     """An SVG to stand in ``<img src>``: there nothing in it is ever run or loaded."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
