@@ -32,6 +32,7 @@ def compare_command(
     Without A and B, only rank all methods of the suite over its data sets.  Needs neither the data
     nor the plugins that made the records.
     """
+    from gzsl_bench.cli.terminal import columns
     from gzsl_bench.errors import SuiteError, unknown_name
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
@@ -63,7 +64,7 @@ def compare_command(
     elif fmt == "csv":
         put(as_csv(found))
     else:
-        put(as_text(found, ranks, why, chosen))
+        put(as_text(found, ranks, why, chosen, columns()))
     for sentence in out_of_date(results):
         say(f"warning: {sentence}")
     for reason in reasons:

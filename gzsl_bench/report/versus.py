@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,9 @@ from gzsl_bench.scoring.ranks import Ranking
 
 #: Fewer seeds give no effect size.
 _SEEDS = 6
+#: Columns of a comparison that a narrow terminal does without, in this order: dz, classes won, n,
+#: p (seeds), p (classes), p (Holm).
+_LAST_FIRST = (9, 10, 11, 8, 6, 7)
 
 
 def plain(
@@ -51,19 +55,39 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
     return markdown.csv_text(lines)
 
 
-def as_text(comparisons: Sequence[Comparison], ranks: Ranking | None, why: str, rule: str) -> str:
-    """Tables with what must stand under them."""
+def as_text(
+    comparisons: Sequence[Comparison],
+    ranks: Ranking | None,
+    why: str,
+    rule: str,
+    width: int | None = None,
+) -> str:
+    """Tables with what must stand under them.
+
+    Args:
+        comparisons: of two methods, one a data set.
+        ranks: of all methods.
+        why: there is no ranking, or what counts once in it.
+        rule: whose checkpoints count.
+        width: of a terminal: as many columns as fit, and notes broken between words.
+    """
     parts = []
     if comparisons:
-        parts += [_table(comparisons, rule), "", *_notes(comparisons)]
+        parts += [_table(comparisons, rule, width), "", *_notes(comparisons)]
     if ranks is not None:
         parts += ["", *_ranking(ranks, rule)] if parts else _ranking(ranks, rule)
     if why:
         parts += ["", why + "."] if parts else [why + "."]
+    if width is not None:
+        parts = [
+            line
+            for part in parts
+            for line in ([part] if part.startswith("|") else textwrap.wrap(part, width) or [""])
+        ]
     return "\n".join(parts)
 
 
-def _table(comparisons: Sequence[Comparison], rule: str) -> str:
+def _table(comparisons: Sequence[Comparison], rule: str, width: int | None) -> str:
     first = comparisons[0]
     headings = ["Data set", f"By {rule}", first.a, first.b, "Difference", "95 % interval",
                 "p (classes)", "p (Holm)", "p (seeds)", "dz", "Classes won/lost/tied",
@@ -86,7 +110,14 @@ def _table(comparisons: Sequence[Comparison], rule: str) -> str:
         for comparison in comparisons
         for result in comparison.results
     ]
-    return markdown.table(headings, lines)
+    columns = [[str(cell) for cell in column] for column in zip(headings, *lines, strict=True)]
+    sizes = [3 + max(map(markdown.width_of, column)) for column in columns]
+    kept = [*range(len(columns))]
+    for column in _LAST_FIRST:
+        if width is not None and sum(sizes[i] for i in kept) + 1 > width:
+            kept.remove(column)
+    head, *body = zip(*(columns[i] for i in kept), strict=True)
+    return markdown.table(head, body)
 
 
 def _few(comparison: Comparison, result: PairedResult) -> bool:
@@ -97,13 +128,12 @@ def _few(comparison: Comparison, result: PairedResult) -> bool:
 def _notes(comparisons: Sequence[Comparison]) -> list[str]:
     lines = [
         "Differences in points of percent, means over the seeds both have. Interval: t, over seeds"
-        " and classes,",
-        "the same ones for both; images held fixed. p (classes): results of the two swapped"
-        " class by class and the",
-        "metric computed again: speaks of other classes, not of other seeds. p (seeds): signs of"
-        " the seeds' differences",
-        "flipped. dz: mean over standard deviation of the differences between classes (of H:"
-        " between seeds).",
+        " and classes, the same ones for both; images held fixed.",
+        "p (classes): results of the two swapped class by class and the metric computed again:"
+        " speaks of other classes, not of other seeds. p (seeds): signs of the seeds' differences"
+        " flipped.",
+        "dz: mean over standard deviation of the differences between classes (of H: between"
+        " seeds).",
     ]
     for comparison in comparisons:
         lines += _seed_note(comparison)

@@ -109,7 +109,8 @@ def test_from_the_command_line_to_the_table(tmp_path, monkeypatch, capsys):
     ]
     assert run(asked) == 0
     said = capsys.readouterr()
-    assert "| digits   | eszsl targets=pm1 | last" in said.out
+    assert "| eszsl targets=pm1 | " in said.out
+    assert "best on digits: eszsl targets=pm1, H " in said.out
     (made,) = (tmp_path / "gzsl-results" / "suites").glob("digits-eszsl-*.yaml")
     assert run(["table", made.stem, "--format", "csv"]) == 0
     assert "eszsl targets=pm1" in capsys.readouterr().out

@@ -87,7 +87,7 @@ def test_from_a_search_space_to_a_table(call, monkeypatch):
     code, out, err = call("run", written, "--inline", "--tracking-uri", "none")
     assert code == 0, err
     assert "2 of 3 cells are finished already" in err
-    assert re.search(r"\| digits +\| ESZSL +\| val +\| 1 ", out)
+    assert re.search(r"\| H by val \| digits +\|\n.*\n\| ESZSL +\| \d", out)
     code, out, err = call("table", "mine-tuned", "--format", "json")
     (row,) = [r for r in json.loads(out) if r["selection"] == "val"]
     assert row["checkpoints"] == [best["checkpoint"]]

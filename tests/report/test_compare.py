@@ -20,6 +20,7 @@ from gzsl_bench.records.suites import remember
 from gzsl_bench.report.compare import compare, fragile_pairs, method_label, rank, table_of
 from gzsl_bench.report.samples import sample, with_intervals
 from gzsl_bench.report.table import render
+from gzsl_bench.report.versus import as_text
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.intervals import intervals
@@ -516,3 +517,21 @@ def test_the_honest_rule_is_the_default_everywhere(store, capsys):
     assert run(["compare", suite.name, "A", "B", "--out", str(store.layout.out),
                 "--format", "json"]) == 0  # fmt: skip
     assert json.loads(capsys.readouterr().out)["selection"] == "last"
+
+
+def test_a_comparison_fits_a_terminal_of_80_columns(store):
+    suite = two(store)
+    results = Results(suite, store)
+    found, _ = compare(results, "A", "B", "last")
+    ranks, why = rank(table_of(results, "last"))
+    text = as_text(found, ranks, why, "last", 80)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    head = [cell.strip() for cell in lines[0].split("|")[1:-1]]
+    assert head[:6] == ["Data set", "By last", "A", "B", "Difference", "95 % interval"]
+    assert "p (Holm)" in head
+    assert "dz" not in head
+    # What is narrower is broken between words alone.
+    whole = as_text(found, ranks, why, "last")
+    assert text.split("\n\n")[1].split() == whole.split("\n\n")[1].split()
+    assert "| dz" in whole
