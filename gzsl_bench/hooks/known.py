@@ -11,7 +11,7 @@ METHODS = {
         *("sae", "sje", "sse", "sync"),
     ),
     "gzsl-bench-eszsl": ("eszsl",),
-    "gzsl-bench-feature-gan": ("f_clswgan",),
+    "gzsl-bench-feature-gan": ("f_clswgan", "f_vaegan"),
 }
 
 

@@ -5,13 +5,13 @@ Every parameter and every activation carries a leading run axis: weights are [R,
 *summed* before the backward pass, and the optimiser is elementwise.
 """
 
-from gzsl_bench.stacked.adam import StackedAdam
+from gzsl_bench.stacked.adam import Several, StackedAdam
 from gzsl_bench.stacked.autoencoder import Decoder, Encoder
 from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
 from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.draws import Generators, normals, permutations, subsets
-from gzsl_bench.stacked.gan import FeatureGAN, Generator, Terms, seen_loss
+from gzsl_bench.stacked.gan import FeatureGAN, GANNetworks, Generator, Terms, seen_loss
 from gzsl_bench.stacked.gaussian import (
     kl_divergence,
     l1_error,
@@ -43,6 +43,7 @@ __all__ = [
     "Decoder",
     "Encoder",
     "FeatureGAN",
+    "GANNetworks",
     "Generator",
     "Generators",
     "Linear",
@@ -50,6 +51,7 @@ __all__ = [
     "Progress",
     "Repeat",
     "RestartedClassifier",
+    "Several",
     "SoftmaxClassifier",
     "StackedAdam",
     "Terms",

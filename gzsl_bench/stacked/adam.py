@@ -82,6 +82,23 @@ class StackedAdam:
             group.step()
 
 
+class Several:
+    """Optimisers of different settings that step together."""
+
+    def __init__(self, *optimizers: StackedAdam) -> None:
+        self._optimizers = optimizers
+
+    def begin(self) -> None:
+        """See :meth:`StackedAdam.begin`."""
+        for optimizer in self._optimizers:
+            optimizer.begin()
+
+    def step(self) -> None:
+        """See :meth:`StackedAdam.step`."""
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+
 class _Group:
     """Rows with one learning rate.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -16,7 +17,7 @@ import torch
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.hooks.run import Latents, Run
 from gzsl_bench.hooks.task import Task
-from gzsl_bench.stacked.adam import StackedAdam
+from gzsl_bench.stacked.adam import Several, StackedAdam
 from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.draws import Generators, normals, subsets
 from gzsl_bench.stacked.latents import train_on_latents
@@ -173,6 +174,23 @@ def generator_terms(
     return terms | {"loss": loss}
 
 
+@dataclass(frozen=True, eq=False)
+class GANNetworks:
+    """What is trained for a stack.
+
+    Attributes:
+        generator: makes features.
+        critic: tells them from real ones.
+        embeddings: [C, A] class embeddings as both see them.
+        encoder: what a method adds; None for a plain GAN.
+    """
+
+    generator: Generator
+    critic: Critic
+    embeddings: torch.Tensor
+    encoder: Any = None
+
+
 class FeatureGAN(BatchedMethod):
     """Training of a conditional WGAN-GP on features, and of a classifier after GAN epochs.
 
@@ -188,9 +206,61 @@ class FeatureGAN(BatchedMethod):
 
     Attributes:
         output: activation of generated features.
+        generator_draws: how many noises [R, B, Z] a step of the generator takes.
     """
 
     output: ClassVar[Activation] = "relu"
+    generator_draws: ClassVar[int] = 1
+
+    def embeddings(self, task: Task) -> torch.Tensor:
+        """[C, A] class embeddings; as the data set has them."""
+        return task.attributes
+
+    def encoder(
+        self, runs: Sequence[Run], features: int, attributes: int, noise: int, how: dict[str, Any]
+    ) -> Any:
+        """A network beside generator and critic, made ``how`` they are; none here."""
+        return None
+
+    def latent(
+        self,
+        networks: GANNetworks,
+        features: torch.Tensor,
+        attributes: torch.Tensor,
+        noise: torch.Tensor,
+    ) -> torch.Tensor:
+        """[R, B, Z] what the critic's generated features are made from; the noise itself."""
+        return noise
+
+    def generator_losses(
+        self,
+        networks: GANNetworks,
+        features: torch.Tensor,
+        attributes: torch.Tensor,
+        labels: torch.Tensor,
+        noises: torch.Tensor,
+        more: Terms,
+    ) -> dict[str, torch.Tensor]:
+        """Terms [R] of a generator's step, ``loss`` is minimised; see :func:`generator_terms`.
+
+        Args:
+            networks: those of the stack.
+            features: [R, B, D] real features of the critic's last batch.
+            attributes: [R, B, A] embeddings of their classes.
+            labels: [R, B] ids of their classes.
+            noises: [R, generator_draws, B, Z] standard normal numbers.
+            more: what :meth:`more_terms` gave.
+        """
+        generator, critic = networks.generator, networks.critic
+        return generator_terms(critic, generator, attributes, labels, noises[:, 0], more)
+
+    def optimizer(self, runs: Sequence[Run], networks: GANNetworks) -> StackedAdam | Several:
+        """Of the generator's step."""
+        return self.adam(runs, networks.generator.layers, self.config.beta1)
+
+    def adam(self, runs: Sequence[Run], layers: Sequence[Linear], beta1: float) -> StackedAdam:
+        """Adam at the configured rate."""
+        return StackedAdam([(layers, per_run(runs, "lr"))], betas=(beta1, self.config.beta2))
 
     def more_terms(self, task: Task, runs: Sequence[Run]) -> Terms:
         """What a method adds to the generator's loss; here it may train what it needs for that."""
@@ -204,15 +274,19 @@ class FeatureGAN(BatchedMethod):
     def _fit_stack(self, task: Task, runs: list[Run]) -> None:
         config: Any = self.config
         rows, width = task.features.shape
-        attributes = task.attributes.shape[1]
+        embeddings = self.embeddings(task)
+        attributes = embeddings.shape[1]
+        noise = config.noise or attributes
         how: dict[str, Any] = {
             "std": config.init_std, "device": task.device, "dtype": task.features.dtype
         }  # fmt: skip
         generator = Generator(
-            runs, "generator", config.noise or attributes, attributes, config.generator_hidden,
+            runs, "generator", noise, attributes, config.generator_hidden,
             width, output=self.output, **how,
         )  # fmt: skip
         critic = Critic(runs, "critic", width, attributes, config.critic_hidden, **how)
+        encoder = self.encoder(runs, width, attributes, noise, how)
+        networks = GANNetworks(generator, critic, embeddings, encoder)
         made = task.unseen.repeat_interleave(config.samples)
         classifier = RestartedClassifier(
             runs,
@@ -237,33 +311,35 @@ class FeatureGAN(BatchedMethod):
             ones = [generator.of(number) for number in range(len(runs))]
             for run, one, own in zip(runs, ones, classifier.own, strict=True):
                 stream = run.generator(f"synthetic/{epoch}")
-                one.features(task.attributes[made], stream, own)
+                one.features(embeddings[made], stream, own)
             classifier.restart(f"classifier/{epoch}")
             train_on_latents(
                 runs,
                 classifier,
                 [_as_they_are] * len(runs),
-                latents=[_latents(task, *pair) for pair in zip(runs, ones, strict=True)],
+                latents=[_latents(embeddings, *pair) for pair in zip(runs, ones, strict=True)],
                 epochs=config.classifier_epochs,
                 before=(epoch - 1) * config.classifier_epochs,
                 progress=progress,
                 units=classifier.steps,
             )
 
-        self._train_gan(task, runs, generator, critic, steps, after_epoch)
+        self._train_gan(task, runs, networks, steps, after_epoch)
 
     def _train_gan(
         self,
         task: Task,
         runs: list[Run],
-        generator: Generator,
-        critic: Critic,
+        networks: GANNetworks,
         steps: int,
         after_epoch: Callable[[int], None],
     ) -> None:
         config: Any = self.config
+        generator, critic, embeddings = networks.generator, networks.critic, networks.embeddings
         device, dtype = task.device, task.features.dtype
-        rows, turns = task.labels.numel(), config.critic_steps
+        turns = config.critic_steps
+        noises_a_step = turns + self.generator_draws
+        rows = task.labels.numel()
         batch = min(config.batch, rows)
         more = self.more_terms(task, runs)
         batches, noises, mixes = (
@@ -274,7 +350,7 @@ class FeatureGAN(BatchedMethod):
             picked = subsets(batches, rows, batch, count * turns, device)
             return [
                 picked.view(count, turns, len(runs), batch).transpose(1, 2),
-                normals(noises, (turns + 1, batch, generator.noise), count, device).to(dtype),
+                normals(noises, (noises_a_step, batch, generator.noise), count, device).to(dtype),
                 mixes.block(
                     lambda stream: torch.rand(count, turns, batch, 1, generator=stream), device
                 ).to(dtype),
@@ -284,35 +360,34 @@ class FeatureGAN(BatchedMethod):
             factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
         ) -> dict[str, torch.Tensor]:
             picked, noise, mix = (block[:, turn] for block in drawn)
-            attributes = task.attributes[task.labels[picked]]
-            features = task.features[picked]
-            return critic_terms(critic, generator, features, attributes, noise, mix, factors[0])
+            attributes, features = embeddings[task.labels[picked]], task.features[picked]
+            with torch.no_grad():
+                latent = self.latent(networks, features, attributes, noise)
+            return critic_terms(critic, generator, features, attributes, latent, mix, factors[0])
 
         def of_generator(
             factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
         ) -> dict[str, torch.Tensor]:
-            picked, noise, _ = (block[:, -1] for block in drawn)
+            picked = drawn[0][:, -1]
             labels = task.labels[picked]
-            attributes = task.attributes[labels]
-            return generator_terms(critic, generator, attributes, labels, noise, more)
-
-        def adam(layers: list[Linear]) -> StackedAdam:
-            betas = (config.beta1, config.beta2)
-            return StackedAdam([(layers, per_run(runs, "lr"))], betas=betas)
+            return self.generator_losses(
+                networks, task.features[picked], embeddings[labels], labels,
+                drawn[1][:, turns:], more,
+            )  # fmt: skip
 
         penalty = task.features.new_tensor(per_run(runs, "penalty"))
         train_alternating(
             runs,
             [
-                Phase(adam(critic.layers), of_critic, "critic/", turns),
-                Phase(adam(generator.layers), of_generator, "generator/"),
+                Phase(self.adam(runs, critic.layers, config.beta1), of_critic, "critic/", turns),
+                Phase(self.optimizer(runs, networks), of_generator, "generator/"),
             ],
             epochs=config.epochs,
             steps=steps,
             weights=lambda epoch: [penalty],
             draw=draw,
             after_epoch=after_epoch,
-            at_once=max(1, DRAWN // (4 * (turns + 1) * batch * generator.noise)),
+            at_once=max(1, DRAWN // (4 * noises_a_step * batch * generator.noise)),
         )
 
 
@@ -320,13 +395,13 @@ def _as_they_are(features: torch.Tensor) -> torch.Tensor:
     return features
 
 
-def _latents(task: Task, run: Run, generator: Generator) -> Latents:
+def _latents(embeddings: torch.Tensor, run: Run, generator: Generator) -> Latents:
     """Real features beside generated ones."""
 
     def semantic(classes: torch.Tensor) -> torch.Tensor:
-        attributes = task.attributes[classes]
-        into = task.features.new_empty(len(classes), task.features.shape[1])
-        return generator.features(attributes, run.generator("visualize/features"), into)
+        into = embeddings.new_empty(len(classes), generator.output.outputs)
+        stream = run.generator("visualize/features")
+        return generator.features(embeddings[classes], stream, into)
 
     return Latents(visual=_as_they_are, semantic=semantic)
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 
 from gzsl_bench.hooks.run import Run
-from gzsl_bench.stacked.adam import StackedAdam
+from gzsl_bench.stacked.adam import Several, StackedAdam
 from gzsl_bench.stacked.backend import backend_of
 from gzsl_bench.stacked.steps import Repeat
 
@@ -45,7 +45,7 @@ class Phase:
         repeat: how often a step does it.
     """
 
-    optimizer: StackedAdam
+    optimizer: StackedAdam | Several
     loss: Loss
     name: str = ""
     repeat: int = 1

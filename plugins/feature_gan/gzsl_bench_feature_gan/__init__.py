@@ -10,6 +10,7 @@ from gzsl_bench import MethodSpec, hookimpl
 @hookimpl
 def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
-    from gzsl_bench_feature_gan import f_clswgan
+    from gzsl_bench_feature_gan import f_clswgan, f_vaegan
 
     yield f_clswgan.SPEC
+    yield f_vaegan.SPEC

@@ -14,16 +14,21 @@ SMALL = {
     "critic_hidden": 64,
     "init_std": 0.1,
     "batch": 96,
-    "epochs": 30,
+    "epochs": 20,
     "lr": 0.01,
     "penalty": 1.0,
     "samples": 30,
-    "classifier_epochs": 3,
+    "classifier_epochs": 2,
     "classifier_lr": 0.03,
-    "evaluate_every": 20,
+    "evaluate_every": 15,
 }
 
 
 class TestFCLSWGAN(MethodConformance):
     method = "f_clswgan"
     config = SMALL | {"classification": 0.1, "seen_epochs": 5}
+
+
+class TestFVAEGAN(MethodConformance):
+    method = "f_vaegan"
+    config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}

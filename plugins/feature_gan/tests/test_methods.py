@@ -1,4 +1,4 @@
-"""f-CLSWGAN beside a loop in plain torch, written after the sheet, on the same random numbers."""
+"""The methods beside loops in plain torch, written after the sheets, on the same random numbers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from gzsl_bench_feature_gan import gzsl_bench_methods
-from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, RECIPES, FCLSWGANConfig
+from gzsl_bench_feature_gan import f_clswgan, f_vaegan, gzsl_bench_methods
+from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, FCLSWGANConfig
+from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, FVAEGANConfig
 from torch import nn
 from torch.nn import functional as F
 
@@ -29,11 +30,10 @@ SETTINGS = {
     "classifier_epochs": 2,
     "classifier_batch": 5,
     "classifier_lr": 0.02,
-    "classification": 0.4,
-    "seen_epochs": 2,
-    "seen_batch": 6,
     "evaluate_every": 2,
 }
+CLSWGAN = SETTINGS | {"classification": 0.4, "seen_epochs": 2, "seen_batch": 6}
+VAEGAN = SETTINGS | {"encoder_hidden": 10, "gamma": 3.0}
 
 
 @dataclass
@@ -69,14 +69,14 @@ def task():
     return Task(features, labels, attributes, seen, unseen)
 
 
-def train(task, seeds, test, **settings):
-    configs = [FCLSWGANConfig(**(SETTINGS | settings)) for _ in seeds]
+def train(task, seeds, test, method=FCLSWGAN, **settings):
+    configs = [method.Config(**settings) for _ in seeds]
     sinks = [Sink(test) for _ in seeds]
     runs = [
         Run(seed, task.device, config, sink)
         for seed, config, sink in zip(seeds, configs, sinks, strict=True)
     ]
-    FCLSWGAN(configs[0]).fit_batch(task, runs)
+    method(configs[0]).fit_batch(task, runs)
     assert all(run.failure is None for run in runs)
     return sinks
 
@@ -84,16 +84,19 @@ def train(task, seeds, test, **settings):
 class Plain:
     """One run in plain torch: modules, autograd twice for the penalty, torch.optim.Adam."""
 
+    last = nn.ReLU
+    noises = 1
+
     def __init__(self, task, seed, config):
         self.task, self.seed, self.config = task, seed, config
-        self.open = {}
+        self.open, self.attributes = {}, task.attributes
         width, attributes = task.features.shape[1], task.attributes.shape[1]
         g, d = config.generator_hidden, config.critic_hidden
         self.generator = nn.Sequential(
             self.linear("init/generator/hidden", config.noise + attributes, g),
             nn.LeakyReLU(0.2),
             self.linear("init/generator/output", g, width),
-            nn.ReLU(),
+            self.last(),
         )
         self.critic = nn.Sequential(
             self.linear("init/critic/hidden", width + attributes, d),
@@ -112,10 +115,8 @@ class Plain:
             layer.bias.zero_()
         return layer
 
-    def adam(self, module, lr):
-        return torch.optim.Adam(
-            module.parameters(), lr=lr, betas=(self.config.beta1, self.config.beta2)
-        )
+    def adam(self, module, lr, beta1=0.5):
+        return torch.optim.Adam(module.parameters(), lr=lr, betas=(beta1, self.config.beta2))
 
     def classify(self, purpose, rows, labels, classes, batch, lr, epochs):
         """Linear softmax; batches as ``next_batch`` makes them, in one shuffle after another."""
@@ -135,22 +136,24 @@ class Plain:
                 optimizer.step()
             yield model
 
+    def make(self, noise, attributes):
+        return self.generator(torch.cat([noise, attributes], 1))
+
+    def score(self, features, attributes):
+        return self.critic(torch.cat([features, attributes], 1)).mean()
+
     def train(self, test):
         task, config = self.task, self.config
-        places = torch.searchsorted(task.seen, task.labels)
-        *_, seen = self.classify(
-            "seen", task.features, places, len(task.seen), config.seen_batch, config.seen_lr,
-            config.seen_epochs,
-        )  # fmt: skip
+        self.prepare()
         of_critic = self.adam(self.critic, config.lr)
-        of_generator = self.adam(self.generator, config.lr)
+        others = self.optimizers()
         rows, batch, turns = len(task.labels), config.batch, config.critic_steps
         steps = math.ceil(rows / batch)
         scores, curves = {}, {"critic/loss": {}, "critic/penalty": {}, "generator/loss": {}}
         for epoch in range(1, config.epochs + 1):
             picked = subset_block(rows, batch, steps * turns, self.stream("batches"))
             noise = torch.randn(
-                steps, turns + 1, batch, config.noise, generator=self.stream("noise")
+                steps, turns + self.noises, batch, config.noise, generator=self.stream("noise")
             ).double()
             mix = torch.rand(
                 steps, turns, batch, 1, generator=self.stream("interpolation")
@@ -160,16 +163,17 @@ class Plain:
                 for turn in range(turns):
                     chosen = picked[step * turns + turn]
                     real, labels = task.features[chosen], task.labels[chosen]
-                    attributes = task.attributes[labels]
-                    fake = self.generator(torch.cat([noise[step, turn], attributes], 1)).detach()
+                    attributes = self.attributes[labels]
+                    latent = self.latent(real, attributes, noise[step, turn])
+                    fake = self.make(latent, attributes).detach()
                     u = mix[step, turn]
                     between = (u * real + (1 - u) * fake).requires_grad_()
                     score = self.critic(torch.cat([between, attributes], 1))
                     (slope,) = torch.autograd.grad(score.sum(), between, create_graph=True)
                     penalty = ((slope.norm(2, dim=1) - 1) ** 2).mean()
                     loss = (
-                        self.critic(torch.cat([fake, attributes], 1)).mean()
-                        - self.critic(torch.cat([real, attributes], 1)).mean()
+                        self.score(fake, attributes)
+                        - self.score(real, attributes)
                         + config.penalty * penalty
                     )
                     of_critic.zero_grad()
@@ -177,15 +181,12 @@ class Plain:
                     of_critic.step()
                     sums["critic/loss"] += loss.item() / (turns * steps)
                     sums["critic/penalty"] += penalty.item() / (turns * steps)
-                fake = self.generator(torch.cat([noise[step, turns], attributes], 1))
-                nll = F.nll_loss(
-                    F.log_softmax(seen(fake), 1), torch.searchsorted(task.seen, labels)
-                )
-                loss = -self.critic(torch.cat([fake, attributes], 1)).mean()
-                loss = loss + config.classification * nll
-                of_generator.zero_grad()
+                loss = self.loss(real, attributes, labels, noise[step, turns:])
+                for optimizer in others:
+                    optimizer.zero_grad()
                 loss.backward()
-                of_generator.step()
+                for optimizer in others:
+                    optimizer.step()
                 sums["generator/loss"] += loss.item() / steps
             for name, value in sums.items():
                 curves[name][epoch] = value
@@ -196,7 +197,7 @@ class Plain:
                 len(made), config.noise, generator=self.stream(f"synthetic/{epoch}")
             ).double()
             with torch.no_grad():
-                synthetic = self.generator(torch.cat([z, task.attributes[made]], 1))
+                synthetic = self.make(z, self.attributes[made])
             trained = self.classify(
                 f"classifier/{epoch}",
                 torch.cat([task.features, synthetic]),
@@ -212,11 +213,84 @@ class Plain:
         return scores, curves
 
 
-def test_it_is_the_released_loop(task):
+class PlainCLSWGAN(Plain):
+    """f-CLSWGAN."""
+
+    def prepare(self):
+        task, config = self.task, self.config
+        places = torch.searchsorted(task.seen, task.labels)
+        *_, self.seen = self.classify(
+            "seen", task.features, places, len(task.seen), config.seen_batch, config.seen_lr,
+            config.seen_epochs,
+        )  # fmt: skip
+
+    def optimizers(self):
+        return [self.adam(self.generator, self.config.lr)]
+
+    def latent(self, real, attributes, noise):
+        return noise
+
+    def loss(self, real, attributes, labels, noises):
+        fake = self.make(noises[0], attributes)
+        places = torch.searchsorted(self.task.seen, labels)
+        nll = F.nll_loss(F.log_softmax(self.seen(fake), 1), places)
+        return -self.score(fake, attributes) + self.config.classification * nll
+
+
+class PlainVAEGAN(Plain):
+    """f-VAEGAN-D2 without D2."""
+
+    last = nn.Sigmoid
+    noises = 2
+
+    def prepare(self):
+        self.attributes = self.attributes / self.attributes.norm(dim=1, keepdim=True)
+        inputs = self.task.features.shape[1] + self.attributes.shape[1]
+        hidden, noise = self.config.encoder_hidden, self.config.noise
+        self.encoder = nn.Sequential(
+            self.linear("init/encoder/first", inputs, hidden),
+            nn.LeakyReLU(0.2),
+            self.linear("init/encoder/second", hidden, 2 * noise),
+            nn.LeakyReLU(0.2),
+            self.linear("init/encoder/heads", 2 * noise, 2 * noise),
+        )
+
+    def optimizers(self):
+        lr = self.config.lr
+        return [self.adam(self.generator, lr), self.adam(self.encoder, lr, 0.9)]
+
+    def encode(self, real, attributes):
+        return self.encoder(torch.cat([real, attributes], 1)).chunk(2, 1)
+
+    def latent(self, real, attributes, noise):
+        if not self.config.encoded_noise:
+            return noise
+        mean, log_var = self.encode(real, attributes)
+        return mean + noise * torch.exp(0.5 * log_var)
+
+    def loss(self, real, attributes, labels, noises):
+        mean, log_var = self.encode(real, attributes)
+        made = self.make(mean + noises[0] * torch.exp(0.5 * log_var), attributes)
+        bce = F.binary_cross_entropy(made, real, reduction="sum") / len(real)
+        kl = -0.5 * (1 + log_var - mean**2 - log_var.exp()).sum() / len(real)
+        if not self.config.encoded_noise:
+            made = self.make(noises[1], attributes)
+        return bce + kl - self.config.gamma * self.score(made, attributes)
+
+
+@pytest.mark.parametrize(
+    ("method", "plain", "settings"),
+    [
+        (FCLSWGAN, PlainCLSWGAN, CLSWGAN),
+        (FVAEGAN, PlainVAEGAN, VAEGAN),
+        (FVAEGAN, PlainVAEGAN, VAEGAN | {"encoded_noise": False}),
+    ],
+)
+def test_it_is_the_released_loop(task, method, plain, settings):
     test = torch.rand(5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    sinks = train(task, (3, 8), test)
+    sinks = train(task, (3, 8), test, method, **settings)
     for seed, sink in zip((3, 8), sinks, strict=True):
-        scores, curves = Plain(task, seed, FCLSWGANConfig(**SETTINGS)).train(test)
+        scores, curves = plain(task, seed, method.Config(**settings)).train(test)
         assert list(sink.scores) == list(scores) == [3, 4, 5, 6]
         for number, wanted in scores.items():
             torch.testing.assert_close(sink.scores[number], wanted, rtol=1e-8, atol=1e-9)
@@ -226,7 +300,7 @@ def test_it_is_the_released_loop(task):
 
 
 def test_latents_are_generated_features_of_the_epoch(task):
-    (sink,) = train(task, (3,), task.features)
+    (sink,) = train(task, (3,), task.features, **CLSWGAN)
     first, *others = (sink.latents[number] for number in (3, 4, 5, 6))
     assert first.shape == (3, 6)
     assert torch.equal(first, others[0])
@@ -236,18 +310,20 @@ def test_latents_are_generated_features_of_the_epoch(task):
 
 @pytest.mark.parametrize(("every", "numbers"), [(0, [5, 6]), (1, [1, 2, 3, 4, 5, 6])])
 def test_numbers_follow_from_the_configuration(task, every, numbers):
-    (sink,) = train(task, (0,), task.features, evaluate_every=every)
+    (sink,) = train(task, (0,), task.features, **CLSWGAN | {"evaluate_every": every})
     assert list(sink.scores) == numbers
-    (other,) = train(task, (0,), task.features, evaluate_every=2)
+    (other,) = train(task, (0,), task.features, **CLSWGAN)
     for number in set(numbers) & set(other.scores):  # looking more often changes nothing
         assert torch.equal(sink.scores[number], other.scores[number])
 
 
 def test_defaults_are_the_released_values():
-    (spec,) = gzsl_bench_methods()
-    for name in (*RECIPES, "digits"):
-        values = spec.factory.defaults(DatasetInfo(name, "res101", "att"))
-        config = FCLSWGANConfig(**values)
-        assert (config.batch, config.critic_steps, config.penalty) == (64, 5, 10.0)
-        assert config.classification == (0.1 if name == "FLO" else 0.01)
-    assert FCLSWGANConfig(**RECIPES["SUN"]).lr == 2e-4
+    for spec in gzsl_bench_methods():
+        for name in (*f_clswgan.RECIPES, "digits"):
+            values = spec.factory.defaults(DatasetInfo(name, "res101", "att"))
+            config = spec.factory.Config(**values)
+            assert (config.batch, config.critic_steps, config.penalty) == (64, 5, 10.0)
+    assert FCLSWGANConfig(**f_clswgan.RECIPES["SUN"]).lr == 2e-4
+    assert FCLSWGANConfig(**f_clswgan.RECIPES["FLO"]).classification == 0.1
+    assert FVAEGANConfig(**f_vaegan.RECIPES["SUN"]).gamma == 1.0
+    assert not FVAEGANConfig(**f_vaegan.RECIPES["FLO"]).encoded_noise
