@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from gzsl_bench_acmr.config import ACMRConfig
 
-from benchmarks.plugin_runs import now
+from benchmarks.plugin_runs import median, now
 from gzsl_bench.stacked.precision import arithmetic
 
 FLOAT = 4  # bytes
@@ -115,10 +115,6 @@ def phases(config: Any, features: int, attributes: int, classes: int) -> list[Ph
     return found
 
 
-def _median(measure: Callable[[], float], count: int) -> float:
-    return sorted(measure() for _ in range(count))[count // 2]
-
-
 class Kernels:
     """The two kernels whose rates make the roofline."""
 
@@ -143,13 +139,14 @@ class Kernels:
     def rates(self, repeats: int = 3) -> Rates:
         """Medians of ``repeats`` measurements of either kernel."""
         with arithmetic("float32"):
-            product = _median(
-                lambda: self._time(lambda: torch.mm(self._a, self._b, out=self._c)), repeats
-            )
-        copy = _median(lambda: self._time(lambda: self._to.copy_(self._from)), repeats)
-        return Rates(2 * 2048**3 / product, 2 * FLOAT * self._from.numel() / copy)
+            products = [
+                self._time(lambda: torch.mm(self._a, self._b, out=self._c)) for _ in range(repeats)
+            ]
+        copies = [self._time(lambda: self._to.copy_(self._from)) for _ in range(repeats)]
+        bytes_moved = 2 * FLOAT * self._from.numel()
+        return Rates(2 * 2048**3 / median(products), bytes_moved / median(copies))
 
 
-def least_seconds(found: list[Phase], rates: Rates, runs: int = 1) -> float:
-    """The roofline of a step of ``runs`` runs."""
-    return runs * sum(phase.seconds(rates) for phase in found)
+def least_seconds(found: list[Phase], rates: Rates) -> float:
+    """The roofline of a step of one run."""
+    return sum(phase.seconds(rates) for phase in found)
