@@ -17,6 +17,7 @@ import click
 
 from gzsl_bench.cli.options import Command
 from gzsl_bench.cli.streams import say
+from gzsl_bench.errors import SuiteError
 
 if TYPE_CHECKING:
     from gzsl_bench.records.layout import Layout
@@ -169,11 +170,15 @@ def pair(text: str, where: str) -> tuple[str, Any]:
     """``key=value``, the value as YAML has it."""
     import yaml
 
+    from gzsl_bench.data.yamlfile import yaml_value
+
     key, mark, value = text.partition("=")
     try:
         if not mark or not key.strip():
             raise ValueError
-        return key.strip(), yaml.safe_load(value)
+        return key.strip(), yaml_value(value)
+    except SuiteError as error:
+        raise click.UsageError(f"{where}: {error}") from None
     except (ValueError, yaml.YAMLError):
         raise click.UsageError(f"{where} is not understood at {text!r}; write KEY=VALUE") from None
 

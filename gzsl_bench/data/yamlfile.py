@@ -166,9 +166,10 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(_BOOL, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
-def _refuse_odd_number(file: YamlFile, loader: _Loader, node: yaml.ScalarNode) -> None:
-    if node.style is not None:
-        return
+def _odd_number(loader: _Loader, node: yaml.Node | None) -> str | None:
+    """What is wrong with a number that YAML takes for another one."""
+    if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+        return None
     number = node.tag in (f"{_TAG}int", f"{_TAG}float")
     for odd, why in (
         (re.fullmatch(r"[-+]?0_*\d[\d_]*", node.value), "a leading zero asks for base 8"),
@@ -176,12 +177,36 @@ def _refuse_odd_number(file: YamlFile, loader: _Loader, node: yaml.ScalarNode) -
         (number and "_" in node.value, "underscores are passed over"),
     ):
         if odd:
-            read = loader.construct_object(node)
-            raise file.kind.error(
-                f"{file.path}:{node.start_mark.line + 1}: {node.value} would be read as {read!r},"
-                f" for in YAML {why}; write the number plainly, or quote it ('{node.value}') if it"
-                " is a text"
+            return (
+                f"{node.value} would be read as {loader.construct_object(node)!r}, for in YAML"
+                f" {why}; write the number plainly, or quote it ('{node.value}') if it is a text"
             )
+    return None
+
+
+def yaml_value(text: str) -> Any:
+    """A value of the command line, read as one in a file is.
+
+    Raises:
+        SuiteError: it holds a number that YAML takes for another one.
+        yaml.YAMLError: it is no YAML.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        waiting, met = [node], set()
+        while waiting:
+            item = waiting.pop()
+            if id(item) in met:  # an alias
+                continue
+            met.add(id(item))
+            if said := _odd_number(loader, item):
+                raise SuiteError(said)
+            if isinstance(item, yaml.CollectionNode):
+                waiting += [n for v in item.value for n in (v if isinstance(v, tuple) else (v,))]
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _walk(file: YamlFile, loader: _Loader, node: yaml.Node, path: KeyPath) -> None:
@@ -215,8 +240,8 @@ def _walk(file: YamlFile, loader: _Loader, node: yaml.Node, path: KeyPath) -> No
         for index, item in enumerate(node.value):
             file.lines[(*path, index)] = item.start_mark.line + 1
             _walk(file, loader, item, (*path, index))
-    elif isinstance(node, yaml.ScalarNode):
-        _refuse_odd_number(file, loader, node)
+    elif said := _odd_number(loader, node):
+        raise file.kind.error(f"{file.path}:{node.start_mark.line + 1}: {said}")
 
 
 def quote_it(value: Any) -> str:

@@ -39,9 +39,9 @@ def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
 
 def _in_file_order(cells: Sequence[Cell], text: str) -> tuple[Cell, ...]:
     """Sorted as the suite file lists data sets and methods, then by seed."""
-    import yaml
+    from gzsl_bench.data.yamlfile import yaml_value
 
-    content = yaml.safe_load(text)
+    content = yaml_value(text)
 
     def labels(entry: Any) -> list[str]:
         if isinstance(entry, str):

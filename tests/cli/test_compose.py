@@ -9,6 +9,7 @@ import yaml
 from gzsl_bench.cli.compose import Composed
 from gzsl_bench.cli.main import run
 from gzsl_bench.records.layout import Layout
+from gzsl_bench.suite.load import load_suite
 
 
 @pytest.fixture
@@ -116,3 +117,21 @@ def test_from_the_command_line_to_the_table(tmp_path, monkeypatch, capsys):
     assert "eszsl targets=pm1" in capsys.readouterr().out
     assert run(["tune"]) == 2
     assert "give SUITE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "said"), [
+    ("seeds=010", r"--set: 010 would be read as 8, for in YAML a leading zero"),
+    ("methods.eszsl.config.targets=[01]", "--set: 01 would be read as 1"),
+    ("methods.eszsl.config={feature_penalty: 1_0}", "--set: 1_0 would be read as 10"),
+    ("seeds=&a [*a, 1:30]", "--set: 1:30 would be read as 90"),
+])  # fmt: skip
+def test_numbers_are_read_as_in_a_file(compose, tmp_path, value, said):
+    suite = tmp_path / "s.yaml"
+    suite.write_text("name: s\ndatasets: [digits]\nmethods: [eszsl]\n")
+    with pytest.raises(click.UsageError, match=said):
+        compose(suite=suite, changes=(value,))
+    content, path = compose(
+        suite=suite, changes=("methods.eszsl.label=no", "description=2026-01-31")
+    )
+    assert content["methods"] == [{"use": "eszsl", "label": "no"}]
+    assert load_suite(path).suite.description == "2026-01-31"

@@ -265,6 +265,13 @@ def test_partial_runs_of_one_file_add_up(registry, resolve_text):
     assert merge(both, second).cells == whole.cells
 
 
+def test_partial_runs_read_names_as_the_first_one_did(make_registry, make_data, resolve_text):
+    registry = make_registry(PLAIN, data={"no": make_data(1), "2026-01-31": make_data(2)})
+    text = "name: s\ndatasets: [no, 2026-01-31]\nmethods: [{use: plain, label: on}]\nseeds: 2\n"
+    first, second = (resolve_text(text, registry, seeds=[n]) for n in (1, 0))
+    assert merge(first, second).cells == resolve_text(text, registry).cells
+
+
 def test_the_newer_run_of_a_place_counts(make_registry, resolve_text):
     old = resolve_text(TEXT, make_registry(PLAIN))
     new = resolve_text(TEXT, make_registry(PLAIN, version="2.0"), seeds=[1])
