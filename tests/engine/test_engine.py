@@ -325,7 +325,7 @@ def test_data_that_changed_meanwhile_fail_the_cell(
 # Units and batches -------------------------------------------------------------------------------
 
 
-def test_grouping(make_registry, make_data, resolve_text):
+def test_grouping(make_registry, make_data, resolve_text, monkeypatch):
     registry = make_registry(NOISY, TOGETHER, data={"tiny": make_data(), "b": make_data(3)})
     text = """\
 name: s
@@ -352,7 +352,7 @@ seeds: 3
     assert all(len(u.cells) == 1 for u in alone)
     assert [u.cells[0].key for u in alone] == [c.key for c in cells]
     assert len({u.name for u in units}) == len(units)
-    registry.methods["together"].factory.stacks_on_cpu = True
+    monkeypatch.setattr(Together, "stacks_on_cpu", True)
     here = [[(c.dataset, c.label, c.seed) for c in u.cells] for u in plan(cells, registry, 1)]
     assert here == expected
     assert plan(cells, registry, 4) == plan(cells, registry, 4)
