@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -44,7 +44,7 @@ class FCLSWGAN(FeatureGAN):
     over both; with ``evaluate_every: 0`` over the classifier's epochs after the last GAN epoch.
     """
 
-    Config = FCLSWGANConfig
+    Config: ClassVar[type[GANConfig]] = FCLSWGANConfig
 
     @classmethod
     def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:

@@ -29,6 +29,11 @@ class TestFCLSWGAN(MethodConformance):
     config = SMALL | {"classification": 0.1, "seen_epochs": 5}
 
 
+class TestCycleCLSWGAN(MethodConformance):
+    method = "cycle_clswgan"
+    config = TestFCLSWGAN.config | {"regressor_epochs": 5, "regressor_lr": 0.01}
+
+
 class TestFVAEGAN(MethodConformance):
     method = "f_vaegan"
     config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}

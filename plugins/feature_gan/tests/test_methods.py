@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from gzsl_bench_feature_gan import f_clswgan, f_vaegan, gzsl_bench_methods
+from gzsl_bench_feature_gan.cycle_clswgan import CycleCLSWGAN
 from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, FCLSWGANConfig
 from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, FVAEGANConfig
 from torch import nn
@@ -33,6 +34,8 @@ SETTINGS = {
     "evaluate_every": 2,
 }
 CLSWGAN = SETTINGS | {"classification": 0.4, "seen_epochs": 2, "seen_batch": 6}
+CYCLE = CLSWGAN | {"cycle": 0.7, "regressor_epochs": 3, "regressor_batch": 9}
+CYCLE |= {"regressor_lr": 0.02}
 VAEGAN = SETTINGS | {"encoder_hidden": 10, "gamma": 3.0}
 
 
@@ -237,6 +240,36 @@ class PlainCLSWGAN(Plain):
         return -self.score(fake, attributes) + self.config.classification * nll
 
 
+class PlainCycle(PlainCLSWGAN):
+    """cycle-CLSWGAN."""
+
+    def prepare(self):
+        super().prepare()
+        task, config = self.task, self.config
+        width, attributes = task.features.shape[1], task.attributes.shape[1]
+        self.regressor = nn.Linear(width, attributes, dtype=torch.float64)
+        drawn = torch.rand(attributes * width, generator=self.stream("init/regressor"))
+        bound = math.sqrt(6 / (width + attributes))
+        with torch.no_grad():
+            self.regressor.weight.copy_((drawn * 2 - 1).view(attributes, width) * bound)
+            self.regressor.bias.zero_()
+        adam = torch.optim.Adam(self.regressor.parameters(), lr=config.regressor_lr)
+        rows, batch = len(task.labels), config.regressor_batch
+        for _ in range(config.regressor_epochs):
+            steps = math.ceil(rows / batch)
+            for picked in subset_block(rows, batch, steps, self.stream("regressor/batches")):
+                adam.zero_grad()
+                F.mse_loss(
+                    self.regressor(task.features[picked]), task.attributes[task.labels[picked]]
+                ).backward()
+                adam.step()
+
+    def loss(self, real, attributes, labels, noises):
+        fake = self.make(noises[0], attributes)
+        error = F.mse_loss(self.regressor(fake), attributes)
+        return super().loss(real, attributes, labels, noises) + self.config.cycle * error
+
+
 class PlainVAEGAN(Plain):
     """f-VAEGAN-D2 without D2."""
 
@@ -282,6 +315,7 @@ class PlainVAEGAN(Plain):
     ("method", "plain", "settings"),
     [
         (FCLSWGAN, PlainCLSWGAN, CLSWGAN),
+        (CycleCLSWGAN, PlainCycle, CYCLE),
         (FVAEGAN, PlainVAEGAN, VAEGAN),
         (FVAEGAN, PlainVAEGAN, VAEGAN | {"encoded_noise": False}),
     ],
