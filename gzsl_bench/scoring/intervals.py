@@ -130,17 +130,18 @@ def _added(classes: Sequence[tuple[float, int]], seeds: tuple[float, int], level
 
 
 def _quantile(freedom: float, level: float) -> float:
-    from scipy.stats import t
+    # What scipy.stats computes, whose import takes longer than everything else at the end of a run.
+    from scipy.special import stdtrit
 
-    return float(t.ppf((1 + level) / 2, freedom))
+    return float(stdtrit(freedom, (1 + level) / 2))
 
 
 @lru_cache(maxsize=64)
 def _grid(freedom: int) -> FloatArray:
     """Equally likely values of a t variable."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    found = np.asarray(t.ppf((np.arange(_GRID) + 0.5) / _GRID, freedom))
+    found = np.asarray(stdtrit(freedom, (np.arange(_GRID) + 0.5) / _GRID))
     found.setflags(write=False)
     return found
 
