@@ -15,7 +15,7 @@ from gzsl_data_factory import tiny_content, write_xlsa17
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gzsl_bench import GZSLData, Task
+from gzsl_bench import GZSLData, Run, Task
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.data.identity import compute_fingerprint
 from gzsl_bench.data.tasks import PREPROCESSING, prepare
@@ -44,7 +44,8 @@ def numbers(data: GZSLData, preprocessing: str) -> dict[str, float]:
         seen=torch.from_numpy(data.seen),
         unseen=torch.from_numpy(data.unseen),
     )
-    scorer = eszsl.ESZSL(eszsl.ESZSLConfig()).fit(task, None)
+    config = eszsl.ESZSLConfig()
+    scorer = eszsl.ESZSL(config).fit(task, Run(0, task.device, config, None))
     count = len(ready.test_labels)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
     tests = TestSet(
