@@ -20,7 +20,7 @@ from gzsl_bench import DatasetSpec, GZSLData, MethodSpec
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.engine.events import Event, WorkerSettings
 from gzsl_bench.engine.units import plan
-from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.inline import inline_executor
 from gzsl_bench.executors.run import Outcome, run_units
 from gzsl_bench.hooks.manager import PluginInfo, Registry
 from gzsl_bench.hooks.source import Source
@@ -231,7 +231,7 @@ def run_inline(
         settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
         events: list[Event] = []
         units = plan(cells, registry, stack)
-        outcome = run_units(store, cells, units, InlineExecutor(registry), settings, events.append)
+        outcome = run_units(store, cells, units, inline_executor(registry), settings, events.append)
         return outcome, store, events
 
     return go

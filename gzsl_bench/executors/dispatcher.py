@@ -7,7 +7,6 @@ what they say and how they end, and judges nothing.
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -130,28 +129,19 @@ class Crew(Protocol):
         """Leave nothing behind; processes that still run are ended."""
 
 
-class Executor(ABC):
+@dataclass(frozen=True)
+class Executor:
     """Runs units, each in a process of its own.
 
-    Args:
+    Attributes:
+        crew: gives those who do the work, for settings of this machine and command.  Interrupts
+            count what asks us to stop: only of use to a crew in this process, others are told.
+            Raises WorkerError where there is nowhere to work.
         limits: what a cell may take, and how often it is tried.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-
-    @abstractmethod
-    def crew(self, settings: WorkerSettings, interrupts: Interrupts) -> Crew:
-        """Those who do the work.
-
-        Args:
-            settings: of this machine and command.
-            interrupts: counts what asks us to stop; only of use to a crew that works in this
-                process, others are told.
-
-        Raises:
-            WorkerError: there is nowhere to work.
-        """
+    crew: Callable[[WorkerSettings, Interrupts], Crew]
+    limits: Limits = field(default_factory=Limits)
 
     def run(self, work: Work, settings: WorkerSettings, listen: Listener) -> bool:
         """Run all of the work; False if the user interrupted.

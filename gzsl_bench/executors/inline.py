@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.worker import Worker
-from gzsl_bench.executors.dispatcher import Crew, Ended, Executor, Job, Tell
+from gzsl_bench.executors.dispatcher import Ended, Executor, Job, Tell
 from gzsl_bench.executors.interrupts import Interrupts
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
@@ -31,24 +32,12 @@ def chosen_device(request: Request) -> str | None:
 
 def make_executor(request: Request, registry: Registry, workers: int) -> Executor:
     """The executor; there is one worker, this process."""
-    return InlineExecutor(registry)
+    return inline_executor(registry)
 
 
-class InlineExecutor(Executor):
-    """One unit after the other, no isolation.
-
-    Args:
-        registry: the plugins.
-        limits: how often a cell is tried; nothing here can end one that takes too long.
-    """
-
-    def __init__(self, registry: Registry, limits: Limits | None = None) -> None:
-        super().__init__(limits)
-        self._registry = registry
-
-    def crew(self, settings: WorkerSettings, interrupts: Interrupts) -> Crew:
-        """This process."""
-        return InlineCrew(self._registry, settings, interrupts)
+def inline_executor(registry: Registry, limits: Limits | None = None) -> Executor:
+    """One unit after the other, no isolation: nothing here can end a cell that takes too long."""
+    return Executor(partial(InlineCrew, registry), limits or Limits())
 
 
 class InlineCrew:

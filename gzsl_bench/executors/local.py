@@ -10,9 +10,8 @@ from multiprocessing import connection
 from gzsl_bench.engine.events import UnitEnded, WorkerSettings
 from gzsl_bench.engine.outlet import Supplied
 from gzsl_bench.executors import processes
-from gzsl_bench.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
+from gzsl_bench.executors.dispatcher import Ended, Executor, How, Job, Tell
 from gzsl_bench.executors.forks import ForkServer
-from gzsl_bench.executors.interrupts import Interrupts
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.memory import MemoryWatch
 from gzsl_bench.executors.request import Request
@@ -34,24 +33,13 @@ def chosen_device(request: Request) -> str | None:
 
 def make_executor(request: Request, registry: Registry, workers: int) -> Executor:
     """The executor for so many workers side by side."""
-    return LocalExecutor(workers, request.limits)
+    return local_executor(workers, request.limits)
 
 
-class LocalExecutor(Executor):
-    """Up to ``jobs`` processes of this machine side by side.
-
-    Args:
-        jobs: most processes.
-        limits: what a cell may take, and how often it is tried.
-    """
-
-    def __init__(self, jobs: int, limits: Limits | None = None) -> None:
-        super().__init__(limits)
-        self._jobs = jobs
-
-    def crew(self, settings: WorkerSettings, interrupts: Interrupts) -> Crew:
-        """Processes of this machine."""
-        return LocalCrew(self._jobs, settings, self.limits.memory)
+def local_executor(jobs: int, limits: Limits | None = None) -> Executor:
+    """Up to ``jobs`` processes of this machine side by side."""
+    limits = limits or Limits()
+    return Executor(lambda settings, _: LocalCrew(jobs, settings, limits.memory), limits)
 
 
 class LocalCrew:

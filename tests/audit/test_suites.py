@@ -270,13 +270,13 @@ def test_a_stacked_cell_is_audited_in_its_company(trained):
 
 def test_audits_of_a_company_end_to_end(trained, tmp_path):
     from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.executors.inline import InlineExecutor
+    from gzsl_bench.executors.inline import inline_executor
     from gzsl_bench.executors.run import run_audits
 
     two = "together, {use: together, label: still, config: {share: 0.0}}"
     suite, store, registry = trained(two, 10)
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
-    assert run_audits(store, suite.cells, InlineExecutor(registry), settings, lambda e: None)
+    assert run_audits(store, suite.cells, inline_executor(registry), settings, lambda e: None)
     found = {verdict.cell.label: verdict.outcome for verdict in verdicts(suite.cells, store)}
     assert found == {"together": "failed", "still": "ok"}
     assert plan_audits(suite.cells, store) == []
@@ -324,7 +324,7 @@ def test_a_changed_record_is_remarked(trained):
     import numpy as np
 
     from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.executors.inline import InlineExecutor
+    from gzsl_bench.executors.inline import inline_executor
     from gzsl_bench.executors.run import run_audits
     from gzsl_bench.records.store import hash_of
 
@@ -337,7 +337,7 @@ def test_a_changed_record_is_remarked(trained):
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
 
     def notes() -> list[str]:
-        run_audits(store, suite.cells, InlineExecutor(registry), settings, lambda e: None)
+        run_audits(store, suite.cells, inline_executor(registry), settings, lambda e: None)
         audit = AuditStore(store.layout.out).read(cell.key)
         assert audit["outcome"] == "ok"
         (store.layout.audits / f"{cell.key}.json").unlink()

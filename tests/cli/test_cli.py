@@ -112,7 +112,7 @@ def test_a_second_run_trains_nothing_and_touches_no_record(ran, call, monkeypatc
     def refuse(*args, **kwargs):
         raise AssertionError("nothing is left to train")
 
-    monkeypatch.setattr("gzsl_bench.executors.local.LocalExecutor.run", refuse)
+    monkeypatch.setattr("gzsl_bench.executors.dispatcher.Executor.run", refuse)
     code, out, err = call("run", "mini.yaml", "--tracking-uri", "none")
     assert code == 0
     assert out == done.stdout

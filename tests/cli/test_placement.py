@@ -31,7 +31,7 @@ def placed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(environment, "usable_cores", lambda: 8)
     monkeypatch.setattr(environment, "total_memory", lambda: 64 * GIB)
-    monkeypatch.setattr("gzsl_bench.executors.local.LocalExecutor", Executor)
+    monkeypatch.setattr("gzsl_bench.executors.local.local_executor", Executor)
 
     def call(text: str, *options: str, command: str = "run") -> tuple[int, int]:
         path = tmp_path / "suite.yaml"

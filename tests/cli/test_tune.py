@@ -70,7 +70,7 @@ def test_from_a_search_space_to_a_table(call, monkeypatch):
 
     text = written.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("gzsl_bench.executors.inline.InlineExecutor.run", refuse)
+        patch.setattr("gzsl_bench.executors.dispatcher.Executor.run", refuse)
         code, out, err = call(*TUNE, "--format", "json")
     assert code == 0, err
     assert written.read_bytes() == text

@@ -21,7 +21,7 @@ from gzsl_bench.data.identity import compute_fingerprint
 from gzsl_bench.data.tasks import PREPROCESSING, prepare
 from gzsl_bench.engine.events import WorkerSettings
 from gzsl_bench.engine.units import plan
-from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.inline import inline_executor
 from gzsl_bench.executors.run import run_units
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.store import RecordStore
@@ -113,7 +113,7 @@ def keys_and_metrics(root: Path, out: Path, name: str, features: str) -> tuple[l
     store = RecordStore(out / "results")
     worker = WorkerSettings(store.layout.out, root, out / "cache", "cpu", 1)
     units = plan(suite.cells, registry, 1)
-    run_units(store, suite.cells, units, InlineExecutor(registry), worker, lambda event: None)
+    run_units(store, suite.cells, units, inline_executor(registry), worker, lambda event: None)
     records = [store.read(cell.key) for cell in suite.cells]
     assert all(record is not None and record.complete for record in records)
     return [c.key for c in suite.cells], [r.checkpoints for r in records if r]

@@ -18,7 +18,7 @@ from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import CellElsewhere, CellEnded, Waiting, WorkerSettings
 from gzsl_bench.engine.units import Unit, plan
 from gzsl_bench.engine.work import Sharing, Work, sharing
-from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.inline import inline_executor
 from gzsl_bench.executors.run import hold, run_units
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
@@ -251,7 +251,7 @@ def test_two_runs_share_a_suite(tmp_path, make_registry, resolve_text, monkeypat
                 store,
                 cells[:8] if who else cells[4:],
                 plan(cells[:8] if who else cells[4:], registry, 1),
-                InlineExecutor(registry),
+                inline_executor(registry),
                 WorkerSettings(store.layout.out, None, None, "cpu", 1),
                 heard[who].append,
             )
@@ -286,7 +286,7 @@ def test_an_interrupted_run_frees_its_cells(tmp_path, make_registry, resolve_tex
     with hold(tmp_path / "out") as store, hold(tmp_path / "out") as other:
         settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
         outcome = run_units(
-            store, cells, plan(cells, registry, 1), InlineExecutor(registry), settings, print
+            store, cells, plan(cells, registry, 1), inline_executor(registry), settings, print
         )
         assert outcome.exit_code == 130
         leases = Leases(other.presence)

@@ -16,8 +16,8 @@ import torch
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.engine.events import CellEnded, WorkerSettings
 from gzsl_bench.engine.units import plan
-from gzsl_bench.executors.inline import InlineExecutor
-from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.inline import inline_executor
+from gzsl_bench.executors.local import local_executor
 from gzsl_bench.executors.run import run_units
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.store import RecordStore
@@ -73,7 +73,7 @@ def trained(resolve_text, tmp_path):
         cells = resolve_text(f"name: s\ndatasets: [digits]\nmethods:\n{entries}", registry).cells
         store = RecordStore(tmp_path / name)
         settings = WorkerSettings(store.layout.out, None, None, "cpu", 1, plugins=(plugin,))
-        executor = executor or InlineExecutor(registry)
+        executor = executor or inline_executor(registry)
         run_units(store, cells, plan(cells, registry, 1), executor, settings, listen)
         return [store.read(cell.key) for cell in cells]
 
@@ -87,8 +87,8 @@ def curve(record, name):
 @pytest.mark.slow
 def test_numbers_depend_neither_on_imports_nor_on_what_was_done_before(trained):
     """A key fixes the numbers, though a plugin's import spoils the process and data draw."""
-    local = trained(SPOILS, LocalExecutor(1), "spoils_local")
-    last = trained(SPOILS, LocalExecutor(2), "spoils_last", (2,))
+    local = trained(SPOILS, local_executor(1), "spoils_local")
+    last = trained(SPOILS, local_executor(2), "spoils_last", (2,))
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
     try:
         inline = trained(SPOILS, None, "spoils_inline")
@@ -109,7 +109,7 @@ def test_numbers_depend_neither_on_imports_nor_on_what_was_done_before(trained):
 
 @pytest.mark.slow
 def test_what_cannot_be_forked_is_imported_by_every_process(trained):
-    found = trained(THREAD, LocalExecutor(1), "thread")
+    found = trained(THREAD, local_executor(1), "thread")
     assert [record.cause for record in found] == [""] * 3
     assert len({curve(record, "pid") for record in found}) == 3
 
@@ -126,7 +126,7 @@ def test_another_server_takes_the_place_of_one_that_was_killed(trained):
                 if b"spawn_main" in Path(f"/proc/{line}/cmdline").read_bytes():
                     os.kill(int(line), signal.SIGKILL)
 
-    found = trained("", LocalExecutor(1), "killed", range(4), listen)
+    found = trained("", local_executor(1), "killed", range(4), listen)
     assert [record.complete for record in found] == [True] * 4
     assert len({curve(record, "parent") for record in found}) > 1
 

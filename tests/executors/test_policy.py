@@ -44,10 +44,10 @@ from gzsl_bench.executors.dispatcher import (
     Job,
     Tell,
 )
-from gzsl_bench.executors.inline import InlineExecutor
+from gzsl_bench.executors.inline import inline_executor
 from gzsl_bench.executors.interrupts import Interrupts
 from gzsl_bench.executors.limits import Limits
-from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.local import local_executor
 from gzsl_bench.executors.resources import Resources
 from gzsl_bench.executors.run import hold, run_audits, run_units
 from gzsl_bench.hooks.manager import load_plugins
@@ -572,12 +572,12 @@ class Real:
 
     def executor(self, **limits) -> Executor:
         if self.name == "inline":
-            return InlineExecutor(self.registry, Limits(**limits))
+            return inline_executor(self.registry, Limits(**limits))
         if self.name == "local":
-            return LocalExecutor(2, Limits(**limits))
-        from gzsl_bench.executors.ray.crew import RayExecutor
+            return local_executor(2, Limits(**limits))
+        from gzsl_bench.executors.ray.crew import ray_executor
 
-        return RayExecutor(self.registry, Resources(), jobs=2, limits=Limits(**limits))
+        return ray_executor(self.registry, Resources(), jobs=2, limits=Limits(**limits))
 
     def run(self, cells, listen=lambda event: None, **limits):
         def hear(event):

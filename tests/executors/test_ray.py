@@ -18,7 +18,7 @@ from gzsl_bench.engine.events import CellEnded, UnitEnded, UnitStarted, WorkerSe
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import WorkerError
 from gzsl_bench.executors.limits import Limits
-from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.local import local_executor
 from gzsl_bench.executors.resources import Resources
 from gzsl_bench.executors.run import run_units
 from gzsl_bench.hooks.manager import load_plugins
@@ -195,9 +195,9 @@ class Bench:
         return run_units(store, cells, units, executor, settings, listen), store, events
 
     def ray(self, **options):
-        from gzsl_bench.executors.ray.crew import RayExecutor
+        from gzsl_bench.executors.ray.crew import ray_executor
 
-        return RayExecutor(self.registry, options.pop("resources", Resources()), **options)
+        return ray_executor(self.registry, options.pop("resources", Resources()), **options)
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def test_writing_to_the_task_harms_nobody_else(cluster, bench):
     assert (outcome.done, len(outcome.failed)) == (2, 1)
     cause = store.read(cells[1].key).cause
     assert cause.endswith("changed task.features; copy it first")
-    bench.run(cells[2:], LocalExecutor(1), "alone")
+    bench.run(cells[2:], local_executor(1), "alone")
     assert content(store, cells[2].key) == content(
         RecordStore(bench.folder / "alone"), cells[2].key
     )
@@ -353,7 +353,7 @@ def test_a_node_goes_in_mid_suite_and_nothing_differs(cluster, bench):
     assert [n["cause"] for n in noted if n["event"] == "machine lost"]
     started = [e.unit for e in events if isinstance(e, UnitStarted)]
     assert len(started) > len(set(started)) == 12  # somebody trained it again
-    alone, here, _ = bench.run(cells, LocalExecutor(1), "near")
+    alone, here, _ = bench.run(cells, local_executor(1), "near")
     assert alone.exit_code == 0
     for cell in cells:
         assert content(store, cell.key) == content(here, cell.key)

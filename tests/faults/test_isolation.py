@@ -364,7 +364,7 @@ def test_a_stack_that_dies_is_halved_until_the_culprit_is_alone(
 ):
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.units import plan
-    from gzsl_bench.executors.local import LocalExecutor
+    from gzsl_bench.executors.local import local_executor
     from gzsl_bench.executors.run import run_units
     from gzsl_bench.hooks.manager import load_plugins
     from gzsl_bench.records.store import RecordStore
@@ -380,7 +380,7 @@ def test_a_stack_that_dies_is_halved_until_the_culprit_is_alone(
     assert [len(unit.cells) for unit in units] == [4]
     store = RecordStore(tmp_path / "results")
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1, plugins=(plugin,))
-    outcome = run_units(store, cells, units, LocalExecutor(1), settings, lambda event: None)
+    outcome = run_units(store, cells, units, local_executor(1), settings, lambda event: None)
     assert (outcome.total, outcome.done) == (4, 3)
     assert [record.seed for record in outcome.failed] == [5]
     assert "exit code 9" in outcome.failed[0].cause

@@ -18,8 +18,8 @@ from gzsl_bench.engine import stacks
 from gzsl_bench.engine.events import WorkerSettings
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.units import Unit, plan
-from gzsl_bench.executors.inline import InlineExecutor
-from gzsl_bench.executors.local import LocalExecutor
+from gzsl_bench.executors.inline import inline_executor
+from gzsl_bench.executors.local import local_executor
 from gzsl_bench.executors.run import run_units
 from gzsl_bench.executors.shelf import Shelf
 from gzsl_bench.hooks.manager import load_plugins
@@ -67,10 +67,10 @@ def test_no_way_to_write_reaches_a_neighbour(place, resolve_text, tmp_path):
     assert len(ways) >= 40
     pairs = zip(offenders(ways), neighbours(ways), strict=True)
     text = HEAD + "".join(line for pair in pairs for line in pair)
-    executor = LocalExecutor(1) if place == "process" else InlineExecutor(registry)
+    executor = local_executor(1) if place == "process" else inline_executor(registry)
     found = trained(executor, text, registry, resolve_text, tmp_path / "beside")
     alone = trained(
-        InlineExecutor(registry), HEAD + "".join(neighbours(ways)), registry, resolve_text,
+        inline_executor(registry), HEAD + "".join(neighbours(ways)), registry, resolve_text,
         tmp_path / "alone",
     )  # fmt: skip
     for way in ways:
@@ -109,7 +109,7 @@ def test_a_stack_fails_together_and_the_next_one_has_a_task_of_its_own(
     store = RecordStore(tmp_path / "out")
     stacks.remember(store.layout, unit, stacks.Composition((cells[:2], cells[2:]), {}))
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
-    run_units(store, cells, [unit], InlineExecutor(registry), settings, lambda event: None)
+    run_units(store, cells, [unit], inline_executor(registry), settings, lambda event: None)
     records = [store.read(cell.key) for cell in cells]
     assert [record.status for record in records] == ["failed"] * 2 + ["complete"] * 2
     assert len(rows) == 2

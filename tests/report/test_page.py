@@ -87,7 +87,7 @@ def made(tmp_path_factory, make_data):
     from gzsl_bench.builtin.metrics import gzsl_bench_metrics
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.units import plan
-    from gzsl_bench.executors.inline import InlineExecutor
+    from gzsl_bench.executors.inline import inline_executor
     from gzsl_bench.executors.run import run_units
     from gzsl_bench.hooks.manager import PluginInfo, Registry
     from gzsl_bench.suite.load import load_suite
@@ -116,7 +116,7 @@ def made(tmp_path_factory, make_data):
     suite = parsed(stored.encode(), suite.name)
     store = RecordStore(folder / "out")
     settings = WorkerSettings(store.layout.out, None, None, "cpu", 1)
-    executor = InlineExecutor(registry)
+    executor = inline_executor(registry)
     run_units(
         store, suite.cells, plan(suite.cells, registry, 1), executor, settings, lambda _: None
     )

@@ -69,7 +69,7 @@ def make_executor(request: Request, registry: Registry, workers: int) -> Executo
     Raises:
         GzslBenchError: Ray is not installed.
     """
-    return RayExecutor(
+    return ray_executor(
         registry,
         _resources(request),
         address=request.address,
@@ -82,8 +82,17 @@ def _resources(request: Request) -> Resources:
     return request.resources or Resources(gpu=1.0 if request.device == "cuda" else 0.0)
 
 
-class RayExecutor(Executor):
+def ray_executor(
+    registry: Registry,
+    resources: Resources,
+    *,
+    address: str | None = None,
+    jobs: int | None = None,
+    limits: Limits | None = None,
+) -> Executor:
     """Processes on the nodes of a cluster, as many as it holds.
+
+    It looks whether Ray is there; the cluster is connected to when there is something to run.
 
     Args:
         registry: the plugins of this machine, which reads the data.
@@ -95,38 +104,24 @@ class RayExecutor(Executor):
     Raises:
         GzslBenchError: Ray is not installed.
     """
+    require(address)
+    limits = limits or Limits()
 
-    def __init__(
-        self,
-        registry: Registry,
-        resources: Resources,
-        *,
-        address: str | None = None,
-        jobs: int | None = None,
-        limits: Limits | None = None,
-    ) -> None:
-        """Look whether Ray is there; the cluster is connected to when there is something to run."""
-        super().__init__(limits)
-        require(address)
-        self._registry, self._resources = registry, resources
-        self._address, self._jobs = address, jobs
-
-    def crew(self, settings: WorkerSettings, interrupts: Interrupts) -> Crew:
-        """The nodes.
-
-        Raises:
-            WorkerError: no cluster, or no room in it.
-        """
-        wanted = self._resources
+    def make(settings: WorkerSettings, interrupts: Interrupts) -> Crew:
         settings = replace(
-            settings, device=wanted.device, threads=wanted.threads, share=wanted.gpu or 1.0
+            settings,
+            device=resources.device,
+            threads=resources.threads,
+            share=resources.gpu or 1.0,
         )
         with contextlib.ExitStack() as connection:
-            ray = connection.enter_context(connected(self._address))
-            store = TaskStore(ray, lambda cell: load_task(cell, self._registry, settings))
-            crew = RayCrew(ray, wanted, self._jobs, settings, self.limits.memory, store)
+            ray = connection.enter_context(connected(address))
+            store = TaskStore(ray, lambda cell: load_task(cell, registry, settings))
+            crew = RayCrew(ray, resources, jobs, settings, limits.memory, store)
             crew.connection = connection.pop_all()
         return crew
+
+    return Executor(make, limits)
 
 
 @dataclass(eq=False)
