@@ -54,7 +54,7 @@ class _Storm:
         self.campaign, self.random = campaign, campaign.random
         self.out = campaign.folder / "storm"
         self.done: Counter[str] = Counter()
-        self.runs = [campaign._start(self.out, *how) for how in RUNS]
+        self.runs = [self._run(how) for how in RUNS]
         self.frozen: dict[Program, float] = {}
         self.beside: list[tuple[tuple[str, ...], Program]] = []
         self.commands: Iterator[tuple[str, ...]] = itertools.cycle(BESIDE)
@@ -95,7 +95,11 @@ class _Storm:
         if program.kill():
             self.frozen.pop(program, None)
             self.done["kills"] += 1
-            self.runs[which] = self.campaign._start(self.out, *RUNS[which])
+            self.runs[which] = self._run(RUNS[which])
+
+    def _run(self, how: tuple[str, ...]) -> Program:
+        # A forked server hands on both ends of its pipes, so that its units outlive a killed run.
+        return self.campaign._start(self.out, *how, spawn="--jobs" in how)
 
     def _freeze(self) -> None:
         program = self.random.choice(self.runs)
@@ -140,7 +144,7 @@ class _Storm:
             if program.ended():
                 self._ended_well(program, (0,), "run")
                 if len(finals(self.out)) < self.campaign.cells:
-                    self.runs[which] = self.campaign._start(self.out, *RUNS[which])
+                    self.runs[which] = self._run(RUNS[which])
         for command, program in self.beside:
             if program.ended():
                 self._ended_well(program, BESIDE[command], " ".join(command))

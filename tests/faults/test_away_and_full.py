@@ -42,7 +42,7 @@ def test_no_secret_leaves_the_command_line_or_the_environment(bench, faulty):
     # MLflow is away, the results are not.
     assert done.returncode == 0, done.stderr
     assert "| digits" in done.stdout
-    (said,) = [line for line in done.stderr.splitlines() if "MLflow" in line]
+    (said,) = [line for line in done.stderr.splitlines() if "MLflow is behind" in line]
     assert "the server does not answer (http://***@127.0.0.1:9)" in said
     assert re.search(r"gzsl-bench sync away --out .*/out$", said)
     assert time.monotonic() - begun < 100
@@ -101,7 +101,7 @@ def test_a_disk_too_small_for_mlflow(bench, small_disk):
     done = one.run()
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    (said,) = [line for line in done.stderr.splitlines() if "MLflow" in line]
+    (said,) = [line for line in done.stderr.splitlines() if "MLflow is behind" in line]
     assert "full" in said or "No space" in said
     assert "gzsl-bench sync away" in said
     assert len(one.finished()) == 2
