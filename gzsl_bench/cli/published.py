@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -72,12 +73,26 @@ def audit_command(fmt: str, dataset: str | None, method: str | None) -> None:
     if fmt == "github":
         for line in lines:
             line["recomputed"] = "yes" if line["recomputed"] else "no"
+        if lines:
+            put(_counted(lines) + "\n")
     _print(lines, fmt)
     arithmetic = sum(line["recomputed"] in (True, "yes") for line in lines)
     say(
         f"{len(lines)} findings: {arithmetic} recomputed from printed numbers,"
         f" {len(lines) - arithmetic} from the sources named"
     )
+
+
+def _counted(lines: Sequence[Mapping[str, Any]]) -> str:
+    """How many findings of each kind every printed table has; details follow."""
+    kinds = [str(line["status"]).partition(":")[0] for line in lines]
+    counts = Counter(zip((line["table"] for line in lines), kinds, strict=True))
+    names = list(dict.fromkeys(kinds))
+    body = [
+        [table, *(counts[table, name] or "-" for name in names)]
+        for table in dict.fromkeys(line["table"] for line in lines)
+    ]
+    return markdown.table(["Findings in table", *names], body)
 
 
 def _chosen(items: Sequence[Any], dataset: str | None, method: str | None) -> list[Any]:

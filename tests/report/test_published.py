@@ -415,3 +415,20 @@ def test_the_command(capsys):
     assert capsys.readouterr().out.startswith("| table")
     assert run(["published", "audit", "--method", "AMCR"]) == 2
     assert "did you mean 'ACMR'?" in capsys.readouterr().err
+
+
+def test_the_audit_begins_with_counts_by_table_and_kind(capsys):
+    assert run(["published", "audit"]) == 0
+    counts, details = (part.splitlines() for part in capsys.readouterr().out.split("\n\n"))
+    head, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in counts)
+    found = audit.findings()
+    for table, *numbers in body:
+        for kind, number in zip(head[1:], numbers, strict=True):
+            mine = [f for f in found if f.table == table and f.status.partition(":")[0] == kind]
+            assert number == (str(len(mine)) if mine else "-")
+    assert sum(int(n) for line in body for n in line[1:] if n != "-") == len(found)
+    assert len(details) == len(found) + 2
+    assert max(map(len, counts)) <= 110
+    # One method of one data set has a table of its own, too; nothing found, nothing counted.
+    assert run(["published", "audit", "--method", "DAZLE", "--dataset", "CUB"]) == 0
+    assert "Findings in table" in capsys.readouterr().out
