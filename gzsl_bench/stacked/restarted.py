@@ -17,8 +17,8 @@ from gzsl_bench.stacked.runs import HasStreams
 from gzsl_bench.stacked.softmax import Softmax
 from gzsl_bench.stacked.steps import AT_ONCE
 
-#: Rows that are gathered at once on a CPU.
-GATHERED = 4096
+#: Rows of each run that are gathered at once, on a CPU and where all runs are multiplied together.
+GATHERED, TOGETHER = 4096, 16384
 
 
 class RestartedClassifier(Softmax):
@@ -77,8 +77,8 @@ class RestartedClassifier(Softmax):
         self._shared[:, :width] = shared
         self._own = shared.new_ones(len(runs), own, width + 1)
         self.own = self._own[:, :, :width]
-        at_once = AT_ONCE if together(shared) else max(1, GATHERED // self.batch)
-        self._at_once = min(at_once, self.steps)
+        gathered = TOGETHER if together(shared) else GATHERED
+        self._at_once = min(AT_ONCE, self.steps, max(1, gathered // self.batch))
         stacked = self._spans[0][1] - self._spans[0][0]
         self._gathered = shared.new_empty(stacked, self._at_once * self.batch, width + 1)
 
