@@ -202,10 +202,10 @@ def protocol(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
 
 
 def remarks(table: Sequence[Row]) -> list[str]:
-    """Of the notes those that say what is wrong or missing: nothing where all is well."""
+    """Of the notes those that say what is wrong, missing or audited."""
     lacking = (row for row in table if row.unavailable or row.lost)
     lines = [*_choices(list(lacking)), *_supports(table), *_one_sided(table), *_marks(table)]
-    lines += [line for line in _audits(table) if "FAILED" in line]
+    lines += _audits(table)
     return [*lines, *(f"{found}: not comparable with one another." for found in differences(table))]
 
 

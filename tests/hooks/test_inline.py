@@ -120,6 +120,8 @@ def test_a_suite_runs_with_a_plugin_file(folder, capsys):
     """Through worker processes, which load the file for themselves; its metric is recorded."""
     arguments = ["run", "mine.yaml", "--plugin", "ridge.py", "--tracking-uri", "none"]
     assert run(arguments) == 0
+    capsys.readouterr()
+    assert run(["table", "mine"]) == 0
     printed = capsys.readouterr()
     assert "inline_ridge: version 0, source" in printed.out
     assert "always_half" in printed.out
