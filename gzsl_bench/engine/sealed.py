@@ -8,11 +8,13 @@ system has no such memory, a file without a name serves, opened for reading alon
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import mmap
 import os
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,9 @@ import numpy as np
 
 from gzsl_bench.data.tasks import TaskData
 from gzsl_bench.errors import DataError
+
+#: Seconds between attempts to seal memory.
+_PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +109,7 @@ def _fill(size: int, arrays: Iterable[tuple[int, np.ndarray]]) -> int:
                 written = os.pwrite(writing, rest, offset)
                 rest, offset = rest[written:], offset + written
         if reading is None:
-            seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-            fcntl.fcntl(writing, fcntl.F_ADD_SEALS, seals)
+            _seal(writing)
             return writing
     except BaseException:
         os.close(writing)
@@ -114,6 +118,23 @@ def _fill(size: int, arrays: Iterable[tuple[int, np.ndarray]]) -> int:
         raise
     os.close(writing)
     return reading
+
+
+def _seal(descriptor: int) -> None:
+    """Let nobody write from now on.
+
+    The system refuses while it holds a page for a moment itself (to look at how it is used, to move
+    it), which happens on busy machines, so it is asked again for a few seconds.
+    """
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    for pause in (*_PAUSES, None):
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or pause is None:
+                raise
+            time.sleep(pause)
 
 
 def _memory() -> tuple[int, int | None]:
