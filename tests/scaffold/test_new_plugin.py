@@ -69,6 +69,8 @@ def test_packages_install_pass_their_tests_and_run(tmp_path, monkeypatch, capsys
         # A process of its own finds one package as it finds another.
         inline = [] if kind == "method" else ["--inline"]
         assert run(["run", "suite.yaml", "--tracking-uri", "none", *inline]) == 0
+        capsys.readouterr()
+        assert run(["table", "suite.yaml"]) == 0
         assert f"tiny_{kind}" in capsys.readouterr().out
 
 
