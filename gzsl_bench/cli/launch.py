@@ -7,6 +7,7 @@ import functools
 import shlex
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -78,11 +79,14 @@ def launch_options(command: options.Command) -> options.Command:
         if suite is None and "datasets" not in rest:
             raise click.UsageError("give SUITE")
         asked = {field.name: rest.pop(field.name, ()) for field in fields(Composed)}
-        file = Composed(**asked).file(suite, Layout(out), plugin)
-        launch = Launch(
-            file, out, plugin, part, chosen, where, uri, name, request, dry_run,
-        )  # fmt: skip
-        code: int = command(launch=launch, **rest)
+        with contextlib.ExitStack() as stack:
+            # A dry run leaves nothing behind.
+            kept = Path(stack.enter_context(tempfile.TemporaryDirectory())) if dry_run else out
+            file = Composed(**asked).file(suite, Layout(kept), plugin)
+            launch = Launch(
+                file, out, plugin, part, chosen, where, uri, name, request, dry_run,
+            )  # fmt: skip
+            code: int = command(launch=launch, **rest)
         return code
 
     for option in (

@@ -83,12 +83,35 @@ def test_changes_of_a_suite(compose, tmp_path):
         ({"datasets": ("a",), "methods": ("m[x]",)}, "write KEY=VALUE"),
         ({"datasets": ("a",), "methods": ("m",), "changes": ("methods.n.x=1",)}, "unknown entry"),
         ({"datasets": ("a",), "methods": ("m",), "changes": ("seeds",)}, "write KEY=VALUE"),
-        ({"datasets": ("a",), "methods": ("m",), "changes": ("methods.0=1",)}, "names a list"),
+        (
+            {"datasets": ("a",), "methods": ("m",), "changes": ("methods.0=1",)},
+            "leads to no mapping",
+        ),
+        (
+            {"datasets": ("a",), "methods": ("m",), "changes": ("name.x.y=1",)},
+            "leads to no mapping",
+        ),
     ],
 )
 def test_what_is_not_understood(compose, asked, sentence):
     with pytest.raises(click.UsageError, match=sentence):
         compose(**asked)
+
+
+def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["run", "-d", "digits", "-m", "eszsl", "--dry-run", "--tracking-uri", "none"]) == 0
+    assert "to train  digits · eszsl" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_smoke_test_leaves_wrong_values_to_the_check(compose, tmp_path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\ndatasets: [digits]\nmethods: [{use: acmr, config: {epochs: many}}]\n"
+    )
+    content, _ = compose(suite=suite, smoke=True)
+    assert content["methods"][0]["config"] == {"epochs": "many", "classifier_epochs": 2}
 
 
 def test_a_suite_and_names_exclude_one_another(compose, tmp_path):
