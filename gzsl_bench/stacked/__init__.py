@@ -11,6 +11,7 @@ from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
 from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.draws import Generators, normals, permutations, subsets
+from gzsl_bench.stacked.dropout import dropout, keeps
 from gzsl_bench.stacked.gan import FeatureGAN, GANNetworks, Generator, Terms, seen_loss
 from gzsl_bench.stacked.gaussian import (
     kl_divergence,
@@ -23,8 +24,9 @@ from gzsl_bench.stacked.latents import (
     sampled_latents,
     train_on_latents,
 )
-from gzsl_bench.stacked.layers import Linear, frozen, linear, permute_channels
+from gzsl_bench.stacked.layers import Linear, Parameters, frozen, linear, permute_channels
 from gzsl_bench.stacked.loop import Phase, Progress, train, train_alternating
+from gzsl_bench.stacked.norm import BatchNorm
 from gzsl_bench.stacked.precision import arithmetic, precision_of
 from gzsl_bench.stacked.restarted import RestartedClassifier
 from gzsl_bench.stacked.runs import lanes, per_run
@@ -37,6 +39,7 @@ from gzsl_bench.stacked.steps import Repeat
 NUMERICS = 1
 
 __all__ = [
+    "BatchNorm",
     "Critic",
     "CrossModalNetworks",
     "CrossModalVAE",
@@ -47,6 +50,7 @@ __all__ = [
     "Generator",
     "Generators",
     "Linear",
+    "Parameters",
     "Phase",
     "Progress",
     "Repeat",
@@ -57,9 +61,11 @@ __all__ = [
     "Terms",
     "WarmUp",
     "arithmetic",
+    "dropout",
     "embed_in_chunks",
     "first_rows",
     "frozen",
+    "keeps",
     "kl_divergence",
     "l1_error",
     "lanes",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from gzsl_bench.stacked.backend import backend_of
-from gzsl_bench.stacked.layers import Linear
+from gzsl_bench.stacked.layers import Parameters
 
 #: The kernel behind ``torch.optim.Adam(fused=True)``, one pass over the parameters; None in a
 #: version of torch without it.
@@ -23,7 +23,7 @@ class StackedAdam:
 
     def __init__(
         self,
-        groups: Sequence[tuple[Sequence[Linear], Sequence[float]]],
+        groups: Sequence[tuple[Sequence[Parameters], Sequence[float]]],
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

@@ -39,7 +39,50 @@ def padded(count: int) -> int:
     return -(-count // ALIGNMENT) * ALIGNMENT
 
 
-class Linear:
+class Parameters:
+    """Parameters of all runs in one matrix, their gradients in another: what an optimiser moves.
+
+    Attributes:
+        flat: [R, P] all parameters; row r belongs to run r alone.
+        grad: [R, P] their gradients, or None in a layer made for inference.
+        frozen: the parameters are constants for now, see :func:`frozen`.
+        fresh: no gradient has been written since the last step.
+        stale: the optimiser has moved the parameters since they were last rounded.
+    """
+
+    flat: torch.Tensor
+    grad: torch.Tensor | None
+    frozen: bool = False
+    fresh: bool = True
+    stale: bool = True
+    #: Autograd's end of the parameters, a node.
+    _end: Any
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of earlier backward passes."""
+        self.fresh = True
+
+    def _ends_at(self, leaf: torch.Tensor) -> None:
+        """A backward pass that reaches ``leaf`` is to reach the parameters."""
+        self._end = leaf.view_as(leaf).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
+
+    def wanted(self) -> bool:
+        """Within a backward pass: whether it is to add to the parameters' gradients.
+
+        Raises:
+            RuntimeError: the pass is to be differentiated again.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                f"a gradient through gzsl_bench.stacked.{type(self).__name__} cannot be"
+                " differentiated again (create_graph=True); for a critic's penalty use"
+                " Critic.losses, for constant parameters call the layer within frozen(...)"
+            )
+        reached: bool = torch._C._will_engine_execute_node(self._end)
+        return reached
+
+
+class Linear(Parameters):
     """y = x W' + b for every run, and an activation of it.
 
     Gradients follow autograd's rules: ``backward()`` adds them to ``grad`` until the optimiser's
@@ -50,11 +93,8 @@ class Linear:
     Attributes:
         weight: [R, out, in] view.
         bias: [R, out] view.
-        flat: [R, P] all parameters; row r belongs to run r alone.
-        grad: [R, P] their gradients, or None in a layer made for inference.
         low: [R, P] parameters rounded to bfloat16, where training multiplies in it; else None.
         activation: what is done to the outputs, or None.
-        frozen: the parameters are constants for now, see :func:`frozen`.
     """
 
     def __init__(
@@ -88,10 +128,9 @@ class Linear:
             precision: arithmetic of the products in training; see :mod:`.precision`.
         """
         self.inputs, self.outputs, self.activation = inputs, outputs, activation
-        self.frozen = False
         size = outputs * padded(inputs) + padded(outputs)
         self.flat = torch.zeros(len(runs), size, device=device, dtype=dtype)
-        self.grad: torch.Tensor | None = torch.zeros_like(self.flat)
+        self.grad = torch.zeros_like(self.flat)
         self.low = self.flat.bfloat16() if precision == "bf16" else None
         bound = gain * math.sqrt(6.0 / (inputs + outputs // heads))
         self._lone: _Lone | None = None
@@ -105,12 +144,7 @@ class Linear:
             weight.copy_((draw * 2 - 1).view(outputs, inputs) * bound)
         self.weight.requires_grad_()
         self.bias.requires_grad_()
-        # Autograd's end of the weight: whether a backward pass is to reach it.
-        self._end = self.weight.view_as(self.weight).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
-        #: No gradient has been written since the last step.
-        self.fresh = True
-        #: The optimiser has moved the parameters since they were last rounded.
-        self.stale = True
+        self._ends_at(self.weight)
 
     def _make_views(self) -> None:
         self.weight, self.bias = self._split(self.flat)
@@ -124,25 +158,6 @@ class Linear:
                     self.weight_grad[0],
                     self.bias_grad[0],
                 )
-
-    def zero_grad(self) -> None:
-        """Forget the gradients of earlier backward passes."""
-        self.fresh = True
-
-    def wanted(self) -> bool:
-        """Within a backward pass: whether it is to add to the parameters' gradients.
-
-        Raises:
-            RuntimeError: the pass is to be differentiated again.
-        """
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "a gradient through gzsl_bench.stacked.Linear cannot be differentiated again"
-                " (create_graph=True); for a critic's penalty use Critic.losses, for constant"
-                " parameters call the layer within frozen(...)"
-            )
-        reached: bool = torch._C._will_engine_execute_node(self._end)  # type: ignore[arg-type]
-        return reached
 
     def rounded_weight(self) -> torch.Tensor | None:
         """[R, out, in] bfloat16 copy of the weights as they are now, or None in full precision."""
@@ -167,7 +182,6 @@ class Linear:
         one.frozen = True
         one.flat, one.grad, one.low = self.flat[run : run + 1], None, None
         one._lone = None
-        one.fresh = one.stale = True
         one._make_views()
         return one
 
@@ -181,7 +195,7 @@ class Linear:
 
 
 @contextlib.contextmanager
-def frozen(*layers: Linear) -> Iterator[None]:
+def frozen(*layers: Parameters) -> Iterator[None]:
     """Within the block the layers' parameters are constants; gradients by their inputs remain.
 
     For a step of one network through another: the generator's through the critic.
