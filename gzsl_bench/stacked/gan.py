@@ -210,7 +210,7 @@ class FeatureGAN(BatchedMethod):
     """
 
     output: ClassVar[Activation] = "relu"
-    generator_draws: ClassVar[int] = 1
+    generator_draws: int = 1
 
     def embeddings(self, task: Task) -> torch.Tensor:
         """[C, A] class embeddings; as the data set has them."""
@@ -271,10 +271,10 @@ class FeatureGAN(BatchedMethod):
         for stack in lanes(runs, task.device):
             self._fit_stack(task, stack)
 
-    def _fit_stack(self, task: Task, runs: list[Run]) -> None:
+    def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
+        """What is trained for a stack, with its initial weights."""
         config: Any = self.config
-        rows, width = task.features.shape
-        embeddings = self.embeddings(task)
+        width, embeddings = task.features.shape[1], self.embeddings(task)
         attributes = embeddings.shape[1]
         noise = config.noise or attributes
         how: dict[str, Any] = {
@@ -286,7 +286,20 @@ class FeatureGAN(BatchedMethod):
         )  # fmt: skip
         critic = Critic(runs, "critic", width, attributes, config.critic_hidden, **how)
         encoder = self.encoder(runs, width, attributes, noise, how)
-        networks = GANNetworks(generator, critic, embeddings, encoder)
+        return GANNetworks(generator, critic, embeddings, encoder)
+
+    def evaluation(
+        self, task: Task, runs: list[Run], networks: GANNetworks
+    ) -> tuple[Callable[[int, Progress], None], int]:
+        """What makes checkpoints after a GAN epoch, and what that is worth for progress bars.
+
+        Here a softmax on real features of seen classes beside generated ones of unseen classes.
+
+        Returns:
+            A function of the number (from 1) of the epoch that is done; a number of units of which
+            a step of the GAN takes ``STEP_COST``, by which the function is to advance.
+        """
+        config: Any = self.config
         made = task.unseen.repeat_interleave(config.samples)
         classifier = RestartedClassifier(
             runs,
@@ -299,67 +312,63 @@ class FeatureGAN(BatchedMethod):
             batch=config.classifier_batch or config.samples,
             std=config.init_std,
         )
-        steps, every = math.ceil(rows / config.batch), config.evaluate_every or config.epochs
-        evaluated = [e for e in range(1, config.epochs + 1) if e % every == 0 or e == config.epochs]
-        stage = classifier.steps * config.classifier_epochs
-        progress = Progress(runs, config.epochs * steps * STEP_COST + len(evaluated) * stage)
 
-        def after_epoch(epoch: int) -> None:
-            progress.advance(steps * STEP_COST)
-            if epoch not in evaluated or all(run.failure for run in runs):
-                return
-            ones = [generator.of(number) for number in range(len(runs))]
+        def evaluate(epoch: int, progress: Progress) -> None:
+            ones = [networks.generator.of(number) for number in range(len(runs))]
             for run, one, own in zip(runs, ones, classifier.own, strict=True):
                 stream = run.generator(f"synthetic/{epoch}")
-                one.features(embeddings[made], stream, own)
+                one.features(networks.embeddings[made], stream, own)
             classifier.restart(f"classifier/{epoch}")
             train_on_latents(
                 runs,
                 classifier,
-                [_as_they_are] * len(runs),
-                latents=[_latents(embeddings, *pair) for pair in zip(runs, ones, strict=True)],
+                [as_they_are] * len(runs),
+                latents=generated_latents(networks, runs),
                 epochs=config.classifier_epochs,
                 before=(epoch - 1) * config.classifier_epochs,
                 progress=progress,
                 units=classifier.steps,
             )
 
+        return evaluate, classifier.steps * config.classifier_epochs
+
+    def _fit_stack(self, task: Task, runs: list[Run]) -> None:
+        config: Any = self.config
+        networks = self.networks(task, runs)
+        steps = math.ceil(task.labels.numel() / config.batch)
+        every = config.evaluate_every or config.epochs
+        evaluated = [e for e in range(1, config.epochs + 1) if e % every == 0 or e == config.epochs]
+        evaluate, units = self.evaluation(task, runs, networks)
+        progress = Progress(runs, config.epochs * steps * STEP_COST + len(evaluated) * units)
+
+        def after_epoch(epoch: int) -> None:
+            progress.advance(steps * STEP_COST)
+            if epoch in evaluated and not all(run.failure for run in runs):
+                evaluate(epoch, progress)
+
         self._train_gan(task, runs, networks, steps, after_epoch)
 
-    def _train_gan(
-        self,
-        task: Task,
-        runs: list[Run],
-        networks: GANNetworks,
-        steps: int,
-        after_epoch: Callable[[int], None],
-    ) -> None:
+    def draws(
+        self, task: Task, runs: Sequence[Run], networks: GANNetworks
+    ) -> Callable[[int], list[torch.Tensor]]:
+        """Steps -> blocks [steps, R, ...] that :meth:`phases` get beside the usual; none here."""
+        return lambda steps: []
+
+    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+        """The parts of a step: some of the critic, one of the generator.
+
+        What they are called with: as factors the weight [R] of the penalty; batches
+        [R, turns, B], noises [R, turns + generator_draws, B, Z] and mixes [R, turns, B, 1], of
+        which each turn of the critic uses its own; what :meth:`draws` adds.
+        """
         config: Any = self.config
         generator, critic, embeddings = networks.generator, networks.critic, networks.embeddings
-        device, dtype = task.device, task.features.dtype
-        turns = config.critic_steps
-        noises_a_step = turns + self.generator_draws
-        rows = task.labels.numel()
-        batch = min(config.batch, rows)
-        more = self.more_terms(task, runs)
-        batches, noises, mixes = (
-            Generators(runs, purpose) for purpose in ("batches", "noise", "interpolation")
-        )
-
-        def draw(count: int) -> list[torch.Tensor]:
-            picked = subsets(batches, rows, batch, count * turns, device)
-            return [
-                picked.view(count, turns, len(runs), batch).transpose(1, 2),
-                normals(noises, (noises_a_step, batch, generator.noise), count, device).to(dtype),
-                mixes.block(
-                    lambda stream: torch.rand(count, turns, batch, 1, generator=stream), device
-                ).to(dtype),
-            ]
+        turns, more = config.critic_steps, self.more_terms(task, runs)
 
         def of_critic(
             factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
         ) -> dict[str, torch.Tensor]:
-            picked, noise, mix = (block[:, turn] for block in drawn)
+            picked, noise, mix = (block[:, turn] for block in drawn[:3])
             attributes, features = embeddings[task.labels[picked]], task.features[picked]
             with torch.no_grad():
                 latent = self.latent(networks, features, attributes, noise)
@@ -375,35 +384,72 @@ class FeatureGAN(BatchedMethod):
                 drawn[1][:, turns:], more,
             )  # fmt: skip
 
+        return [
+            Phase(self.adam(runs, critic.layers, config.beta1), of_critic, "critic/", turns),
+            Phase(self.optimizer(runs, networks), of_generator, "generator/"),
+        ]
+
+    def _train_gan(
+        self,
+        task: Task,
+        runs: list[Run],
+        networks: GANNetworks,
+        steps: int,
+        after_epoch: Callable[[int], None],
+    ) -> None:
+        config: Any = self.config
+        device, dtype = task.device, task.features.dtype
+        turns, width = config.critic_steps, networks.generator.noise
+        noises_a_step = turns + self.generator_draws
+        rows = task.labels.numel()
+        batch = min(config.batch, rows)
+        phases = self.phases(task, runs, networks)
+        batches, noises, mixes = (
+            Generators(runs, purpose) for purpose in ("batches", "noise", "interpolation")
+        )
+        others = self.draws(task, runs, networks)
+
+        def draw(count: int) -> list[torch.Tensor]:
+            picked = subsets(batches, rows, batch, count * turns, device)
+            return [
+                picked.view(count, turns, len(runs), batch).transpose(1, 2),
+                normals(noises, (noises_a_step, batch, width), count, device).to(dtype),
+                mixes.block(
+                    lambda stream: torch.rand(count, turns, batch, 1, generator=stream), device
+                ).to(dtype),
+                *others(count),
+            ]
+
         penalty = task.features.new_tensor(per_run(runs, "penalty"))
         train_alternating(
             runs,
-            [
-                Phase(self.adam(runs, critic.layers, config.beta1), of_critic, "critic/", turns),
-                Phase(self.optimizer(runs, networks), of_generator, "generator/"),
-            ],
+            phases,
             epochs=config.epochs,
             steps=steps,
             weights=lambda epoch: [penalty],
             draw=draw,
             after_epoch=after_epoch,
-            at_once=max(1, DRAWN // (4 * noises_a_step * batch * generator.noise)),
+            at_once=max(1, DRAWN // (4 * noises_a_step * batch * width)),
         )
 
 
-def _as_they_are(features: torch.Tensor) -> torch.Tensor:
+def as_they_are(features: torch.Tensor) -> torch.Tensor:
+    """The features themselves."""
     return features
 
 
-def _latents(embeddings: torch.Tensor, run: Run, generator: Generator) -> Latents:
-    """Real features beside generated ones."""
+def generated_latents(networks: GANNetworks, runs: Sequence[Run]) -> list[Latents]:
+    """For every run: real features beside generated ones."""
 
-    def semantic(classes: torch.Tensor) -> torch.Tensor:
-        into = embeddings.new_empty(len(classes), generator.output.outputs)
-        stream = run.generator("visualize/features")
-        return generator.features(embeddings[classes], stream, into)
+    def of(run: Run, generator: Generator) -> Latents:
+        def semantic(classes: torch.Tensor) -> torch.Tensor:
+            into = networks.embeddings.new_empty(len(classes), generator.output.outputs)
+            stream = run.generator("visualize/features")
+            return generator.features(networks.embeddings[classes], stream, into)
 
-    return Latents(visual=_as_they_are, semantic=semantic)
+        return Latents(visual=as_they_are, semantic=semantic)
+
+    return [of(run, networks.generator.of(number)) for number, run in enumerate(runs)]
 
 
 def seen_loss(
