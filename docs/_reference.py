@@ -56,7 +56,8 @@ def pages() -> dict[str, str]:
         "reference/api.md": _names_page(
             gzsl_bench,
             "Public API",
-            "What `gzsl_bench.__all__` lists: all that a plugin author needs.",
+            "What `gzsl_bench.__all__` lists: all that a plugin needs, and"
+            " [a script](../python.md).",
         ),
         "reference/stacked.md": _names_page(
             gzsl_bench.stacked,

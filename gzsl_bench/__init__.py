@@ -1,7 +1,7 @@
 """gzsl-bench: a plugin-based benchmark harness for generalized zero-shot learning.
 
-The names below are all a plugin author needs.  They are loaded on first use, so that importing the
-package costs nothing.
+The names below are all that a plugin needs, and a script: ``run``, ``load``, ``compare``.  They are
+loaded on first use, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gzsl_bench.version import __version__ as __version__
+
 if TYPE_CHECKING:
+    from gzsl_bench.api.results import Results, compare
+    from gzsl_bench.api.run import load, run
     from gzsl_bench.data.gzsl import GZSLData
     from gzsl_bench.errors import DataError, NotApplicable
     from gzsl_bench.hooks.config import Config, stackable
@@ -19,8 +23,6 @@ if TYPE_CHECKING:
     from gzsl_bench.hooks.run import Latents, Run, Scorer
     from gzsl_bench.hooks.specs import HOOKS_VERSION, hookimpl
     from gzsl_bench.hooks.task import Task
-
-__version__ = "0.1.0"
 
 _WHERE = {
     "HOOKS_VERSION": "hooks.specs",
@@ -38,10 +40,14 @@ _WHERE = {
     "MissingFile": "hooks.dataset",
     "NotApplicable": "errors",
     "Predictions": "hooks.metric",
+    "Results": "api.results",
     "Run": "hooks.run",
     "Scorer": "hooks.run",
     "Task": "hooks.task",
+    "compare": "api.results",
     "hookimpl": "hooks.specs",
+    "load": "api.run",
+    "run": "api.run",
     "stackable": "hooks.config",
 }
 
@@ -61,10 +67,14 @@ __all__ = [
     "MissingFile",
     "NotApplicable",
     "Predictions",
+    "Results",
     "Run",
     "Scorer",
     "Task",
+    "compare",
     "hookimpl",
+    "load",
+    "run",
     "stackable",
 ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli.options import Command, Parsed
+from gzsl_bench.errors import unknown_name
 from gzsl_bench.executors import EXECUTORS
 from gzsl_bench.executors.resources import parse_resources
 
@@ -50,8 +51,10 @@ def choose_executor(name: str, request: Request) -> str | None:
     """The device to train on; None where it is one of this machine.
 
     Raises:
-        UsageError: options that do not go together.
+        UsageError: no executor has that name, or options do not go together.
     """
+    if name not in EXECUTORS:
+        raise click.UsageError(unknown_name("executor", name, EXECUTORS))
     try:
         device: str | None = import_module(EXECUTORS[name]).chosen_device(request)
     except ValueError as error:

@@ -86,6 +86,7 @@ def launch_options(command: options.Command) -> options.Command:
             launch = Launch(
                 file, out, plugin, part, chosen, where, uri, name, request, dry_run,
             )  # fmt: skip
+            stop_on_terminate()
             code: int = command(launch=launch, **rest)
         return code
 
@@ -124,6 +125,7 @@ class Launch:
         executor: name of the executor.
         request: what is asked of it.
         dry_run: say what would be trained, and stop.
+        command: for the records; by default the command line.
     """
 
     suite: Path
@@ -135,7 +137,8 @@ class Launch:
     uri: str | None
     executor: str
     request: Request
-    dry_run: bool
+    dry_run: bool = False
+    command: str = ""
 
     def open_suite(self) -> tuple[LoadedSuite, Registry]:
         """The suite's file, checked, and the plugins."""
@@ -190,7 +193,6 @@ class Launch:
         from gzsl_bench.engine.placement import place
         from gzsl_bench.executors.run import hold
 
-        stop_on_terminate()
         placement = place(
             units,
             environment.usable_cores(),
@@ -200,7 +202,7 @@ class Launch:
             threads=self.request.threads,
         )
         settings = worker_settings(
-            self.out, self.where, self.device, placement.threads, loaded.plugins
+            self.out, self.where, self.device, placement.threads, loaded.plugins, self.command
         )
         executor = open_executor(self.executor, self.request, registry, placement.workers)
         with hold(self.out) as held:
@@ -332,9 +334,14 @@ def open_view(suite: ResolvedSuite, units: Sequence[Unit], store: RecordStore) -
 
 
 def worker_settings(
-    out: Path, where: Place, device: str, threads: int, plugins: tuple[Path, ...]
+    out: Path,
+    where: Place,
+    device: str,
+    threads: int,
+    plugins: tuple[Path, ...],
+    command: str = "",
 ) -> WorkerSettings:
-    """What workers need to know of this machine and command."""
+    """What workers need to know of this machine and command, by default this command line."""
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.program import program, started_in
     from gzsl_bench.masking import masked
@@ -345,7 +352,7 @@ def worker_settings(
         cache=where.cache,
         device=device,
         threads=threads,
-        command="gzsl-bench " + shlex.join(map(masked, sys.argv[1:])),
+        command=command or "gzsl-bench " + shlex.join(map(masked, sys.argv[1:])),
         program=program(),
         started_in=started_in(Path.cwd()),
         plugins=plugins,

@@ -12,11 +12,11 @@ from types import TracebackType
 
 import click
 
-from gzsl_bench import __version__
 from gzsl_bench.cli import streams
 from gzsl_bench.errors import GzslBenchError, shortage
 from gzsl_bench.masking import masked
 from gzsl_bench.records import strict
+from gzsl_bench.version import __version__
 
 #: command -> (module:attribute, help): listing commands must not import them.
 _COMMANDS = {

@@ -10,16 +10,16 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-import gzsl_bench
 from gzsl_bench.records.record import Program
+from gzsl_bench.version import __version__
 
 
 @cache
 def program() -> Program:
     """This very build, by the place of its own files."""
-    package = Path(gzsl_bench.__file__).parent
+    package = Path(__file__).parents[1]
     commit, dirty = checkout(package) or (installed_from(package), False)
-    return Program(gzsl_bench.__version__, commit, dirty)
+    return Program(__version__, commit, dirty)
 
 
 def checkout(package: Path) -> tuple[str, bool] | None:

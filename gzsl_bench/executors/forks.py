@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+import types
 import uuid
 from collections.abc import Callable, Iterator
 from multiprocessing import connection, resource_tracker
@@ -175,7 +176,7 @@ class ForkServer:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             # Libraries that come up with one thread leave no others behind to be lost by a fork.
-            with _environment({TAG: self._tag, "OPENBLAS_NUM_THREADS": "1"}):
+            with _environment({TAG: self._tag, "OPENBLAS_NUM_THREADS": "1"}), _no_main():
                 process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -198,6 +199,17 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide the script at work, which the server would begin by running again."""
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
 
 
 def _runs(pid: int) -> bool:

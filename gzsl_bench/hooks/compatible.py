@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from gzsl_bench import __version__
 from gzsl_bench.hooks.specs import HOOKS_VERSION, OLDEST_HOOKS_VERSION
+from gzsl_bench.version import __version__
 
 #: What a plugin's module may call the version it was written for.
 DECLARATION = "gzsl_bench_hooks"

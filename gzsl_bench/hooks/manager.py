@@ -18,7 +18,6 @@ from typing import Any
 
 import pluggy
 
-from gzsl_bench import __version__
 from gzsl_bench.errors import PluginError, in_one_line, unknown_name
 from gzsl_bench.hooks import specs
 from gzsl_bench.hooks.checks import check_spec
@@ -28,6 +27,7 @@ from gzsl_bench.hooks.inline import inline_name, load_inline
 from gzsl_bench.hooks.method import MethodSpec
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.source import Source, Sources, distribution_roots
+from gzsl_bench.version import __version__
 
 STRICT_VARIABLE = "GZSL_BENCH_STRICT_PLUGINS"
 

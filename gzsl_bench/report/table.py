@@ -359,21 +359,28 @@ def _broken(line: list[str], room: int) -> list[list[str]]:
     return [[*line[:-1], first], *([*[""] * (len(line) - 1), more] for more in rest)]
 
 
+def flat(row: Row) -> dict[str, Any]:
+    """A row as plain data on one level: every summary becomes columns of its own."""
+    line: dict[str, Any] = {}
+    for name, value in row.to_json().items():
+        if name == "extra":
+            continue  # how to read the numbers, not numbers
+        if isinstance(value, dict):
+            line |= {f"{name}_{part}": value[part] for part in value}
+        elif value is None and name == "support":
+            line |= dict.fromkeys(f"support_{field.name}" for field in fields(Support))
+        elif value is None and name in (*HEADINGS, "selection_gap"):
+            line |= dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "n"))
+        else:
+            line[name] = value
+    return line
+
+
 def _csv(table: Sequence[Row]) -> str:
-    """Flat: every summary becomes three columns; lists are separated by blanks."""
-    flat = []
-    for row in table:
-        line: dict[str, Any] = {}
-        for name, value in row.to_json().items():
-            if name == "extra":
-                continue  # how to read the numbers, not numbers
-            if isinstance(value, dict):
-                line |= {f"{name}_{part}": value[part] for part in value}
-            elif value is None and name == "support":
-                line |= dict.fromkeys(f"support_{field.name}" for field in fields(Support))
-            elif value is None and name in (*HEADINGS, "selection_gap"):
-                line |= dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "n"))
-            else:
-                line[name] = " ".join(map(str, value)) if isinstance(value, list) else value
-        flat.append(line)
-    return markdown.csv_text(flat)
+    """Flat; lists are separated by blanks."""
+    return markdown.csv_text(
+        [
+            {n: " ".join(map(str, v)) if isinstance(v, list) else v for n, v in flat(row).items()}
+            for row in table
+        ]
+    )

@@ -33,9 +33,9 @@ def plain(
     }
 
 
-def as_csv(comparisons: Sequence[Comparison]) -> str:
-    """One line per data set and metric."""
-    lines = []
+def flat(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Plain data on one level for each data set and metric."""
+    lines: list[dict[str, Any]] = []
     for comparison in comparisons:
         for result in comparison.results:
             flat = asdict(result)
@@ -52,7 +52,12 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
                     **flat,
                 }
             )
-    return markdown.csv_text(lines)
+    return lines
+
+
+def as_csv(comparisons: Sequence[Comparison]) -> str:
+    """One line per data set and metric."""
+    return markdown.csv_text(flat(comparisons))
 
 
 def as_text(

@@ -9,9 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from gzsl_bench import __version__
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks.specs import HOOKS_VERSION
+from gzsl_bench.version import __version__
 
 Kind: TypeAlias = Literal["method", "dataset", "metric"]
 KINDS: tuple[Kind, ...] = ("method", "dataset", "metric")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gzsl_bench
 from gzsl_bench.errors import SuiteError, unknown_name
 
 
 def shipped() -> dict[str, Path]:
     """Name -> file of the suites that come with the program, by name."""
     # In a checkout this folder is a link to the one at its top.
-    folder = Path(gzsl_bench.__file__).parent / "suites"
+    folder = Path(__file__).parents[1] / "suites"
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 

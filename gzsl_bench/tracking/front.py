@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from gzsl_bench import __version__
 from gzsl_bench.masking import masked
 from gzsl_bench.report.html.verdicts import Verdict
 from gzsl_bench.results.view import Results
@@ -22,6 +21,7 @@ from gzsl_bench.tracking.client import connect, explain, writing
 from gzsl_bench.tracking.describe import MIRROR_VERSION, PREFIX
 from gzsl_bench.tracking.experiment import Experiment, open_experiment
 from gzsl_bench.tracking.names import NOTE_LENGTH, plain_markdown
+from gzsl_bench.version import __version__
 
 #: A run makes the front page itself if its cells trained for so many seconds: then making it takes
 #: a few percent of what the results took.  For smaller suites ``sync`` and ``ui`` do.

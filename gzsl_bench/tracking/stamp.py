@@ -13,11 +13,12 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gzsl_bench import __version__, atomic
+from gzsl_bench import atomic
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.results.view import Results
 from gzsl_bench.tracking.address import sqlite_file
 from gzsl_bench.tracking.describe import MIRROR_VERSION
+from gzsl_bench.version import __version__
 
 
 def holds(uri: str, results: Results) -> bool:

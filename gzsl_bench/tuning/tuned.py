@@ -9,13 +9,14 @@ from typing import Any
 
 import yaml
 
-from gzsl_bench import __version__, atomic
+from gzsl_bench import atomic
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Last, Val
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.table import plain, shown
 from gzsl_bench.tuning.trials import Score, Search, Tuning, score
+from gzsl_bench.version import __version__
 
 #: Begins every written suite: a file that does not begin so is somebody's own.
 MARK = "# Written by `gzsl-bench tune`"

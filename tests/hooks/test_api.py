@@ -54,6 +54,13 @@ PINNED = {
         "best_seen? best_unseen?",
         "from_unseen": "property",
     },
+    "Results": {
+        "made with": "self found",
+        "cells": "self *mixed?",
+        "checkpoints": "self *mixed?",
+        "per_class": "self rule? *mixed?",
+        "table": "self rule? *intervals? *mixed?",
+    },
     "Run": {
         "made with": "self seed device config sink *alone? *precision?",
         "checkpoint": "self number scorer",
@@ -71,7 +78,11 @@ PINNED = {
         "shared": "self make",
         "shared_changed": "self",
     },
+    "compare": "results a b *rule? *datasets?",
     "hookimpl": "pluggy's",
+    "load": "suite *out?",
+    "run": "suite *out? *data? *plugins? *seeds? *datasets? *methods? *device? *executor? *jobs? "
+    "*threads? *timeout? *memory_limit? *retries? *progress?",
     "stackable": "default description kwargs:constraints",
 }
 

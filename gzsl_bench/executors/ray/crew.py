@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gzsl_bench import __version__
 from gzsl_bench.engine.events import Notice, WorkerSettings
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.outlet import FolderOutlet, Kept
@@ -31,6 +30,7 @@ from gzsl_bench.executors.ray.plugins import pack
 from gzsl_bench.executors.request import Request
 from gzsl_bench.executors.resources import Resources
 from gzsl_bench.hooks.manager import Registry
+from gzsl_bench.version import __version__
 
 #: Seconds between two looks at the size of the cluster, and without any host before the user hears
 #: of it, and for hosts to clear up.

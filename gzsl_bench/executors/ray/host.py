@@ -149,7 +149,7 @@ class Host:
         """Say who we are."""
         import ray
 
-        from gzsl_bench import __version__
+        from gzsl_bench.version import __version__
 
         self._address = ray.util.get_node_ip_address()
         return Hello(__version__, ray.get_runtime_context().get_node_id(), self._address)

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from gzsl_bench import __version__, atomic
+from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, rule_name, untold
 from gzsl_bench.report.compare import rank
@@ -26,6 +26,7 @@ from gzsl_bench.results.rows import HEADINGS, extra_metrics, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.version import __version__
 
 NAME = "report.html"
 _H = "harmonic_mean"

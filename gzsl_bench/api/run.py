@@ -1,0 +1,169 @@
+"""Suites run and results opened from Python."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from gzsl_bench import atomic
+from gzsl_bench.api.results import Results
+from gzsl_bench.cli import options
+from gzsl_bench.cli.executors import choose_executor
+from gzsl_bench.cli.launch import Launch, open_view
+from gzsl_bench.errors import SuiteError
+from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.request import Request
+from gzsl_bench.executors.run import run_units
+from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.suites import recall, remember
+from gzsl_bench.results import view
+from gzsl_bench.suite.resolve import Filter, resolve
+
+#: Of a suite that was given as a mapping without a usable name.
+_NAMELESS = "suite"
+
+
+def run(
+    suite: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path = "gzsl-results",
+    data: str | Path | None = None,
+    plugins: Sequence[str | Path] = (),
+    seeds: int | Sequence[int] | None = None,
+    datasets: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    device: str = "auto",
+    executor: str = "local",
+    jobs: int | None = None,
+    threads: int | None = None,
+    timeout: float | None = None,
+    memory_limit: int | None = None,
+    retries: int = 0,
+    progress: bool = True,
+) -> Results:
+    """Run a suite as ``gzsl-bench run`` does; finished cells are left alone, nothing is mirrored.
+
+    A cell that fails stops nothing: its row says so, and ``Results.cells()`` has its cause.
+
+    Args:
+        suite: a file, the name of a suite that comes along, or what such a file says, as a mapping;
+            the latter is written to ``OUT/composed``, paths of its plugins are relative to the
+            working folder.
+        out: the results folder.
+        data: the folder with a folder per data set; by default ``GZSL_BENCH_DATA``, or a per-user
+            folder.
+        plugins: files or package folders of plugins that are not installed.
+        seeds: replaces the suite's: a number, or a list.
+        datasets: labels to limit the run to.
+        methods: labels to limit the run to.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        executor: where to train, as ``--executor`` has it, or ``inline``: in this process.
+        jobs: worker processes side by side.
+        threads: CPU threads of each.
+        timeout: seconds that a cell may take.
+        memory_limit: bytes that a worker and its children may hold.
+        retries: how often a failed cell is tried again.
+        progress: say on standard error how far it is.
+
+    Raises:
+        GzslBenchError: bad input, missing data, plugins that cannot be used, in a sentence.
+        KeyboardInterrupt: it was interrupted; the same call goes on where it stopped.
+    """
+    place = Path(out)
+    limits = Limits(timeout, memory_limit, retries)
+    request = Request(device, limits, jobs, threads)
+    with _in_our_words():
+        chosen = choose_executor(executor, request) or options.choose_device(device)
+        numbers = None if seeds is None else options.parse_seeds(_listed(seeds))
+    launch = Launch(
+        suite=_written(suite, Layout(place)) if isinstance(suite, Mapping) else Path(suite),
+        out=place,
+        plugin=tuple(map(Path, plugins)),
+        only=Filter(frozenset(datasets), frozenset(methods)),
+        device=chosen,
+        where=options.place(None if data is None else Path(data)),
+        uri=None,
+        executor=executor,
+        request=request,
+        command="gzsl_bench.run",
+    )
+    loaded, registry = launch.open_suite()
+    resolved = resolve(loaded, registry, launch.where, seeds=numbers, only=launch.only)
+    for sentence in resolved.warnings:
+        warnings.warn(sentence, stacklevel=2)
+    units = launch.plan(resolved.cells, registry)
+    with launch.training(loaded, registry, len(units)) as training:
+        store = training.store
+        remember(store.layout, resolved)
+        with contextlib.ExitStack() as stack:
+            heard = None
+            if progress:
+                heard = stack.enter_context(open_view(resolved, units, store)).hear
+            outcome = run_units(
+                store,
+                resolved.cells,
+                units,
+                training.executor,
+                training.settings,
+                heard or (lambda event: None),
+            )
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return Results(view.Results(resolved, RecordStore(place)))
+
+
+def load(suite: str | Path, *, out: str | Path = "gzsl-results") -> Results:
+    """What a results folder holds of a suite; needs neither data nor plugins.
+
+    Args:
+        suite: the suite's name, or its file.
+        out: the results folder.
+
+    Raises:
+        RecordError: the folder holds nothing of that suite.
+    """
+    store = RecordStore(Path(out))
+    return Results(view.Results(recall(store.layout, str(suite)), store))
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    """What the command line says of its options, as an error of ours."""
+    try:
+        yield
+    except click.UsageError as error:
+        raise SuiteError(error.message) from None
+
+
+def _listed(seeds: int | Sequence[int]) -> str:
+    return str(seeds) if isinstance(seeds, int) else "".join(f"{seed}," for seed in seeds)
+
+
+def _written(content: Mapping[str, Any], layout: Layout) -> Path:
+    """The file of a suite that was given as a mapping.
+
+    Raises:
+        SuiteError: it holds what no YAML file could.
+    """
+    plain = dict(content)
+    if isinstance(plugins := plain.get("plugins"), list | tuple):
+        plain["plugins"] = [str(Path(path).resolve()) for path in plugins]
+    try:
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    except yaml.YAMLError as error:
+        raise SuiteError(
+            f"the suite holds what no YAML file can ({error.args[0]}: {error.args[1:]}); use"
+            " numbers, texts, lists and mappings"
+        ) from None
+    name = plain.get("name")
+    usable = isinstance(name, str) and name.isprintable() and not {"/", "\0"} & set(name)
+    path = layout.composed(str(name) if usable else _NAMELESS)
+    atomic.write_text(path, text)
+    return path

@@ -1,0 +1,126 @@
+"""The program as a library: its page and its notebook run, and frames say what they are of."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gzsl_bench
+from gzsl_bench.errors import GzslBenchError, SuiteError
+
+DOCS = Path(__file__).parents[2] / "docs"
+IDENTITY = {"dataset", "features", "attributes", "fingerprint", "method", "label", "version",
+            "source", "fidelity", "preprocessing", "setting", "precision"}  # fmt: skip
+SUITE = {"name": "s", "datasets": ["digits"], "methods": ["eszsl"], "selection": ["val"]}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    methods = ["eszsl", {"use": "eszsl", "label": "weak", "config": {"feature_penalty": 1e-3}}]
+    out = tmp_path_factory.mktemp("api")
+    return gzsl_bench.run(SUITE | {"methods": methods}, out=out, executor="inline", progress=False)
+
+
+def test_the_page_is_a_script_without_a_guard(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.S)
+    script = tmp_path / "script.py"
+    script.write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    # Written once: no process of a unit ran the script again.
+    assert done.stdout.count("harmonic_mean_mean") == 1
+    assert "p_holm" in done.stdout
+    found = gzsl_bench.load("penalties", out=tmp_path / "results")
+    assert set(found.cells()["status"]) == {"complete"}
+    record = found.view.record(found.cells()["key"][0])
+    assert record.provenance.command == "gzsl_bench.run"
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((DOCS / "python.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict[str, object] = {}
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        assert cell["outputs"] == []
+        exec("".join(cell["source"]), names)
+    shown = names["results"]._repr_html_()
+    assert shown.startswith("<table>")
+    assert "lamps" in shown
+    assert "mean ± sd over n seeds" in shown
+
+
+def test_every_frame_says_what_its_numbers_are_of(results):
+    table, cells = results.table(), results.cells()
+    points, classes = results.checkpoints(), results.per_class()
+    for frame in (table, cells, points, classes):
+        assert set(frame.columns) >= IDENTITY
+    assert len(table) == 2
+    assert sorted(cells["fold"]) == sorted([0, 1, 2, 3] * 2)
+    assert (points[points["fold"] == 0]["chosen_by"].str.len() == 1).all()
+    # The table's numbers are means of those of the classes.
+    for label, mine in classes.groupby("label"):
+        (row,) = table[table["label"] == label].to_dict("records")
+        means = mine.groupby("part")[["accuracy", "zsl_accuracy"]].mean()
+        assert means.loc["unseen", "accuracy"] == pytest.approx(row["acc_unseen_mean"])
+        assert means.loc["seen", "accuracy"] == pytest.approx(row["acc_seen_mean"])
+        assert means.loc["unseen", "zsl_accuracy"] == pytest.approx(row["zsl_acc_mean"])
+        assert row["keys"] == list(set(mine["key"]))
+    assert {"harmonic_mean_low", "harmonic_mean_high"} <= set(results.table(intervals=True))
+
+
+def test_a_comparison_is_that_of_the_command(results, capsys):
+    from gzsl_bench.cli.main import run
+
+    frame = gzsl_bench.compare(results, "eszsl", "weak")
+    out = results.view.store.layout.out
+    assert run(["compare", "s", "eszsl", "weak", "--out", str(out), "--format", "csv"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split(",") == list(frame.columns)
+    assert [line.split(",")[4] for line in lines] == list(frame["metric"])
+    assert {f"{value}" for value in frame["p_holm"]} == {line.split(",")[-1] for line in lines}
+
+
+def test_what_is_not_comparable_is_mixed_only_when_asked(tmp_path):
+    methods = [
+        {"use": "eszsl", "label": "a", "preprocessing": "l2"},
+        {"use": "eszsl", "label": "b", "preprocessing": "none"},
+    ]
+    found = gzsl_bench.run(
+        SUITE | {"selection": ["last"], "methods": methods},
+        out=tmp_path, executor="inline", progress=False,
+    )  # fmt: skip
+    for ask in (found.table, found.cells, found.checkpoints, found.per_class):
+        with pytest.raises(SuiteError, match=r"eszsl on digits: rows differ in preprocessing"):
+            ask()
+        assert set(ask(mixed=True)["preprocessing"]) == {"l2", "none"}
+
+
+def test_bad_input_is_refused_in_a_sentence(tmp_path, results, monkeypatch):
+    def run(suite, **more):
+        return gzsl_bench.run(suite, out=tmp_path, progress=False, **more)
+
+    for suite, more, said in (
+        ("nonesuch", {}, "unknown shipped suite 'nonesuch'"),
+        (SUITE | {"methods": ["eszls"]}, {}, "unknown method 'eszls'; did you mean 'eszsl'"),
+        (SUITE | {"name": "a/b"}, {}, "name"),
+        (SUITE | {"seeds": object()}, {}, "no YAML file can"),
+        (SUITE, {"device": "tpu"}, "--device 'tpu' is not understood"),
+        (SUITE, {"seeds": -1}, "--seeds"),
+        (SUITE, {"executor": "inline", "timeout": 5.0}, "need worker processes"),
+        (SUITE, {"executor": "nowhere"}, "unknown executor 'nowhere'"),
+    ):
+        with pytest.raises(GzslBenchError, match=re.escape(said)):
+            run(suite, **more)
+    with pytest.raises(SuiteError, match="unknown selection rule of this suite 'best_test'"):
+        results.table("best_test")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(GzslBenchError, match=r"pip install 'gzsl-bench\[pandas\]'"):
+        results.table()
+    assert "H" in results._repr_html_()
