@@ -11,7 +11,7 @@ METHODS = {
         *("sae", "sje", "sse", "sync"),
     ),
     "gzsl-bench-eszsl": ("eszsl",),
-    "gzsl-bench-feature-gan": ("cycle_clswgan", "f_clswgan", "f_vaegan"),
+    "gzsl-bench-feature-gan": ("cycle_clswgan", "f_clswgan", "f_vaegan", "lisgan"),
 }
 
 

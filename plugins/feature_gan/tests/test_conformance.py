@@ -34,6 +34,17 @@ class TestCycleCLSWGAN(MethodConformance):
     config = TestFCLSWGAN.config | {"regressor_epochs": 5, "regressor_lr": 0.01}
 
 
+class TestLisGAN(MethodConformance):
+    method = "lisgan"
+    config = TestFCLSWGAN.config | {
+        "classifier_epochs": 4,
+        "class_samples": 2,
+        "sample_souls": 0.01,
+        "class_souls": 0.01,
+        "classifier_batch": 30,
+    }
+
+
 class TestFVAEGAN(MethodConformance):
     method = "f_vaegan"
     config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}
