@@ -12,6 +12,7 @@ METHODS = {
     ),
     "gzsl-bench-eszsl": ("eszsl",),
     "gzsl-bench-feature-gan": ("cycle_clswgan", "f_clswgan", "f_vaegan", "lisgan"),
+    "gzsl-bench-feature-vae": ("cvae",),
 }
 
 

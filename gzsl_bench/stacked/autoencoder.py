@@ -80,6 +80,12 @@ class Decoder:
         """What an optimiser needs."""
         return [self.hidden, self.output]
 
+    def of(self, run: int) -> Decoder:
+        """The decoder of one run, for inference."""
+        one = object.__new__(Decoder)
+        one.hidden, one.output = self.hidden.of(run), self.output.of(run)
+        return one
+
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """[R, B, L] -> [R, B, D]."""
         return self.output(self.hidden(z))

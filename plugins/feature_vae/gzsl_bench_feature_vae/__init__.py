@@ -1,0 +1,15 @@
+"""VAEs that generate features or latents of unseen classes; one module per method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gzsl_bench import MethodSpec, hookimpl
+
+
+@hookimpl
+def gzsl_bench_methods() -> Iterator[MethodSpec]:
+    """Every method of this distribution."""
+    from gzsl_bench_feature_vae import cvae
+
+    yield cvae.SPEC

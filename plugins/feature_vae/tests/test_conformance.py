@@ -1,0 +1,23 @@
+"""Every method of this distribution does what the harness relies on: the conformance kit.
+
+Networks are narrow, epochs few and learning rates high: 96 rows teach little.
+"""
+
+from __future__ import annotations
+
+from gzsl_bench.testing import MethodConformance
+
+SMALL = {
+    "batch": 48,
+    "epochs": 30,
+    "lr": 0.01,
+    "latent": 4,
+    "samples": 30,
+    "classifier_epochs": 5,
+    "classifier_lr": 0.03,
+}
+
+
+class TestCVAE(MethodConformance):
+    method = "cvae"
+    config = SMALL | {"encoder_hidden": 32, "decoder_hidden": 64}
