@@ -11,7 +11,13 @@ METHODS = {
         *("sae", "sje", "sse", "sync"),
     ),
     "gzsl-bench-eszsl": ("eszsl",),
-    "gzsl-bench-feature-gan": ("cycle_clswgan", "f_clswgan", "f_vaegan", "lisgan"),
+    "gzsl-bench-feature-gan": (
+        "cycle_clswgan",
+        "f_clswgan",
+        "f_vaegan",
+        "lisgan",
+        "lsrgan",
+    ),
     "gzsl-bench-feature-vae": ("cvae",),
 }
 

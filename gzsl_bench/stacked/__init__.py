@@ -12,7 +12,18 @@ from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.draws import Generators, normals, permutations, subsets
 from gzsl_bench.stacked.dropout import dropout, keeps
-from gzsl_bench.stacked.gan import FeatureGAN, GANNetworks, Generator, Terms, seen_loss
+from gzsl_bench.stacked.gan import (
+    FeatureGAN,
+    GANNetworks,
+    Generator,
+    Terms,
+    as_they_are,
+    class_means,
+    generated_latents,
+    generator_terms,
+    seen_loss,
+    trained_softmax,
+)
 from gzsl_bench.stacked.gaussian import (
     kl_divergence,
     l1_error,
@@ -61,10 +72,14 @@ __all__ = [
     "Terms",
     "WarmUp",
     "arithmetic",
+    "as_they_are",
+    "class_means",
     "dropout",
     "embed_in_chunks",
     "first_rows",
     "frozen",
+    "generated_latents",
+    "generator_terms",
     "keeps",
     "kl_divergence",
     "l1_error",
@@ -83,5 +98,6 @@ __all__ = [
     "train",
     "train_alternating",
     "train_on_latents",
+    "trained_softmax",
     "wasserstein_distance",
 ]

@@ -72,6 +72,11 @@ class StackedAdam:
         for layer in self.layers:
             layer.zero_grad()
 
+    def recall(self) -> None:
+        """Go on from the gradients of the last step, as code that forgets to clear them does."""
+        for layer in self.layers:
+            layer.fresh = False
+
     def step(self) -> None:
         """Update every run from the gradients of the last backward pass, then forget those."""
         for layer in self.layers:

@@ -354,16 +354,15 @@ class FeatureGAN(BatchedMethod):
         """Steps -> blocks [steps, R, ...] that :meth:`phases` get beside the usual; none here."""
         return lambda steps: []
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
-        """The parts of a step: some of the critic, one of the generator.
+    def weights(self, task: Task, runs: Sequence[Run]) -> Callable[[int], list[torch.Tensor]]:
+        """Epoch (from 0) -> the factors [R] that :meth:`phases` get, the penalty's first."""
+        penalty = task.features.new_tensor(per_run(runs, "penalty"))
+        return lambda epoch: [penalty]
 
-        What they are called with: as factors the weight [R] of the penalty; batches
-        [R, turns, B], noises [R, turns + generator_draws, B, Z] and mixes [R, turns, B, 1], of
-        which each turn of the critic uses its own; what :meth:`draws` adds.
-        """
+    def critic_phase(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> Phase:
+        """The critic's part of a step."""
         config: Any = self.config
         generator, critic, embeddings = networks.generator, networks.critic, networks.embeddings
-        turns, more = config.critic_steps, self.more_terms(task, runs)
 
         def of_critic(
             factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
@@ -373,6 +372,19 @@ class FeatureGAN(BatchedMethod):
             with torch.no_grad():
                 latent = self.latent(networks, features, attributes, noise)
             return critic_terms(critic, generator, features, attributes, latent, mix, factors[0])
+
+        optimizer = self.adam(runs, critic.layers, config.beta1)
+        return Phase(optimizer, of_critic, "critic/", config.critic_steps)
+
+    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+        """The parts of a step: some of the critic, one of the generator.
+
+        What they are called with: the factors that :meth:`weights` gives; batches
+        [R, turns, B], noises [R, turns + generator_draws, B, Z] and mixes [R, turns, B, 1], of
+        which each turn of the critic uses its own; what :meth:`draws` adds.
+        """
+        embeddings, turns = networks.embeddings, self.config.critic_steps
+        more = self.more_terms(task, runs)
 
         def of_generator(
             factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
@@ -385,7 +397,7 @@ class FeatureGAN(BatchedMethod):
             )  # fmt: skip
 
         return [
-            Phase(self.adam(runs, critic.layers, config.beta1), of_critic, "critic/", turns),
+            self.critic_phase(task, runs, networks),
             Phase(self.optimizer(runs, networks), of_generator, "generator/"),
         ]
 
@@ -420,13 +432,12 @@ class FeatureGAN(BatchedMethod):
                 *others(count),
             ]
 
-        penalty = task.features.new_tensor(per_run(runs, "penalty"))
         train_alternating(
             runs,
             phases,
             epochs=config.epochs,
             steps=steps,
-            weights=lambda epoch: [penalty],
+            weights=self.weights(task, runs),
             draw=draw,
             after_epoch=after_epoch,
             at_once=max(1, DRAWN // (4 * noises_a_step * batch * width)),
@@ -450,6 +461,58 @@ def generated_latents(networks: GANNetworks, runs: Sequence[Run]) -> list[Latent
         return Latents(visual=as_they_are, semantic=semantic)
 
     return [of(run, networks.generator.of(number)) for number, run in enumerate(runs)]
+
+
+def class_means(
+    features: torch.Tensor, labels: torch.Tensor, classes: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means of a batch's features by class.
+
+    Args:
+        features: [R, B, D].
+        labels: [R, B] their classes.
+        classes: [K] those wanted.
+
+    Returns:
+        [R, K, D] means, zero where the batch has none of a class; [R, K] whether it has.
+    """
+    member = (labels.unsqueeze(1) == classes[:, None]).to(features)
+    counts = member.sum(2, keepdim=True)
+    return member @ features / counts.clamp(min=1), counts[:, :, 0] > 0
+
+
+def trained_softmax(
+    task: Task,
+    runs: Sequence[Run],
+    labels: torch.Tensor,
+    classes: int,
+    *,
+    epochs: int,
+    batch: int,
+    rates: Sequence[float],
+    betas: tuple[float, float],
+    std: float,
+) -> RestartedClassifier:
+    """A softmax trained on real features (streams ``seen/init``, ``seen/shuffle``).
+
+    Args:
+        task: the real features.
+        runs: the stack.
+        labels: [N] what is to be told.
+        classes: number of outputs.
+        epochs: of its training.
+        batch: rows in a step.
+        rates: learning rate of every run.
+        betas: of its Adam.
+        std: standard deviation of its initial weights.
+    """
+    classifier = RestartedClassifier(
+        runs, task.features, labels, classes, rates=rates, betas=betas, batch=batch, std=std
+    )
+    classifier.restart("seen")
+    for _ in range(epochs):
+        classifier.train_epoch()
+    return classifier
 
 
 def seen_loss(
@@ -483,13 +546,10 @@ def seen_loss(
     classes = task.seen.numel()
     places = task.seen.new_zeros(task.num_classes)
     places[task.seen] = torch.arange(classes, device=task.device)
-    classifier = RestartedClassifier(
-        runs, task.features, places[task.labels], classes,
-        rates=[lr] * len(runs), betas=betas, batch=batch, std=std,
+    classifier = trained_softmax(
+        task, runs, places[task.labels], classes, epochs=epochs, batch=batch,
+        rates=[lr] * len(runs), betas=betas, std=std,
     )  # fmt: skip
-    classifier.restart("seen")
-    for _ in range(epochs):
-        classifier.train_epoch()
     weight, bias = classifier.weight.clone(), classifier.bias.clone()
 
     def loss(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

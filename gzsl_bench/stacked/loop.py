@@ -43,12 +43,16 @@ class Phase:
             slice of every block; named terms [R], of which ``loss`` is minimised.
         name: put before the names of its terms in what is logged.
         repeat: how often a step does it.
+        recalls: an optimiser whose last gradients this phase adds its own to.
+        since: the epoch (from 0) from which on steps do it.
     """
 
     optimizer: StackedAdam | Several
     loss: Loss
     name: str = ""
     repeat: int = 1
+    recalls: StackedAdam | None = None
+    since: int = 0
 
 
 class _Step:
@@ -74,6 +78,8 @@ class _Step:
         for phase in self.phases:
             for turn in range(phase.repeat):
                 phase.optimizer.begin()
+                if phase.recalls is not None:
+                    phase.recalls.recall()
                 terms = phase.loss(self.factors, turn, *inputs)
                 # The sum, never the mean: each run's gradient is then its own.
                 terms["loss"].sum().backward()  # type: ignore[no-untyped-call]
@@ -154,10 +160,12 @@ def train_alternating(
         at_once: steps that are drawn for at once, to bound the memory of blocks [default: all of an
             epoch's].
     """
-    step = _Step(phases)
-    repeat: Repeat | None = None
-    pending: tuple[int, torch.Tensor] | None = None
+    step, repeat = _Step(()), None
+    pending: tuple[Sequence[str], int, torch.Tensor] | None = None
     for epoch in range(epochs):
+        if epoch == 0 or any(phase.since == epoch for phase in phases):
+            step = _Step([phase for phase in phases if phase.since <= epoch])
+            repeat = None
         step.begin(weights(epoch))
         for first in range(0, steps, at_once or steps):
             blocks = draw(min(at_once or steps, steps - first))
@@ -166,16 +174,16 @@ def train_alternating(
         assert step.sums is not None
         means = step.sums / steps
         if pending is not None:
-            report(runs, step.names, *pending)
-        pending = epoch + 1, means
+            report(runs, *pending)
+        pending = step.names, epoch + 1, means
         if backend_of(means.device).graphs is None:
-            report(runs, step.names, *pending)
+            report(runs, *pending)
             pending = None
         after_epoch(epoch + 1)
         if all(run.failure for run in runs):
             return
     if pending is not None:
-        report(runs, step.names, *pending)
+        report(runs, *pending)
 
 
 def report(runs: Sequence[Run], names: Sequence[str], epoch: int, means: torch.Tensor) -> None:

@@ -139,6 +139,38 @@ class Plain:
     def score(self, features, attributes):
         return self.critic(torch.cat([features, attributes], 1)).mean()
 
+    def latent(self, real, attributes, noise):
+        return noise
+
+    def begin_epoch(self, epoch, steps):
+        pass
+
+    def after_step(self):
+        pass
+
+    def evaluate(self, epoch, test):
+        task, config = self.task, self.config
+        made = task.unseen.repeat_interleave(config.samples)
+        z = torch.randn(
+            len(made), config.noise, generator=self.stream(f"synthetic/{epoch}")
+        ).double()
+        with torch.no_grad():
+            synthetic = self.make(z, self.attributes[made])
+        trained = self.classify(
+            f"classifier/{epoch}",
+            torch.cat([task.features, synthetic]),
+            torch.cat([task.labels, made]),
+            task.num_classes,
+            config.classifier_batch,
+            config.classifier_lr,
+            config.classifier_epochs,
+        )
+        scores = {}
+        for k, model in enumerate(trained, 1):
+            with torch.no_grad():
+                scores[(epoch - 1) * config.classifier_epochs + k] = model(test)
+        return scores
+
     def train(self, test):
         task, config = self.task, self.config
         self.prepare()
@@ -155,6 +187,7 @@ class Plain:
             mix = torch.rand(
                 steps, turns, batch, 1, generator=self.stream("interpolation")
             ).double()
+            self.begin_epoch(epoch, steps)
             sums = dict.fromkeys(curves, 0.0)
             for step in range(steps):
                 for turn in range(turns):
@@ -184,29 +217,13 @@ class Plain:
                 loss.backward()
                 for optimizer in others:
                     optimizer.step()
+                self.after_step()
                 sums["generator/loss"] += loss.item() / steps
             for name, value in sums.items():
                 curves[name][epoch] = value
             if epoch % config.evaluate_every and epoch != config.epochs:
                 continue
-            made = task.unseen.repeat_interleave(config.samples)
-            z = torch.randn(
-                len(made), config.noise, generator=self.stream(f"synthetic/{epoch}")
-            ).double()
-            with torch.no_grad():
-                synthetic = self.make(z, self.attributes[made])
-            trained = self.classify(
-                f"classifier/{epoch}",
-                torch.cat([task.features, synthetic]),
-                torch.cat([task.labels, made]),
-                task.num_classes,
-                config.classifier_batch,
-                config.classifier_lr,
-                config.classifier_epochs,
-            )
-            for k, model in enumerate(trained, 1):
-                with torch.no_grad():
-                    scores[(epoch - 1) * config.classifier_epochs + k] = model(test)
+            scores.update(self.evaluate(epoch, test))
         return scores, curves
 
 
@@ -223,9 +240,6 @@ class PlainCLSWGAN(Plain):
 
     def optimizers(self):
         return [self.adam(self.generator, self.config.lr)]
-
-    def latent(self, real, attributes, noise):
-        return noise
 
     def loss(self, real, attributes, labels, noises):
         fake = self.make(noises[0], attributes)

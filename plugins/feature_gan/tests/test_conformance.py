@@ -45,6 +45,11 @@ class TestLisGAN(MethodConformance):
     }
 
 
+class TestLsrGAN(MethodConformance):
+    method = "lsrgan"
+    config = SMALL | {"seen_epochs": 10, "evaluate_every": 10, "sr_loss": "grad"}
+
+
 class TestFVAEGAN(MethodConformance):
     method = "f_vaegan"
     config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}
