@@ -41,6 +41,8 @@ DESCRIPTION_MODELS: Mapping[str, type[BaseModel]] = {
     "`labels`": description.LabelPart,
     "An entry of `features`": description.FeaturePart,
     "An entry of `attributes`": description.EmbeddingPart,
+    "`source` of either": description.Source,
+    "`transform` of a source": description.TransformPart,
     "`split`": description.Split,
     "`trainval`, `test_seen` and `test_unseen` of a split": description.ArrayPart,
     "An entry of `folds`": description.FoldPart,

@@ -46,6 +46,10 @@ _COMMANDS = {
         "check_plugin:check_plugin_command",
         "Check what a plugin does on tiny tasks.",
     ),
+    "extract": (
+        "extract:extract_command",
+        "Turn images or texts into features of a data set.",
+    ),
     "data": ("data:data_group", "List, check and download data sets."),
     "sync": ("sync:sync_command", "Make MLflow equal to the records."),
     "ui": ("sync:ui_command", "Open MLflow on the results."),

@@ -88,12 +88,55 @@ class ArrayPart(_Part):
         return self.file if self.key is None else f"{self.file}:{self.key}"
 
 
+class TransformPart(_Part):
+    """What images went through."""
+
+    resize: int = Field(gt=0, description="pixels of the shorter side")
+    crop: int = Field(gt=0, description="pixels of the side of the square cut out of the middle")
+    interpolation: str = Field(description="of the resizing, with Pillow")
+    mean: list[float] = Field(description="of each channel; pixels run from 0 to 1")
+    std: list[float] = Field(description="of each channel, on the same scale")
+
+
+class Source(_Part):
+    """What made a feature set or a class embedding, as `gzsl-bench extract` writes it."""
+
+    backbone: str = Field(description="`library:model`, or the function that made it")
+    weights: str = Field(description="what the library or the user calls the weights")
+    weights_sha256: str = Field("", description="hash of the weights' names and values")
+    layer: str = Field("", description="whose output was taken")
+    pool: str = Field("", description="how a vector was made of it")
+    transform: TransformPart | None = Field(None, description="what images went through")
+    prompts: list[str] = Field([], description="texts that class names were put into, at `{}`")
+    texts: str = Field("", description="hash of the texts that were embedded")
+    precision: str = Field("float32", description="arithmetic of the network")
+    trained_on: str = Field("unknown", description="data that the weights come from")
+    libraries: dict[str, str] = Field({}, description="versions of what computed them")
+
+    @property
+    def space(self) -> str:
+        """Vectors of equal spaces may be compared with one another."""
+        return f"{self.backbone} {self.weights_sha256}"
+
+    def __str__(self) -> str:
+        """In one line, as it stands under tables."""
+        parts = [self.backbone, f"weights {self.weights} (sha256 {self.weights_sha256[:12]})"]
+        parts += [f"layer {self.layer}, pooled: {self.pool}"] if self.layer else []
+        if self.transform is not None:
+            t = self.transform
+            parts.append(f"resized to {t.resize} ({t.interpolation}), cropped to {t.crop}")
+        parts += [f"prompts {' | '.join(self.prompts)}"] if self.prompts else []
+        parts.append(self.precision)
+        return "; ".join([*parts, ", ".join(f"{n} {v}" for n, v in self.libraries.items())])
+
+
 class FeaturePart(ArrayPart):
     """A feature set."""
 
     images: Side = Field(
         description="rows where each row of the matrix is an image, columns where each column is"
     )
+    source: Source | None = Field(None, description="what made it, where that is known")
 
 
 class EmbeddingPart(ArrayPart):
@@ -102,6 +145,7 @@ class EmbeddingPart(ArrayPart):
     classes: Side = Field(
         description="rows where each row of the matrix is a class, columns where each column is"
     )
+    source: Source | None = Field(None, description="what made it, where that is known")
 
 
 class LabelPart(ArrayPart):

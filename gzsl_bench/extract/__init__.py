@@ -1,0 +1,1 @@
+"""Images and texts -> features, region maps and class embeddings of a described data set."""

@@ -1,0 +1,337 @@
+"""Images become features and region maps: the right numbers, whatever happens in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from PIL import Image
+
+from gzsl_bench.cli.extract import extract_command
+from gzsl_bench.errors import DataError
+from gzsl_bench.extract import files, run
+from gzsl_bench.extract.backbones import Asked, Backbone, backbone
+from gzsl_bench.extract.images import listing
+from gzsl_bench.extract.pooling import pooled
+from gzsl_bench.extract.run import Order, extract
+from gzsl_bench.extract.transform import Transform
+
+SMALL = Transform(16, 12, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
+ORDER = Order("tiny", SMALL, regions="float16", batch=5, threads=2)
+
+
+@pytest.fixture
+def tiny(backbone_file: Path) -> Backbone:
+    return backbone(Asked(f"{backbone_file}:tiny"))
+
+
+def description(folder: Path) -> dict[str, Any]:
+    return yaml.safe_load((folder / "dataset.yaml").read_text(encoding="utf-8"))
+
+
+def test_features_and_regions_are_those_of_the_recipe(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    told: list[tuple[int, int]] = []
+    found = extract(listing(photos), tmp_path / "ZOO", tiny, ORDER, lambda *at: told.append(at))
+    assert (found.images, found.width, found.regions) == (12, 5, (9, 5))
+    assert told == [(5, 12), (10, 12), (12, 12)]
+    features, regions = (np.load(path) for path in found.files)
+    names = (tmp_path / "ZOO" / "images.txt").read_text().splitlines()
+    assert names[:2] == ["blue whale/0.png", "blue whale/1.png"]
+    assert features.dtype == np.float32
+    assert regions.dtype == np.float16
+    for row, name in enumerate(names):
+        image = Image.open(photos / name).convert("RGB")
+        width, height = image.size
+        short = 16 / min(width, height)
+        image = image.resize(
+            (round(width * short), round(height * short)), Image.Resampling.BICUBIC
+        )
+        left, top = (image.width - 12) // 2, (image.height - 12) // 2
+        pixels = np.asarray(image.crop((left, top, left + 12, top + 12)), np.float64)
+        pixels = torch.tensor((pixels - 127) / 128).permute(2, 0, 1)[None]
+        layer = tiny.module.stem.double()
+        wanted = torch.relu(layer(pixels)).flatten(2)[0].T.numpy()
+        np.testing.assert_allclose(features[row], wanted.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(regions[row], wanted, rtol=1e-3, atol=1e-4)
+    labels = (tmp_path / "ZOO" / "labels.txt").read_text().splitlines()
+    assert labels == [name.split("/")[0] for name in names]
+
+
+def test_the_description_says_what_made_them(photos: Path, tmp_path: Path, tiny: Backbone) -> None:
+    extract(listing(photos), tmp_path / "ZOO", tiny, replace(ORDER, regions="int8"))
+    said = description(tmp_path / "ZOO")
+    assert (said["classes"], said["labels"]) == ("classes.txt", "labels.txt")
+    source = said["features"]["tiny"]["source"]
+    assert source["backbone"] == "tiny_backbone.py:tiny"
+    assert source["layer"] == "forward_features"
+    assert source["pool"] == "mean"
+    assert source["transform"]["crop"] == 12
+    assert len(source["weights_sha256"]) == 64
+    assert {"torch", "numpy", "pillow", "tiny_backbone.py"} == set(source["libraries"])
+    assert not [p for p in (tmp_path / "ZOO").iterdir() if p.name.startswith(".")]
+
+
+def test_int8_regions_are_the_same_but_for_half_a_step(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    plain = extract(listing(photos), tmp_path / "A", tiny, ORDER).files
+    small = extract(listing(photos), tmp_path / "B", tiny, replace(ORDER, regions="int8")).files
+    values, scale = np.load(small[1]), np.load(small[2])
+    wanted = np.load(plain[1]).astype(np.float32)
+    assert (values.dtype, scale.dtype, scale.shape) == (np.int8, np.float32, (5,))
+    assert np.abs(values).max(axis=(0, 1)).tolist() == [127] * 5  # nothing clipped, nothing wasted
+    assert (np.abs(values * scale - wanted) <= scale * 0.501).all()
+    assert np.load(plain[0]).tobytes() == np.load(small[0]).tobytes()
+
+
+class Killed(BaseException):
+    pass
+
+
+def _while_reading(patch: pytest.MonkeyPatch) -> None:
+    def fail(self: Transform, path: Path) -> Any:
+        if "green frog/2" in str(path):
+            raise Killed
+        return read(self, path)
+
+    read = Transform.__call__
+    patch.setattr(Transform, "__call__", fail)
+
+
+def _in_the_middle_of_a_write(patch: pytest.MonkeyPatch) -> None:
+    def fail(self: files.Draft, start: int, rows: Any) -> None:
+        put(self, start, rows[: len(rows) // 2] if start == 5 else rows)
+        if start == 5 and self.path.name == "regions.npy":
+            raise Killed
+
+    put = files.Draft.put
+    patch.setattr(files.Draft, "put", fail)
+
+
+def _before_the_description(patch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any) -> None:
+        raise Killed
+
+    patch.setattr(run.editing, "add", fail)
+
+
+def _before_quantising(patch: pytest.MonkeyPatch) -> None:
+    def fail(*given: Any) -> None:
+        raise Killed
+
+    patch.setattr(run, "quantised", fail)
+
+
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [
+        (_while_reading, 5),
+        (_in_the_middle_of_a_write, 5),
+        (_before_the_description, 12),
+        (_before_quantising, 12),
+    ],
+)
+def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
+    end: Any, left: int, photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    order = replace(ORDER, regions="int8")
+    whole = extract(listing(photos), tmp_path / "WHOLE", tiny, order).files
+    with pytest.MonkeyPatch.context() as patch:
+        end(patch)
+        with pytest.raises(Killed):
+            extract(listing(photos), tmp_path / "TORN", tiny, order)
+    found = extract(listing(photos), tmp_path / "TORN", tiny, order)
+    assert found.reused == left
+    assert [p.read_bytes() for p in found.files] == [p.read_bytes() for p in whole]
+    texts = [(tmp_path / name / "dataset.yaml").read_text() for name in ("WHOLE", "TORN")]
+    assert texts[0] == texts[1]
+    again = extract(listing(photos), tmp_path / "TORN", tiny, order)
+    assert again.reused == 12
+
+
+def test_another_plan_is_refused_until_asked_for(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        _in_the_middle_of_a_write(patch)
+        with pytest.raises(Killed):
+            extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+    other = replace(ORDER, transform=replace(SMALL, crop=8))
+    with pytest.raises(DataError, match=r"begun with source.transform.crop 12, where it is now 8"):
+        extract(listing(photos), tmp_path / "ZOO", tiny, other)
+    extract(listing(photos), tmp_path / "ZOO", tiny, replace(other, again=True))
+    with pytest.raises(DataError, match="a feature set tiny that was made otherwise"):
+        extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+    extract(listing(photos), tmp_path / "ZOO", tiny, replace(ORDER, name="twelve"))
+    said = description(tmp_path / "ZOO")
+    crops = {n: p["source"]["transform"]["crop"] for n, p in said["features"].items()}
+    assert crops == {"tiny": 8, "twelve": 12}
+
+
+def test_two_at_once_are_one_too_many(photos: Path, tmp_path: Path, tiny: Backbone) -> None:
+    def second(done: int, total: int) -> None:
+        with pytest.raises(DataError, match="another gzsl-bench extracts tiny"):
+            extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+
+    extract(listing(photos), tmp_path / "ZOO", tiny, ORDER, second)
+
+
+def test_no_more_than_two_batches_of_images_are_held(
+    photos: Path, tmp_path: Path, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory does not grow with the number of images: they are read one batch ahead."""
+    read = 0
+    plain = Transform.__call__
+
+    def counted(self: Transform, path: Path) -> Any:
+        nonlocal read
+        read += 1
+        return plain(self, path)
+
+    monkeypatch.setattr(Transform, "__call__", counted)
+    ahead = []
+    order = replace(ORDER, batch=2)
+    extract(
+        listing(photos), tmp_path / "ZOO", tiny, order, lambda done, _: ahead.append(read - done)
+    )
+    assert len(ahead) == 6
+    assert max(ahead) <= 2
+
+
+def test_a_second_feature_set_is_of_the_same_images(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+    (photos / "red fox" / "1.png").unlink()
+    with pytest.raises(DataError, match="lists 12 images and .* has 11, and number 10 is another"):
+        extract(listing(photos), tmp_path / "ZOO", tiny, replace(ORDER, name="other"))
+
+
+def test_comments_above_and_other_keys_of_a_description_stay(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    (tmp_path / "ZOO").mkdir()
+    path = tmp_path / "ZOO" / "dataset.yaml"
+    path.write_text("# mine\n\nsummary: Animals.\nfeatures:\n  old: {file: x.npy, images: rows}\n")
+    extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+    assert path.read_text().startswith("# mine\n\nclasses: classes.txt\n")
+    said = description(tmp_path / "ZOO")
+    assert said["summary"] == "Animals."
+    assert list(said["features"]) == ["old", "tiny"]
+
+
+def test_a_list_names_files_and_classes(photos: Path, tmp_path: Path) -> None:
+    table = photos / "rows.csv"
+    table.write_text("row,file,class\n7,red fox/0.png,fox\n3,blue whale/1.png,whale\n")
+    found = listing(table)
+    assert found.names == ("red fox/0.png", "blue whale/1.png")
+    assert found.classes == ("fox", "whale")
+    (photos / "rows.txt").write_text("red fox/0.png\n")
+    assert listing(photos / "rows.txt").classes is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "a.csv",
+            "image,class\nx,y\n",
+            "a.csv:1: the heading is image, class, but a column `file`",
+        ),
+        ("a.csv", "file,class\nred fox/0.png,\n", "a.csv:2: this line has no class"),
+        ("a.csv", "file\n", "a.csv is empty"),
+        ("a.txt", "red fox/0.png\nred fox/0.png\n", "lists red fox/0.png twice"),
+        ("a.txt", "red fox/9.png\n", "lists red fox/9.png, which is not in"),
+        ("a.json", "[]", "is neither a folder of images nor a list"),
+        ("loose.png", "", "loose.png lies beside them"),
+    ],
+)
+def test_lists_that_cannot_be_used(name: str, content: str, said: str, photos: Path) -> None:
+    (photos / name).write_text(content)
+    with pytest.raises(DataError, match=said):
+        listing(photos if name == "loose.png" else photos / name)
+
+
+def test_images_that_cannot_be_read_are_named(photos: Path, tmp_path: Path, tiny: Backbone) -> None:
+    bad = photos / "red fox" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"red fox/3.png cannot be read as an image"):
+        extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pool", "prefix", "last", "wanted", "regions"),
+    [
+        ((2, 3, 2, 4), "mean", None, False, "mean", (2, 8, 3)),
+        ((2, 2, 4, 3), "mean", None, True, "mean", (2, 8, 3)),
+        ((2, 5, 3), "auto", None, False, "token", (2, 4, 3)),
+        ((2, 4, 3), "auto", None, False, "mean", (2, 4, 3)),
+        ((2, 7, 3), "mean", 1, False, "mean", (2, 6, 3)),
+        ((2, 3), "auto", None, False, "own", None),
+    ],
+)
+def test_vectors_and_regions_of_every_kind_of_layer(
+    shape: tuple[int, ...], pool: str, prefix: int | None, last: bool, wanted: str, regions: Any
+) -> None:
+    raw = torch.randn(shape)
+    vectors, maps, how = pooled(raw, None, pool, prefix, last, "a layer")
+    assert (how, vectors.shape) == (wanted, (2, 3))
+    assert (None if maps is None else tuple(maps.shape)) == regions
+    if maps is not None:
+        other = raw[:, 0] if how == "token" else maps.mean(1)
+        torch.testing.assert_close(vectors, other)
+    if len(shape) == 4 and not last:  # reading order
+        torch.testing.assert_close(maps[:, 4 + 1], raw[:, :, 1, 1])
+
+
+def test_pooling_that_does_not_fit_and_outputs_that_are_none() -> None:
+    with pytest.raises(DataError, match="--pool token does not fit a layer, which gives"):
+        pooled(torch.zeros(1, 3, 2, 2), None, "token", None, False, "a layer")
+    with pytest.raises(DataError, match="a layer gives a dict, but"):
+        pooled({}, None, "auto", None, False, "a layer")
+
+
+def test_the_command_goes_from_images_to_files(
+    photos: Path, tmp_path: Path, backbone_file: Path
+) -> None:
+    asked = [
+        str(photos), "--to", str(tmp_path / "ZOO"), "--backbone", f"{backbone_file}:tiny",
+        "--set", "width=3", "--layer", "stem", "--resize", "16", "--crop", "12",
+        "--mean", "127/255", "--std", "0.5",
+        "--trained-on", "imagenet-1k", "--batch", "4", "--device", "cpu",
+    ]  # fmt: skip
+    found = CliRunner().invoke(extract_command, asked, catch_exceptions=False)
+    assert found.stdout == f"{tmp_path}/ZOO/features/tiny.npy\n"
+    assert "4 of 12 images\n8 of 12 images" in found.stderr
+    assert "tiny: 12 images, 3 features;" in found.stderr
+    assert np.load(tmp_path / "ZOO/features/tiny.npy").min() < 0  # of the stem, before ReLU
+    source = description(tmp_path / "ZOO")["features"]["tiny"]["source"]
+    assert source["backbone"] == "tiny_backbone.py:tiny(width=3)"
+    assert source["trained_on"] == "imagenet-1k"
+    assert source["transform"]["mean"] == [127 / 255] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--mean", "1,2"], "'1,2' is not understood; give one number or three"),
+        (["--set", "width"], "--set 'width' is not understood; write KEY=VALUE"),
+        (["--name", "a b"], "'a b' is no name"),
+        (["--device", "tpu"], "--device 'tpu' is not understood"),
+    ],
+)
+def test_options_that_cannot_be_used(
+    options: list[str], said: str, photos: Path, tmp_path: Path, backbone_file: Path
+) -> None:
+    asked = [str(photos), "--to", str(tmp_path / "ZOO"), "--backbone", f"{backbone_file}:tiny"]
+    found = CliRunner().invoke(extract_command, [*asked, *options])
+    assert found.exit_code == 2
+    assert said in found.output
