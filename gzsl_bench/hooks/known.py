@@ -18,7 +18,7 @@ METHODS = {
         "lisgan",
         "lsrgan",
     ),
-    "gzsl-bench-feature-vae": ("cvae",),
+    "gzsl-bench-feature-vae": ("cvae", "se_gzsl"),
 }
 
 

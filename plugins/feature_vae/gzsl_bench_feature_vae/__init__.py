@@ -10,6 +10,7 @@ from gzsl_bench import MethodSpec, hookimpl
 @hookimpl
 def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
-    from gzsl_bench_feature_vae import cvae
+    from gzsl_bench_feature_vae import cvae, se_gzsl
 
     yield cvae.SPEC
+    yield se_gzsl.SPEC

@@ -8,7 +8,7 @@ from __future__ import annotations
 from gzsl_bench.testing import MethodConformance
 
 SMALL = {
-    "batch": 48,
+    "batch": 96,
     "epochs": 30,
     "lr": 0.01,
     "latent": 4,
@@ -21,3 +21,8 @@ SMALL = {
 class TestCVAE(MethodConformance):
     method = "cvae"
     config = SMALL | {"encoder_hidden": 32, "decoder_hidden": 64}
+
+
+class TestSEGZSL(MethodConformance):
+    method = "se_gzsl"
+    config = SMALL | {"encoder_hidden": 16, "generator_hidden": 32, "regressor_hidden": 16}
