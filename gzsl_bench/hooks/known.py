@@ -17,6 +17,7 @@ METHODS = {
         "f_vaegan",
         "lisgan",
         "lsrgan",
+        "tf_vaegan",
     ),
     "gzsl-bench-feature-vae": ("cvae", "se_gzsl"),
 }

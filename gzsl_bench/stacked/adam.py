@@ -90,7 +90,7 @@ class StackedAdam:
 class Several:
     """Optimisers of different settings that step together."""
 
-    def __init__(self, *optimizers: StackedAdam) -> None:
+    def __init__(self, *optimizers: StackedAdam | Several) -> None:
         self._optimizers = optimizers
 
     def begin(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from gzsl_bench.hooks.method import BatchedMethod
-from gzsl_bench.hooks.run import Latents, Run
+from gzsl_bench.hooks.run import Latents, Run, ScoreFunction
 from gzsl_bench.hooks.task import Task
 from gzsl_bench.stacked.adam import Several, StackedAdam
 from gzsl_bench.stacked.critic import Critic
@@ -232,6 +232,32 @@ class FeatureGAN(BatchedMethod):
         """[R, B, Z] what the critic's generated features are made from; the noise itself."""
         return noise
 
+    def critic_losses(
+        self,
+        networks: GANNetworks,
+        features: torch.Tensor,
+        attributes: torch.Tensor,
+        labels: torch.Tensor,
+        noise: torch.Tensor,
+        mix: torch.Tensor,
+        penalty_factor: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Terms [R] of a critic's step, ``loss`` is minimised; see :func:`critic_terms`.
+
+        Args:
+            networks: those of the stack.
+            features: [R, B, D] real features.
+            attributes: [R, B, A] embeddings of their classes.
+            labels: [R, B] ids of their classes.
+            noise: [R, B, Z] standard normal numbers.
+            mix: [R, B, 1] uniform numbers.
+            penalty_factor: [R].
+        """
+        generator, critic = networks.generator, networks.critic
+        with torch.no_grad():
+            latent = self.latent(networks, features, attributes, noise)
+        return critic_terms(critic, generator, features, attributes, latent, mix, penalty_factor)
+
     def generator_losses(
         self,
         networks: GANNetworks,
@@ -288,6 +314,17 @@ class FeatureGAN(BatchedMethod):
         encoder = self.encoder(runs, width, attributes, noise, how)
         return GANNetworks(generator, critic, embeddings, encoder)
 
+    def synthesiser(self, networks: GANNetworks) -> Generator:
+        """What makes the classifier's features of unseen classes; the generator here."""
+        return networks.generator
+
+    def representation(self, networks: GANNetworks, run: int) -> ScoreFunction | None:
+        """What the classifier sees of features in one run: [N, D] -> [N, L]; None: themselves.
+
+        It is asked for again after every GAN epoch that is evaluated.
+        """
+        return None
+
     def evaluation(
         self, task: Task, runs: list[Run], networks: GANNetworks
     ) -> tuple[Callable[[int, Progress], None], int]:
@@ -301,12 +338,18 @@ class FeatureGAN(BatchedMethod):
         """
         config: Any = self.config
         made = task.unseen.repeat_interleave(config.samples)
+        features, labels = task.features, task.labels
+        width, own, represent = features.shape[1], made, self.representation(networks, 0)
+        if represent is not None:
+            # Every run has features of its own, of real rows, too.
+            features, labels = represent(features[:1])[:0], labels[:0]
+            own = torch.cat([task.labels, made])
         classifier = RestartedClassifier(
             runs,
-            task.features,
-            task.labels,
+            features,
+            labels,
             task.num_classes,
-            own_labels=made,
+            own_labels=own,
             rates=per_run(runs, "classifier_lr"),
             betas=(config.beta1, config.beta2),
             batch=config.classifier_batch or config.samples,
@@ -314,16 +357,31 @@ class FeatureGAN(BatchedMethod):
         )
 
         def evaluate(epoch: int, progress: Progress) -> None:
-            ones = [networks.generator.of(number) for number in range(len(runs))]
-            for run, one, own in zip(runs, ones, classifier.own, strict=True):
+            ones = [self.synthesiser(networks).of(number) for number in range(len(runs))]
+            represents = [self.representation(networks, number) for number in range(len(runs))]
+            for run, one, represent, own in zip(
+                runs, ones, represents, classifier.own, strict=True
+            ):
                 stream = run.generator(f"synthetic/{epoch}")
-                one.features(networks.embeddings[made], stream, own)
+                classes = networks.embeddings[made]
+                if represent is None:
+                    one.features(classes, stream, own)
+                    continue
+                generated = one.features(classes, stream, task.features.new_empty(len(made), width))
+                for rows, into in zip(
+                    (task.features, generated), own.tensor_split([len(task.features)]), strict=True
+                ):
+                    for some, part in zip(
+                        torch.split(rows, CHUNK), torch.split(into, CHUNK), strict=True
+                    ):
+                        part.copy_(represent(some))
             classifier.restart(f"classifier/{epoch}")
+            embeds = [represent or as_they_are for represent in represents]
             train_on_latents(
                 runs,
                 classifier,
-                [as_they_are] * len(runs),
-                latents=generated_latents(networks, runs),
+                embeds,
+                latents=generated_latents(networks, runs, ones, embeds),
                 epochs=config.classifier_epochs,
                 before=(epoch - 1) * config.classifier_epochs,
                 progress=progress,
@@ -339,14 +397,16 @@ class FeatureGAN(BatchedMethod):
         every = config.evaluate_every or config.epochs
         evaluated = [e for e in range(1, config.epochs + 1) if e % every == 0 or e == config.epochs]
         evaluate, units = self.evaluation(task, runs, networks)
-        progress = Progress(runs, config.epochs * steps * STEP_COST + len(evaluated) * units)
+        passes = self.passes(task, runs, networks)
+        cost = len(passes) * steps * STEP_COST
+        progress = Progress(runs, config.epochs * cost + len(evaluated) * units)
 
         def after_epoch(epoch: int) -> None:
-            progress.advance(steps * STEP_COST)
+            progress.advance(cost)
             if epoch in evaluated and not all(run.failure for run in runs):
                 evaluate(epoch, progress)
 
-        self._train_gan(task, runs, networks, steps, after_epoch)
+        self._train_gan(task, runs, networks, passes, steps, after_epoch)
 
     def draws(
         self, task: Task, runs: Sequence[Run], networks: GANNetworks
@@ -362,16 +422,16 @@ class FeatureGAN(BatchedMethod):
     def critic_phase(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> Phase:
         """The critic's part of a step."""
         config: Any = self.config
-        generator, critic, embeddings = networks.generator, networks.critic, networks.embeddings
+        critic, embeddings = networks.critic, networks.embeddings
 
         def of_critic(
             factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
         ) -> dict[str, torch.Tensor]:
             picked, noise, mix = (block[:, turn] for block in drawn[:3])
-            attributes, features = embeddings[task.labels[picked]], task.features[picked]
-            with torch.no_grad():
-                latent = self.latent(networks, features, attributes, noise)
-            return critic_terms(critic, generator, features, attributes, latent, mix, factors[0])
+            labels = task.labels[picked]
+            return self.critic_losses(
+                networks, task.features[picked], embeddings[labels], labels, noise, mix, factors[0]
+            )
 
         optimizer = self.adam(runs, critic.layers, config.beta1)
         return Phase(optimizer, of_critic, "critic/", config.critic_steps)
@@ -401,11 +461,18 @@ class FeatureGAN(BatchedMethod):
             Phase(self.optimizer(runs, networks), of_generator, "generator/"),
         ]
 
+    def passes(
+        self, task: Task, runs: Sequence[Run], networks: GANNetworks
+    ) -> list[Sequence[Phase]]:
+        """What an epoch does one after the other, ceil(rows / batch) steps each; one pass here."""
+        return [self.phases(task, runs, networks)]
+
     def _train_gan(
         self,
         task: Task,
         runs: list[Run],
         networks: GANNetworks,
+        passes: Sequence[Sequence[Phase]],
         steps: int,
         after_epoch: Callable[[int], None],
     ) -> None:
@@ -415,7 +482,6 @@ class FeatureGAN(BatchedMethod):
         noises_a_step = turns + self.generator_draws
         rows = task.labels.numel()
         batch = min(config.batch, rows)
-        phases = self.phases(task, runs, networks)
         batches, noises, mixes = (
             Generators(runs, purpose) for purpose in ("batches", "noise", "interpolation")
         )
@@ -434,7 +500,8 @@ class FeatureGAN(BatchedMethod):
 
         train_alternating(
             runs,
-            phases,
+            passes[0],
+            then=passes[1:],
             epochs=config.epochs,
             steps=steps,
             weights=self.weights(task, runs),
@@ -449,18 +516,32 @@ def as_they_are(features: torch.Tensor) -> torch.Tensor:
     return features
 
 
-def generated_latents(networks: GANNetworks, runs: Sequence[Run]) -> list[Latents]:
-    """For every run: real features beside generated ones."""
+def generated_latents(
+    networks: GANNetworks,
+    runs: Sequence[Run],
+    generators: Sequence[Generator] = (),
+    embeds: Sequence[ScoreFunction] = (),
+) -> list[Latents]:
+    """For every run: what its classifier sees of real features, and of generated ones.
 
-    def of(run: Run, generator: Generator) -> Latents:
+    Args:
+        networks: those of the stack.
+        runs: the stack.
+        generators: of each run; none: the stack's.
+        embeds: features [N, D] -> [N, L] of each run; none: as they are.
+    """
+
+    def of(run: Run, generator: Generator, embed: ScoreFunction) -> Latents:
         def semantic(classes: torch.Tensor) -> torch.Tensor:
             into = networks.embeddings.new_empty(len(classes), generator.output.outputs)
             stream = run.generator("visualize/features")
-            return generator.features(networks.embeddings[classes], stream, into)
+            return embed(generator.features(networks.embeddings[classes], stream, into))
 
-        return Latents(visual=as_they_are, semantic=semantic)
+        return Latents(visual=embed, semantic=semantic)
 
-    return [of(run, networks.generator.of(number)) for number, run in enumerate(runs)]
+    generators = generators or [networks.generator.of(number) for number in range(len(runs))]
+    embeds = embeds or [as_they_are] * len(runs)
+    return [of(*each) for each in zip(runs, generators, embeds, strict=True)]
 
 
 def class_means(

@@ -45,6 +45,7 @@ class Phase:
         repeat: how often a step does it.
         recalls: an optimiser whose last gradients this phase adds its own to.
         since: the epoch (from 0) from which on steps do it.
+        before: what is done before it, every time.
     """
 
     optimizer: StackedAdam | Several
@@ -53,6 +54,7 @@ class Phase:
     repeat: int = 1
     recalls: StackedAdam | None = None
     since: int = 0
+    before: Sequence[Phase] = ()
 
 
 class _Step:
@@ -77,17 +79,18 @@ class _Step:
         named: dict[str, torch.Tensor] = {}
         for phase in self.phases:
             for turn in range(phase.repeat):
-                phase.optimizer.begin()
-                if phase.recalls is not None:
-                    phase.recalls.recall()
-                terms = phase.loss(self.factors, turn, *inputs)
-                # The sum, never the mean: each run's gradient is then its own.
-                terms["loss"].sum().backward()  # type: ignore[no-untyped-call]
-                phase.optimizer.step()
-                for term, value in terms.items():
-                    name = f"{phase.name}{term}"
-                    share = value.detach() if phase.repeat == 1 else value.detach() / phase.repeat
-                    named[name] = named[name] + share if turn else share
+                for part in (*phase.before, phase):
+                    part.optimizer.begin()
+                    if part.recalls is not None:
+                        part.recalls.recall()
+                    terms = part.loss(self.factors, turn, *inputs)
+                    # The sum, never the mean: each run's gradient is then its own.
+                    terms["loss"].sum().backward()  # type: ignore[no-untyped-call]
+                    part.optimizer.step()
+                    for term, value in terms.items():
+                        name, share = f"{part.name}{term}", value.detach()
+                        share = share if phase.repeat == 1 else share / phase.repeat
+                        named[name] = named[name] + share if turn else share
         values = torch.stack(list(named.values()))
         if self.sums is None:
             self.names, self.sums = tuple(named), values
@@ -141,6 +144,7 @@ def train_alternating(
     weights: Callable[[int], Sequence[torch.Tensor]] = lambda epoch: (),
     after_epoch: Callable[[int], None] = lambda epoch: None,
     at_once: int | None = None,
+    then: Sequence[Sequence[Phase]] = (),
 ) -> None:
     """Train all runs together; nothing waits for the device but once in an epoch.
 
@@ -159,23 +163,30 @@ def train_alternating(
         after_epoch: called with the number (from 1) of the epoch that is done.
         at_once: steps that are drawn for at once, to bound the memory of blocks [default: all of an
             epoch's].
+        then: phases of further passes: an epoch does ``steps`` steps of ``phases``, then as many of
+            each of these.
     """
-    step, repeat = _Step(()), None
+    passes: list[_Step] = []
+    repeats: list[Repeat | None] = []
     pending: tuple[Sequence[str], int, torch.Tensor] | None = None
     for epoch in range(epochs):
-        if epoch == 0 or any(phase.since == epoch for phase in phases):
-            step = _Step([phase for phase in phases if phase.since <= epoch])
-            repeat = None
-        step.begin(weights(epoch))
-        for first in range(0, steps, at_once or steps):
-            blocks = draw(min(at_once or steps, steps - first))
-            repeat = repeat or Repeat(step, blocks[0].device)
-            repeat(blocks)
-        assert step.sums is not None
-        means = step.sums / steps
+        if epoch == 0 or any(phase.since == epoch for each in (phases, *then) for phase in each):
+            passes = [
+                _Step([phase for phase in each if phase.since <= epoch]) for each in (phases, *then)
+            ]
+            repeats = [None] * len(passes)
+        for number, step in enumerate(passes):
+            step.begin(weights(epoch))
+            for first in range(0, steps, at_once or steps):
+                blocks = draw(min(at_once or steps, steps - first))
+                repeat = repeats[number] or Repeat(step, blocks[0].device)
+                repeats[number] = repeat
+                repeat(blocks)
+        names = [name for step in passes for name in step.names]
+        means = torch.cat([step.sums for step in passes if step.sums is not None]) / steps
         if pending is not None:
             report(runs, *pending)
-        pending = step.names, epoch + 1, means
+        pending = names, epoch + 1, means
         if backend_of(means.device).graphs is None:
             report(runs, *pending)
             pending = None

@@ -51,7 +51,7 @@ class RestartedClassifier(Softmax):
 
         Args:
             runs: the stack.
-            shared: [N, L] rows of all runs, at least one.
+            shared: [N, L] rows of all runs; N may be 0.
             labels: [N] their class ids.
             classes: C, the number of outputs.
             own_labels: [M] class ids of each run's own rows; None where there are none.
@@ -143,7 +143,8 @@ class RestartedClassifier(Softmax):
     def _gather_together(self, order: torch.Tensor, rows: torch.Tensor) -> None:
         """The same for all runs, without a size that depends on numbers: [R, n, L + 1]."""
         shared = len(self._shared)
-        rows.copy_(self._shared[order.clamp(max=shared - 1)])
+        if shared:
+            rows.copy_(self._shared[order.clamp(max=shared - 1)])
         if self._own.shape[1]:
             run = torch.arange(len(order), device=order.device)[:, None]
             own = self._own[run, (order - shared).clamp(min=0)]

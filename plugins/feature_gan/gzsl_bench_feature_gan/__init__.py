@@ -10,10 +10,18 @@ from gzsl_bench import MethodSpec, hookimpl
 @hookimpl
 def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
-    from gzsl_bench_feature_gan import cycle_clswgan, f_clswgan, f_vaegan, lisgan, lsrgan
+    from gzsl_bench_feature_gan import (
+        cycle_clswgan,
+        f_clswgan,
+        f_vaegan,
+        lisgan,
+        lsrgan,
+        tf_vaegan,
+    )
 
     yield f_clswgan.SPEC
     yield cycle_clswgan.SPEC
     yield f_vaegan.SPEC
     yield lisgan.SPEC
     yield lsrgan.SPEC
+    yield tf_vaegan.SPEC

@@ -93,7 +93,7 @@ class FVAEGAN(FeatureGAN):
     critic's whole loss, of which Adam sees nothing, is left out.
     """
 
-    Config = FVAEGANConfig
+    Config: ClassVar[type[FVAEGANConfig]] = FVAEGANConfig
     output: ClassVar[Any] = "sigmoid"
     generator_draws = 2
 
@@ -143,15 +143,30 @@ class FVAEGAN(FeatureGAN):
         reconstruction = error.sum((1, 2)) / rows
         kl = kl_divergence(mu, logvar) / rows
         if not self.config.encoded_noise:
-            made = generator(noises[:, 1], attributes)
+            made = self.from_noise(networks, noises[:, 1], attributes, made)
         with frozen(*networks.critic.layers):
             adversarial = -networks.critic(made, attributes).mean(1)
-        return {
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "adversarial": adversarial,
-            "loss": reconstruction + kl + networks.encoder.gamma * adversarial,
-        }
+        terms = {"reconstruction": reconstruction, "kl": kl, "adversarial": adversarial}
+        loss = reconstruction + kl + networks.encoder.gamma * adversarial
+        for name, (weight, value) in self.of_generated(networks, made, attributes).items():
+            terms[name], loss = value, loss + weight * value
+        return terms | {"loss": loss}
+
+    def from_noise(
+        self,
+        networks: GANNetworks,
+        noise: torch.Tensor,
+        attributes: torch.Tensor,
+        reconstruction: torch.Tensor,
+    ) -> torch.Tensor:
+        """[R, B, D] what the critic judges in the generator's step instead of reconstructions."""
+        return networks.generator(noise, attributes)
+
+    def of_generated(
+        self, networks: GANNetworks, generated: torch.Tensor, attributes: torch.Tensor
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """More terms by name, a weight [R] and what it weighs [R]; none here."""
+        return {}
 
     def optimizer(self, runs: Sequence[Run], networks: GANNetworks) -> StackedAdam | Several:
         """The generator's, and the encoder's with betas of its own."""

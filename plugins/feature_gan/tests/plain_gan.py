@@ -31,6 +31,7 @@ SETTINGS = {
     "evaluate_every": 2,
 }
 CLSWGAN = SETTINGS | {"classification": 0.4, "seen_epochs": 2, "seen_batch": 6}
+VAEGAN = SETTINGS | {"encoder_hidden": 10, "gamma": 3.0}
 
 
 def make_task():
@@ -79,10 +80,14 @@ def train(task, seeds, test, method=FCLSWGAN, **settings):
 
 
 class Plain:
-    """One run in plain torch: modules, autograd twice for the penalty, torch.optim.Adam."""
+    """One run in plain torch: modules, autograd twice for the penalty, torch.optim.Adam.
+
+    ``passes`` are the names of what an epoch does one after the other; ``now`` is the one at work.
+    """
 
     last = nn.ReLU
     noises = 1
+    passes = ("",)
 
     def __init__(self, task, seed, config):
         self.task, self.seed, self.config = task, seed, config
@@ -139,6 +144,28 @@ class Plain:
     def score(self, features, attributes):
         return self.critic(torch.cat([features, attributes], 1)).mean()
 
+    def fake(self, real, attributes, noise):
+        """What the critic is shown."""
+        return self.make(self.latent(real, attributes, noise), attributes)
+
+    def before_critic(self, real, attributes, labels):
+        """What else learns from a batch of the critic, before it does."""
+
+    def stepping(self, optimizers):
+        """Those that step in this pass."""
+        return optimizers
+
+    def after_critic(self, penalty):
+        """What follows from the penalty's mean over the critic's steps."""
+
+    def synthesise(self, noise, attributes):
+        """Features of unseen classes for the classifier."""
+        return self.make(noise, attributes)
+
+    def refine(self, features):
+        """What the classifier sees of features."""
+        return features
+
     def latent(self, real, attributes, noise):
         return noise
 
@@ -155,10 +182,11 @@ class Plain:
             len(made), config.noise, generator=self.stream(f"synthetic/{epoch}")
         ).double()
         with torch.no_grad():
-            synthetic = self.make(z, self.attributes[made])
+            made_rows = self.synthesise(z, self.attributes[made])
+            rows = self.refine(torch.cat([task.features, made_rows]))
         trained = self.classify(
             f"classifier/{epoch}",
-            torch.cat([task.features, synthetic]),
+            rows,
             torch.cat([task.labels, made]),
             task.num_classes,
             config.classifier_batch,
@@ -168,63 +196,71 @@ class Plain:
         scores = {}
         for k, model in enumerate(trained, 1):
             with torch.no_grad():
-                scores[(epoch - 1) * config.classifier_epochs + k] = model(test)
+                scores[(epoch - 1) * config.classifier_epochs + k] = model(self.refine(test))
         return scores
 
     def train(self, test):
         task, config = self.task, self.config
+        self.penalty_weight = config.penalty
         self.prepare()
         of_critic = self.adam(self.critic, config.lr)
         others = self.optimizers()
-        rows, batch, turns = len(task.labels), config.batch, config.critic_steps
-        steps = math.ceil(rows / batch)
-        scores, curves = {}, {"critic/loss": {}, "critic/penalty": {}, "generator/loss": {}}
+        steps = math.ceil(len(task.labels) / config.batch)
+        scores, curves = {}, {}
         for epoch in range(1, config.epochs + 1):
-            picked = subset_block(rows, batch, steps * turns, self.stream("batches"))
-            noise = torch.randn(
-                steps, turns + self.noises, batch, config.noise, generator=self.stream("noise")
-            ).double()
-            mix = torch.rand(
-                steps, turns, batch, 1, generator=self.stream("interpolation")
-            ).double()
             self.begin_epoch(epoch, steps)
-            sums = dict.fromkeys(curves, 0.0)
-            for step in range(steps):
-                for turn in range(turns):
-                    chosen = picked[step * turns + turn]
-                    real, labels = task.features[chosen], task.labels[chosen]
-                    attributes = self.attributes[labels]
-                    latent = self.latent(real, attributes, noise[step, turn])
-                    fake = self.make(latent, attributes).detach()
-                    u = mix[step, turn]
-                    between = (u * real + (1 - u) * fake).requires_grad_()
-                    score = self.critic(torch.cat([between, attributes], 1))
-                    (slope,) = torch.autograd.grad(score.sum(), between, create_graph=True)
-                    penalty = ((slope.norm(2, dim=1) - 1) ** 2).mean()
-                    loss = (
-                        self.score(fake, attributes)
-                        - self.score(real, attributes)
-                        + config.penalty * penalty
-                    )
-                    of_critic.zero_grad()
-                    loss.backward()
-                    of_critic.step()
-                    sums["critic/loss"] += loss.item() / (turns * steps)
-                    sums["critic/penalty"] += penalty.item() / (turns * steps)
-                loss = self.loss(real, attributes, labels, noise[step, turns:])
-                for optimizer in others:
-                    optimizer.zero_grad()
-                loss.backward()
-                for optimizer in others:
-                    optimizer.step()
-                self.after_step()
-                sums["generator/loss"] += loss.item() / steps
-            for name, value in sums.items():
-                curves[name][epoch] = value
+            for name in self.passes:
+                self.now = name
+                self.one_pass(epoch, steps, of_critic, others, curves)
             if epoch % config.evaluate_every and epoch != config.epochs:
                 continue
             scores.update(self.evaluate(epoch, test))
         return scores, curves
+
+    def one_pass(self, epoch, steps, of_critic, others, curves):
+        task, config = self.task, self.config
+        rows, batch, turns = len(task.labels), config.batch, config.critic_steps
+        picked = subset_block(rows, batch, steps * turns, self.stream("batches"))
+        noise = torch.randn(
+            steps, turns + self.noises, batch, config.noise, generator=self.stream("noise")
+        ).double()
+        mix = torch.rand(steps, turns, batch, 1, generator=self.stream("interpolation")).double()
+        sums = dict.fromkeys(("critic/loss", "critic/penalty", "generator/loss"), 0.0)
+        for step in range(steps):
+            penalties = 0.0
+            for turn in range(turns):
+                chosen = picked[step * turns + turn]
+                real, labels = task.features[chosen], task.labels[chosen]
+                attributes = self.attributes[labels]
+                self.before_critic(real, attributes, labels)
+                fake = self.fake(real, attributes, noise[step, turn]).detach()
+                u = mix[step, turn]
+                between = (u * real + (1 - u) * fake).requires_grad_()
+                score = self.critic(torch.cat([between, attributes], 1))
+                (slope,) = torch.autograd.grad(score.sum(), between, create_graph=True)
+                penalty = ((slope.norm(2, dim=1) - 1) ** 2).mean()
+                loss = (
+                    self.score(fake, attributes)
+                    - self.score(real, attributes)
+                    + self.penalty_weight * penalty
+                )
+                of_critic.zero_grad()
+                loss.backward()
+                of_critic.step()
+                penalties += penalty.item() / turns
+                sums["critic/loss"] += loss.item() / (turns * steps)
+            sums["critic/penalty"] += penalties / steps
+            self.after_critic(penalties)
+            loss = self.loss(real, attributes, labels, noise[step, turns:])
+            for optimizer in others:
+                optimizer.zero_grad()
+            loss.backward()
+            for optimizer in self.stepping(others):
+                optimizer.step()
+            self.after_step()
+            sums["generator/loss"] += loss.item() / steps
+        for name, value in sums.items():
+            curves.setdefault(f"{self.now}{name}", {})[epoch] = value
 
 
 class PlainCLSWGAN(Plain):
@@ -246,6 +282,54 @@ class PlainCLSWGAN(Plain):
         places = torch.searchsorted(self.task.seen, labels)
         nll = F.nll_loss(F.log_softmax(self.seen(fake), 1), places)
         return -self.score(fake, attributes) + self.config.classification * nll
+
+
+class PlainVAEGAN(Plain):
+    """f-VAEGAN-D2 without D2."""
+
+    last = nn.Sigmoid
+    noises = 2
+
+    def prepare(self):
+        self.attributes = self.attributes / self.attributes.norm(dim=1, keepdim=True)
+        inputs = self.task.features.shape[1] + self.attributes.shape[1]
+        hidden, noise = self.config.encoder_hidden, self.config.noise
+        self.encoder = nn.Sequential(
+            self.linear("init/encoder/first", inputs, hidden),
+            nn.LeakyReLU(0.2),
+            self.linear("init/encoder/second", hidden, 2 * noise),
+            nn.LeakyReLU(0.2),
+            self.linear("init/encoder/heads", 2 * noise, 2 * noise),
+        )
+
+    def optimizers(self):
+        lr = self.config.lr
+        return [self.adam(self.generator, lr), self.adam(self.encoder, lr, 0.9)]
+
+    def encode(self, real, attributes):
+        return self.encoder(torch.cat([real, attributes], 1)).chunk(2, 1)
+
+    def latent(self, real, attributes, noise):
+        if not self.config.encoded_noise:
+            return noise
+        mean, log_var = self.encode(real, attributes)
+        return mean + noise * torch.exp(0.5 * log_var)
+
+    def loss(self, real, attributes, labels, noises):
+        mean, log_var = self.encode(real, attributes)
+        made = self.make(mean + noises[0] * torch.exp(0.5 * log_var), attributes)
+        bce = F.binary_cross_entropy(made, real, reduction="sum") / len(real)
+        kl = -0.5 * (1 + log_var - mean**2 - log_var.exp()).sum() / len(real)
+        if not self.config.encoded_noise:
+            made = self.from_noise(noises[1], attributes, made)
+        adversarial = -self.config.gamma * self.score(made, attributes)
+        return bce + kl + adversarial + self.of_generated(made, attributes)
+
+    def from_noise(self, noise, attributes, reconstruction):
+        return self.make(noise, attributes)
+
+    def of_generated(self, generated, attributes):
+        return 0.0
 
 
 def beside(task, method, plain, settings, numbers=(3, 4, 5, 6)):

@@ -53,3 +53,14 @@ class TestLsrGAN(MethodConformance):
 class TestFVAEGAN(MethodConformance):
     method = "f_vaegan"
     config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}
+
+
+class TestTFVAEGAN(MethodConformance):
+    method = "tf_vaegan"
+    config = TestFVAEGAN.config | {
+        "epochs": 6,
+        "evaluate_every": 4,
+        "critic_steps": 2,
+        "decoder_lr": 0.01,
+        "feedback_lr": 0.01,
+    }

@@ -10,7 +10,7 @@ from gzsl_bench_feature_gan import f_clswgan, f_vaegan, gzsl_bench_methods
 from gzsl_bench_feature_gan.cycle_clswgan import CycleCLSWGAN
 from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, FCLSWGANConfig
 from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, FVAEGANConfig
-from plain_gan import CLSWGAN, SETTINGS, Plain, PlainCLSWGAN, beside, train
+from plain_gan import CLSWGAN, VAEGAN, PlainCLSWGAN, PlainVAEGAN, beside, train
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,7 +19,6 @@ from gzsl_bench.stacked.draws import subset_block
 
 CYCLE = CLSWGAN | {"cycle": 0.7, "regressor_epochs": 3, "regressor_batch": 9}
 CYCLE |= {"regressor_lr": 0.02}
-VAEGAN = SETTINGS | {"encoder_hidden": 10, "gamma": 3.0}
 
 
 class PlainCycle(PlainCLSWGAN):
@@ -50,47 +49,6 @@ class PlainCycle(PlainCLSWGAN):
         fake = self.make(noises[0], attributes)
         error = F.mse_loss(self.regressor(fake), attributes)
         return super().loss(real, attributes, labels, noises) + self.config.cycle * error
-
-
-class PlainVAEGAN(Plain):
-    """f-VAEGAN-D2 without D2."""
-
-    last = nn.Sigmoid
-    noises = 2
-
-    def prepare(self):
-        self.attributes = self.attributes / self.attributes.norm(dim=1, keepdim=True)
-        inputs = self.task.features.shape[1] + self.attributes.shape[1]
-        hidden, noise = self.config.encoder_hidden, self.config.noise
-        self.encoder = nn.Sequential(
-            self.linear("init/encoder/first", inputs, hidden),
-            nn.LeakyReLU(0.2),
-            self.linear("init/encoder/second", hidden, 2 * noise),
-            nn.LeakyReLU(0.2),
-            self.linear("init/encoder/heads", 2 * noise, 2 * noise),
-        )
-
-    def optimizers(self):
-        lr = self.config.lr
-        return [self.adam(self.generator, lr), self.adam(self.encoder, lr, 0.9)]
-
-    def encode(self, real, attributes):
-        return self.encoder(torch.cat([real, attributes], 1)).chunk(2, 1)
-
-    def latent(self, real, attributes, noise):
-        if not self.config.encoded_noise:
-            return noise
-        mean, log_var = self.encode(real, attributes)
-        return mean + noise * torch.exp(0.5 * log_var)
-
-    def loss(self, real, attributes, labels, noises):
-        mean, log_var = self.encode(real, attributes)
-        made = self.make(mean + noises[0] * torch.exp(0.5 * log_var), attributes)
-        bce = F.binary_cross_entropy(made, real, reduction="sum") / len(real)
-        kl = -0.5 * (1 + log_var - mean**2 - log_var.exp()).sum() / len(real)
-        if not self.config.encoded_noise:
-            made = self.make(noises[1], attributes)
-        return bce + kl - self.config.gamma * self.score(made, attributes)
 
 
 @pytest.mark.parametrize(
