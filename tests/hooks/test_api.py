@@ -151,6 +151,7 @@ def test_config_is_strict():
 
 
 STACKED = {
+    "BatchNorm",
     "Critic",
     "CrossModalNetworks",
     "CrossModalVAE",
@@ -161,6 +162,7 @@ STACKED = {
     "Generator",
     "Generators",
     "Linear",
+    "Parameters",
     "Phase",
     "Progress",
     "Repeat",
@@ -171,9 +173,15 @@ STACKED = {
     "Terms",
     "WarmUp",
     "arithmetic",
+    "as_they_are",
+    "class_means",
+    "dropout",
     "embed_in_chunks",
     "first_rows",
     "frozen",
+    "generated_latents",
+    "generator_terms",
+    "keeps",
     "kl_divergence",
     "l1_error",
     "lanes",
@@ -191,6 +199,7 @@ STACKED = {
     "train",
     "train_alternating",
     "train_on_latents",
+    "trained_softmax",
     "wasserstein_distance",
 }
 
