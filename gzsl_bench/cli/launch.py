@@ -243,7 +243,7 @@ class Training:
             audit: audit the methods, too.
         """
         from gzsl_bench.cli.audit import audit_cells
-        from gzsl_bench.engine.events import CellEnded
+        from gzsl_bench.engine.events import CellEnded, UnitStarted
         from gzsl_bench.errors import WorkerError
         from gzsl_bench.executors.run import run_units
 
@@ -253,6 +253,8 @@ class Training:
             def listen(event: Event) -> None:
                 nonlocal told
                 view.hear(event)
+                if isinstance(event, UnitStarted) and mirror is not None:
+                    mirror.open()
                 here = self.store.presence
                 if isinstance(event, CellEnded) and not told and here and here.homeless:
                     told = True

@@ -82,7 +82,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
         # A store that shows all there is needs no visit, which takes longer than all else here.
         idle = not audit and all(store.finished(cell.key) for cell in asked.cells)
         visit = launch.uri is not None and not (idle and stamp.holds(launch.uri, everything))
-        mirror = open_mirror(launch.uri, everything) if launch.uri and visit else None
+        mirror = open_mirror(launch.uri, everything, later=True) if launch.uri and visit else None
         sync = f"gzsl-bench sync {shlex.quote(resolved.name)} --out {shlex.quote(str(launch.out))}"
 
         def mirrored() -> tuple[str, Sequence[dict[str, Any]]]:

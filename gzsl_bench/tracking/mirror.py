@@ -49,7 +49,7 @@ class Mirror:
 
     def cell(self, record: Record) -> None:
         """Show a committed record, complete or failed."""
-        if self.behind is None:
+        if self.behind is None and self._experiment is not None:
             self._guarded(lambda: self._show(self.image(record)))
         elif time.monotonic() >= self._rest_until:
             self._guarded(self.catch_up)
@@ -146,11 +146,12 @@ class Mirror:
             self._pause = _PAUSE
 
     def open(self) -> None:
-        """Reach the store and put right what an earlier run left; for :func:`open_mirror`."""
-        self._guarded(self.catch_up, opening=True)
+        """Reach the store and put right what an earlier run left; once, later calls do nothing."""
+        if self._experiment is None and self.behind is None:
+            self._guarded(self.catch_up, opening=True)
 
 
-def open_mirror(uri: str, results: Results) -> Mirror:
+def open_mirror(uri: str, results: Results, *, later: bool = False) -> Mirror:
     """The mirror of a run; one that cannot reach its store is behind from the start.
 
     Args:
@@ -158,6 +159,9 @@ def open_mirror(uri: str, results: Results) -> Mirror:
         results: of the suite merged with what earlier runs resolved (what
             ``records.suites.remember`` gives): runs of cells it does not list are removed.  The
             folder is held by the caller.
+        later: leave a store of the results folder's own to the first call of :meth:`Mirror.open`:
+            making its tables takes seconds in which workers can train.  Other stores are reached at
+            once, for what is wrong with them is best said before anything trains.
 
     Raises:
         TrackingError: the URI makes no sense, or mlflow or a driver is not installed.
@@ -165,5 +169,6 @@ def open_mirror(uri: str, results: Results) -> Mirror:
     uri = checked(uri)
     require()
     mirror = Mirror(uri, results)
-    mirror.open()
+    if not (later and uri == results.store.layout.tracking_store):
+        mirror.open()
     return mirror

@@ -176,7 +176,7 @@ def test_workers_that_cannot_start_end_the_run_in_mlflow_too(command, call, monk
         raise WorkerError("three workers died before they began")
 
     monkeypatch.setattr("gzsl_bench.executors.run.run_units", die)
-    monkeypatch.setattr("gzsl_bench.tracking.open_mirror", lambda *given: Shown())
+    monkeypatch.setattr("gzsl_bench.tracking.open_mirror", lambda *given, **how: Shown())
     monkeypatch.setattr("gzsl_bench.tracking.trials.open_trial_mirror", lambda *given: Shown())
     code, out, err = call(command, "mine.yaml", "--inline")
     assert (code, out) == (WorkerError.exit_code, "")

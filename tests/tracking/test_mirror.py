@@ -169,6 +169,28 @@ def test_opening_repairs_what_a_killed_parent_left(store: RecordStore, uri: str)
     assert_mirrors(uri, Results(suite, store))
 
 
+def test_a_store_of_the_results_folder_can_be_made_later(store: RecordStore, uri: str) -> None:
+    cells = grid(2)
+    suite = make_suite(cells)
+    commit(store, cells[0])
+    file = store.layout.out / "mlflow.db"
+    file.unlink()
+    mirror = open_mirror(uri, Results(suite, store), later=True)
+    assert not file.exists()
+    mirror.cell(commit(store, cells[1]))  # shows the first, too
+    assert_mirrors(uri, Results(suite, store))
+    again = open_mirror(uri, Results(suite, store), later=True)
+    again.open()
+    again.finish("", [], "FINISHED")
+    assert_mirrors(uri, Results(suite, store))
+
+
+def test_a_store_elsewhere_is_reached_before_anything_trains(store: RecordStore) -> None:
+    elsewhere = f"sqlite:///{store.layout.out}/other.db"
+    open_mirror(elsewhere, Results(make_suite(grid(1)), store), later=True)
+    assert (store.layout.out / "other.db").exists()
+
+
 def test_records_of_other_suites_are_not_shown(store: RecordStore, uri: str) -> None:
     mirror = open_mirror(uri, Results(make_suite([make_cell()]), store))
     mirror.cell(commit(store, make_cell(seed=9)))
