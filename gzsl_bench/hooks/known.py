@@ -13,6 +13,7 @@ METHODS = {
     "gzsl-bench-eszsl": ("eszsl",),
     "gzsl-bench-feature-gan": (
         "cycle_clswgan",
+        "dascn",
         "f_clswgan",
         "f_vaegan",
         "lisgan",

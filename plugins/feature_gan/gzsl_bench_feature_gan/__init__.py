@@ -12,6 +12,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
     from gzsl_bench_feature_gan import (
         cycle_clswgan,
+        dascn,
         f_clswgan,
         f_vaegan,
         lisgan,
@@ -21,6 +22,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
 
     yield f_clswgan.SPEC
     yield cycle_clswgan.SPEC
+    yield dascn.SPEC
     yield f_vaegan.SPEC
     yield lisgan.SPEC
     yield lsrgan.SPEC

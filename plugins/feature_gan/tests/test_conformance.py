@@ -50,6 +50,17 @@ class TestLsrGAN(MethodConformance):
     config = SMALL | {"seen_epochs": 10, "evaluate_every": 10, "sr_loss": "grad"}
 
 
+class TestDASCN(MethodConformance):
+    method = "dascn"
+    config = TestFCLSWGAN.config | {
+        "dual_hidden": 16,
+        "dual_critic_hidden": 16,
+        "critic_steps": 2,
+        "dual": 0.1,
+        "visual": 10.0,
+    }
+
+
 class TestFVAEGAN(MethodConformance):
     method = "f_vaegan"
     config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}
