@@ -14,10 +14,11 @@ from gzsl_bench.version import __version__ as __version__
 if TYPE_CHECKING:
     from gzsl_bench.api.results import Results, compare
     from gzsl_bench.api.run import load, run
-    from gzsl_bench.data.gzsl import GZSLData
+    from gzsl_bench.data.gzsl import GZSLData, RegionMaps
     from gzsl_bench.errors import DataError, NotApplicable
     from gzsl_bench.hooks.config import Config, stackable
     from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
+    from gzsl_bench.hooks.images import Images, Regions
     from gzsl_bench.hooks.method import BatchedMethod, Method, MethodSpec
     from gzsl_bench.hooks.metric import MetricSpec, Predictions
     from gzsl_bench.hooks.run import Latents, Run, Scorer
@@ -33,6 +34,7 @@ _WHERE = {
     "DatasetRequest": "hooks.dataset",
     "DatasetSpec": "hooks.dataset",
     "GZSLData": "data.gzsl",
+    "Images": "hooks.images",
     "Latents": "hooks.run",
     "Method": "hooks.method",
     "MethodSpec": "hooks.method",
@@ -41,6 +43,8 @@ _WHERE = {
     "NotApplicable": "errors",
     "Predictions": "hooks.metric",
     "Results": "api.results",
+    "RegionMaps": "data.gzsl",
+    "Regions": "hooks.images",
     "Run": "hooks.run",
     "Scorer": "hooks.run",
     "Task": "hooks.task",
@@ -60,6 +64,7 @@ __all__ = [
     "DatasetRequest",
     "DatasetSpec",
     "GZSLData",
+    "Images",
     "Latents",
     "Method",
     "MethodSpec",
@@ -67,6 +72,8 @@ __all__ = [
     "MissingFile",
     "NotApplicable",
     "Predictions",
+    "RegionMaps",
+    "Regions",
     "Results",
     "Run",
     "Scorer",

@@ -65,7 +65,10 @@ def folder_spec(name: str, root: Path | None = None) -> DatasetSpec:
     """
     known = KNOWN.get(name)
     content = None if root is None else _description(name, root)
-    spec = partial(DatasetSpec, name=name, load=_load_folder, missing=_missing_in_folder)
+    regions = () if root is None else _regions(name, root)
+    spec = partial(
+        DatasetSpec, name=name, load=_load_folder, missing=_missing_in_folder, regions=regions
+    )
     if content is not None:
         return spec(
             features=next(iter(content.features)),
@@ -79,6 +82,12 @@ def folder_spec(name: str, root: Path | None = None) -> DatasetSpec:
         citation=known.citation if known else "",
         summary=f"{known.summary} {known.url}" if known else "A folder in the xlsa17 layout.",
     )
+
+
+def _regions(name: str, root: Path) -> tuple[str, ...]:
+    from gzsl_bench.data.places import plain_name, region_maps
+
+    return region_maps(root / plain_name(name, "the data set"))
 
 
 def current_spec(spec: DatasetSpec, root: Path | None) -> DatasetSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ def list_command(data: Path | None, as_json: bool) -> None:
                 "ready": not absent,
                 "features": features,
                 "attributes": attributes,
+                "regions": [*spec.regions],
                 "default": {"features": spec.features, "attributes": spec.attributes},
                 "folder": str(folder) if there else None,
                 "missing": [{"path": file.path, "hint": file.hint} for file in absent],
@@ -63,12 +65,14 @@ def list_command(data: Path | None, as_json: bool) -> None:
     if as_json:
         put(json.dumps({"data": str(found) if found else None, "datasets": rows}, indent=2))
         return
+    mapped = any(row["regions"] for row in rows)
     shown = [
         {
             "data set": row["name"],
             "ready": "yes" if row["ready"] else "other features" if row["features"] else "no",
             "feature sets": ", ".join(row["features"]) or "-",
             "class embeddings": ", ".join(row["attributes"]) or "-",
+            **({"region maps": ", ".join(row["regions"]) or "-"} if mapped else {}),
             "summary": row["summary"],
         }
         for row in rows
@@ -115,8 +119,11 @@ def check_command(
             request = DatasetRequest(
                 name, found, variant, attributes or spec.attributes, default_cache()
             )
+            maps = spec.regions if not rows or rows[-1]["data set"] != name else ()
             try:
-                rows.append(_describe(_load(spec, request)))
+                rows.append(_describe(_load(spec, request)) | {"regions": [*maps]})
+                for regions in maps:  # they do not depend on the feature set
+                    _load(spec, replace(request, regions=regions))
             except GzslBenchError as error:
                 failures.append(error)
     _show_checked(rows, as_json)
@@ -285,10 +292,17 @@ def _show_checked(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         put(json.dumps(rows, indent=2))
     else:
-        _print_table([{**row, "warnings": len(row["warnings"])} for row in rows])
+        mapped = any(row["regions"] for row in rows)
+        _print_table([_in_cells(row, mapped) for row in rows])
     for row in rows:
         for text in row["warnings"]:
             say(f"warning: {row['data set']} ({row['features']}): {text}")
+
+
+def _in_cells(row: Mapping[str, Any], mapped: bool) -> dict[str, Any]:
+    """A row of the table; region maps only where some data set has them."""
+    shown = {**row, "warnings": len(row["warnings"]), "regions": ", ".join(row["regions"]) or "-"}
+    return {key: value for key, value in shown.items() if mapped or key != "regions"}
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:

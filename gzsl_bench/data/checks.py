@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.identity import row_chunks
+from gzsl_bench.data.regions import check_regions, regions_digest
 from gzsl_bench.errors import DataError
 
 Rows = NDArray[np.int64]
@@ -173,6 +174,31 @@ def _others(classes: NDArray[np.bool_]) -> str:
     return f" and {more} other{'s' * (more > 1)}" if more else ""
 
 
+def check_extras(data: GZSLData, where: str) -> None:
+    """Refuse what a data set has besides features and class embedding where its shape is wrong.
+
+    Raises:
+        DataError: the first thing that is wrong.
+    """
+    count, width = data.features.shape[0], data.attributes.shape[1]
+    if data.regions is not None:
+        check_regions(data.regions, count, f"the region maps {data.regions.name} of {where}")
+    for name, array, dimensions, length, dtype, each in (
+        ("second features", data.second, 2, count, "float32", "image"),
+        ("words", data.words, 2, width, "float64", "dimension of the class embedding"),
+        ("groups", data.groups, 1, width, "int64", "dimension of the class embedding"),
+    ):
+        if array is None:
+            continue
+        if array.ndim != dimensions or array.dtype != dtype or len(array) != length:
+            raise DataError(
+                f"the {name} of {where} have type {array.dtype} and shape {array.shape}, but a"
+                f" {dimensions}-d {dtype} array with one row for each {each} ({length}) is needed"
+            )
+        if not np.isfinite(array).all():
+            raise DataError(f"the {name} of {where} hold NaN or Inf, but must be finite numbers")
+
+
 def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
     """Refuse a data object that breaks the contract, wherever it came from.
 
@@ -221,6 +247,7 @@ def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
         )
     parts = {part: getattr(data, part) for part in PARTS}
     check_split(data.labels, parts, data.num_classes, where, base=0)
+    check_extras(data, where)
     check_finite(data.features, f"features of {where}")
     for number, fold in enumerate(data.folds, start=1):
         both = np.intersect1d(fold.train, fold.val)
@@ -230,6 +257,9 @@ def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
                 f"validation fold {number} of {where} must consist of two disjoint, non-empty sets "
                 "of seen classes"
             )
+    if data.regions is not None and not data.regions.digest:
+        maps = replace(data.regions, digest=regions_digest(data.regions))
+        data = replace(data, regions=maps)
     if data.fingerprint:  # a reader in here has looked
         return data
     names = data.class_names

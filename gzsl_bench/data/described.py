@@ -6,14 +6,16 @@ fingerprint, so the same numbers in another format, or in the xlsa17 layout, are
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gzsl_bench.data.arrays import read_array
 from gzsl_bench.data.cache import Entry
-from gzsl_bench.data.checks import PARTS, check_split, unused_rows
+from gzsl_bench.data.checks import PARTS, check_extras, check_split, unused_rows
 from gzsl_bench.data.classes import (
     check_embedding,
     class_fold,
@@ -27,11 +29,12 @@ from gzsl_bench.data.description import (
     read_description,
 )
 from gzsl_bench.data.features import load_matrix
-from gzsl_bench.data.gzsl import ClassFold, GZSLData
+from gzsl_bench.data.gzsl import ClassFold, GZSLData, RegionMaps
 from gzsl_bench.data.identity import file_facts, identify
 from gzsl_bench.data.matfile import vector
 from gzsl_bench.data.places import plain_name
 from gzsl_bench.data.published import compare_with_published
+from gzsl_bench.data.regions import load_regions
 from gzsl_bench.errors import DataError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, MissingFile
 
@@ -66,7 +69,7 @@ class _Reader:
         self.content = read_description(self.folder)
 
     def missing(self) -> list[MissingFile]:
-        files = self.content.files(self.request.features, self.request.attributes)
+        files = self._files()
         source = self.folder / DESCRIPTION_FILE
         return [
             MissingFile(str(self.folder / name), f"{source} names it for {what}, so put it there")
@@ -76,21 +79,31 @@ class _Reader:
 
     def load(self) -> GZSLData:
         request, content, folder = self.request, self.content, self.folder
-        for kind, name, there in (
+        known: tuple[tuple[str, str | None, Collection[str]], ...] = (
             ("feature set", request.features, content.features),
             ("class embedding", request.attributes, content.attributes),
-        ):
-            if name not in there:
+            ("region maps", request.regions, content.regions),
+            ("feature set", request.second, content.features),
+        )
+        for kind, name, there in known:
+            if name is not None and name not in there:
                 raise DataError(unknown_name(f"{kind} of {folder / DESCRIPTION_FILE}", name, there))
         for file in self.missing():
             raise DataError(f"{file.path} is missing: {file.hint}")
         self.names = None if content.classes is None else self._listed(content.classes)
         attributes, twins = self._embedding()
         labels = self._labels(attributes)
-        features = self._features(len(labels))
+        features = self._features(request.features, len(labels))
         parts = self._parts(labels)
         where = str(folder / DESCRIPTION_FILE)
-        files = (DESCRIPTION_FILE, *content.files(request.features, request.attributes))
+        files = tuple(
+            name
+            for name in (DESCRIPTION_FILE, *self._files())
+            if name not in {part.file for part in content.regions.values()}  # they are large
+        )
+        second = None
+        if request.second is not None:
+            second = self._features(request.second, len(labels)).features
         check_split(
             labels,
             parts,
@@ -119,8 +132,36 @@ class _Reader:
                 "files": file_facts(folder, files, content.features[request.features].file),
             },
             warnings=(*features.warnings, *twins, *unused_rows(len(labels), parts, where)),
+            regions=self._regions(len(labels)),
+            second=second,
+            second_set=request.second or "",
+            **self._side(),
         )
+        check_extras(data, where)
         return identify(compare_with_published(data, folder), features.digest)
+
+    def _files(self) -> dict[str, str]:
+        asked = self.request
+        return self.content.files(asked.features, asked.attributes, asked.regions, asked.second)
+
+    def _regions(self, count: int) -> RegionMaps | None:
+        name = self.request.regions
+        if name is None:
+            return None
+        part = self.content.regions[name]
+        scale = None if part.scale is None else self.folder / part.scale
+        return load_regions(name, self.folder / part.file, scale, count, self.request.cache)
+
+    def _side(self) -> dict[str, Any]:
+        """What is known of the dimensions of the class embedding."""
+        part = self.content.attributes[self.request.attributes]
+        found: dict[str, Any] = {}
+        if part.words is not None:
+            words = read_array(self.folder / part.words.file, part.words.key)
+            found["words"] = np.array(words, np.float64)
+        if part.groups is not None:
+            found["groups"] = self._whole(part.groups, "groups")
+        return found
 
     def _call(self, c: int) -> str:
         """How messages call a class: by its name, or counted from where labels are."""
@@ -180,8 +221,8 @@ class _Reader:
             )
         return labels - base
 
-    def _features(self, count: int) -> Entry:
-        part = self.content.features[self.request.features]
+    def _features(self, name: str, count: int) -> Entry:
+        part = self.content.features[name]
         loaded = load_matrix(self.folder / part.file, part.key, part.images, self.request.cache)
         shape = loaded.features.shape
         if shape[0] != count:

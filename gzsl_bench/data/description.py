@@ -55,6 +55,12 @@ def _text_file(value: str) -> str:
     return value
 
 
+def _mapped_file(value: str) -> str:
+    if PurePosixPath(value).suffix != ".npy":
+        raise ValueError(f"the file {value!r} must be an .npy file, which can be mapped")
+    return value
+
+
 TextFile = Annotated[str, AfterValidator(_inside), AfterValidator(_text_file)]
 
 
@@ -130,6 +136,20 @@ class Source(_Part):
         return "; ".join([*parts, ", ".join(f"{n} {v}" for n, v in self.libraries.items())])
 
 
+class RegionPart(_Part):
+    """Region maps of the images, images in the order of the labels."""
+
+    file: Annotated[str, AfterValidator(_inside), AfterValidator(_mapped_file)] = Field(
+        description=".npy file within the data set's folder: [images, regions, channels], int8,"
+        " float16 or float32"
+    )
+    scale: Annotated[str, AfterValidator(_inside), AfterValidator(_mapped_file)] | None = Field(
+        None,
+        description=".npy file with a number for each channel that values are multiplied with;"
+        " int8 values need it",
+    )
+
+
 class FeaturePart(ArrayPart):
     """A feature set."""
 
@@ -146,6 +166,12 @@ class EmbeddingPart(ArrayPart):
         description="rows where each row of the matrix is a class, columns where each column is"
     )
     source: Source | None = Field(None, description="what made it, where that is known")
+    words: ArrayPart | None = Field(
+        None, description="word vectors: a row for each dimension of the embedding"
+    )
+    groups: ArrayPart | None = Field(
+        None, description="whole numbers: the group of each dimension of the embedding"
+    )
 
 
 class LabelPart(ArrayPart):
@@ -238,6 +264,9 @@ class Description(_Part):
         description="class embeddings by name, classes in the order of their numbers; the first is"
         " the default",
     )
+    regions: dict[_SetName, RegionPart] = Field(
+        {}, description="region maps by name, images in the order of `labels`"
+    )
     split: Split = Field(description="which images train and which test")
     folds: tuple[FoldPart, ...] = Field(
         (), description="validation folds; further ones are derived from the training images"
@@ -255,19 +284,34 @@ class Description(_Part):
             )
         return self
 
-    def files(self, features: str, attributes: str) -> dict[str, str]:
+    def files(
+        self,
+        features: str,
+        attributes: str,
+        regions: str | None = None,
+        second: str | None = None,
+    ) -> dict[str, str]:
         """Every file that a variant needs, and what it holds."""
         found: dict[str, str] = {}
-        if features in self.features:
-            found[self.features[features].file] = f"features {features}"
+        for name in (features, second):
+            if name in self.features:
+                found[self.features[name].file] = f"features {name}"
         if attributes in self.attributes:
-            found.setdefault(self.attributes[attributes].file, f"class embedding {attributes}")
+            embedding = self.attributes[attributes]
+            found.setdefault(embedding.file, f"class embedding {attributes}")
+            for part, what in ((embedding.words, "words"), (embedding.groups, "groups")):
+                if part is not None:
+                    found.setdefault(part.file, f"{what} of the class embedding {attributes}")
+        if regions in self.regions:
+            maps = self.regions[regions]
+            for file in filter(None, (maps.file, maps.scale)):
+                found.setdefault(file, f"regions {regions}")
         labels = self.labels
         found.setdefault(labels.names if isinstance(labels, NamedLabels) else labels.file, "labels")
         for key in ("trainval", "test_seen", "test_unseen"):
-            part = getattr(self.split, key)
-            if part is not None:
-                found.setdefault(part.file, f"split.{key}")
+            rows = getattr(self.split, key)
+            if rows is not None:
+                found.setdefault(rows.file, f"split.{key}")
         for key, name in (
             ("classes", self.classes),
             ("split.seen", self.split.seen),
@@ -310,6 +354,7 @@ def _model_at(path: tuple[int | str, ...]) -> type[BaseModel]:
         "labels": LabelPart,
         "features": FeaturePart,
         "attributes": EmbeddingPart,
+        "regions": RegionPart,
         "folds": FoldPart,
     }
     if len(path) < 2:

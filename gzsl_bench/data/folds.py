@@ -91,7 +91,7 @@ class Fold:
             trainval=self.train,
             test_seen=self.test_seen,
             test_unseen=self.test_unseen,
-            class_names=None,
+            class_names=data.class_names and tuple(data.class_names[c] for c in classes),
             folds=(),
         )
 

@@ -24,6 +24,23 @@ class ClassFold:
 
 
 @dataclass(frozen=True, eq=False)
+class RegionMaps:
+    """Region maps of all images, usually mapped from a file.
+
+    Attributes:
+        name: how suites call them.
+        values: [N, R, C] int8, float16 or float32: R regions of C channels for each image.
+        scale: [C] float32 that the values are multiplied with, or None.
+        digest: of values and scale; see ``gzsl_bench.data.regions``.
+    """
+
+    name: str
+    values: NDArray[Any]
+    scale: NDArray[np.float32] | None = None
+    digest: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class GZSLData:
     """A data set with its Proposed Split: 0-based, row-major, checked.
 
@@ -42,6 +59,11 @@ class GZSLData:
         fingerprint: hex digest of the content; see ``gzsl_bench.data.identity``.
         provenance: what is worth knowing but changes no result: files, md5, v1/v2/none lists.
         warnings: sentences to show to the user.
+        regions: region maps of the images, in the order of ``features``, or None.
+        second: [N, E] float32, the images in a second feature set, or None.
+        second_set: name of the second feature set.
+        words: [A, W] float64, a word vector for each dimension of the class embedding, or None.
+        groups: [A] int64, the group of each dimension of the class embedding, or None.
     """
 
     name: str
@@ -58,6 +80,11 @@ class GZSLData:
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    regions: RegionMaps | None = None
+    second: NDArray[np.float32] | None = None
+    second_set: str = ""
+    words: NDArray[np.float64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     @property
     def num_classes(self) -> int:

@@ -110,6 +110,26 @@ def compute_fingerprint(data: GZSLData) -> str:
     return combine(digests(data))
 
 
+def extras(data: GZSLData) -> dict[str, str]:
+    """What a data set has besides features and class embedding: names and short digests.
+
+    They are no part of the fingerprint: what a method is not handed plays no part in its numbers.
+    """
+    found = {}
+    if data.regions is not None:
+        found["regions"] = f"{data.regions.name} {data.regions.digest[:SHORT]}"
+    if data.second is not None:
+        found["second"] = f"{data.second_set} {array_digest(data.second, 'float32')[:SHORT]}"
+    if data.words is not None:
+        found["words"] = array_digest(data.words, "float64")[:SHORT]
+    if data.groups is not None:
+        found["groups"] = array_digest(data.groups, "int64")[:SHORT]
+    if data.class_names is not None:
+        text = "\n".join(data.class_names)
+        found["class_names"] = hashlib.sha256(text.encode()).hexdigest()[:SHORT]
+    return found
+
+
 def identify(data: GZSLData, features_digest: str | None = None) -> GZSLData:
     """``data`` with its fingerprint, and with digests and split hashes among its provenance.
 

@@ -15,6 +15,8 @@ from gzsl_bench.hooks.dataset import DatasetRequest, MissingFile
 
 DATA_VARIABLE = "GZSL_BENCH_DATA"
 SPLITS_FILE = "att_splits.mat"
+#: Where region maps lie in a folder of the xlsa17 layout, each in an .npy file.
+REGIONS_FOLDER = "regions"
 _FEATURE_KEYS = {"features", "labels"}
 
 
@@ -74,6 +76,39 @@ def feature_path(folder: Path, features: str) -> Path:
     return folder / f"{features}.mat"
 
 
+def regions_path(folder: Path, regions: str) -> Path:
+    """The file of region maps: ``grid`` lies in ``regions/grid.npy``."""
+    return folder / REGIONS_FOLDER / f"{plain_name(regions, 'the region maps')}.npy"
+
+
+def regions_scale(folder: Path, regions: str) -> Path | None:
+    """The scale of region maps: ``grid.scale.npy``, or ``scale.npy``, which is for int8 alone."""
+    maps = regions_path(folder, regions)
+    own, common = maps.with_suffix(".scale.npy"), maps.with_name("scale.npy")
+    if own.is_file():
+        return own
+    return common if common.is_file() and _head(maps)[1] == "int8" else None
+
+
+def region_maps(folder: Path) -> tuple[str, ...]:
+    """Names of the region maps in ``folder``: arrays of three dimensions, or those described."""
+    if is_described(folder):
+        return _described(folder, "regions")
+    found = sorted((folder / REGIONS_FOLDER).glob("*.npy"))
+    return tuple(path.stem for path in found if _head(path)[0] == 3)
+
+
+def _head(path: Path) -> tuple[int, str]:
+    """Dimensions and type of the array in an .npy file; 0 where it cannot be read."""
+    import numpy as np
+
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return 0, ""
+    return array.ndim, array.dtype.name
+
+
 def _refuse_format(name: str, what: str) -> None:
     suffix = PurePath(name).suffix
     if suffix != ".mat" and suffix in (*KEYED, *PLAIN):
@@ -116,9 +151,12 @@ def missing(request: DatasetRequest) -> list[MissingFile]:
     folder = (root or default_root()) / name
     embedding = embedding_source(folder, request.attributes)[0]
     found = []
-    for path in dict.fromkeys(
-        (feature_path(folder, request.features), folder / SPLITS_FILE, embedding)
-    ):
+    paths = [feature_path(folder, request.features), folder / SPLITS_FILE, embedding]
+    if request.second is not None:
+        paths.append(feature_path(folder, request.second))
+    if request.regions is not None:
+        paths.append(regions_path(folder, request.regions))
+    for path in dict.fromkeys(paths):
         if root is None:
             hint = (
                 f"no data folder is known; name the one that holds {name}/ with --data DIR or "
@@ -207,7 +245,7 @@ def is_described(folder: Path) -> bool:
     return (folder / DESCRIPTION_FILE).is_file()
 
 
-def _described(folder: Path, kind: Literal["features", "attributes"]) -> tuple[str, ...]:
+def _described(folder: Path, kind: Literal["features", "attributes", "regions"]) -> tuple[str, ...]:
     """Names in a description whose file is there; a description with a mistake offers none."""
     try:
         parts = getattr(read_description(folder), kind)

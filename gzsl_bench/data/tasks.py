@@ -7,7 +7,7 @@ only the result is float32.  No copy of the whole matrix in float64 is ever made
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,6 +59,15 @@ class TaskData:
         unseen: [U] int64 ascending ids of the others.
         test_features: [m, D] float32, rows of seen classes, then of unseen ones.
         test_labels: [m] int64.
+        regions: [N, R, C] region maps of all images, mapped from their file where they have one.
+        region_scale: [C] float32 that they are multiplied with.
+        train_rows: [n] int64 rows of ``regions`` of the training rows.
+        test_rows: [m] int64 rows of ``regions`` of the test rows.
+        train_second: [n, E] float32, the training rows in a second feature set.
+        test_second: [m, E] float32, the test rows in it.
+        words: [A, W] float32, a word vector for each dimension of the class embedding.
+        groups: [A] int64, the group of each.
+        class_names: [C] text.
     """
 
     train_features: Float32
@@ -68,11 +77,30 @@ class TaskData:
     unseen: NDArray[np.int64]
     test_features: Float32
     test_labels: NDArray[np.int64]
+    regions: NDArray[Any] | None = None
+    region_scale: Float32 | None = None
+    train_rows: NDArray[np.int64] | None = None
+    test_rows: NDArray[np.int64] | None = None
+    train_second: Float32 | None = None
+    test_second: Float32 | None = None
+    words: Float32 | None = None
+    groups: NDArray[np.int64] | None = None
+    class_names: NDArray[np.str_] | None = None
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Those that there are, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}
 
     @property
     def size(self) -> int:
         """Bytes of all arrays."""
-        return sum(array.nbytes for array in vars(self).values())
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def whole(self) -> TaskData:
+        """The same with maps as a plain array, to be sent where their file is not."""
+        maps = None if self.regions is None else np.asarray(self.regions)
+        return replace(self, regions=maps)
 
 
 def _blocks(features: NDArray[Any], rows: Rows) -> list[slice]:
@@ -213,6 +241,17 @@ def prepare(data: GZSLData, name: str) -> TaskData:
     """
     tests = (data.test_seen, data.test_unseen)
     train_features, test_features = prepare_rows(data.features, data.trainval, tests, name)
+    more: dict[str, Any] = {}
+    if data.regions is not None:
+        more["regions"], more["region_scale"] = data.regions.values, data.regions.scale
+        more["train_rows"], more["test_rows"] = data.trainval, np.concatenate(tests)
+    if data.second is not None:
+        rows = prepare_rows(data.second, data.trainval, tests, name)
+        more["train_second"], more["test_second"] = rows
+    if data.words is not None:
+        more["words"] = data.words.astype(np.float32)
+    if data.class_names is not None:
+        more["class_names"] = np.array(data.class_names)
     return TaskData(
         train_features=train_features,
         train_labels=data.labels[data.trainval],
@@ -221,4 +260,6 @@ def prepare(data: GZSLData, name: str) -> TaskData:
         unseen=data.unseen,
         test_features=test_features,
         test_labels=data.labels[np.concatenate(tests)],
+        groups=data.groups,
+        **more,
     )

@@ -26,8 +26,11 @@ from gzsl_bench.data.places import (
     feature_path,
     missing,
     plain_name,
+    regions_path,
+    regions_scale,
 )
 from gzsl_bench.data.published import compare_with_published
+from gzsl_bench.data.regions import load_regions
 from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.dataset import DatasetRequest
 
@@ -67,6 +70,16 @@ def load(request: DatasetRequest) -> GZSLData:
     folds, notes = read_folds(folder, names, seen, unseen)
     version = lists_version(content, parts)
     embedding_file = embedding_source(folder, request.attributes)[0]
+    regions, second = None, None
+    if request.regions is not None:
+        maps = regions_path(folder, request.regions)
+        scale = regions_scale(folder, request.regions)
+        regions = load_regions(request.regions, maps, scale, len(labels), request.cache)
+    if request.second is not None:
+        other = feature_path(folder, request.second)
+        second = load_features(other, request.cache)
+        if not np.array_equal(second.labels, loaded.labels):
+            raise DataError(f"{other} and {path} hold other labels, but must be of the same images")
     data = GZSLData(
         name=request.name,
         features=loaded.features,
@@ -91,6 +104,9 @@ def load(request: DatasetRequest) -> GZSLData:
             *unused_rows(len(labels), parts, str(splits)),
             *_leak(version, content, parts, splits),
         ),
+        regions=regions,
+        second=None if second is None else second.features,
+        second_set=request.second or "",
     )
     return identify(compare_with_published(data, folder), loaded.digest)
 

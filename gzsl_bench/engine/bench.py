@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from gzsl_bench.engine.audit.watch import data_files, opened_files
+from gzsl_bench.engine.handed import hand_over
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.taskdata import load_task, task_name
-from gzsl_bench.errors import PluginError
-from gzsl_bench.hooks.task import Task, unlabelled_order
+from gzsl_bench.errors import DataError, PluginError
+from gzsl_bench.hooks.images import Images
+from gzsl_bench.hooks.task import unlabelled_order
 from gzsl_bench.scoring.predict import TestSet, shown_order
 from gzsl_bench.suite.cells import code_numbers
 
@@ -80,6 +82,7 @@ class Bench:
         sealed: the task's arrays.
         device: where to train.
         setting: ``transductive`` adds unlabelled test rows.
+        given: what the method gets besides features and class embedding.
 
     Attributes:
         task: the task.
@@ -87,10 +90,13 @@ class Bench:
         files: real paths of what the data were read from.
     """
 
-    def __init__(self, sealed: Sealed, device: torch.device, setting: str) -> None:
+    def __init__(
+        self, sealed: Sealed, device: torch.device, setting: str, given: Collection[str] = ()
+    ) -> None:
         import torch
 
         self.files = sealed.files
+        self._sealed = sealed
         self._pristine = sealed.pristine()
         data = sealed.private() if device.type == "cpu" else self._pristine
 
@@ -100,18 +106,10 @@ class Bench:
                 warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)
                 return torch.from_numpy(array).to(device)
 
-        self.test_features = tensor(data.test_features)
+        maps = self._pristine.regions
+        self.task, self.test_features = hand_over(data, given, setting, tensor, maps)
         self.test_labels = self._pristine.test_labels
         self._order = unlabelled_order(len(self.test_features))
-        transductive = setting == "transductive"
-        self.task = Task(
-            features=tensor(data.train_features),
-            labels=tensor(data.train_labels),
-            attributes=tensor(data.attributes),
-            seen=tensor(data.seen),
-            unseen=tensor(data.unseen),
-            unlabelled=self.test_features[self._order.to(device)] if transductive else None,
-        )
 
     def tests(self, seed: int) -> TestSet:
         """The test rows in the order in which a run of ``seed`` is shown them."""
@@ -131,20 +129,36 @@ class Bench:
             "unlabelled": task.unlabelled is None
             or same(task.unlabelled, data.test_features, self._order.numpy()),
         }
+        for name, array in (
+            ("second", data.train_second),
+            ("words", data.words),
+            ("groups", data.groups),
+        ):
+            found[name] = getattr(task, name) is None or same(getattr(task, name), array)
         for name, equal in found.items():
             if not equal:
                 return f"task.{name}"
+        if (moved := self._sealed.moved()) is not None:
+            raise DataError(f"{moved} changed while a run was using it; start the run again")
         shared = task.shared_changed()
         return None if shared is None else f"what task.shared({shared}) gave"
 
     def tests_changed(self, tests: TestSet) -> bool:
         """Whether the rows that scorers are shown are not what they were."""
-        return not same(tests.shown, self._pristine.test_features, tests.order)
+        shown, data = tests.shown, self._pristine
+        if not isinstance(shown, Images):
+            return not same(shown, data.test_features, tests.order)
+        sound = same(shown.features, data.test_features, tests.order)
+        if shown.second is not None:
+            sound = sound and same(shown.second, data.test_second, tests.order)
+        return not sound
 
 
-def same(tensor: object, array: np.ndarray, rows: np.ndarray | None = None) -> bool:
+def same(tensor: object, array: np.ndarray | None, rows: np.ndarray | None = None) -> bool:
     """Whether a tensor holds, bit by bit, an array or ``rows`` of it in that order."""
     import torch
+
+    assert array is not None
 
     shape = array.shape if rows is None else (len(rows), *array.shape[1:])
     if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != shape:

@@ -15,17 +15,64 @@ import mmap
 import os
 import tempfile
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gzsl_bench.data.cache import stat_key
 from gzsl_bench.data.tasks import TaskData
 from gzsl_bench.errors import DataError
 
 #: Seconds between attempts to seal memory.
 _PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """An array that stays in its file: where it lies there, and what tells that file from another.
+
+    Attributes:
+        name: of the array.
+        path: of the file.
+        dtype: of its numbers.
+        shape: of the array.
+        offset: bytes before it.
+        stat: size, times and inode of the file.
+    """
+
+    name: str
+    path: str
+    dtype: str
+    shape: Sequence[int]
+    offset: int
+    stat: Sequence[int]
+
+    @classmethod
+    def of(cls, name: str, array: np.memmap[Any, Any]) -> Mapped:
+        """That of an array that numpy has mapped as a whole."""
+        path, shape = os.path.realpath(array.filename or ""), array.shape
+        stat = stat_key(Path(path).stat())
+        return cls(name, path, array.dtype.str, list(shape), array.offset, stat)
+
+    def same(self) -> bool:
+        """Whether nobody has written to the file, or put another in its place."""
+        try:
+            return stat_key(Path(self.path).stat()) == list(self.stat)
+        except OSError:
+            return False
+
+    def opened(self) -> np.ndarray:
+        """The array, for reading alone.
+
+        Raises:
+            DataError: the file is another one.
+        """
+        if not self.same():
+            raise DataError(f"{self.path} changed while a run was using it; start the run again")
+        return np.memmap(self.path, self.dtype, "r", self.offset, tuple(self.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,28 +83,35 @@ class Sealed:
         descriptor: of the memory; whoever made or received it closes it.
         places: name, dtype, shape and offset in bytes of each array of :class:`TaskData`.
         files: real paths of what the data were read from.
+        mapped: of the region maps that stay in their file: name, path, dtype, shape, offset and
+            what tells that the file is the same.
     """
 
     descriptor: int
     places: tuple[tuple[str, str, tuple[int, ...], int], ...]
     files: frozenset[str] = frozenset()
+    mapped: tuple[Mapped, ...] = ()
 
     @classmethod
     def of(cls, data: TaskData, files: Iterable[str] = ()) -> Sealed:
-        """Copy arrays to sealed memory.
+        """Copy arrays to sealed memory; region maps that lie in a file stay there.
 
         Raises:
             DataError: there is no room for them.
         """
-        places, end = [], 0
-        for name, array in vars(data).items():
+        places, end, mapped = [], 0, []
+        arrays = data.arrays
+        if isinstance(data.regions, np.memmap) and data.regions.filename is not None:
+            mapped.append(Mapped.of("regions", data.regions))
+            del arrays["regions"]
+        for name, array in arrays.items():
             places.append((name, array.dtype.str, array.shape, end))
             end += -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
         try:
-            descriptor = _fill(end, [(place[-1], vars(data)[place[0]]) for place in places])
+            descriptor = _fill(end, [(place[-1], arrays[place[0]]) for place in places])
         except OSError as error:
             raise DataError(f"{end} bytes of memory for a task cannot be had: {error}") from None
-        return cls(descriptor, tuple(places), frozenset(files))
+        return cls(descriptor, tuple(places), frozenset(files), tuple(mapped))
 
     @property
     def size(self) -> int:
@@ -82,12 +136,18 @@ class Sealed:
             **{
                 name: np.frombuffer(memory, dtype, int(np.prod(shape)), offset).reshape(shape)
                 for name, dtype, shape, offset in self.places
-            }
+            },
+            **{maps.name: maps.opened() for maps in self.mapped},
         )
+
+    def moved(self) -> str | None:
+        """The file of region maps that is not what it was, or None."""
+        return next((maps.path for maps in self.mapped if not maps.same()), None)
 
     def describe(self) -> bytes:
         """What goes along with the descriptor to another process."""
-        content = {"places": self.places, "files": sorted(self.files)}
+        mapped = [astuple(maps) for maps in self.mapped]
+        content = {"places": self.places, "files": sorted(self.files), "mapped": mapped}
         return json.dumps(content).encode()
 
     @classmethod
@@ -95,7 +155,8 @@ class Sealed:
         """What another process has sent."""
         content: dict[str, Any] = json.loads(described)
         places = tuple((n, dtype, tuple(shape), at) for n, dtype, shape, at in content["places"])
-        return cls(descriptor, places, frozenset(content["files"]))
+        mapped = tuple(Mapped(*maps) for maps in content["mapped"])
+        return cls(descriptor, places, frozenset(content["files"]), mapped)
 
 
 def _fill(size: int, arrays: Iterable[tuple[int, np.ndarray]]) -> int:

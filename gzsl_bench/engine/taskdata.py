@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gzsl_bench.data.folds import validation_folds
+from gzsl_bench.data.identity import extras
 from gzsl_bench.data.tasks import TaskData, prepare
 from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.dataset import DatasetRequest
+from gzsl_bench.hooks.images import EXTRAS
 from gzsl_bench.suite.resolve import dataset_spec, load_data
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ def load_task(cell: Cell, registry: Registry, settings: WorkerSettings) -> TaskD
         features=cell.request["features"],
         attributes=cell.request["attributes"],
         cache=settings.cache,
+        regions=cell.request.get("regions"),
+        second=cell.request.get("second"),
     )
     return task_data(cell, load_data(dataset_spec(registry, request.name), request))
 
@@ -52,6 +56,13 @@ def task_data(cell: Cell, data: GZSLData) -> TaskData:
             f" fingerprint {data.fingerprint} instead of"
             f" {cell.identity['dataset']['fingerprint']}"
         )
+    found = extras(data)
+    for name in (name for name in EXTRAS if name in cell.identity["dataset"]):
+        if found.get(name) != cell.identity["dataset"][name]:
+            raise DataError(
+                f"the {name} of {cell.dataset} changed on disk, or are not those of the key:"
+                f" {found.get(name)} instead of {cell.identity['dataset'][name]}"
+            )
     return prepare(_split(cell, data), cell.identity["preprocessing"])
 
 

@@ -25,6 +25,7 @@ from gzsl_bench.engine.outlet import FolderOutlet, Outlet
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.errors import NotApplicable, PluginError, in_one_line, traced
+from gzsl_bench.hooks.images import EXTRAS
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE, Provenance, Record
@@ -157,7 +158,8 @@ class Worker:
         if self.tasks is None:
             self.tasks = OwnTasks(self.registry, self.settings)
         device = torch.device(self.settings.device)
-        return Bench(self.tasks(cell), device, cell.identity["setting"])
+        given = [name for name in EXTRAS if name in cell.identity["dataset"]]
+        return Bench(self.tasks(cell), device, cell.identity["setting"], given)
 
 
 class _Training:

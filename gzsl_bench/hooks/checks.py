@@ -7,6 +7,7 @@ from typing import Any
 
 from gzsl_bench.hooks.config import Config
 from gzsl_bench.hooks.dataset import DatasetSpec
+from gzsl_bench.hooks.images import EXTRAS
 from gzsl_bench.hooks.method import FIDELITIES, Method, MethodSpec
 from gzsl_bench.hooks.metric import RESERVED, MetricSpec
 
@@ -55,6 +56,12 @@ def _check_method(spec: MethodSpec) -> str | None:
         return (
             f"its method {spec.name!r} states the setting {spec.setting!r};"
             " inductive or transductive is expected"
+        )
+    strange = [name for name in (*spec.needs, *spec.wants) if name not in EXTRAS]
+    if strange:
+        return (
+            f"its method {spec.name!r} needs or wants {strange[0]!r}; of {', '.join(EXTRAS)} are"
+            " expected"
         )
     if spec.version is not None and not (isinstance(spec.version, str) and spec.version):
         return (

@@ -36,6 +36,8 @@ class DatasetRequest:
         features: the feature set: the stem of a feature file for data sets read from disk.
         attributes: the class embedding: a key of att_splits.mat, ``FILE.mat:KEY`` or ``FILE.npy``.
         cache: folder for converted copies; None turns the cache off.
+        regions: the region maps that a method needs, or None where none does.
+        second: the second feature set, or None where no method needs one.
     """
 
     name: str
@@ -43,6 +45,8 @@ class DatasetRequest:
     features: str
     attributes: str
     cache: Path | None = None
+    regions: str | None = None
+    second: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class DatasetSpec:
         attributes: the class embedding used where the suite names none.
         citation: the publication, in one line.
         summary: one sentence: what the images are, where to get them.
+        regions: names of the region maps it has; a suite that names none gets the only one.
     """
 
     name: str
@@ -79,3 +84,4 @@ class DatasetSpec:
     attributes: str = "att"
     citation: str = ""
     summary: str = ""
+    regions: tuple[str, ...] = ()

@@ -84,6 +84,11 @@ class MethodSpec:
             one asked for in ``run.precision``.
         latents: its scorers offer :class:`~gzsl_bench.hooks.run.Latents`, to be drawn by
             ``gzsl-bench visualize``.
+        needs: what the task must hold besides features and class embedding: of ``regions``,
+            ``second``, ``words``, ``groups``, ``class_names``; a suite whose data set lacks it is
+            refused.  With ``regions`` or ``second`` scorers are shown
+            :class:`~gzsl_bench.hooks.images.Images` instead of features.
+        wants: the same, handed over where the data set has it.
         version: stands in the key of its cells in place of the distribution's version, so that a
             release that changes nothing of this method trains none of its cells anew.
     """
@@ -98,4 +103,6 @@ class MethodSpec:
     summary: str = ""
     precisions: tuple[str, ...] = ("float32",)
     latents: bool = False
+    needs: tuple[str, ...] = ()
+    wants: tuple[str, ...] = ()
     version: str | None = None

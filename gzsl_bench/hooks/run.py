@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks import streams
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from gzsl_bench.hooks.config import Config
 
-#: Any callable from features [N, D] to class scores [N, C], the higher the likelier.
-ScoreFunction: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
+#: Any callable from features [N, D] to class scores [N, C], the higher the likelier.  A method that
+#: needs regions or a second feature set is shown :class:`~gzsl_bench.hooks.images.Images` instead.
+ScoreFunction: TypeAlias = "Callable[[Any], torch.Tensor]"
 
 
 @dataclass(frozen=True, eq=False)

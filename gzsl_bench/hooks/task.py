@@ -13,6 +13,8 @@ from gzsl_bench.hooks.streams import generator
 if TYPE_CHECKING:
     import torch
 
+    from gzsl_bench.hooks.images import Regions
+
 T = TypeVar("T")
 
 #: Part of every key: raise it when a method is handed other rows, in another order or rounded
@@ -42,6 +44,12 @@ class Task:
         unseen: [U] int64, ascending ids of the classes without.
         unlabelled: [M, D] float32 test features in shuffled order; only in a transductive setting,
             otherwise None.
+        regions: region maps of the training rows; this and all that follow only where the method's
+            spec asks for them and the data set has them, otherwise None.
+        second: [N, E] float32, the training rows in a second feature set, preprocessed alike.
+        words: [A, W] float32, a word vector for each dimension of the class embedding.
+        groups: [A] int64, the group that each dimension of the class embedding belongs to.
+        class_names: [C] names.
     """
 
     features: torch.Tensor
@@ -50,6 +58,11 @@ class Task:
     seen: torch.Tensor
     unseen: torch.Tensor
     unlabelled: torch.Tensor | None = None
+    regions: Regions | None = None
+    second: torch.Tensor | None = None
+    words: torch.Tensor | None = None
+    groups: torch.Tensor | None = None
+    class_names: tuple[str, ...] | None = None
     _shared: dict[Callable[..., Any], tuple[Any, str]] = field(
         default_factory=dict, init=False, repr=False
     )

@@ -14,6 +14,7 @@ from gzsl_bench.hooks.streams import generator
 if TYPE_CHECKING:
     import torch
 
+    from gzsl_bench.hooks.images import Images
 
 #: Part of every key: raise it when the same scorer gives other predictions: the order in which it
 #: is shown the rows, what becomes of equal scores, how scores are kept.
@@ -34,7 +35,8 @@ class TestSet:
     cannot tell them apart.  Results are returned in the order given: test_seen, then test_unseen.
 
     Args:
-        features: [N, D] float32 rows on the device, in the order of ``labels``.
+        features: [N, D] float32 rows on the device, in the order of ``labels``; for a method that
+            needs more than features, images.
         labels: [N] true class ids.
         seen: [S] ids of seen classes.
         unseen: [U] ids of unseen classes.
@@ -45,7 +47,7 @@ class TestSet:
 
     def __init__(
         self,
-        features: torch.Tensor,
+        features: torch.Tensor | Images,
         labels: IntArray,
         seen: IntArray,
         unseen: IntArray,
@@ -65,7 +67,7 @@ class TestSet:
         self._num_classes = int(seen.size + unseen.size)
 
     @property
-    def shown(self) -> torch.Tensor:
+    def shown(self) -> torch.Tensor | Images:
         """[N, D] the rows that scorers are shown, in the order of ``order``."""
         return self._features
 
@@ -184,7 +186,7 @@ class EmbeddingCache:
         self._embed: ScoreFunction | None = None
         self._embedded: torch.Tensor | None = None
 
-    def get(self, embed: ScoreFunction, features: torch.Tensor) -> torch.Tensor:
+    def get(self, embed: ScoreFunction, features: torch.Tensor | Images) -> torch.Tensor:
         """``embed(features)``, remembered for as long as the same callable asks."""
         if self._embed is not embed or self._embedded is None:
             self._embedded = embed(features)

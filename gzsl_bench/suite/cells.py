@@ -36,6 +36,11 @@ class DatasetIdentity(TypedDict):
     trainval_order: str
     features: str
     attributes: str
+    regions: NotRequired[str]
+    second: NotRequired[str]
+    words: NotRequired[str]
+    groups: NotRequired[str]
+    class_names: NotRequired[str]
 
 
 @with_config(_OPEN)
@@ -77,6 +82,8 @@ class Request(TypedDict):
     use: str
     features: str
     attributes: str
+    regions: NotRequired[str]
+    second: NotRequired[str]
 
 
 @with_config(_OPEN)
@@ -224,7 +231,8 @@ def identity(
     """The description a key is the hash of.
 
     Args:
-        dataset: ``fingerprint``, ``trainval_order``, ``features``, ``attributes``.
+        dataset: ``fingerprint``, ``trainval_order``, ``features``, ``attributes``, and what the
+            method is handed besides.
         preprocessing: what the harness does to the features.
         setting: ``inductive`` or ``transductive``.
         method: ``name``, ``version``, ``source`` (digest) and the full ``config``.

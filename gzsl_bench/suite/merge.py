@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,15 +21,17 @@ def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
         return new
 
     def place(c: Cell) -> tuple[Any, ...]:
-        axes = (c.request["features"], c.request["attributes"])
+        axes = tuple(c.request.get(n) for n in ("features", "attributes", "regions", "second"))
         return (c.dataset, *axes, c.label, c.fold, c.seed)
 
     taken = {place(c) for c in new.cells}
     kept = [c for c in old.cells if place(c) not in taken]
-    known = {(d["label"], d["features"], d["attributes"]) for d in new.datasets}
-    datasets = [
-        d for d in old.datasets if (d["label"], d["features"], d["attributes"]) not in known
-    ]
+
+    def variant(d: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(d.get(name) for name in ("label", "features", "attributes", "regions"))
+
+    known = {variant(d) for d in new.datasets}
+    datasets = [d for d in old.datasets if variant(d) not in known]
     return replace(
         new,
         cells=_in_file_order([*kept, *new.cells], new.text) if kept else new.cells,

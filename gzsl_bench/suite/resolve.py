@@ -12,8 +12,9 @@ from pydantic import ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from gzsl_bench.data.checks import check_data
+from gzsl_bench.data.description import DESCRIPTION_FILE
 from gzsl_bench.data.folds import Fold, validation_folds
-from gzsl_bench.data.identity import identify
+from gzsl_bench.data.identity import extras, identify
 from gzsl_bench.errors import DataError, PluginError, SuiteError, in_one_line, unknown_name
 from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.scoring.rules import forms, lead, rule_of
@@ -25,8 +26,17 @@ from gzsl_bench.suite.sweep import variants
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData
     from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.hooks.method import MethodSpec
 
 
+#: What methods may need, in words.
+NAMES = {
+    "regions": "region maps",
+    "second": "a second feature set",
+    "words": "word vectors of the attributes",
+    "groups": "groups of the attributes",
+    "class_names": "class names",
+}
 _OPEN = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 
 
@@ -156,7 +166,13 @@ def resolve(
     """
     datasets, methods = wanted(loaded, only or Filter())
     requests = [
-        request(entry, dataset_spec(registry, entry.use, place.root), place) for entry in datasets
+        request(
+            entry,
+            dataset_spec(registry, entry.use, place.root),
+            place,
+            [registry.methods[method.use] for method in methods if _runs_on(method, entry)],
+        )
+        for entry in datasets
     ]
     _refuse_missing(registry, datasets, requests)
     cells: list[Cell] = []
@@ -174,7 +190,7 @@ def resolve(
         warnings += [f"{found.entry.name}: {text}" for text in data.warnings]
         shown.append(found.describe())
         for method in methods:
-            if method.datasets is None or found.entry.name in method.datasets:
+            if _runs_on(method, entry):
                 cells += _cells(loaded.suite, registry, found, method, seeds)
     return ResolvedSuite(
         name=loaded.suite.name,
@@ -188,14 +204,49 @@ def resolve(
     )
 
 
-def request(entry: DatasetEntry, spec: DatasetSpec, place: Place) -> DatasetRequest:
-    """The variant of a data set that a suite's entry asks for."""
+def _runs_on(method: MethodEntry, entry: DatasetEntry) -> bool:
+    return method.datasets is None or entry.name in method.datasets
+
+
+def request(
+    entry: DatasetEntry, spec: DatasetSpec, place: Place, methods: Sequence[MethodSpec] = ()
+) -> DatasetRequest:
+    """The variant of a data set that a suite's entry asks for.
+
+    Args:
+        entry: the entry.
+        spec: the data set.
+        place: where data are.
+        methods: those that run on it: region maps and a second feature set are only asked for
+            where one of them takes such.
+
+    Raises:
+        SuiteError: one needs region maps, or a second feature set, and nobody says which.
+    """
+    taken = {name for method in methods for name in (*method.needs, *method.wants)}
+    regions = entry.regions or (spec.regions[0] if len(spec.regions) == 1 else None)
+    for method in methods:
+        if "regions" in method.needs and regions is None:
+            hint = "none; name those that have as `datasets` of the method's entry"
+            if spec.regions:
+                hint = f"several; name one as `regions` of its entry: {', '.join(spec.regions)}"
+            raise SuiteError(
+                f"method {method.name!r} needs region maps, and the data set {entry.name} has"
+                f" {hint}"
+            )
+        if "second" in method.needs and entry.second is None:
+            raise SuiteError(
+                f"method {method.name!r} needs a second feature set, so the entry of the data set"
+                f" {entry.name} must name one: `second: NAME`"
+            )
     return DatasetRequest(
         name=entry.use,
         root=place.root,
         features=entry.features or spec.features,
         attributes=entry.attributes or spec.attributes,
         cache=place.cache,
+        regions=regions if "regions" in taken else None,
+        second=entry.second if "second" in taken else None,
     )
 
 
@@ -267,18 +318,41 @@ class _Found:
         """What keys say of the validation folds."""
         return [fold.describe() for fold in self.folds]
 
-    def identity(self) -> dict[str, str]:
-        """What of it fixes a cell's numbers."""
+    @cached_property
+    def extras(self) -> dict[str, str]:
+        """What it has besides features and class embedding."""
+        return extras(self.data)
+
+    def given(self, method: MethodSpec) -> dict[str, str]:
+        """What of that a method is handed.
+
+        Raises:
+            SuiteError: it lacks what the method needs.
+        """
+        for name in method.needs:
+            if name not in self.extras:
+                raise SuiteError(
+                    f"method {method.name!r} needs {NAMES[name]}, and the data set"
+                    f" {self.entry.name} has none; a {DESCRIPTION_FILE} can name them, or leave the"
+                    " data set out of the `datasets` of the method's entry"
+                )
+        taken = {*method.needs, *method.wants}
+        return {name: digest for name, digest in self.extras.items() if name in taken}
+
+    def identity(self, method: MethodSpec) -> dict[str, str]:
+        """What of it fixes the numbers of a method's cells."""
         return {
             "fingerprint": self.data.fingerprint,
             "trainval_order": str(self.data.provenance.get("trainval_order", "")),
             "features": self.data.feature_set,
             "attributes": self.data.attribute_set,
+            **self.given(method),
         }
 
     def describe(self) -> dict[str, Any]:
         """What the resolved suite keeps of it."""
         data = self.data
+        maps = {} if data.regions is None else {"regions": self.extras["regions"]}
         return {
             "label": self.entry.name,
             "name": self.entry.use,
@@ -295,6 +369,7 @@ class _Found:
                 "test_seen": int(data.test_seen.size),
                 "test_unseen": int(data.test_unseen.size),
             },
+            **maps,
             "provenance": dict(data.provenance),
             "folds": [
                 task
@@ -322,6 +397,12 @@ def _cells(
     plugin, source = registry.owner("methods", method.use), registry.source_of(method.use)
     asked = found.asked
     info = DatasetInfo(found.entry.use, asked.features, asked.attributes)
+    given = found.given(spec)
+    more = {
+        name: value
+        for name, value in (("regions", asked.regions), ("second", asked.second))
+        if value is not None and name in given
+    }
     for variant in variants(method.name, method.config, method.sweep, spec.factory.Config):
         config = resolve_config(spec.name, spec.factory, info, variant.config)
         own = method.sweep_seeds if variant.about else None
@@ -333,7 +414,7 @@ def _cells(
         runs += [(task, seed) for task in found.tasks for seed in tried]
         for task, seed in runs:
             described = identity(
-                dataset=found.identity(),
+                dataset=found.identity(spec),
                 preprocessing=method.preprocessing
                 or found.entry.preprocessing
                 or spec.preprocessing,
@@ -360,6 +441,7 @@ def _cells(
                     "use": asked.name,
                     "features": asked.features,
                     "attributes": asked.attributes,
+                    **more,
                 },
                 about={
                     "fidelity": spec.fidelity,

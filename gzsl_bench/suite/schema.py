@@ -77,6 +77,12 @@ class DatasetEntry(_Entry):
         description="class embedding: a key of att_splits.mat, FILE.mat:KEY, FILE.npy, or a name of"
         " dataset.yaml",
     )
+    regions: str | None = Field(
+        None,
+        description="region maps, for methods that need them: stem of an .npy file in regions/, or"
+        " a name of dataset.yaml [default: the only ones there are]",
+    )
+    second: str | None = Field(None, description="a second feature set, for methods that need one")
     preprocessing: str | None = Field(
         None, description="overrides the preprocessing that methods declare"
     )
@@ -213,7 +219,8 @@ class Suite(_Strict):
                 return ("methods", index, "sweep"), text
         shown: set[tuple[str | None, ...]] = set()
         for index, entry in enumerate(self.datasets):
-            form = (entry.name, entry.features, entry.attributes, entry.preprocessing)
+            more = (entry.regions, entry.second)
+            form = (entry.name, entry.features, entry.attributes, entry.preprocessing, *more)
             if form in shown:
                 text = f"the data set {form[0]!r} is listed twice in the same form"
                 return ("datasets", index), text

@@ -65,6 +65,8 @@ def train_afresh(t: Trials, shape: str, seed: int) -> Fresh:
             "file": getattr(sys.modules.get(owner.__module__), "__file__", None),
             "preprocessing": t.spec.preprocessing,
             "setting": t.spec.setting,
+            "needs": t.spec.needs,
+            "wants": t.spec.wants,
             "config": t.config.model_dump(mode="json"),
             "shape": shape,
             "seed": seed,
@@ -207,6 +209,8 @@ def _serve(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         "paper",
         preprocessing=request["preprocessing"],
         setting=request["setting"],
+        needs=tuple(request["needs"]),
+        wants=tuple(request["wants"]),
     )
     t = Trials(spec, request["config"], request["device"], Budget(request["seconds"]))
     t.setup(request["shape"])  # all of that is imported and allocated before it counts

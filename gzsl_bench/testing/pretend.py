@@ -13,13 +13,17 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from gzsl_bench.engine.audit.observe import Setup
+from gzsl_bench.hooks.images import Images
 from gzsl_bench.testing.caller import caller
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.handed import Tests
 
 THERE, HOST = "there", "host"
 _DEVICE = torch.device("cpu", 0)
@@ -70,7 +74,12 @@ class PretendedDevice(TorchFunctionMode):
         moved: dict[str, Any] = {name: _mark(getattr(task, name).clone(), THERE) for name in names}
         if task.unlabelled is not None:
             moved["unlabelled"] = _mark(task.unlabelled.clone(), THERE)
-        rows, noise = (_mark(x.clone(), THERE) for x in (setup.test_features, setup.noise))
+        for name in ("second", "words", "groups"):
+            if getattr(task, name) is not None:
+                moved[name] = _mark(getattr(task, name).clone(), THERE)
+        if task.regions is not None:
+            moved["regions"] = task.regions.to(_DEVICE)
+        rows, noise = (_there(shown) for shown in (setup.test_features, setup.noise))
         return Setup(replace(task, **moved), rows, noise)
 
     def __torch_function__(
@@ -182,6 +191,15 @@ def _where(tensor: torch.Tensor) -> str | None:
         return getattr(tensor.untyped_storage(), _MARK, None)
     except (RuntimeError, NotImplementedError):
         return None  # sparse, or a tensor that only stands for others
+
+
+def _there(shown: Tests) -> Tests:
+    """A copy of what scorers are shown, on the pretended device."""
+    if isinstance(shown, torch.Tensor):
+        return _mark(shown.clone(), THERE)
+    second = None if shown.second is None else _mark(shown.second.clone(), THERE)
+    regions = None if shown.regions is None else shown.regions.to(_DEVICE)
+    return Images(_mark(shown.features.clone(), THERE), regions, second)
 
 
 def _mark(tensor: torch.Tensor, where: str) -> torch.Tensor:

@@ -15,6 +15,8 @@ from gzsl_bench.scoring.predict import TestSet
 if TYPE_CHECKING:
     import torch
 
+    from gzsl_bench.engine.handed import Tests
+
 
 @dataclass
 class Seen:
@@ -69,7 +71,7 @@ class Probe(TracingSink):
             watched: ScoreFunction = Scorer(scorer.embed, self._watch(scorer.score))
         else:
             watched = self._watch(scorer)
-        before = self._rows().clone()
+        before: Any = self._rows().clone()
         super().checkpoint(number, watched)
         if isinstance(scorer, Scorer) and scorer.latents is not None:
             self._ask_for(scorer.latents)
@@ -84,7 +86,7 @@ class Probe(TracingSink):
         rows = self._setup.test_features
         labels = np.arange(len(rows)) % self._setup.task.num_classes
         tests = TestSet(rows, labels, self._tests.seen, self._tests.unseen, self._order)
-        shown = tests._features.clone()
+        shown: Any = tests._features.clone()
         try:
             one, two = tests.latents(offered), tests.latents(offered)
         except PluginError as error:
@@ -100,7 +102,7 @@ class Probe(TracingSink):
             elif not shown.equal(tests._features):
                 self.seen.latents = "the visual latents changed what they were shown; copy it first"
 
-    def _rows(self) -> torch.Tensor:
+    def _rows(self) -> Tests:
         return self._tests._features
 
     def _watch(self, score: ScoreFunction) -> ScoreFunction:

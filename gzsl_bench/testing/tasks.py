@@ -3,6 +3,9 @@
 Class embeddings are distinct words of bits with an even number of ones, none of them all zero, so
 that methods for binary attributes apply and no two classes differ in a single bit.  Features are a
 random linear map of the embedding plus noise, cut off at zero as those of a ReLU network are.
+
+For methods that need more there are region maps whose mean is such a row, each region showing a
+part of the embedding, and the rest of what a task may hold.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gzsl_bench.data.gzsl import GZSLData
+from gzsl_bench.data.gzsl import GZSLData, RegionMaps
 from gzsl_bench.data.identity import identify
 
 Ids = NDArray[np.int64]
+
+#: Regions of a generated map, and numbers in a word vector.
+REGIONS, WORDS = 4, 8
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,10 @@ def generate(shape: Shape) -> GZSLData:
     seen = np.arange(shape.seen) + (shape.unseen if shape.unseen_first else 0)
     attributes = _embeddings(shape, classes, seen, rng)
     centred = attributes - attributes.mean(0)
-    prototypes = centred @ rng.standard_normal((attributes.shape[1], shape.dims))
-    prototypes /= prototypes.std()
+    directions = rng.standard_normal((attributes.shape[1], shape.dims))
+    prototypes = centred @ directions
+    spread = prototypes.std()
+    prototypes /= spread
     trained = np.repeat(seen, [_few(shape, c, shape.rows) for c in seen.tolist()])
     tested = np.repeat(np.arange(classes), [_few(shape, c, shape.tests) for c in range(classes)])
     labels = np.concatenate([rng.permutation(trained), rng.permutation(tested)])
@@ -94,6 +102,14 @@ def generate(shape: Shape) -> GZSLData:
     features = np.maximum(prototypes[labels] + noise + 2.0, 0.0)
     if shape.negative:
         features = -0.5 - features
+    more = np.random.Generator(np.random.PCG64(2023))
+    shown = np.arange(attributes.shape[1])[None] % REGIONS == np.arange(REGIONS)[:, None]
+    parts = REGIONS * np.einsum("ca,ra,ad->crd", centred, shown, directions / spread)
+    maps = parts[labels] + shape.noise * more.standard_normal((labels.size, *parts.shape[1:]))
+    maps = np.maximum(maps + 2.0, 0.0)
+    second = np.maximum(prototypes[labels] @ more.standard_normal((shape.dims, 7)) + 2.0, 0.0)
+    if shape.negative:
+        maps, second = -0.5 - maps, -0.5 - second
     rows = np.arange(labels.size)
     held = rows[trained.size :]
     from_seen = np.isin(labels[held], seen)
@@ -108,6 +124,12 @@ def generate(shape: Shape) -> GZSLData:
             test_unseen=held[~from_seen],
             feature_set="generated",
             attribute_set="generated",
+            class_names=tuple(f"class {c}" for c in range(classes)),
+            regions=RegionMaps("generated", maps.astype(np.float16), digest="generated"),
+            second=second.astype(np.float32),
+            second_set="generated",
+            words=more.standard_normal((attributes.shape[1], WORDS)),
+            groups=np.arange(attributes.shape[1]) % 2,
         )
     )
 
@@ -163,7 +185,9 @@ def permuted(data: GZSLData) -> GZSLData:
     ids = new_ids(data.num_classes)
     attributes = np.empty_like(data.attributes)
     attributes[ids] = data.attributes
-    return _anew(data, labels=ids[data.labels], attributes=attributes)
+    assert data.class_names is not None
+    names = tuple(data.class_names[c] for c in np.argsort(ids).tolist())
+    return _anew(data, labels=ids[data.labels], attributes=attributes, class_names=names)
 
 
 def _anew(data: GZSLData, **changes: object) -> GZSLData:

@@ -175,7 +175,11 @@ class Trials:
             return probes[-1]
 
         setup = self.setup(shape, specs[0].seed)
-        kept = {name: getattr(setup.task, name).clone() for name in _TENSORS}
+        kept = {
+            name: value.clone()
+            for name in _TENSORS
+            if (value := getattr(setup.task, name)) is not None
+        }
         owner = self.spec.factory
         variables = module_variables(owner)
         began = time.monotonic()
@@ -286,11 +290,11 @@ class Trials:
         return self._audit
 
 
-_TENSORS = ("features", "labels", "attributes", "seen", "unseen")
+_TENSORS = ("features", "labels", "attributes", "seen", "unseen", "second", "words", "groups")
 
 
 def _change(setup: Setup, kept: Mapping[str, Any], trace: Trace) -> str | None:
-    names = [name for name in _TENSORS if not getattr(setup.task, name).equal(kept[name])]
+    names = [name for name in kept if not getattr(setup.task, name).equal(kept[name])]
     if names:
         return f"it changes the task's {' and '.join(names)} in place"
     if (shared := setup.task.shared_changed()) is not None:

@@ -295,6 +295,50 @@ class Slow(Base):
         super().step(step)
 
 
+class Maps(Method):
+    """Ridge regression from mean regions; offers two checkpoints."""
+
+    def fit(self, task, run):
+        x = task.regions[:].mean(1).double()
+        self.embeddings = task.attributes.double()
+        self.weights = ridge(x, self.embeddings[task.labels])
+        for step in (1, 2):
+            run.checkpoint(step, self.score)
+
+    def score(self, images):
+        return self.pooled(images) @ self.weights @ self.embeddings.T
+
+    def pooled(self, images):
+        return torch.cat([part.regions[:].mean(1) for part in images.blocks(16)]).double()
+
+
+class MapLearner(Maps):
+    """Takes the maps it is shown for further training rows."""
+
+    def score(self, images):
+        scores, x = super().score(images), self.pooled(images)
+        self.weights = self.weights + 0.1 * ridge(x, self.embeddings[scores.argmax(1)])
+        return scores
+
+
+class MapCentres(Maps):
+    """Subtracts the mean map of all rows of the call."""
+
+    def pooled(self, images):
+        rows = super().pooled(images)
+        return rows - rows.mean(0)
+
+
+class MapOpens(Maps):
+    """Opens the file behind its maps by the path that numpy keeps."""
+
+    def fit(self, task, run):
+        file = getattr(task.regions._values.base, "filename", None)
+        if file:
+            np.load(file, mmap_mode="r")
+        super().fit(task, run)
+
+
 METHODS = {
     "honest": Honest,
     "shared": Shared,
@@ -323,6 +367,15 @@ METHODS = {
 SPECS = {
     name: MethodSpec(name, factory, citation="tests", fidelity="paper", preprocessing="minmax")
     for name, factory in METHODS.items()
+}
+ON_MAPS = {
+    name: MethodSpec(name, factory, citation="tests", fidelity="paper", needs=("regions",))
+    for name, factory in (
+        ("maps", Maps),
+        ("map_learner", MapLearner),
+        ("map_centres", MapCentres),
+        ("map_opens", MapOpens),
+    )
 }
 
 

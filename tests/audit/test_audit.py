@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from gzsl_bench.data.gzsl import RegionMaps
 from gzsl_bench.engine.audit import judge as audits
 from gzsl_bench.engine.audit.judge import RunSpec, Setup, audit, audit_runs
 from gzsl_bench.engine.audit.observe import Shown, TracingSink, observe
@@ -67,6 +69,24 @@ def test_planted_cheats_fail_with_their_reason(cheats, data, name):
     assert re.search(reason, report.reason), report.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("maps", None),
+        ("map_learner", audits.LEARNS),
+        ("map_centres", audits.PEEKS),
+        ("map_opens", audits.FILES),
+    ],
+)
+def test_cheats_on_region_maps_fail_as_those_on_features_do(cheats, data, tmp_path, name, finding):
+    path = tmp_path / "maps.npy"
+    maps = data.features[:, None] + np.random.default_rng(0).standard_normal((1, 4, 1))
+    np.save(path, maps.astype(np.float16))
+    mapped = replace(data, regions=RegionMaps("grid", np.load(path, mmap_mode="r")))
+    report = audit(cheats.ON_MAPS[name], {}, mapped, guard=Guard.of([], [str(path)]))
+    assert names(report) == ([] if finding is None else [finding]), report.reason
+
+
 def test_the_same_method_without_its_cheat_passes(cheats, data):
     assert audit(cheats.SPECS["learner"], {"cheat": False}, data).outcome == "ok"
     assert audit(cheats.SPECS["learner"], {"cheat": True}, data).outcome == "failed"
@@ -107,8 +127,6 @@ def test_a_method_that_fails_is_not_audited(cheats, data):
 
 
 def test_a_transductive_method_may_look_at_other_rows(cheats, data):
-    from dataclasses import replace
-
     spec = replace(cheats.SPECS["centres"], setting="transductive")
     assert audit(spec, {}, data).outcome == "ok"
 

@@ -22,25 +22,33 @@ PINNED = {
     },
     "DataError": {},
     "DatasetInfo": {"fields": "name features attributes"},
-    "DatasetRequest": {"fields": "name root features attributes cache?"},
+    "DatasetRequest": {"fields": "name root features attributes cache? regions? second?"},
     "DatasetSpec": {
-        "fields": "name load missing? features? attributes? citation? summary?",
+        "fields": "name load missing? features? attributes? citation? summary? regions?",
         "missing": "request",
     },
     "GZSLData": {
         "fields": "name features labels attributes trainval test_seen test_unseen "
         "class_names? folds? feature_set? attribute_set? fingerprint? "
-        "provenance? warnings?",
+        "provenance? warnings? regions? second? second_set? words? groups?",
         "num_classes": "property",
         "seen": "property",
         "unseen": "property",
     },
     "HOOKS_VERSION": 1,
+    "Images": {
+        "made with": "self features regions? second?",
+        "blocks": "self size",
+        "clone": "self",
+        "device": "property",
+        "equal": "self other",
+        "shape": "property",
+    },
     "Latents": {"fields": "visual semantic"},
     "Method": {"made with": "self config", "defaults": "cls dataset", "fit": "self task run"},
     "MethodSpec": {
         "fields": "name factory citation fidelity preprocessing? deterministic? "
-        "setting? summary? precisions? latents? version?"
+        "setting? summary? precisions? latents? needs? wants? version?"
     },
     "MetricSpec": {
         "fields": "name compute percent? higher_is_better? needs_scores? summary? unit? "
@@ -61,6 +69,13 @@ PINNED = {
         "per_class": "self rule? *mixed?",
         "table": "self rule? *intervals? *mixed?",
     },
+    "RegionMaps": {"fields": "name values scale? digest?"},
+    "Regions": {
+        "made with": "self values scale rows device",
+        "of": "self wanted",
+        "shape": "property",
+        "to": "self device",
+    },
     "Run": {
         "made with": "self seed device config sink *alone? *precision?",
         "checkpoint": "self number scorer",
@@ -72,7 +87,8 @@ PINNED = {
     },
     "Scorer": {"fields": "embed score latents?"},
     "Task": {
-        "fields": "features labels attributes seen unseen unlabelled?",
+        "fields": "features labels attributes seen unseen unlabelled? regions? second? words? "
+        "groups? class_names?",
         "device": "property",
         "num_classes": "property",
         "shared": "self make",

@@ -6,6 +6,7 @@ import random
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -717,6 +718,30 @@ class Drawable(Honest):
         stream = self.run.generator(f"visualize {step}")
         noise = torch.randn(len(classes), self.embeddings.shape[1], generator=stream)
         return self.embeddings[classes] + 0.1 * noise.to(self.embeddings)
+
+
+class NeedsAll(Honest):
+    """Takes everything that a task may hold, and tells classes apart by their regions."""
+
+    def fit(self, task, run):
+        rows = task.regions[:].mean(1)
+        assert task.second.shape[0] == len(rows)
+        assert task.words.shape[0] == len(task.groups) == task.attributes.shape[1]
+        assert len(task.class_names) == task.num_classes
+        super().fit(replace(task, features=rows), run)
+
+    def score(self, images):
+        assert len(images.second) == len(images)
+        return super().score(torch.cat([part.regions[:].mean(1) for part in images.blocks(16)]))
+
+
+class MapsOfTheMachine(NeedsAll):
+    """Puts what it gathers on the machine's device and not on the run's."""
+
+    def score(self, images):
+        device = torch.device("cpu")
+        rows = torch.cat([part.to(device)[:].mean(1) for part in [images.regions]])
+        return Honest.score(self, rows)
 
 
 class DrawnAnew(Drawable):

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gzsl_bench import MethodSpec
+from gzsl_bench.hooks.images import EXTRAS
 from gzsl_bench.testing import Budget, check_method
 
 #: A new process takes seconds: only the checks about it are made in one.
@@ -47,6 +48,12 @@ def test_honest_methods_pass(faults, name):
     expected |= {"captured_graphs"} if name != "Stacked" else set()
     expected |= {"reports_progress"} if name == "ClosedForm" else set()
     assert odd == expected, report.text()
+
+
+def test_a_method_gets_all_that_it_needs(faults):
+    report = look(faults.NeedsAll, needs=EXTRAS)
+    assert report.passed, report.text()
+    assert report.result("blind_twin").outcome == report.result("device").outcome == "ok"
 
 
 #: What the MethodSpec of a method with latents says.
@@ -101,6 +108,7 @@ PLANTED = {
     "DrawsOnDevice": ("device", r"randn draws on run\.device with a CPU generator"),
     "ToNumpy": ("device", r"turned into a numpy array without \.cpu\(\) \(faults\.py, line"),
     "ScoresOnCpu": ("device", r"indexed by one on run\.device"),
+    "MapsOfTheMachine": ("device", r"run\.device and of the CPU", {"needs": EXTRAS}),
     # In company, on the clock.
     "OneGenerator": ("stacked_equals_alone", "beside another run its scores move by"),
     "MeanRate": ("stacked_equals_alone", "beside another run its scores move by"),
@@ -129,6 +137,11 @@ PLANTED = {
     "ShiftsItself": ("latents_change_nothing", "asking for its latents changes its numbers", DRAWN),
     # What it says about itself.
     "ClosedForm": ("citation_and_fidelity", "its citation is empty", {"citation": " "}),
+    "TriesOut": (
+        "citation_and_fidelity",
+        "needs or wants 'depth'; of regions",
+        {"needs": ("depth",)},
+    ),
     "Undocumented": ("configuration_documented", "fields have no description: steps, rate"),
     "Lenient": ("configuration_refuses_unknown_keys", "accepts keys it does not have"),
     "NoDefault": ("configuration_has_defaults", r"Config\(\) fails: rate: Field required"),

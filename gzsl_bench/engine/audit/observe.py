@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gzsl_bench.engine.fit import fit_runs
+from gzsl_bench.engine.handed import hand_over
 from gzsl_bench.errors import in_one_line
+from gzsl_bench.hooks.images import Images
 from gzsl_bench.hooks.method import Method
 from gzsl_bench.hooks.run import Run, ScoreFunction, Scorer
 from gzsl_bench.hooks.streams import generator
-from gzsl_bench.hooks.task import Task, unlabelled_order
+from gzsl_bench.hooks.task import Task
 from gzsl_bench.scoring.predict import EmbeddingCache, TestSet, shown_order
 
 if TYPE_CHECKING:
     import torch
 
     from gzsl_bench.data.gzsl import GZSLData
+    from gzsl_bench.engine.handed import Tests
     from gzsl_bench.hooks.config import Config
     from gzsl_bench.hooks.method import MethodSpec
 
@@ -46,22 +49,35 @@ class Setup:
 
     Attributes:
         task: the task.
-        test_features: [N, D] test rows on the task's device.
-        noise: [N, D] rows without any information, in the range of the training rows.
+        test_features: [N, D] test rows on the task's device, or images.
+        noise: as many without any information, in the range of the training rows; region maps are
+            those of training rows drawn at random.
     """
 
     task: Task
-    test_features: torch.Tensor
-    noise: torch.Tensor
+    test_features: Tests
+    noise: Tests
 
     @classmethod
-    def of(cls, task: Task, test_features: torch.Tensor, seed: int) -> Setup:
+    def of(cls, task: Task, test_features: Tests, seed: int) -> Setup:
         """With noise uniform between each dimension's least and greatest training value."""
         import torch
 
-        low, high = task.features.amin(0), task.features.amax(0)
-        draw = torch.rand(test_features.shape, generator=generator(seed, "audit/noise"))
-        noise = draw.to(test_features).mul_(high - low).add_(low)
+        stream = generator(seed, "audit/noise")
+
+        def uniform(train: torch.Tensor) -> torch.Tensor:
+            low, high = train.amin(0), train.amax(0)
+            draw = torch.rand((len(test_features), train.shape[1]), generator=stream)
+            return draw.to(train).mul_(high - low).add_(low)
+
+        noise = uniform(task.features)
+        if isinstance(test_features, Images):
+            second = None if task.second is None else uniform(task.second)
+            regions = None
+            if task.regions is not None:
+                drawn = torch.randint(len(task.regions), (len(test_features),), generator=stream)
+                regions = task.regions.of(drawn)
+            return cls(task, test_features, Images(noise, regions, second))
         return cls(task, test_features, noise)
 
     @classmethod
@@ -69,20 +85,13 @@ class Setup:
         """The real task of a data set as ``spec`` asks for it; test rows: seen, then unseen."""
         import torch
 
+        from gzsl_bench.data.identity import extras
         from gzsl_bench.data.tasks import prepare
 
         ready = prepare(data, spec.preprocessing)
-        tests = torch.from_numpy(ready.test_features).to(device)
-        unlabelled = None
-        if spec.setting == "transductive":
-            unlabelled = tests[unlabelled_order(len(tests)).to(device)]
-        task = Task(
-            features=torch.from_numpy(ready.train_features).to(device),
-            labels=torch.from_numpy(ready.train_labels).to(device),
-            attributes=torch.from_numpy(ready.attributes).to(device),
-            seen=torch.from_numpy(ready.seen).to(device),
-            unseen=torch.from_numpy(ready.unseen).to(device),
-            unlabelled=unlabelled,
+        given = extras(data).keys() & {*spec.needs, *spec.wants}
+        task, tests = hand_over(
+            ready, given, spec.setting, lambda array: torch.from_numpy(array).to(device)
         )
         return cls.of(task, tests, seed)
 

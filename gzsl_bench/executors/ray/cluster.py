@@ -148,7 +148,7 @@ class TaskStore:
         """
         name = task_name(cell)
         if name not in self._placed:
-            data = self._source(cell)
+            data = self._source(cell).whole()
             self._make_room(data.size, in_use)
             self._placed[name] = (self._ray.put(data), data.size)
             self.puts += 1
