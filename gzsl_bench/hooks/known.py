@@ -14,6 +14,7 @@ METHODS = {
     "gzsl-bench-feature-gan": (
         "cycle_clswgan",
         "dascn",
+        "epgn",
         "f_clswgan",
         "f_vaegan",
         "lisgan",

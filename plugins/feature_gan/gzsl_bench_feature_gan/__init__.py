@@ -13,6 +13,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
     from gzsl_bench_feature_gan import (
         cycle_clswgan,
         dascn,
+        epgn,
         f_clswgan,
         f_vaegan,
         lisgan,
@@ -23,6 +24,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
     yield f_clswgan.SPEC
     yield cycle_clswgan.SPEC
     yield dascn.SPEC
+    yield epgn.SPEC
     yield f_vaegan.SPEC
     yield lisgan.SPEC
     yield lsrgan.SPEC

@@ -61,6 +61,14 @@ class TestDASCN(MethodConformance):
     }
 
 
+class TestEPGN(MethodConformance):
+    method = "epgn"
+    config = {  # noqa: RUF012
+        "hidden": 48, "critic_hidden": 16, "init_std": 0.2, "held_out": 3, "epochs": 2,
+        "episodes": 30, "inner": 3, "batch": 24, "lr": 0.005,
+    }  # fmt: skip
+
+
 class TestFVAEGAN(MethodConformance):
     method = "f_vaegan"
     config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}
