@@ -21,7 +21,7 @@ METHODS = {
         "lsrgan",
         "tf_vaegan",
     ),
-    "gzsl-bench-feature-vae": ("cvae", "se_gzsl"),
+    "gzsl-bench-feature-vae": ("cvae", "de_vae", "disentangled_vae", "se_gzsl"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Self
 
 import torch
 
@@ -39,9 +40,9 @@ class Encoder:
         """What an optimiser needs."""
         return [self.hidden, self.heads]
 
-    def of(self, run: int) -> Encoder:
+    def of(self, run: int) -> Self:
         """The encoder of one run, for inference."""
-        one = object.__new__(Encoder)
+        one = object.__new__(type(self))
         one.hidden, one.heads = self.hidden.of(run), self.heads.of(run)
         return one
 
@@ -80,9 +81,9 @@ class Decoder:
         """What an optimiser needs."""
         return [self.hidden, self.output]
 
-    def of(self, run: int) -> Decoder:
+    def of(self, run: int) -> Self:
         """The decoder of one run, for inference."""
-        one = object.__new__(Decoder)
+        one = object.__new__(type(self))
         one.hidden, one.output = self.hidden.of(run), self.output.of(run)
         return one
 

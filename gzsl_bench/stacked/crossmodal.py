@@ -176,6 +176,7 @@ class CrossModalVAE(BatchedMethod, Generic[Networks]):
             attributes=task.attributes.shape[1],
             classes=task.num_classes,
             device=task.device,
+            dtype=task.features.dtype,
             precision=precision_of(runs),
         )
         steps = math.ceil(task.labels.numel() / config.batch)
@@ -241,7 +242,7 @@ class CrossModalVAE(BatchedMethod, Generic[Networks]):
         self, task: Task, runs: list[Run], networks: Networks, steps: int, progress: Progress
     ) -> None:
         config: Any = self.config
-        device, rows = task.device, task.labels.numel()
+        device, dtype, rows = task.device, task.features.dtype, task.labels.numel()
         batch = min(config.batch, rows)
         schedules = [
             WarmUp(
@@ -258,7 +259,7 @@ class CrossModalVAE(BatchedMethod, Generic[Networks]):
         def draw(count: int) -> list[torch.Tensor]:
             return [
                 subsets(batches, rows, batch, count, device),
-                *(normals(stream, (batch, 1), count, device) for stream in noises),
+                *(normals(stream, (batch, 1), count, device).to(dtype) for stream in noises),
                 *more(count),
             ]
 
@@ -274,7 +275,7 @@ class CrossModalVAE(BatchedMethod, Generic[Networks]):
             StackedAdam(self.groups(runs, networks), amsgrad=True),
             epochs=config.epochs,
             steps=steps,
-            weights=lambda epoch: [schedule.at(epoch, device) for schedule in schedules],
+            weights=lambda epoch: [schedule.at(epoch, device, dtype) for schedule in schedules],
             draw=draw,
             loss=loss,
             after_epoch=lambda: progress.advance(steps * STEP_COST),

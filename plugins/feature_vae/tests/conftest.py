@@ -73,7 +73,7 @@ def train(task, test_rows):
             for seed, config, sink in zip(seeds, configs, sinks, strict=True)
         ]
         method(configs[0]).fit_batch(task, runs)
-        assert all(run.failure is None for run in runs)
+        assert [run.failure for run in runs] == [None] * len(runs)
         assert all(sink.done[0] == sink.done[1] for sink in sinks)
         return sinks
 
@@ -138,6 +138,43 @@ class Plain:
                     picked, left = torch.cat([picked, shuffle[:lacking]]), shuffle[lacking:]
                 adam.zero_grad()
                 F.cross_entropy(model(rows[picked]), labels[picked]).backward()
+                adam.step()
+            yield model
+
+    def latent_classifier(self, statistics):
+        """CADA-VAE's: latents of the first images, tiled, and of embeddings; yields every epoch.
+
+        ``statistics`` maps a modality and its rows to means and log-variances side by side.
+        """
+        task, config = self.task, self.config
+        rows = [
+            (task.labels == c).nonzero().flatten()[k % int((task.labels == c).sum())]
+            for c in task.seen
+            for k in range(config.seen_samples)
+        ]
+        rows = torch.stack(rows)
+        unseen = task.unseen.repeat_interleave(config.unseen_samples)
+        inputs = []
+        for modality, x, stream in (
+            ("visual", task.features[rows], "latents/visual"),
+            ("attribute", task.attributes[unseen], "latents/attributes"),
+        ):
+            mu, lv = statistics(modality, x).detach().chunk(2, 1)
+            inputs.append(mu + lv.exp() * torch.randn(len(x), 1, generator=self.stream(stream)))
+        inputs, labels = torch.cat(inputs), torch.cat([task.labels[rows], unseen])
+        classes, batch = task.num_classes, config.classifier_batch
+        model = nn.Linear(config.latent, classes, dtype=torch.float64)
+        drawn = torch.rand(classes, config.latent, generator=self.stream("classifier/init"))
+        with torch.no_grad():
+            bound = config.init_gain * math.sqrt(6 / (config.latent + classes))
+            model.weight.copy_((drawn * 2 - 1) * bound)
+            model.bias.zero_()
+        adam = torch.optim.Adam(model.parameters(), lr=config.classifier_lr, betas=(0.5, 0.999))
+        for _ in range(config.classifier_epochs):
+            order = torch.randperm(len(labels), generator=self.stream("classifier/shuffle"))
+            for picked in order[: len(order) // batch * batch].split(batch):
+                adam.zero_grad()
+                F.cross_entropy(model(inputs[picked]), labels[picked]).backward()
                 adam.step()
             yield model
 

@@ -26,3 +26,28 @@ class TestCVAE(MethodConformance):
 class TestSEGZSL(MethodConformance):
     method = "se_gzsl"
     config = SMALL | {"encoder_hidden": 16, "generator_hidden": 32, "regressor_hidden": 16}
+
+
+LATENT = {
+    "latent": 8,
+    "visual_encoder_hidden": 32,
+    "visual_decoder_hidden": 32,
+    "attribute_encoder_hidden": 32,
+    "batch": 48,
+    "epochs": 20,
+    "lr": 0.01,
+    "seen_samples": 20,
+    "unseen_samples": 20,
+    "classifier_epochs": 6,
+    "classifier_lr": 0.02,
+}
+
+
+class TestDEVAE(MethodConformance):
+    method = "de_vae"
+    config = LATENT | {"embedding_hidden": 32, "epochs": 40, "kl_factor": 0.01, "init_gain": 1.0}
+
+
+class TestDisentangledVAE(MethodConformance):
+    method = "disentangled_vae"
+    config = LATENT | {"attribute_decoder_hidden": 32, "cross_start": 2, "cross_end": 10}
