@@ -346,7 +346,6 @@ def worker_settings(
     """What workers need to know of this machine and command, by default this command line."""
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.engine.program import program, started_in
-    from gzsl_bench.masking import masked
 
     return WorkerSettings(
         out=out.resolve(),
@@ -354,11 +353,18 @@ def worker_settings(
         cache=where.cache,
         device=device,
         threads=threads,
-        command=command or "gzsl-bench " + shlex.join(map(masked, sys.argv[1:])),
+        command=command or command_line(),
         program=program(),
         started_in=started_in(Path.cwd()),
         plugins=plugins,
     )
+
+
+def command_line() -> str:
+    """This command, for the record."""
+    from gzsl_bench.masking import masked
+
+    return "gzsl-bench " + shlex.join(map(masked, sys.argv[1:]))
 
 
 def stop_on_terminate() -> None:

@@ -38,6 +38,11 @@ _COMMANDS = {
     ),
     "compare": ("compare:compare_command", "Test two methods of a suite against one another."),
     "rescore": ("rescore:rescore_command", "Compute metrics again from kept predictions."),
+    "score": ("outside:score_command", "Record predictions that were made elsewhere."),
+    "export-task": (
+        "outside:export_task_command",
+        "Write tasks as plain arrays, for code that is no plugin.",
+    ),
     "records": ("records:records_group", "Check, tidy, export and merge records."),
     "published": ("published:published_group", "List and audit published numbers."),
     "new-plugin": ("new_plugin:new_plugin_command", "Write a package to begin a plugin with."),

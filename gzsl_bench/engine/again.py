@@ -17,7 +17,7 @@ from gzsl_bench.errors import GzslBenchError, RecordError, WorkerError, in_one_l
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.scoring.evaluate import outdated
 from gzsl_bench.scoring.predict import TestSet
-from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.cells import EXTERNAL, Cell
 
 if TYPE_CHECKING:
     from gzsl_bench.records.record import Record
@@ -124,6 +124,11 @@ def find(store: RecordStore, key: str) -> Record:
     record = checked(found[0])
     if not record.complete:
         raise RecordError(f"the record {record.key} has no numbers: {record.cause}")
+    if record.about["fidelity"] == EXTERNAL:
+        raise RecordError(
+            f"the record {record.key} holds predictions that were made elsewhere: there is nothing"
+            " to train again"
+        )
     return record
 
 

@@ -9,6 +9,7 @@ from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.results.rows import HEADINGS, Row
 from gzsl_bench.scoring.rules import GAMMA, RULES
 from gzsl_bench.scoring.summary import Summary
+from gzsl_bench.suite.cells import EXTERNAL
 
 #: Signs of the terminal's table; LaTeX gets formulas.
 SIGN, MINUS = "\N{GREEK SMALL LETTER GAMMA}", "\N{MINUS SIGN}"
@@ -61,6 +62,8 @@ class Table:
         """
         _, _, preprocessing, *builds = self._several(row)
         text = row.label
+        if row.fidelity == EXTERNAL:
+            return f"{text} [{EXTERNAL}]"
         if preprocessing:
             text += f" ({row.preprocessing})"
         names = (row.version, f"source {(row.source or 'unknown')[:8]}", row.code)

@@ -19,7 +19,7 @@ from gzsl_bench.report.fit import USUAL
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics
 from gzsl_bench.scoring.rules import GAMMA, RULES, UNSUPPORTED, Support, rule_of
-from gzsl_bench.suite.cells import fold_number
+from gzsl_bench.suite.cells import EXTERNAL, fold_number
 
 #: Begins a note on a row without numbers; in a paper its dashes are enough.
 _WORDS = {
@@ -326,6 +326,9 @@ def _marks(table: Sequence[Row]) -> list[str]:
             lines.append(f"[{name}]: the scaler has seen the test set; not comparable.")
     if any(r.setting == "transductive" for r in table):
         lines.append("[transductive]: trained with unlabelled test images; not comparable.")
+    if elsewhere := dict.fromkeys(r.label for r in table if r.fidelity == EXTERNAL):
+        names = ", ".join(elsewhere)
+        lines.append(f"[{EXTERNAL}]: trained elsewhere, selection not audited: {names}.")
     swept = dict.fromkeys((r.sweep.of, r.sweep.field) for r in table if r.sweep)
     lines += [f"{label} {name}=...: a sweep; shown, not ranked." for label, name in swept]
     return lines

@@ -148,6 +148,8 @@ def _one_metric(
 ) -> None:
     """Compute one metric at every checkpoint of a record."""
     for index, found in enumerate(predictions):
+        if spec.needs_scores and found.best_seen is None:
+            continue
         try:
             value = evaluate(found, {name: spec})[name]
         except PluginError as error:

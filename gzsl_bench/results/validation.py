@@ -18,7 +18,7 @@ from gzsl_bench.records.record import Record
 from gzsl_bench.scoring.calibration import Bias, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.rules import GAMMA, Checkpoint, Folds, Support, Trained, Unchosen, rule_of
-from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.cells import EXTERNAL, Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
 #: A bias between seen and unseen scores does not change these.
@@ -111,6 +111,8 @@ class Validation:
             scored = self._known.predictions(cell.key, checkpoint.number)
         except RecordError as error:
             raise Unchosen(f"{cell.title} cannot be calibrated: {error}") from None
+        if scored.best_seen is None:
+            raise Unchosen(f"{cell.title} cannot be calibrated: it has classes and no scores")
         builtin = {metric.name: metric for metric in gzsl_bench_metrics()}
         there = checkpoint.metrics
         # What the record knows nothing of is not added: only it can say how to read a metric.
@@ -155,6 +157,9 @@ class Validation:
             return asked[0]
 
         where = " · ".join(cell.place)
+        if cell.about["fidelity"] == EXTERNAL and rule_of(rule).needs_folds:
+            # Of a single checkpoint, too, nobody knows by what it was chosen.
+            self._complete(cell)
         chosen = rule_of(rule).choose(Trained(record.checkpoints, folds, where, cell.seed))
         return chosen, asked[0].elected[1] if asked else None
 
@@ -186,6 +191,8 @@ class Validation:
         """Records of all folds of a cell, every one of them complete."""
         where = " · ".join(cell.place)
         cells = self._known.folds.get(self._known.families[cell.key], ())
+        if not cells and cell.about["fidelity"] == EXTERNAL:
+            raise Unchosen(f"{where} was trained elsewhere, and no predictions of folds came along")
         if not cells:
             raise Unchosen(f"nothing is known of validation folds of {where}; run the suite again")
         found, lacking = [], []

@@ -154,6 +154,8 @@ class Results:
         lacking = [number for number in numbers if (family, number) not in self._biases]
         for number in lacking:
             scored = [self.predictions(fold.key, number) for fold in folds]
+            if any(found.best_seen is None for found in scored):
+                raise RecordError("its folds have predicted classes and no scores")
             found = best_gamma(scored, [fold.fold for fold in folds])
             self._biases[family, number] = found
         if lacking:  # nobody asks for their predictions again

@@ -39,6 +39,8 @@ class ClassAccuracies:
 def whole(arrays: Arrays) -> dict[str, np.ndarray]:
     """The arrays of ``predictions.npz``, every one of them there and of a shape with the others.
 
+    Scores are those of every checkpoint, or of none where predictions came from elsewhere.
+
     Raises:
         RecordError: they are none of ours.
     """
@@ -52,13 +54,13 @@ def whole(arrays: Arrays) -> dict[str, np.ndarray]:
         if array.ndim != axes or array.dtype.kind not in kinds:
             raise RecordError(f"the predictions' {name} is {array.dtype} with {array.ndim} axes")
     rows, checkpoints = kept["labels"].size, kept["checkpoints"].size
-    for name in (*_CLASSES, *_SCORES):
-        if kept[name].shape != (checkpoints, rows):
-            raise RecordError(
-                f"the predictions' {name} has shape {kept[name].shape}, not {(checkpoints, rows)}"
-            )
-    if not np.array_equal(kept["scored"], kept["checkpoints"]):
+    scored = kept["scored"].size
+    if scored and not np.array_equal(kept["scored"], kept["checkpoints"]):
         raise RecordError("the predictions have not the scores of every checkpoint")
+    for name in (*_CLASSES, *_SCORES):
+        shape = (checkpoints if name in _CLASSES else scored, rows)
+        if kept[name].shape != shape:
+            raise RecordError(f"the predictions' {name} has shape {kept[name].shape}, not {shape}")
     return kept
 
 
@@ -88,6 +90,8 @@ def kept_predictions(arrays: Arrays, number: int) -> Predictions:
     for classes in (seen, unseen):
         if not np.isin(found["labels"], classes).any():
             raise RecordError("the predictions have no test row of the seen or the unseen classes")
+    if not kept["scored"].size:
+        return Predictions(seen=seen, unseen=unseen, **found)
     scores = {name: kept[name][index].astype(np.float64) for name in _SCORES}
     if not all(np.isfinite(values).all() for values in scores.values()):
         raise RecordError(f"the predictions' scores of checkpoint {number} are not finite")

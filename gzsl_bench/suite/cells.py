@@ -24,6 +24,8 @@ from gzsl_bench.scoring import predict
 IDENTITY_VERSION = 2
 #: What ``task`` says of cells that are scored on the test rows; of a fold it is a mapping.
 REAL = "real"
+#: Fidelity, and preprocessing, of predictions that were made elsewhere: nobody here saw how.
+EXTERNAL = "external"
 #: Strict in what is read by name; whatever else a description says is kept, for it is hashed.
 _OPEN = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 

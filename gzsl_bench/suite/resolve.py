@@ -164,17 +164,7 @@ def resolve(
         DataError: data are missing (all missing files are listed) or damaged.
         SuiteError: the filter names nothing in the suite.
     """
-    datasets, methods = wanted(loaded, only or Filter())
-    requests = [
-        request(
-            entry,
-            dataset_spec(registry, entry.use, place.root),
-            place,
-            [registry.methods[method.use] for method in methods if _runs_on(method, entry)],
-        )
-        for entry in datasets
-    ]
-    _refuse_missing(registry, datasets, requests)
+    _, methods = wanted(loaded, only or Filter())
     cells: list[Cell] = []
     shown: list[dict[str, Any]] = []
     warnings = [
@@ -183,14 +173,11 @@ def resolve(
         for method in methods
         if method.tune is not None
     ]
-    numbers = range(1, loaded.suite.folds + 1) if loaded.suite.needs_folds else ()
-    for entry, asked in zip(datasets, requests, strict=True):
-        data = load_data(dataset_spec(registry, entry.use), asked)
-        found = _Found(entry, asked, data, validation_folds(data, numbers) if numbers else ())
-        warnings += [f"{found.entry.name}: {text}" for text in data.warnings]
+    for found in find_data(loaded, registry, place, only):
+        warnings += [f"{found.entry.name}: {text}" for text in found.data.warnings]
         shown.append(found.describe())
         for method in methods:
-            if _runs_on(method, entry):
+            if _runs_on(method, found.entry):
                 cells += _cells(loaded.suite, registry, found, method, seeds)
     return ResolvedSuite(
         name=loaded.suite.name,
@@ -206,6 +193,32 @@ def resolve(
 
 def _runs_on(method: MethodEntry, entry: DatasetEntry) -> bool:
     return method.datasets is None or entry.name in method.datasets
+
+
+def find_data(
+    loaded: LoadedSuite, registry: Registry, place: Place, only: Filter | None = None
+) -> Iterator[Found]:
+    """The suite's data sets with their content, one after the other.
+
+    Raises:
+        DataError: data are missing (all missing files are listed) or damaged.
+        SuiteError: the filter names nothing in the suite.
+    """
+    datasets, methods = wanted(loaded, only or Filter())
+    requests = [
+        request(
+            entry,
+            dataset_spec(registry, entry.use, place.root),
+            place,
+            [registry.methods[method.use] for method in methods if _runs_on(method, entry)],
+        )
+        for entry in datasets
+    ]
+    _refuse_missing(registry, datasets, requests)
+    numbers = range(1, loaded.suite.folds + 1) if loaded.suite.needs_folds else ()
+    for entry, asked in zip(datasets, requests, strict=True):
+        data = load_data(dataset_spec(registry, entry.use), asked)
+        yield Found(entry, asked, data, validation_folds(data, numbers) if numbers else ())
 
 
 def request(
@@ -305,8 +318,15 @@ def _refuse_missing(
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """A data set of the suite with its content and its validation folds."""
+class Found:
+    """A data set of the suite with its content and its validation folds.
+
+    Attributes:
+        entry: what the suite says of it.
+        asked: the variant.
+        data: its content.
+        folds: none where the suite needs none.
+    """
 
     entry: DatasetEntry
     asked: DatasetRequest
@@ -339,14 +359,14 @@ class _Found:
         taken = {*method.needs, *method.wants}
         return {name: digest for name, digest in self.extras.items() if name in taken}
 
-    def identity(self, method: MethodSpec) -> dict[str, str]:
-        """What of it fixes the numbers of a method's cells."""
+    def identity(self, method: MethodSpec | None = None) -> dict[str, str]:
+        """What of it fixes the numbers of a method's cells; without one, features and embedding."""
         return {
             "fingerprint": self.data.fingerprint,
             "trainval_order": str(self.data.provenance.get("trainval_order", "")),
             "features": self.data.feature_set,
             "attributes": self.data.attribute_set,
-            **self.given(method),
+            **(self.given(method) if method else {}),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -388,7 +408,7 @@ class _Found:
 def _cells(
     suite: Suite,
     registry: Registry,
-    found: _Found,
+    found: Found,
     method: MethodEntry,
     seeds: Sequence[int] | None,
 ) -> Iterator[Cell]:

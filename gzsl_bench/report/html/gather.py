@@ -25,6 +25,7 @@ from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.metrics import bias_sweep
 from gzsl_bench.scoring.rules import GAMMA, Folds, rule_of
 from gzsl_bench.scoring.sample import Sample
+from gzsl_bench.suite.cells import EXTERNAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,10 @@ class _Gatherer:
             other = calibrated.get(row.keys)
             if other is not None:
                 confusion.append(_confusion(f"{who_} +{SIGN}", self._predictions(other)))
-            curves.append(self._curve(row, who_, found, shown))
+            if any(each.best_seen is None for each in found):
+                left_out.append(f"{who_}: predicted classes without scores, so there is no curve.")
+            else:
+                curves.append(self._curve(row, who_, found, shown))
         confusion += [Confusion.without(who_, why) for who_, why in absent if confusion]
         single = [self.table.who(row) for row in main if len(self._record(row, 0).checkpoints) < 2]
         if single:
@@ -130,7 +134,7 @@ class _Gatherer:
             confusion=tuple(confusion),
             training=tuple(p for row in main if (p := self._training(row)) is not None),
             logged=tuple(p for row in main if (p := self._logged(row)) is not None),
-            costs=tuple(self._cost(row) for row in main),
+            costs=tuple(self._cost(row) for row in main if row.fidelity != EXTERNAL),
             sweeps=sweeps(rows, self.results.cells, self.rule),
             left_out=tuple(left_out),
         )

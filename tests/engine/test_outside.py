@@ -1,0 +1,278 @@
+"""Predictions made elsewhere: equal numbers for equal predictions, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gzsl_bench
+from gzsl_bench.cli.main import run
+from gzsl_bench.engine.outside.question import questions
+from gzsl_bench.hooks.manager import load_plugins
+from gzsl_bench.report.cells import Table
+from gzsl_bench.report.html.gather import grounds
+from gzsl_bench.results.rows import rows
+from gzsl_bench.suite.load import load_suite
+from gzsl_bench.suite.resolve import Place, find_data
+
+PAGE = (Path(__file__).parents[2] / "docs" / "outside.md").read_text(encoding="utf-8")
+NAME = {"use": "acmr", "label": "ACMR"}
+SUITE = {
+    "name": "s",
+    "datasets": ["digits"],
+    "methods": [NAME | {"config": {"epochs": 10, "classifier_epochs": 8}}],
+    "selection": ["val", "last", "best_test"],
+    "calibration": True,
+    "folds": 2,
+    "seeds": 1,
+}
+NUMBERS = ["acc_unseen_mean", "acc_seen_mean", "harmonic_mean_mean", "harmonic_mean_sd",
+           "zsl_acc_mean", "ausuc_mean", "gamma", "checkpoints", "support_tied"]  # fmt: skip
+
+
+class Bench:
+    """ACMR on digits, with folds, and its tasks."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.results = gzsl_bench.run(SUITE, out=out, executor="inline", progress=False)
+        self.suite = out / "suites" / "s.yaml"
+        (found,) = find_data(load_suite(self.suite), load_plugins(), Place(None, None))
+        self.asked = questions(found)
+
+    def files(self, folder: Path, folds: bool = True) -> list[Path]:
+        """Predictions of its own records, as somebody else would hand them in."""
+        made = []
+        for cell in self.results.view.suite.cells:
+            if cell.fold and not folds:
+                continue
+            arrays = self.results.view.record(cell.key).predictions()
+            path = folder / f"{cell.fold}-{cell.seed}.npz"
+            question = self.asked[cell.fold]
+            np.savez(path, task=question.name, images=question.images, seed=cell.seed, **arrays)
+            made.append(path)
+        return made
+
+    def score(self, out: Path, *arguments: object) -> int:
+        return run(["score", *map(str, arguments), "--suite", str(self.suite), "--out", str(out)])
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp("outside"))
+
+
+def test_acmrs_own_predictions_give_acmrs_numbers(bench, tmp_path, capsys):
+    files = bench.files(tmp_path)
+    assert bench.score(bench.out, *files, "--method", "SVIP") == 0
+    found = gzsl_bench.load("s", out=bench.out)
+    table = found.table().set_index(["label", "selection"])
+    ours, theirs = table.loc["ACMR"][NUMBERS], table.loc["SVIP"][NUMBERS]
+    assert len(ours) == 5  # by three rules; val and last with calibration, too
+    assert ours.astype(str).to_dict() == theirs.astype(str).to_dict()
+    classes = found.per_class().set_index(["label", "seed", "class"])["accuracy"]
+    assert classes["ACMR"].equals(classes["SVIP"])
+
+    # The kept predictions are the same, and the record is as good as any.
+    by_place = {(c.label, c.fold, c.seed): c.key for c in found.view.suite.cells}
+    assert len(by_place) == 6
+    for (label, *place), key in by_place.items():
+        arrays = found.view.record(key).predictions()
+        twin = found.view.record(by_place["SVIP", *place]).predictions()
+        assert label == "SVIP" or all(np.array_equal(arrays[n], twin[n]) for n in arrays)
+    assert run(["records", "verify", "--deep", "--out", str(bench.out)]) == 0
+
+    # Every table says what it is.
+    capsys.readouterr()
+    for layout in (["--format", "github"], ["--format", "html"], ["--format", "latex"],
+                   ["--layout", "wide"]):  # fmt: skip
+        assert run(["table", "s", "--out", str(bench.out), *layout]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "trained elsewhere, selection not audited: SVIP" in said
+        assert re.search(r"SVIP (\[|\{\[\})external", said)
+    assert (table["fidelity"] == "external").tolist() == ["SVIP" in place for place in table.index]
+
+    # The same files are the same cells.
+    assert bench.score(bench.out, *files, "--method", "SVIP") == 0
+    assert "0 of them new" in capsys.readouterr().err
+
+
+def test_without_folds_nothing_is_chosen(bench, tmp_path):
+    assert bench.score(tmp_path / "o", *bench.files(tmp_path, folds=False), "--method", "X") == 0
+    table = gzsl_bench.load("s", out=tmp_path / "o").table().set_index("selection")
+    assert np.isfinite(table.loc["last", "harmonic_mean_mean"])
+    for rule in ("val", "val+gamma", "last+gamma"):
+        assert "no predictions of folds came along" in table.loc[rule, "unavailable"]
+
+
+def test_classes_alone_give_all_but_what_needs_scores(bench, tmp_path, capsys):
+    question = bench.asked[0]
+    cell = next(c for c in bench.results.view.suite.cells if not c.fold)
+    arrays = bench.results.view.record(cell.key).predictions()
+    classes = {n: arrays[n][-1] for n in ("predicted", "predicted_seen", "predicted_unseen")}
+    np.savez(tmp_path / "a.npz", task=question.name, images=question.images, **classes)
+    out = tmp_path / "o"
+    assert bench.score(out, tmp_path / "a.npz", "--method", "X") == 0
+    found = gzsl_bench.load("s", out=out)
+    (row,) = found.table("last").to_dict("records")
+    final = bench.results.view.record(cell.key).checkpoints[-1].metrics
+    assert row["harmonic_mean_mean"] == final["harmonic_mean"]
+    assert row["zsl_acc_mean"] == final["zsl_acc"]
+    assert row["ausuc_mean"] is None or np.isnan(row["ausuc_mean"])
+    (row,) = found.table("last+gamma").to_dict("records")
+    assert row["unavailable"]
+    assert len(found.per_class("last")) == 10
+    # A single checkpoint: without folds nobody knows by what it was chosen.
+    (row,) = found.table("val").to_dict("records")
+    assert "no predictions of folds came along" in row["unavailable"]
+
+    # No other command stumbles over it.
+    assert run(["records", "verify", "--deep", "--out", str(out)]) == 0
+    assert run(["rescore", "s", "--out", str(out), "--tracking-uri", "none"]) == 0
+    (ground,) = grounds(found.view, Table(rows(found.view)), "last")
+    assert ground.left_out == (
+        "X [external]: predicted classes without scores, so there is no curve.",
+        "X [external]: a single checkpoint, so there is no curve over checkpoints.",
+    )
+    (key,) = row["keys"]
+    assert run(["records", "reproduce", key, "--out", str(out)]) == 2
+    assert "made elsewhere" in capsys.readouterr().err
+
+
+def test_the_order_of_rows_does_not_matter(bench, tmp_path, capsys):
+    question = bench.asked[0]
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(len(question.images), question.classes))
+    order, task = rng.permutation(len(scores)), question.name
+    back = np.argsort(question.order)  # the exported row of each test row
+    for name, content in {
+        "images": {"images": question.images, "scores": scores},
+        "shuffled": {"images": question.images[order], "scores": scores[order]},
+        "rows": {"rows": back, "scores": scores},
+        "exported": {"scores": scores[question.order]},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", task=task, **content)
+        assert bench.score(tmp_path / "o", tmp_path / f"{name}.npz", "--method", "X") == 0
+        assert ("1 of them new" in capsys.readouterr().err) == (name == "images")
+
+
+def broken(question, how):
+    """A file that ought to be refused."""
+    images, rows = question.images, len(question.images)
+    good = {"task": question.name, "images": images, "scores": np.zeros((rows, 10))}
+    classes = {n: np.zeros(rows, int) for n in ("predicted", "predicted_seen")}
+    train = np.setdiff1d(np.arange(1797), images)
+    return {
+        "missing": good | {"images": images[:-1], "scores": good["scores"][:-1]},
+        "doubled": good
+        | {"images": np.append(images, images[3]), "scores": np.zeros((rows + 1, 10))},
+        "other split": good | {"images": np.append(images[1:], train[0])},
+        "other task": good | {"task": "0123456789abcdef"},
+        "nan": good | {"scores": np.full((rows, 10), np.nan)},
+        "narrow": good | {"scores": np.zeros((rows, 9))},
+        "no answer": {"task": question.name, "images": images},
+        "half": good | {"scores": np.zeros((rows - 1, 10))},
+        "two classes": {"task": question.name, **classes},
+        "unseen as seen": {
+            "task": question.name, **classes, "predicted_unseen": np.zeros(rows, int),
+        },
+        "contradiction": {
+            "task": question.name, **classes, "predicted": np.full(rows, 1),
+            "predicted_unseen": np.full(rows, 2),
+        },
+        "labels": good | {"labels": np.zeros(rows, int)},
+        "unknown": good | {"probabilities": np.zeros(3)},
+        "pickle": good | {"seed": np.array([{}], dtype=object)},
+        "seed": good | {"seed": -1},
+        "checkpoints": good | {"checkpoints": [1, 2]},
+        "no place": {"scores": good["scores"]},
+    }[how]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("missing", r"lacks 1 of the \d+ test rows of digits \(the first is image \d+\)"),
+        ("doubled", r"has 1 of the test rows of digits more than once \(the first is image \d+\)"),
+        ("other split", r"1 of its images are no test rows of digits .*another split"),
+        ("other task", "none of this suite: it is of another data set"),
+        ("nan", "scores holds NaN or infinite values"),
+        ("narrow", r"shape \(1, \d+, 9\) where \(1, \d+, 10\) is expected"),
+        ("no answer", "it needs scores of all classes"),
+        ("half", r"scores has the shape"),
+        ("two classes", "has no 'predicted_unseen'"),
+        ("unseen as seen", "predicted_unseen holds what is no id of the unseen classes"),
+        ("contradiction", "contradict themselves"),
+        ("labels", "labels are not those of the test rows"),
+        ("unknown", "'probabilities', which means nothing here"),
+        ("pickle", "cannot be read as an .npz of plain arrays"),
+        ("seed", "seed has to be one number from 0 on"),
+        ("checkpoints", "checkpoints has to be a list of 1 whole numbers"),
+        ("no place", "says neither which task it answers"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(bench, tmp_path, capsys, how, said):
+    np.savez(tmp_path / "a.npz", **broken(bench.asked[0], how))
+    assert bench.score(tmp_path / "o", tmp_path / "a.npz", "--method", "X") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(said, error), error
+    assert not (tmp_path / "o").exists()
+
+
+def test_files_that_do_not_go_together_and_options(bench, tmp_path, capsys):
+    (file, *_) = bench.files(tmp_path)
+    for arguments, said in (
+        ([file, file, "--method", "X"], "both answer digits with seed 0"),
+        ([file], "say with --method"),
+        ([file, "--method", "ACMR"], "choose another label"),
+        ([tmp_path / "none.npz", "--method", "X"], "there is no file"),
+        (["new", tmp_path / "t.npz", "--fold", 7], "name --dataset, and a --fold"),
+    ):
+        assert bench.score(tmp_path / "o", *arguments) == 2
+        assert said in capsys.readouterr().err
+    # A template is refused until it is filled in.
+    assert bench.score(tmp_path / "o", "new", tmp_path / "t.npz") == 0
+    assert bench.score(tmp_path / "o", tmp_path / "t.npz", "--method", "X") == 2
+    assert "has to be filled" in capsys.readouterr().err
+    content = dict(np.load(tmp_path / "t.npz"))
+    content["scores"] = np.zeros_like(content["scores"])
+    np.savez(tmp_path / "t.npz", **content)
+    assert bench.score(tmp_path / "o", tmp_path / "t.npz", "--method", "X") == 0
+
+
+def test_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (suite,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    (tmp_path / "outside.yaml").write_text(suite)
+    first, second = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+    for part in (first, None, second):
+        for line in (part or "").splitlines():
+            arguments = line.removeprefix("gzsl-bench ").split()
+            more = ["--inline", "--tracking-uri", "none"] if arguments[0] == "run" else []
+            assert run([*arguments, *more]) == 0, capsys.readouterr().err
+        if part is None:
+            exec(compile(code, "outside.md", "exec"), {})
+    assert "[external]: trained elsewhere" in capsys.readouterr().out
+    table = gzsl_bench.load("outside").table().set_index(["label", "selection"])
+    assert table.loc["means", "val"]["harmonic_mean_mean"] > 10
+
+    # What is exported tells nothing of the test rows' classes.
+    with np.load(tmp_path / "tasks" / "digits" / "task.npz") as task:
+        assert set(task.files) == {
+            "task", "features", "labels", "attributes", "seen", "unseen", "test_features"
+        }  # fmt: skip
+        (found,) = find_data(
+            load_suite(tmp_path / "outside.yaml"), load_plugins(), Place(None, None)
+        )
+        question = questions(found)[0]
+        assert np.array_equal(
+            task["test_features"], found.data.features[question.images[question.order]]
+        )
+        from_unseen = np.isin(question.labels, question.unseen)[question.order]
+        # Neither block comes first: among the first and the last hundred there are both.
+        assert all(0 < part.mean() < 1 for part in (from_unseen[:100], from_unseen[-100:]))
