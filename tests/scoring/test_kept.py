@@ -37,15 +37,18 @@ def test_every_kept_number_comes_out_the_same(sink):
         assert evaluate(kept_predictions(arrays, row.number), METRICS) == row.metrics  # bit for bit
 
 
-def test_scores_of_every_checkpoint_are_there(sink):
+def test_scores_of_every_checkpoint_are_there_or_none(sink):
     arrays = sink.arrays()
-    arrays["scored"] = arrays["scored"][::-1]
-    with pytest.raises(RecordError, match="not the scores of every checkpoint"):
-        kept_predictions(arrays, 1)
-    for name in ("scored", "best_seen", "best_unseen"):
-        arrays[name] = arrays[name][:2]
+    for some in (arrays["scored"][::-1], arrays["scored"][:2]):
+        with pytest.raises(RecordError, match="not the scores of every checkpoint"):
+            kept_predictions(arrays | {"scored": some}, 1)
+    short = {name: arrays[name][:2] for name in ("best_seen", "best_unseen")}
     with pytest.raises(RecordError, match="best_seen has shape"):
-        kept_predictions(arrays, 1)
+        kept_predictions(arrays | short, 1)
+    none = {name: arrays[name][:0] for name in ("scored", "best_seen", "best_unseen")}
+    found = kept_predictions(arrays | none, 1)
+    assert found.best_seen is None
+    assert np.array_equal(found.predicted, kept_predictions(arrays, 1).predicted)
 
 
 def test_class_accuracies_average_to_the_metrics(sink):
