@@ -17,6 +17,7 @@ METHODS = {
         "epgn",
         "f_clswgan",
         "f_vaegan",
+        "free",
         "lisgan",
         "lsrgan",
         "tf_vaegan",

@@ -44,6 +44,7 @@ from gzsl_bench.stacked.runs import lanes, per_run
 from gzsl_bench.stacked.schedule import WarmUp
 from gzsl_bench.stacked.softmax import SoftmaxClassifier
 from gzsl_bench.stacked.steps import Repeat
+from gzsl_bench.stacked.table import Table
 
 #: Part of the key of every cell whose method imports this toolkit: raise it when anything in here
 #: gives other numbers than before.
@@ -69,6 +70,7 @@ __all__ = [
     "Several",
     "SoftmaxClassifier",
     "StackedAdam",
+    "Table",
     "Terms",
     "WarmUp",
     "arithmetic",

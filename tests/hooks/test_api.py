@@ -186,6 +186,7 @@ STACKED = {
     "Several",
     "SoftmaxClassifier",
     "StackedAdam",
+    "Table",
     "Terms",
     "WarmUp",
     "arithmetic",

@@ -16,6 +16,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         epgn,
         f_clswgan,
         f_vaegan,
+        free,
         lisgan,
         lsrgan,
         tf_vaegan,
@@ -29,3 +30,4 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
     yield lisgan.SPEC
     yield lsrgan.SPEC
     yield tf_vaegan.SPEC
+    yield free.SPEC

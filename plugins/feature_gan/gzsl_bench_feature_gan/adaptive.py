@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
+from pydantic import Field
+
+from gzsl_bench.stacked import GANNetworks
+from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, FVAEGANConfig
 
 
 class AdaptivePenalty:
@@ -42,3 +48,42 @@ def weighted_l1(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     norm = norm.clamp(min=torch.finfo(norm.dtype).tiny)  # no distance at all has no error
     error: torch.Tensor = (distance.pow(3) / norm).sum(-1).mean(-1)
     return error
+
+
+class AdaptiveConfig(FVAEGANConfig):
+    """f-VAEGAN's hyper-parameters and one more."""
+
+    adaptive_penalty: bool = Field(
+        True, description="the penalty's weight follows its mean; else it stays as it is"
+    )
+
+
+class AdaptiveVAEGAN(FVAEGAN):
+    """f-VAEGAN whose penalty has a weight that adapts; ``networks.encoder.penalty`` holds it."""
+
+    Config: ClassVar[type[AdaptiveConfig]] = AdaptiveConfig
+
+    def critic_losses(
+        self,
+        networks: GANNetworks,
+        features: torch.Tensor,
+        attributes: torch.Tensor,
+        labels: torch.Tensor,
+        noise: torch.Tensor,
+        mix: torch.Tensor,
+        penalty_factor: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """With the penalty's weight as it is now."""
+        penalty: AdaptivePenalty = networks.encoder.penalty
+        terms = super().critic_losses(
+            networks, features, attributes, labels, noise, mix, penalty.weight
+        )
+        penalty.seen(terms["penalty"])
+        return terms
+
+    def generator_losses(self, networks: GANNetworks, *rows: Any) -> dict[str, torch.Tensor]:
+        """After the penalty's weight was adapted to the critic's steps."""
+        penalty: AdaptivePenalty = networks.encoder.penalty
+        if self.config.adaptive_penalty:
+            penalty.adapt(self.config.critic_steps)
+        return super().generator_losses(networks, *rows) | {"penalty_weight": penalty.weight}

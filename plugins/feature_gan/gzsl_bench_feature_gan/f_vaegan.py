@@ -148,7 +148,7 @@ class FVAEGAN(FeatureGAN):
             adversarial = -networks.critic(made, attributes).mean(1)
         terms = {"reconstruction": reconstruction, "kl": kl, "adversarial": adversarial}
         loss = reconstruction + kl + networks.encoder.gamma * adversarial
-        for name, (weight, value) in self.of_generated(networks, made, attributes).items():
+        for name, (weight, value) in more(made, attributes, labels).items():
             terms[name], loss = value, loss + weight * value
         return terms | {"loss": loss}
 
@@ -161,12 +161,6 @@ class FVAEGAN(FeatureGAN):
     ) -> torch.Tensor:
         """[R, B, D] what the critic judges in the generator's step instead of reconstructions."""
         return networks.generator(noise, attributes)
-
-    def of_generated(
-        self, networks: GANNetworks, generated: torch.Tensor, attributes: torch.Tensor
-    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """More terms by name, a weight [R] and what it weighs [R]; none here."""
-        return {}
 
     def optimizer(self, runs: Sequence[Run], networks: GANNetworks) -> StackedAdam | Several:
         """The generator's, and the encoder's with betas of its own."""

@@ -17,23 +17,26 @@ from gzsl_bench.stacked import (
     Phase,
     Several,
     StackedAdam,
+    Terms,
     embed_in_chunks,
     frozen,
     per_run,
 )
-from gzsl_bench_feature_gan.adaptive import AdaptivePenalty, weighted_l1
-from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, Encoder, FVAEGANConfig
+from gzsl_bench_feature_gan.adaptive import (
+    AdaptiveConfig,
+    AdaptivePenalty,
+    AdaptiveVAEGAN,
+    weighted_l1,
+)
+from gzsl_bench_feature_gan.f_vaegan import Encoder
 from gzsl_bench_feature_gan.feedback import FedGenerator
 
 
-class TFVAEGANConfig(FVAEGANConfig):
+class TFVAEGANConfig(AdaptiveConfig):
     """Hyper-parameters of TF-VAEGAN (released code: train_tfvaegan_inductive.py); CUB's."""
 
     generator_hidden: int = Field(
         4096, ge=1, description="hidden units of the generator, the decoder and the feedback"
-    )
-    adaptive_penalty: bool = Field(
-        True, description="the penalty's weight follows its mean; else it stays as it is"
     )
     decoded: float = stackable(0.01, "weight of decoded class embeddings' error", ge=0)
     decoder_lr: float = stackable(1e-4, "learning rate of the decoder", gt=0)
@@ -121,7 +124,7 @@ class Parts(Encoder):
         return FedGenerator(networks.generator, self.hidden, self.feedback, weight[:, None, None])
 
 
-class TFVAEGAN(FVAEGAN):
+class TFVAEGAN(AdaptiveVAEGAN):
     """f-VAEGAN, and a decoder from features to class embeddings that judges and feeds back.
 
     An epoch has two passes, the second with feedback: the decoder's hidden units of what was
@@ -149,30 +152,26 @@ class TFVAEGAN(FVAEGAN):
         """With decoder and feedback."""
         return Parts(runs, features, attributes, noise, self.config, how)
 
-    def critic_losses(
+    def generator_losses(
         self,
         networks: GANNetworks,
         features: torch.Tensor,
         attributes: torch.Tensor,
         labels: torch.Tensor,
-        noise: torch.Tensor,
-        mix: torch.Tensor,
-        penalty_factor: torch.Tensor,
+        noises: torch.Tensor,
+        more: Terms,
     ) -> dict[str, torch.Tensor]:
-        """With the penalty's weight as it is now."""
-        penalty: AdaptivePenalty = networks.encoder.penalty
-        terms = super().critic_losses(
-            networks, features, attributes, labels, noise, mix, penalty.weight
-        )
-        penalty.seen(terms["penalty"])
-        return terms
+        """With the decoder's error on what the critic judges."""
+        parts: Parts = networks.encoder
+        constant = (parts.hidden, parts.output) if self.config.freeze_decoder else ()
 
-    def generator_losses(self, networks: GANNetworks, *rows: Any) -> dict[str, torch.Tensor]:
-        """After the penalty's weight was adapted to the critic's steps."""
-        penalty: AdaptivePenalty = networks.encoder.penalty
-        if self.config.adaptive_penalty:
-            penalty.adapt(self.config.critic_steps)
-        return super().generator_losses(networks, *rows) | {"penalty_weight": penalty.weight}
+        def decoded(
+            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
+        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+            with frozen(*constant):
+                return {"decoded": (parts.decoded, parts.error(generated, attributes))}
+
+        return super().generator_losses(networks, features, attributes, labels, noises, decoded)
 
     def from_noise(
         self,
@@ -185,15 +184,6 @@ class TFVAEGAN(FVAEGAN):
         if isinstance(networks.generator, FedGenerator):
             return networks.generator(noise, attributes, reconstruction)
         return super().from_noise(networks, noise, attributes, reconstruction)
-
-    def of_generated(
-        self, networks: GANNetworks, generated: torch.Tensor, attributes: torch.Tensor
-    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """The decoder's error."""
-        parts: Parts = networks.encoder
-        layers = (parts.hidden, parts.output) if self.config.freeze_decoder else ()
-        with frozen(*layers):
-            return {"decoded": (parts.decoded, parts.error(generated, attributes))}
 
     def passes(
         self, task: Task, runs: Sequence[Run], networks: GANNetworks

@@ -83,3 +83,13 @@ class TestTFVAEGAN(MethodConformance):
         "decoder_lr": 0.01,
         "feedback_lr": 0.01,
     }
+
+
+class TestFREE(MethodConformance):
+    method = "free"
+    config = TestFVAEGAN.config | {
+        "epochs": 12,
+        "evaluate_every": 8,
+        "critic_steps": 2,
+        "refiner_lr": 0.01,
+    }

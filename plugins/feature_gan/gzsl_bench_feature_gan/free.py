@@ -1,0 +1,273 @@
+"""FREE: features refined towards class centres and embeddings (Chen et al., ICCV 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench.stacked import (
+    GANNetworks,
+    Generators,
+    Linear,
+    Phase,
+    Several,
+    StackedAdam,
+    Table,
+    embed_in_chunks,
+    frozen,
+    normals,
+    per_run,
+)
+from gzsl_bench_feature_gan.adaptive import (
+    AdaptiveConfig,
+    AdaptivePenalty,
+    AdaptiveVAEGAN,
+    weighted_l1,
+)
+from gzsl_bench_feature_gan.f_vaegan import Encoder
+
+
+class FREEConfig(AdaptiveConfig):
+    """Hyper-parameters of FREE (released code: train_free.py); defaults are CUB's."""
+
+    generator_hidden: int = Field(4096, ge=1, description="hidden units, of the refiner, too")
+    epochs: int = Field(1002, ge=1, description="epochs; two of them are one of the released code")
+    critic_steps: int = Field(1, ge=1, description="steps of the critic for one of the generator")
+    samples: int = Field(700, ge=1, description="generated features of each unseen class")
+    evaluate_every: int = Field(
+        40,
+        ge=0,
+        description="train a classifier after every so many GAN epochs and after the last;"
+        " 0: after the last alone",
+    )
+    refined: float = stackable(1e-3, "weight of refined class embeddings' error", ge=0)
+    refiner_lr: float = stackable(1e-4, "learning rate of the refiner", gt=0)
+    freeze_refiner: bool = Field(
+        False, description="the refiner learns from real features alone, not in generator steps"
+    )
+    centres: float = stackable(0.5, "weight of the margin loss of class centres", ge=0)
+    margin: float = stackable(200.0, "its margin, in squared distances", ge=0)
+    own_share: float = stackable(
+        0.8, "share of the own centre's distance beside the other's (code: incenter_weight)", ge=0
+    )
+    other: Literal["random", "nearest"] = Field(
+        "random", description="the other centre: of a random class, which may be the own, or near"
+    )
+    accumulated: bool = Field(
+        True, description="the centres' gradients add up over the whole run, as released"
+    )
+
+
+_AWA: Mapping[str, Any] = {
+    "lr": 1e-5, "samples": 4600, "margin": 50.0, "other": "nearest", "freeze_refiner": True,
+}  # fmt: skip
+#: The released scripts; aPY has none and takes AWA2's with the samples of Yue et al. (2024).
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "CUB": {"lr": 1e-4, "epochs": 1002, "samples": 700},
+    "SUN": {
+        "lr": 2e-4, "epochs": 1202, "batch": 512, "margin": 120.0, "refined": 0.1, "gamma": 1.0,
+        "samples": 300, "classifier_lr": 5e-4,
+    },
+    "AWA1": {**_AWA, "epochs": 602, "own_share": 0.1},
+    "AWA2": {**_AWA, "epochs": 802, "own_share": 0.5},
+    "APY": {**_AWA, "epochs": 802, "own_share": 0.5, "samples": 400},
+    "FLO": {
+        "lr": 1e-4, "epochs": 1002, "batch": 256, "critic_steps": 5, "samples": 2400,
+        "encoded_noise": False,
+    },
+}  # fmt: skip
+
+
+class Parts(Encoder):
+    """The encoder, and what FREE trains beside it.
+
+    Attributes:
+        hidden: features [D] -> leaky ReLU -> [K]: the refiner's first layer.
+        heads: [K] -> [2 A]: its second, a mean and what gives a standard deviation.
+        centres: [R, S, A] of the seen classes' means.
+        penalty: weight of the critic's penalty.
+    """
+
+    def __init__(
+        self, task: Task, runs: Sequence[Run], noise: int, config: FREEConfig, how: dict[str, Any]
+    ) -> None:
+        (features, attributes), classes = (
+            (rows.shape[1] for rows in (task.features, task.attributes)),
+            task.seen.numel(),
+        )
+        super().__init__(runs, features + attributes, config.encoder_hidden, noise, how)
+        units, betas = config.generator_hidden, (config.beta1, config.beta2)
+        self.hidden = Linear(
+            runs, "refiner/hidden", features, units, activation="leaky_relu", **how
+        )
+        self.heads = Linear(runs, "refiner/heads", units, 2 * attributes, **how)
+        self.centres = Table(runs, "centres", classes, attributes, **{**how, "std": 1.0})
+        self.places = task.seen.new_zeros(task.num_classes)
+        self.places[task.seen] = torch.arange(classes, device=task.device)
+        self.refiner_adam = StackedAdam(
+            [([self.hidden, self.heads], per_run(runs, "refiner_lr"))], betas=betas
+        )
+        self.centre_adam = StackedAdam([([self.centres], per_run(runs, "lr"))], betas=betas)
+        self.refined, self.weight, self.margin, self.own_share, penalty = (
+            self.gamma.new_tensor(per_run(runs, field))
+            for field in ("refined", "centres", "margin", "own_share", "penalty")
+        )
+        self.penalty = AdaptivePenalty(penalty)
+
+    def refine(
+        self, features: torch.Tensor, noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features [R, B, D], noise [R, B, A] -> means and class embeddings [R, B, A]."""
+        mu, spread = self.heads(self.hidden(features)).chunk(2, -1)
+        return mu, torch.sigmoid(mu + noise * torch.sigmoid(spread))
+
+    def margin_loss(
+        self, mu: torch.Tensor, own: torch.Tensor, other: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Mean of max(0, margin + g d(own centre) - (1 - g) d(other centre)): [R].
+
+        Args:
+            mu: [R, B, A].
+            own: [R, B] places of the rows' classes among the seen ones.
+            other: [R, B] places of others; None: the nearest.
+        """
+        centres, share = self.centres(), self.own_share[:, None]
+        distances = mu.square().sum(-1, keepdim=True) + centres.square().sum(-1)[:, None]
+        distances = distances - 2 * mu @ centres.mT
+        to_own = distances.gather(-1, own[:, :, None])[:, :, 0]
+        if other is None:
+            to_other = distances.scatter(-1, own[:, :, None], torch.inf).amin(-1)
+        else:
+            to_other = distances.gather(-1, other[:, :, None])[:, :, 0]
+        excess = self.margin[:, None] + share * to_own - (1 - share) * to_other
+        return excess.clamp(min=0).mean(-1)
+
+
+class FREE(AdaptiveVAEGAN):
+    """f-VAEGAN, and a refiner from features to class embeddings, trained with class centres.
+
+    The refiner learns before every step of the critic and in the generator's.  The classifier sees
+    features beside the refiner's hidden units and class embedding.  As released, where the refiner
+    is frozen in the generator's step its Adam steps there all the same, without a gradient, and the
+    centres' gradients are never cleared.
+
+    Filled in: what the classifier sees is made from the refiner's mean; the released code draws
+    noise there, for test features, too.  Heads of the refiner and terms that are computed and not
+    used are left out, as is the factor before the critic's loss, of which Adam sees nothing.
+    """
+
+    Config = FREEConfig
+
+    @classmethod
+    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
+        """The released values of ``dataset``; CUB's where there are none."""
+        return RECIPES.get(dataset.name, {})
+
+    def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
+        """With refiner and centres."""
+        networks, config = super().networks(task, runs), self.config
+        how = {"std": config.init_std, "device": task.device, "dtype": task.features.dtype}
+        return replace(networks, encoder=Parts(task, runs, networks.generator.noise, config, how))
+
+    def draws(
+        self, task: Task, runs: Sequence[Run], networks: GANNetworks
+    ) -> Callable[[int], list[torch.Tensor]]:
+        """The refiner's noise [R, turns + 1, B, A]; steps from the own to the other centre."""
+        config: FREEConfig = self.config
+        noises, steps_away = (Generators(runs, name) for name in ("refiner/noise", "centres/other"))
+        turns, batch = config.critic_steps, min(config.batch, task.labels.numel())
+        width, classes, device = task.attributes.shape[1], task.seen.numel(), task.device
+
+        def draw(steps: int) -> list[torch.Tensor]:
+            noise = normals(noises, (turns + 1, batch, width), steps, device)
+            blocks = [noise.to(task.features.dtype)]
+            if config.other == "random":
+                shape = (steps, turns, batch)
+                blocks.append(
+                    steps_away.block(
+                        lambda stream: torch.randint(classes, shape, generator=stream), device
+                    )
+                )
+            return blocks
+
+        return draw
+
+    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+        """The refiner's and the centres' before the critic's."""
+        config: FREEConfig = self.config
+        parts: Parts = networks.encoder
+        embeddings, classes = networks.embeddings, task.seen.numel()
+
+        def of_refiner(
+            factors: Sequence[torch.Tensor], turn: int, picked: torch.Tensor, *drawn: torch.Tensor
+        ) -> dict[str, torch.Tensor]:
+            labels, noise = task.labels[picked[:, turn]], drawn[2][:, turn]
+            mu, found = parts.refine(task.features[picked[:, turn]], noise)
+            error, own, other = weighted_l1(found, embeddings[labels]), parts.places[labels], None
+            if config.other == "random":
+                other = (own + drawn[3][:, turn]) % classes
+            margin = parts.margin_loss(mu, own, other)
+            loss = parts.weight * margin + parts.refined * error
+            return {"margin": margin, "error": error, "loss": loss}
+
+        def of_generator(
+            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
+        ) -> dict[str, torch.Tensor]:
+            picked, noise = drawn[0][:, -1], drawn[3][:, -1]
+            constant = (parts.hidden, parts.heads) if config.freeze_refiner else ()
+
+            def refined(
+                generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
+            ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+                with frozen(*constant):
+                    _, found = parts.refine(generated, noise)
+                return {"refined": (parts.refined, weighted_l1(found, attributes))}
+
+            labels, noises = task.labels[picked], drawn[1][:, config.critic_steps :]
+            return self.generator_losses(
+                networks, task.features[picked], embeddings[labels], labels, noises, refined
+            )
+
+        critic, generator = super().phases(task, runs, networks)
+        refiner = Phase(
+            Several(parts.refiner_adam, parts.centre_adam),
+            of_refiner,
+            "refiner/",
+            recalls=parts.centre_adam if config.accumulated else None,
+        )
+        return [replace(critic, before=[refiner]), replace(generator, loss=of_generator)]
+
+    def optimizer(self, runs: Sequence[Run], networks: GANNetworks) -> Several:
+        """The generator's, the encoder's and the refiner's."""
+        return Several(super().optimizer(runs, networks), networks.encoder.refiner_adam)
+
+    def representation(
+        self, networks: GANNetworks, run: int
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Features, the refiner's hidden units and its class embedding side by side."""
+        hidden, heads = networks.encoder.hidden.of(run), networks.encoder.heads.of(run)
+
+        def encode(features: torch.Tensor) -> torch.Tensor:
+            units = hidden(features)
+            mu, _ = heads(units).chunk(2, -1)
+            return torch.cat([features, units, torch.sigmoid(mu)], -1)
+
+        return lambda features: embed_in_chunks(encode, features)
+
+
+SPEC = MethodSpec(
+    name="free",
+    factory=FREE,
+    citation="Chen et al., FREE: Feature Refinement for Generalized Zero-Shot Learning, ICCV 2021",
+    version="1",
+    fidelity="approximation",
+    preprocessing="minmax",
+    precisions=("float32", "tf32"),
+    latents=True,
+    summary="f-VAEGAN, and features refined towards class centres and class embeddings.",
+)
