@@ -23,6 +23,7 @@ from gzsl_bench.stacked.gan import (
     generator_terms,
     seen_loss,
     trained_softmax,
+    unseen_classes,
 )
 from gzsl_bench.stacked.gaussian import (
     kl_divergence,
@@ -101,5 +102,6 @@ __all__ = [
     "train_alternating",
     "train_on_latents",
     "trained_softmax",
+    "unseen_classes",
     "wasserstein_distance",
 ]

@@ -544,6 +544,21 @@ def generated_latents(
     return [of(*each) for each in zip(runs, generators, embeds, strict=True)]
 
 
+def unseen_classes(
+    task: Task, runs: Sequence[Run], batch: int
+) -> Callable[[int], list[torch.Tensor]]:
+    """Steps -> a block [steps, R, batch] of unseen classes, uniform (stream ``unseen``)."""
+    sources, count, device = Generators(runs, "unseen"), task.unseen.numel(), task.device
+
+    def draw(steps: int) -> list[torch.Tensor]:
+        places = sources.block(
+            lambda stream: torch.randint(count, (steps, batch), generator=stream), device
+        )
+        return [task.unseen[places]]
+
+    return draw
+
+
 def class_means(
     features: torch.Tensor, labels: torch.Tensor, classes: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -217,6 +217,7 @@ STACKED = {
     "train_alternating",
     "train_on_latents",
     "trained_softmax",
+    "unseen_classes",
     "wasserstein_distance",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
 from gzsl_bench.stacked import (
+    GANNetworks,
     Generators,
     Linear,
     Phase,
@@ -20,6 +22,7 @@ from gzsl_bench.stacked import (
     per_run,
     subsets,
     train_alternating,
+    unseen_classes,
 )
 from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, RECIPES, FCLSWGANConfig
 
@@ -28,6 +31,9 @@ class CycleCLSWGANConfig(FCLSWGANConfig):
     """Hyper-parameters of cycle-CLSWGAN; defaults are CUB's."""
 
     cycle: float = stackable(0.01, "weight of the regression back to class embeddings", ge=0)
+    unseen_cycle: float = Field(
+        0.0, ge=0, description="weight of the regression on unseen classes (cycle-UWGAN: 0.01)"
+    )
     regressor_epochs: int = Field(40, ge=1, description="epochs of the regressor")
     regressor_batch: int = Field(64, ge=1, description="rows in a step of it")
     regressor_lr: float = Field(1e-4, gt=0, description="its learning rate")
@@ -38,6 +44,8 @@ class CycleCLSWGAN(FCLSWGAN):
 
     The released code has the variant without the classifier alone, trained by one step of the
     critic for one of the generator; the classifier's weight is that of its configuration files.
+    ``unseen_cycle`` adds the regression on generated features of unseen classes, one batch of them
+    drawn uniformly a step: with ``classification=0`` that is cycle-UWGAN, as recalled of the paper.
     Filled in: everything else is f-CLSWGAN's (five critic steps, its rates, epochs and final
     softmax), and the regressor learns from all training rows at a constant rate, where the released
     code holds a tenth out and lowers the rate by less than a hundredth.
@@ -51,10 +59,39 @@ class CycleCLSWGAN(FCLSWGAN):
         values = {**RECIPES.get(dataset.name, {}), "classification": 0.01}
         return values | ({"regressor_epochs": 100} if dataset.name == "SUN" else {})
 
+    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
+        """With noise for features of unseen classes, where they are made."""
+        self.generator_draws = 2 if self.config.unseen_cycle else 1
+        super().fit_batch(task, runs)
+
+    def draws(
+        self, task: Task, runs: Sequence[Run], networks: GANNetworks
+    ) -> Callable[[int], list[torch.Tensor]]:
+        """Unseen classes [steps, R, B], where their features are made."""
+        if not self.config.unseen_cycle:
+            return super().draws(task, runs, networks)
+        return unseen_classes(task, runs, min(self.config.batch, task.labels.numel()))
+
+    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+        """The generator's loss has a term of unseen classes, where they are made."""
+        critic, of_generator = super().phases(task, runs, networks)
+        weight, regress = self.config.unseen_cycle, self._regress
+
+        def loss(
+            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
+        ) -> dict[str, torch.Tensor]:
+            terms = of_generator.loss(factors, turn, *drawn)
+            attributes = networks.embeddings[drawn[3]]
+            made = networks.generator(drawn[1][:, -1], attributes)
+            error = (regress(made) - attributes).square().mean((1, 2))
+            return {**terms, "unseen_cycle": error, "loss": terms["loss"] + weight * error}
+
+        return [critic, replace(of_generator, loss=loss) if weight else of_generator]
+
     def more_terms(self, task: Task, runs: Sequence[Run]) -> Terms:
         """Beside the NLL of seen classes: the mean squared error of the class embedding."""
         classification = super().more_terms(task, runs)
-        regress = self._regressor(task, runs)
+        regress = self._regress = self._regressor(task, runs)
         weight = task.features.new_tensor(per_run(runs, "cycle"))
 
         def terms(

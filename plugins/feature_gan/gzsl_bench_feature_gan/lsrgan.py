@@ -14,7 +14,6 @@ from gzsl_bench import DatasetInfo, MethodSpec, Run, Scorer, Task, stackable
 from gzsl_bench.stacked import (
     FeatureGAN,
     GANNetworks,
-    Generators,
     Linear,
     Phase,
     Progress,
@@ -27,6 +26,7 @@ from gzsl_bench.stacked import (
     generator_terms,
     per_run,
     trained_softmax,
+    unseen_classes,
 )
 from gzsl_bench_feature_gan.config import GANConfig
 
@@ -162,16 +162,7 @@ class LsrGAN(FeatureGAN):
         self, task: Task, runs: Sequence[Run], networks: GANNetworks
     ) -> Callable[[int], list[torch.Tensor]]:
         """Unseen classes [steps, R, B]."""
-        sources, size = Generators(runs, "unseen"), min(self.config.batch, task.labels.numel())
-        shape, count = (size,), task.unseen.numel()
-        return lambda steps: [
-            task.unseen[
-                sources.block(
-                    lambda stream: torch.randint(count, (steps, *shape), generator=stream),
-                    task.device,
-                )
-            ]
-        ]
+        return unseen_classes(task, runs, min(self.config.batch, task.labels.numel()))
 
     def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
         """Critic, generator on seen classes, generator and softmax on unseen ones."""

@@ -51,11 +51,27 @@ class PlainCycle(PlainCLSWGAN):
         return super().loss(real, attributes, labels, noises) + self.config.cycle * error
 
 
+class PlainCycleU(PlainCycle):
+    """The regression on unseen classes, too."""
+
+    noises = 2
+
+    def begin_epoch(self, epoch, steps):
+        shape = steps, self.config.batch
+        self.unseen = list(torch.randint(2, shape, generator=self.stream("unseen")))
+
+    def loss(self, real, attributes, labels, noises):
+        wanted = self.attributes[self.task.unseen[self.unseen.pop(0)]]
+        error = F.mse_loss(self.regressor(self.make(noises[1], wanted)), wanted)
+        return super().loss(real, attributes, labels, noises) + 0.6 * error
+
+
 @pytest.mark.parametrize(
     ("method", "plain", "settings"),
     [
         (FCLSWGAN, PlainCLSWGAN, CLSWGAN),
         (CycleCLSWGAN, PlainCycle, CYCLE),
+        (CycleCLSWGAN, PlainCycleU, CYCLE | {"unseen_cycle": 0.6}),
         (FVAEGAN, PlainVAEGAN, VAEGAN),
         (FVAEGAN, PlainVAEGAN, VAEGAN | {"encoded_noise": False}),
     ],
