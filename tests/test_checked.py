@@ -1,4 +1,4 @@
-"""Types are right, and the documentation's site can be built: minutes of one core, so beside others."""
+"""Types are right and the site of the documentation can be built: checked beside other tests."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class RidgeAdam(StackedAdam):
         """
         super().__init__([(layers, rates)])
         self.penalties = torch.tensor(penalties, device=layers[0].flat.device)
-        self.biases = biases
+        self._unbiased = () if biases else tuple(layers)
 
     def penalty(self) -> torch.Tensor:
         """The penalty of each run [R]; a number, whose gradient :meth:`step` adds."""
@@ -58,8 +58,8 @@ class RidgeAdam(StackedAdam):
         for layer in self.layers:
             assert layer.grad is not None
             layer.grad.addcmul_(layer.flat.detach(), self.penalties[:, None])
-            if not self.biases:
-                layer.bias_grad.zero_()
+        for linear in self._unbiased:
+            linear.bias_grad.zero_()
         super().step()
 
 
