@@ -22,7 +22,7 @@ METHODS = {
         "lsrgan",
         "tf_vaegan",
     ),
-    "gzsl-bench-feature-vae": ("cvae", "de_vae", "disentangled_vae", "se_gzsl"),
+    "gzsl-bench-feature-vae": ("cvae", "de_vae", "disentangled_vae", "ocd", "se_gzsl"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -165,7 +165,7 @@ class SEGZSL(FeatureVAE):
     and a linear softmax on real and generated features.
     """
 
-    Config = SEGZSLConfig
+    Config: ClassVar[type[SEGZSLConfig]] = SEGZSLConfig
 
     def networks(self, task: Task, runs: Sequence[Run], how: dict[str, Any]) -> SENetworks:
         """See :class:`SENetworks`."""

@@ -28,6 +28,17 @@ class TestSEGZSL(MethodConformance):
     config = SMALL | {"encoder_hidden": 16, "generator_hidden": 32, "regressor_hidden": 16}
 
 
+class TestOCD(MethodConformance):
+    method = "ocd"
+    config = TestSEGZSL.config | {
+        "finetune_epochs": 5,
+        "finetune_lr": 0.01,
+        "spread": 1.0,
+        "statistics": 8,
+        "step_classes": 8,
+    }
+
+
 LATENT = {
     "latent": 8,
     "visual_encoder_hidden": 32,
