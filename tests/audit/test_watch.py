@@ -94,6 +94,7 @@ def test_folders_of_data_sets_are_guarded_and_no_others(tmp_path):
 def test_what_a_loader_opens_are_data_and_code(tmp_path):
     kept = tmp_path / "digits.csv.gz"
     opened = {str(kept), str(tmp_path), "/proc/cpuinfo", "/x/module.pyc", "/x/a.dist-info/METADATA"}
+    opened |= {"/x/checkout/a.egg-info/entry_points.txt"}
     assert data_files(opened) == {str(kept)}
 
 

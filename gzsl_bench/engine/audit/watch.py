@@ -21,6 +21,8 @@ from gzsl_bench.data.places import dataset_folders
 #: A loader imports code and asks the system; neither is data.
 _CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".dylib", ".pth")
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
+#: Folders that say what is installed, in site-packages or beside an editable checkout.
+_INSTALLED = (".dist-info", ".egg-info")
 
 _listeners: list[Callable[[str], None]] = []
 _hooked = False
@@ -89,7 +91,7 @@ def data_files(opened: Iterable[str]) -> set[str]:
         for path in opened
         if not path.endswith(_CODE)
         and not path.startswith(_SYSTEM)
-        and ".dist-info" + os.sep not in path
+        and not any(end + os.sep in path for end in _INSTALLED)
         and not os.path.isdir(path)  # noqa: PTH112  a real path in text form, as Python gave it
     }
 
