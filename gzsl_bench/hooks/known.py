@@ -21,6 +21,7 @@ METHODS = {
         "lisgan",
         "lsrgan",
         "tf_vaegan",
+        "zla",
     ),
     "gzsl-bench-feature-vae": ("cvae", "de_vae", "disentangled_vae", "ocd", "se_gzsl"),
 }

@@ -10,7 +10,7 @@ from gzsl_bench.stacked.autoencoder import Decoder, Encoder
 from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
 from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
-from gzsl_bench.stacked.draws import Generators, normals, permutations, subsets
+from gzsl_bench.stacked.draws import Generators, Shuffles, normals, permutations, subsets
 from gzsl_bench.stacked.dropout import dropout, keeps
 from gzsl_bench.stacked.gan import (
     FeatureGAN,
@@ -69,6 +69,7 @@ __all__ = [
     "Repeat",
     "RestartedClassifier",
     "Several",
+    "Shuffles",
     "SoftmaxClassifier",
     "StackedAdam",
     "Table",

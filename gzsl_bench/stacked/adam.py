@@ -77,6 +77,11 @@ class StackedAdam:
         for layer in self.layers:
             layer.fresh = False
 
+    def rescale(self, factor: float) -> None:
+        """Multiply all rates; not within steps that are captured already."""
+        for group in self._groups:
+            group.rescale(factor)
+
     def step(self) -> None:
         """Update every run from the gradients of the last backward pass, then forget those."""
         for layer in self.layers:
@@ -145,6 +150,13 @@ class _Group:
         self._steps = [torch.zeros(()) for _ in params]
         self._how = {"lr": rate, "beta1": betas[0], "beta2": betas[1], "eps": eps}
         self._how |= {"weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": False}
+
+    def rescale(self, factor: float) -> None:
+        if self._direct:
+            self._how["lr"] = float(self._how["lr"]) * factor
+            return
+        for group in self._adam.param_groups:
+            group["lr"] = group["lr"] * factor
 
     def step(self) -> None:
         if not self._direct:

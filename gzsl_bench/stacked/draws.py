@@ -98,3 +98,24 @@ def permutations(
         ),
         device,
     )
+
+
+class Shuffles:
+    """Batches in one shuffle after another, as the ``next_batch`` of f-CLSWGAN's classifier.
+
+    A batch that does not fit into what is left of a shuffle takes the rest and goes on with the
+    next one, also from call to call.
+    """
+
+    def __init__(self, runs: Sequence[HasStreams], purpose: str, rows: int) -> None:
+        self.streams = [run.generator(purpose) for run in runs]
+        self.rows = rows
+        self._left = [torch.empty(0, dtype=torch.int64) for _ in runs]
+
+    def draw(self, run: int, steps: int, batch: int) -> torch.Tensor:
+        """[steps, batch] rows of one run."""
+        wanted, parts = steps * batch, [self._left[run]]
+        while sum(map(len, parts)) < wanted:
+            parts.append(torch.randperm(self.rows, generator=self.streams[run]))
+        order, self._left[run] = torch.cat(parts).tensor_split([wanted])
+        return order.view(steps, batch)

@@ -145,6 +145,7 @@ def train_alternating(
     after_epoch: Callable[[int], None] = lambda epoch: None,
     at_once: int | None = None,
     then: Sequence[Sequence[Phase]] = (),
+    before: int = 0,
 ) -> None:
     """Train all runs together; nothing waits for the device but once in an epoch.
 
@@ -165,6 +166,7 @@ def train_alternating(
             epoch's].
         then: phases of further passes: an epoch does ``steps`` steps of ``phases``, then as many of
             each of these.
+        before: epochs of earlier calls: what is logged, and ``after_epoch``, counts from there.
     """
     passes: list[_Step] = []
     repeats: list[Repeat | None] = []
@@ -186,11 +188,11 @@ def train_alternating(
         means = torch.cat([step.sums for step in passes if step.sums is not None]) / steps
         if pending is not None:
             report(runs, *pending)
-        pending = names, epoch + 1, means
+        pending = names, before + epoch + 1, means
         if backend_of(means.device).graphs is None:
             report(runs, *pending)
             pending = None
-        after_epoch(epoch + 1)
+        after_epoch(before + epoch + 1)
         if all(run.failure for run in runs):
             return
     if pending is not None:

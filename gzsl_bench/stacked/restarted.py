@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from gzsl_bench.stacked.backend import together
+from gzsl_bench.stacked.draws import Shuffles
 from gzsl_bench.stacked.runs import HasStreams
 from gzsl_bench.stacked.softmax import Softmax
 from gzsl_bench.stacked.steps import AT_ONCE
@@ -95,19 +96,14 @@ class RestartedClassifier(Softmax):
         self.bias.zero_()
         for stack in self._stacks:
             stack.restart()
-        self._streams = [run.generator(f"{purpose}/shuffle") for run in self._runs]
-        self._left = [torch.empty(0, dtype=torch.int64) for _ in self._runs]
+        self._shuffles = Shuffles(self._runs, f"{purpose}/shuffle", self._labels.numel())
 
     def _drawn(self, run: int) -> torch.Tensor:
         """[steps * B] rows of the next epoch, those of a batch in ascending order.
 
         The order within a batch plays no part but in rounding; shared rows stand before own ones.
         """
-        wanted, parts = self.steps * self.batch, [self._left[run]]
-        while sum(map(len, parts)) < wanted:
-            parts.append(torch.randperm(self._labels.numel(), generator=self._streams[run]))
-        order, self._left[run] = torch.cat(parts).tensor_split([wanted])
-        return order.view(self.steps, self.batch).sort(1).values.flatten()
+        return self._shuffles.draw(run, self.steps, self.batch).sort(1).values.flatten()
 
     @torch.no_grad()
     def train_epoch(self, order: torch.Tensor | None = None) -> None:

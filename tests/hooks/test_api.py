@@ -184,6 +184,7 @@ STACKED = {
     "Repeat",
     "RestartedClassifier",
     "Several",
+    "Shuffles",
     "SoftmaxClassifier",
     "StackedAdam",
     "Table",

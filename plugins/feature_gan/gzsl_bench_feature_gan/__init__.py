@@ -20,12 +20,14 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         lisgan,
         lsrgan,
         tf_vaegan,
+        zla,
     )
 
     yield f_clswgan.SPEC
     yield cycle_clswgan.SPEC
     yield dascn.SPEC
     yield epgn.SPEC
+    yield zla.SPEC
     yield f_vaegan.SPEC
     yield lisgan.SPEC
     yield lsrgan.SPEC

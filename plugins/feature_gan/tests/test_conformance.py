@@ -69,6 +69,15 @@ class TestEPGN(MethodConformance):
     }  # fmt: skip
 
 
+class TestZLA(MethodConformance):
+    method = "zla"
+    config = SMALL | {
+        "prototype_hidden": 32, "classifier_epochs": 4, "halved_after": 3, "classifier_lr": 0.01,
+        "classifier_batch": 24, "samples": 10, "ratio": 1.0, "temperature": 0.1,
+        "evaluate_every": 20,
+    }  # fmt: skip
+
+
 class TestFVAEGAN(MethodConformance):
     method = "f_vaegan"
     config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}
