@@ -26,7 +26,7 @@ _PATIENCE = 10.0
 
 @click.group("data")
 def data_group() -> None:
-    """List, check and download data sets."""
+    """List, check, split and download data sets."""
 
 
 @data_group.command("list")
@@ -190,6 +190,58 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
             )
             for path in (*result.written, *result.kept):
                 put(str(target / path))
+
+
+@data_group.command("split")
+@click.argument("name")
+@click.option(
+    "--unseen", type=click.IntRange(1, 100_000),
+    help="Number of unseen classes [default: a fifth].",
+)  # fmt: skip
+@click.option(
+    "--avoid", type=click.Choice(["imagenet-1k"]),
+    help="Classes of these data, which backbones are trained on, become seen ones.",
+)  # fmt: skip
+@click.option("--folds", type=click.IntRange(0, 20), default=3, show_default=True,
+              help="Number of validation folds.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
+              help="Another one draws another split.")  # fmt: skip
+@click.option("--again", is_flag=True, help="Replace the split that is there.")
+@data_option
+def split_command(
+    name: str,
+    unseen: int | None,
+    avoid: str | None,
+    folds: int,
+    seed: int,
+    again: bool,
+    data: Path | None,
+) -> None:
+    """Draw a proposed split of a described data set: seen, unseen, test images, folds.
+
+    NAME is a folder with a dataset.yaml, or its name in the data folder. The split depends on the
+    names of classes and images and on the seed, on nothing else; split/ and dataset.yaml hold it.
+    """
+    from gzsl_bench.data import editing, proposal
+    from gzsl_bench.data.exposure import among_imagenet
+    from gzsl_bench.data.places import is_described, plain_name, resolve_root
+
+    folder = Path(name)
+    if not is_described(folder):
+        root = resolve_root(data)
+        folder = (root / plain_name(name, "the data set")) if root is not None else folder
+    if editing.content(folder).get("split") and not again:
+        raise DataError(f"{folder} has a split; --again replaces it, which makes other results")
+    names, labels, images = proposal.read(folder)
+    known = among_imagenet(names) if avoid else None
+    found = proposal.propose(names, labels, images, unseen, known, folds, seed)
+    put(str(proposal.write(folder, found)))
+    say(
+        f"{len(found.seen)} seen and {len(found.unseen)} unseen classes, {found.test_seen.size}"
+        f" test images of seen classes, {len(found.folds)} folds"
+    )
+    if found.doubtful:
+        say(f"unseen, but maybe known to the backbone: {', '.join(found.doubtful)}")
 
 
 class _Progress:

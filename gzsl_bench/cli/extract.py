@@ -100,6 +100,14 @@ _CHANNELS = Parsed("NUMBERS", _channels)
 )  # fmt: skip
 @click.option("--batch", type=click.IntRange(1, 65536), default=32, show_default=True,
               help="Images at a time.")  # fmt: skip
+@click.option(
+    "--texts", type=click.Path(path_type=Path), metavar="FILE",
+    help="Embed class names (.txt) or descriptions (.csv: class, text) in place of images.",
+)  # fmt: skip
+@click.option(
+    "--prompt", "prompts", multiple=True, metavar="TEXT",
+    help="Text with {} for the class name; several are averaged [default: a photo of a {}.].",
+)  # fmt: skip
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]",
               help="Where the network runs.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 256),
@@ -117,9 +125,11 @@ def extract_command(
     pool: str,
     trained_on: str,
     device: str,
+    texts: Path | None,
+    prompts: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Turn IMAGES into a feature set of the data set in FOLDER.
+    """Turn IMAGES, or texts, into a feature set of the data set in FOLDER.
 
     IMAGES is a folder, whose folders are classes, or a list: a .csv file with the columns file and
     class, or a .txt file. A run that was killed goes on where it stopped. What made the features
@@ -128,8 +138,10 @@ def extract_command(
     from gzsl_bench.extract import backbones
 
     asked = backbones.Asked(backbone, weights, _arguments(arguments), layer, trained_on)
-    if images is None:
-        raise click.UsageError("name a folder of images, or a list of them")
+    if (images is None) == (texts is None):
+        raise click.UsageError("name either a folder or list of images, or --texts FILE")
+    if prompts and texts is None:
+        raise click.UsageError("--prompt is for --texts")
     made = backbones.backbone(asked)
     if made.left_out:
         say(
@@ -137,7 +149,22 @@ def extract_command(
             f" {', '.join(made.left_out[:5])}{' ...' if len(made.left_out) > 5 else ''}"
         )
     name = name or _usual(asked.model)
+    if images is None:
+        assert texts is not None
+        _texts(texts, folder, made, name, prompts, options["again"])
+        return
     _images(images, folder, made, name, pool, choose_device(device), options)
+
+
+def _texts(
+    source: Path, folder: Path, made: Backbone, name: str, prompts: tuple[str, ...], again: bool
+) -> None:
+    from gzsl_bench.extract import texts
+
+    found = texts.read(source, folder, prompts)
+    put(str(texts.embed(found, folder, made, name, again)))
+    said = f"{len(found.names)} classes, in words such as {found.of(0)[0]!r}"
+    say(f"{name}: {said}; {folder / 'dataset.yaml'} says what made it")
 
 
 def _images(

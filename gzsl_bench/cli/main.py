@@ -55,7 +55,7 @@ _COMMANDS = {
         "extract:extract_command",
         "Turn images or texts into features of a data set.",
     ),
-    "data": ("data:data_group", "List, check and download data sets."),
+    "data": ("data:data_group", "List, check, split and download data sets."),
     "sync": ("sync:sync_command", "Make MLflow equal to the records."),
     "ui": ("sync:ui_command", "Open MLflow on the results."),
     "schema": ("validate:schema_command", "Print the JSON schema of a suite."),

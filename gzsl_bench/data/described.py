@@ -28,6 +28,7 @@ from gzsl_bench.data.description import (
     NamedLabels,
     read_description,
 )
+from gzsl_bench.data.exposure import sentence
 from gzsl_bench.data.features import load_matrix
 from gzsl_bench.data.gzsl import ClassFold, GZSLData, RegionMaps
 from gzsl_bench.data.identity import file_facts, identify
@@ -130,6 +131,7 @@ class _Reader:
                 "layout": DESCRIPTION_FILE,
                 "lists": "none",
                 "files": file_facts(folder, files, content.features[request.features].file),
+                **self._notes(seen),
             },
             warnings=(*features.warnings, *twins, *unused_rows(len(labels), parts, where)),
             regions=self._regions(len(labels)),
@@ -162,6 +164,24 @@ class _Reader:
         if part.groups is not None:
             found["groups"] = self._whole(part.groups, "groups")
         return found
+
+    def _notes(self, seen: NDArray[np.int64]) -> dict[str, Any]:
+        """What made features and embedding, and had seen, as sentences to stand under tables."""
+        request, names = self.request, self.names
+        attributes = self.content.attributes[request.attributes].source
+        unseen = None if names is None else np.delete(np.array(names, object), seen).tolist()
+        notes: list[str] = []
+        exposed: dict[str, None] = {}
+        for name in filter(
+            None, dict.fromkeys((request.features, request.second, request.regions))
+        ):
+            part = self.content.features.get(name)  # regions are called as the features beside them
+            if part is not None and part.source is not None:
+                notes.append(f"features {name}: {part.source}.")
+                exposed[f"{sentence(unseen, part.source.trained_on)}."] = None
+        if attributes is not None:
+            notes.append(f"class embedding {request.attributes}: {attributes}.")
+        return {"notes": notes, "exposure": " ".join(exposed)} if notes else {}
 
     def _call(self, c: int) -> str:
         """How messages call a class: by its name, or counted from where labels are."""

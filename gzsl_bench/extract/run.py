@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gzsl_bench.data import editing
-from gzsl_bench.data.description import DESCRIPTION_FILE, Description
+from gzsl_bench.data.description import DESCRIPTION_FILE
 from gzsl_bench.errors import DataError, GzslBenchError, in_one_line
 from gzsl_bench.extract import folder as target
 from gzsl_bench.extract import weights
@@ -154,7 +154,7 @@ def _written(
             files += _regions(drafts[1].path, folder, order)
         part = {"file": target.features_file(order.name), "images": "rows", "source": source}
         parts = target.description(folder, images) | {"features": {order.name: part}}
-        if len(files) > 1 and "regions" in Description.model_fields:
+        if len(files) > 1:
             names = target.regions_files(order.name)[: len(files) - 1]
             parts["regions"] = {order.name: dict(zip(("file", "scale"), names, strict=False))}
         description = editing.add(folder, parts)

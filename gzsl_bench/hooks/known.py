@@ -7,8 +7,19 @@ METHODS = {
     "gzsl-bench-acmr": ("acmr",),
     "gzsl-bench-cada-vae": ("cada_vae",),
     "gzsl-bench-classic": (
-        *("ale", "cmt", "cmt_star", "conse", "dap", "dem", "devise", "gfzsl", "iap", "latem"),
-        *("sae", "sje", "sse", "sync"),
+        *(
+            "ale",
+            "clip_zeroshot",
+            "cmt",
+            "cmt_star",
+            "conse",
+            "dap",
+            "dem",
+            "devise",
+            "gfzsl",
+            "iap",
+        ),
+        *("latem", "sae", "sje", "sse", "sync"),
     ),
     "gzsl-bench-eszsl": ("eszsl",),
     "gzsl-bench-feature-gan": (

@@ -153,6 +153,7 @@ def short_protocol(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
         data.setdefault((row.features, row.attributes), {})[row.dataset] = None
     for (features, attributes), names in data.items():
         lines.append(f"{', '.join(names)}: features {features}, class embedding {attributes}.")
+    lines += _exposures(table)
     lines += [line for line in _supports(table) if UNTOLD in line]
     lines += [*_one_sided(table), *_marks(table)]
     lines += [line for line in _audits(table) if "FAILED" in line]
@@ -184,6 +185,7 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     lines += _supports(table)
     lines += _one_sided(table)
     lines += dict.fromkeys(_whence(row) for row in table)
+    lines += [*_sources(table), *_exposures(table)]
     lines += dict.fromkeys(_whose(row) for row in table)
     lines += _marks(table)
     lines += _audits(table)
@@ -196,7 +198,7 @@ def protocol(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     own = dict.fromkeys(
         f"{r.dataset}: features {r.features}, class embedding {r.attributes}." for r in table
     )
-    aside = {_whose(row) for row in table} | {_whence(row) for row in table}
+    aside = {_whose(row) for row in table} | {_whence(row) for row in table} | {*_sources(table)}
     said = [line for line in notes(table, metrics) if line not in aside]
     return [*(line for line in said if not line.startswith(_NO_NUMBERS)), *own]
 
@@ -205,7 +207,7 @@ def remarks(table: Sequence[Row]) -> list[str]:
     """Of the notes those that say what is wrong, missing or audited."""
     lacking = (row for row in table if row.unavailable or row.lost)
     lines = [*_choices(list(lacking)), *_supports(table), *_one_sided(table), *_marks(table)]
-    lines += _audits(table)
+    lines += [*_exposures(table), *_audits(table)]
     return [*lines, *(f"{found}: not comparable with one another." for found in differences(table))]
 
 
@@ -214,6 +216,16 @@ def _whence(row: Row) -> str:
         f"{row.dataset}: features {row.features}, class embedding {row.attributes},"
         f" data {row.fingerprint[:12]}."
     )
+
+
+def _sources(table: Sequence[Row]) -> list[str]:
+    """What made features and embeddings."""
+    return list(dict.fromkeys(f"{row.dataset}: {note}" for row in table for note in row.notes))
+
+
+def _exposures(table: Sequence[Row]) -> list[str]:
+    """Data sets with unseen classes that the backbone of their features may have seen."""
+    return list(dict.fromkeys(f"{r.dataset}: {r.exposure}" for r in table if r.exposure))
 
 
 def _whose(row: Row) -> str:
@@ -366,7 +378,7 @@ def flat(row: Row) -> dict[str, Any]:
     """A row as plain data on one level: every summary becomes columns of its own."""
     line: dict[str, Any] = {}
     for name, value in row.to_json().items():
-        if name == "extra":
+        if name in ("extra", "notes"):
             continue  # how to read the numbers, not numbers
         if isinstance(value, dict):
             line |= {f"{name}_{part}": value[part] for part in value}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gzsl_bench.errors import SuiteError, unknown_name
@@ -107,6 +107,8 @@ class Row:
         lost: what became of seeds that are missing because they failed, with the cause of each.
         sweep: where the row lies in a sweep; None for a method in its own right.
         audit: ``ok``, ``FAILED`` with the reason, or empty.
+        notes: what made features and class embedding.
+        exposure: which unseen classes their backbone had seen, as far as names tell; or "".
     """
 
     dataset: str
@@ -136,6 +138,8 @@ class Row:
     lost: tuple[str, ...] = ()
     sweep: Point | None = None
     audit: str = ""
+    notes: tuple[str, ...] = ()
+    exposure: str = ""
 
     def summary(self, metric: str = _H) -> Summary:
         """A metric that is known to be there: H is, in every row with numbers."""
@@ -184,7 +188,7 @@ class Row:
         }
         if self.sweep is not None:
             plain |= {f"sweep_{part}": value for part, value in vars(self.sweep).items()}
-        return plain | {"audit": self.audit}
+        return plain | {"audit": self.audit, "notes": list(self.notes), "exposure": self.exposure}
 
 
 @dataclass(frozen=True)
@@ -244,16 +248,26 @@ def rows(results: Results) -> list[Row]:
     """One row per group and selection rule, means and spreads in percent."""
     found = []
     images = {str(e["fingerprint"]): images_of(e) for e in results.suite.datasets}
+    about = {e["label"]: e.get("provenance", {}) for e in results.suite.datasets}
     for group in groups(results):
         audit = in_words(results.audits.verdict(cell.key for cell in group.cells))
         if group.without:
-            found.append(_row(group, images, NO_RULE, [], group.without, audit))
+            row = _row(group, images, NO_RULE, [], group.without, audit)
+            found.append(_noted(row, about.get(row.dataset, {})))
             continue
         chosen = {rule: _choose(group, rule, results) for rule in results.suite.rules}
         for rule, (choices, why) in chosen.items():
             other, _ = chosen.get(rule_of(rule).gap_to or "", ([], ""))
-            found.append(_row(group, images, rule, choices, why, audit, _gap(choices, other)))
+            row = _row(group, images, rule, choices, why, audit, _gap(choices, other))
+            found.append(_noted(row, about.get(row.dataset, {})))
     return found
+
+
+def _noted(row: Row, about: Mapping[str, Any]) -> Row:
+    """With what is known of where its data came from."""
+    return replace(
+        row, notes=tuple(about.get("notes", ())), exposure=str(about.get("exposure", ""))
+    )
 
 
 def images_of(about: Mapping[str, Any]) -> str:

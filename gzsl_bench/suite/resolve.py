@@ -73,6 +73,8 @@ class AboutSource(TypedDict, total=False):
 
     files: dict[str, dict[str, Any]]
     split_hashes: dict[str, Any]
+    notes: list[str]
+    exposure: str
 
 
 @with_config(_OPEN)

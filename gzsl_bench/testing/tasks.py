@@ -43,6 +43,7 @@ class Shape:
         single: class 1 has one training row and one test row.
         negative: every feature is negative.
         scalar: the embedding of a class is one number.
+        one_space: features are embeddings with noise, of ``bits`` dimensions as these are.
     """
 
     name: str
@@ -58,9 +59,12 @@ class Shape:
     single: bool = False
     negative: bool = False
     scalar: bool = False
+    one_space: bool = False
 
 
 EASY = "easy"
+#: For methods that apply to nothing else.
+ONE_SPACE = "one_space"
 #: Every awkward shape by name; the check of the same name trains on it.
 SHAPES: Mapping[str, Shape] = {
     shape.name: shape
@@ -71,10 +75,21 @@ SHAPES: Mapping[str, Shape] = {
         Shape("seen_after_unseen", "seen classes whose ids follow the unseen", unseen_first=True),
         Shape("negative_features", "features that are all negative", negative=True),
         Shape("one_dimensional_embeddings", "class embeddings of one number", scalar=True),
+        Shape(
+            ONE_SPACE,
+            "features and class embeddings in one space",
+            12,
+            8,
+            8,
+            6,
+            6,
+            6,
+            one_space=True,
+        ),
     )
 }
 #: The shapes that have a check of their own.
-AWKWARD = tuple(name for name in SHAPES if name != EASY)
+AWKWARD = tuple(name for name in SHAPES if name not in (EASY, ONE_SPACE))
 
 
 def make(name: str) -> GZSLData:
@@ -100,6 +115,8 @@ def generate(shape: Shape) -> GZSLData:
     labels = np.concatenate([rng.permutation(trained), rng.permutation(tested)])
     noise = shape.noise * rng.standard_normal((labels.size, shape.dims))
     features = np.maximum(prototypes[labels] + noise + 2.0, 0.0)
+    if shape.one_space:
+        features = attributes[labels] + noise
     if shape.negative:
         features = -0.5 - features
     more = np.random.Generator(np.random.PCG64(2023))

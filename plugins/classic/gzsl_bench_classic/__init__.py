@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gzsl_bench import MethodSpec, hookimpl
 from gzsl_bench_classic import (
     ale,
+    clip_zeroshot,
     cmt,
     conse,
     dap,
@@ -37,6 +38,7 @@ SPECS: tuple[MethodSpec, ...] = (
     cmt.SPEC,
     cmt.STAR_SPEC,
     dem.SPEC,
+    clip_zeroshot.SPEC,
 )
 
 
