@@ -41,6 +41,7 @@ DESCRIPTION_MODELS: Mapping[str, type[BaseModel]] = {
     "`labels`": description.LabelPart,
     "An entry of `features`": description.FeaturePart,
     "An entry of `attributes`": description.EmbeddingPart,
+    "An entry of `regions`": description.RegionPart,
     "`source` of either": description.Source,
     "`transform` of a source": description.TransformPart,
     "`split`": description.Split,
