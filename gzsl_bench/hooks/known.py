@@ -23,6 +23,7 @@ METHODS = {
     ),
     "gzsl-bench-eszsl": ("eszsl",),
     "gzsl-bench-feature-gan": (
+        "ce_gzsl",
         "cycle_clswgan",
         "dascn",
         "epgn",

@@ -29,6 +29,7 @@ class StackedAdam:
         eps: float = 1e-8,
         amsgrad: bool = False,
         weight_decay: float = 0.0,
+        moving: bool = False,
     ) -> None:
         """Optimise ``groups`` of layers.
 
@@ -38,6 +39,7 @@ class StackedAdam:
             eps: added to the root of the second moment.
             amsgrad: divide by the largest second moment so far.
             weight_decay: times the parameters, added to their gradients.
+            moving: captured steps are to notice :meth:`rescale`.
         """
         self.layers = [layer for layers, _ in groups for layer in layers]
         rows: dict[float, list[torch.Tensor]] = {}
@@ -52,7 +54,8 @@ class StackedAdam:
                     row.grad = layer.grad[run]
                     rows.setdefault(float(rate), []).append(row)
         self._groups = [
-            _Group(params, rate, betas, eps, amsgrad, weight_decay) for rate, params in rows.items()
+            _Group(params, rate, betas, eps, amsgrad, weight_decay, moving)
+            for rate, params in rows.items()
         ]
 
     def begin(self) -> None:
@@ -78,7 +81,7 @@ class StackedAdam:
             layer.fresh = False
 
     def rescale(self, factor: float) -> None:
-        """Multiply all rates; not within steps that are captured already."""
+        """Multiply all rates; in steps that are captured already only with ``moving``."""
         for group in self._groups:
             group.rescale(factor)
 
@@ -125,13 +128,15 @@ class _Group:
         eps: float,
         amsgrad: bool,
         weight_decay: float,
+        moving: bool,
     ) -> None:
         captured = backend_of(params[0].device).graphs is not None
         self._direct = FUSED_ADAM is not None and not captured
         if not self._direct:
             self._adam = torch.optim.Adam(
                 params,
-                lr=rate,
+                # A captured step reads a rate that moves from the device.
+                lr=params[0].new_tensor(rate, dtype=torch.float32) if moving else rate,
                 betas=betas,
                 eps=eps,
                 amsgrad=amsgrad,
@@ -156,7 +161,10 @@ class _Group:
             self._how["lr"] = float(self._how["lr"]) * factor
             return
         for group in self._adam.param_groups:
-            group["lr"] = group["lr"] * factor
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].mul_(factor)
+            else:
+                group["lr"] = group["lr"] * factor
 
     def step(self) -> None:
         if not self._direct:

@@ -402,6 +402,7 @@ class FeatureGAN(BatchedMethod):
         progress = Progress(runs, config.epochs * cost + len(evaluated) * units)
 
         def after_epoch(epoch: int) -> None:
+            self.epoch_done(networks, epoch)
             progress.advance(cost)
             if epoch in evaluated and not all(run.failure for run in runs):
                 evaluate(epoch, progress)
@@ -460,6 +461,9 @@ class FeatureGAN(BatchedMethod):
             self.critic_phase(task, runs, networks),
             Phase(self.optimizer(runs, networks), of_generator, "generator/"),
         ]
+
+    def epoch_done(self, networks: GANNetworks, epoch: int) -> None:
+        """Called after every epoch, with its number from 1, before it is evaluated."""
 
     def passes(
         self, task: Task, runs: Sequence[Run], networks: GANNetworks

@@ -7,6 +7,8 @@ import torch
 
 from gzsl_bench.hooks import streams
 from gzsl_bench.stacked import StackedAdam, Table, frozen
+from gzsl_bench.stacked.backend import CPU, pretending
+from gzsl_bench.testing.graphs import rerun
 
 
 class Stream:
@@ -60,3 +62,22 @@ def test_frozen_parameters_get_no_gradient():
     (slope,) = torch.autograd.grad(loss(table(), rows).sum(), rows)
     assert table.fresh
     torch.testing.assert_close(slope, rows.grad)
+
+
+@pytest.mark.parametrize("backend", [CPU, rerun()])
+def test_rates_can_move(backend):
+    with pretending(backend):
+        table = Table(RUNS, "centres", 5, 4)
+        theirs = [torch.nn.Parameter(weight.clone()) for weight in table.weight.detach()]
+        ours = StackedAdam([([table], [0.1, 0.2])], moving=True)
+        adams = [torch.optim.Adam([p], lr=lr) for p, lr in zip(theirs, (0.1, 0.2), strict=True)]
+        for _ in range(3):
+            loss(table(), ROWS.float()).sum().backward()
+            ours.step()
+            ours.rescale(0.5)
+            for parameter, adam, rows in zip(theirs, adams, ROWS.float(), strict=True):
+                adam.zero_grad()
+                loss(parameter, rows).backward()
+                adam.step()
+                adam.param_groups[0]["lr"] *= 0.5
+        torch.testing.assert_close(table.weight, torch.stack([p.detach() for p in theirs]))

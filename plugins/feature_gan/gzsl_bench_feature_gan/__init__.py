@@ -11,6 +11,7 @@ from gzsl_bench import MethodSpec, hookimpl
 def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
     from gzsl_bench_feature_gan import (
+        ce_gzsl,
         cycle_clswgan,
         dascn,
         epgn,
@@ -33,3 +34,4 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
     yield lsrgan.SPEC
     yield tf_vaegan.SPEC
     yield free.SPEC
+    yield ce_gzsl.SPEC

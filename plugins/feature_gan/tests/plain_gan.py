@@ -149,7 +149,8 @@ class Plain:
         return self.make(self.latent(real, attributes, noise), attributes)
 
     def before_critic(self, real, attributes, labels):
-        """What else learns from a batch of the critic, before it does."""
+        """What else learns from a batch of the critic; what its loss adds to the critic's."""
+        return 0.0
 
     def stepping(self, optimizers):
         """Those that step in this pass."""
@@ -203,8 +204,8 @@ class Plain:
         task, config = self.task, self.config
         self.penalty_weight = config.penalty
         self.prepare()
-        of_critic = self.adam(self.critic, config.lr)
-        others = self.optimizers()
+        of_critic = self.of_critic = self.adam(self.critic, config.lr)
+        others = self.others = self.optimizers()
         steps = math.ceil(len(task.labels) / config.batch)
         scores, curves = {}, {}
         for epoch in range(1, config.epochs + 1):
@@ -232,7 +233,7 @@ class Plain:
                 chosen = picked[step * turns + turn]
                 real, labels = task.features[chosen], task.labels[chosen]
                 attributes = self.attributes[labels]
-                self.before_critic(real, attributes, labels)
+                more = self.before_critic(real, attributes, labels)
                 fake = self.fake(real, attributes, noise[step, turn]).detach()
                 u = mix[step, turn]
                 between = (u * real + (1 - u) * fake).requires_grad_()
@@ -248,7 +249,7 @@ class Plain:
                 loss.backward()
                 of_critic.step()
                 penalties += penalty.item() / turns
-                sums["critic/loss"] += loss.item() / (turns * steps)
+                sums["critic/loss"] += (loss.item() + more) / (turns * steps)
             sums["critic/penalty"] += penalties / steps
             self.after_critic(penalties)
             loss = self.loss(real, attributes, labels, noise[step, turns:])

@@ -102,3 +102,18 @@ class TestFREE(MethodConformance):
         "critic_steps": 2,
         "refiner_lr": 0.01,
     }
+
+
+class TestCEGZSL(MethodConformance):
+    method = "ce_gzsl"
+    config = SMALL | {
+        "epochs": 12,
+        "evaluate_every": 8,
+        "critic_steps": 2,
+        "embedded": 32,
+        "projected": 16,
+        "comparator_hidden": 32,
+        "instances": 0.01,
+        "classes": 0.01,
+        "decay_every": 5,
+    }

@@ -91,6 +91,7 @@ class PlainFREE(PlainVAEGAN):
         loss.backward()
         self.of_refiner.step()
         self.of_centres.step()
+        return 0.0
 
     def after_critic(self, penalty):
         if self.config.adaptive_penalty and penalty > 1.05:

@@ -88,6 +88,7 @@ class PlainTFVAEGAN(PlainVAEGAN):
         self.of_decoder.zero_grad()
         (self.config.decoded * self.error(real, attributes)).backward()
         self.of_decoder.step()
+        return 0.0
 
     def after_critic(self, penalty):
         if self.config.adaptive_penalty and penalty > 1.05:

@@ -1,0 +1,109 @@
+"""Losses of embedded features: among the rows of a batch, and against the classes (CE-GZSL)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gzsl_bench import Run
+from gzsl_bench.stacked import Linear, Table
+
+LEAK = 0.2
+#: Numbers of hidden units that are held at once: every row meets every class in each of them.
+AT_ONCE = 1 << 25
+
+
+def contrastive(points: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Supervised contrastive loss (Khosla et al., 2020): [R].
+
+    Rows that are alone in their class are left out.
+
+    Args:
+        points: [R, B, Z] of unit length.
+        labels: [R, B].
+        temperature: divides the similarities.
+    """
+    alone = torch.eye(labels.shape[1], dtype=torch.bool, device=labels.device)
+    alike = (labels[:, :, None] == labels[:, None]) & ~alone
+    similar = points @ points.mT / temperature
+    logs = similar - similar.masked_fill(alone, -torch.inf).logsumexp(-1, keepdim=True)
+    counts = alike.sum(-1)
+    means = torch.where(alike, logs, 0.0).sum(-1) / counts.clamp(min=1)
+    return -means.sum(-1) / (counts > 0).sum(-1).clamp(min=1)
+
+
+class Comparator:
+    """Embedded features [E] beside class embeddings [A] -> Linear -> leaky ReLU -> one number.
+
+    The first layer is split: what it makes of a row and of a class is computed once for each.  The
+    last layer's bias, by which no class differs from another, is left out.
+
+    Attributes:
+        layers: what an optimiser needs.
+    """
+
+    def __init__(
+        self, runs: Sequence[Run], embedded: int, attributes: int, hidden: int, how: dict[str, Any]
+    ) -> None:
+        self._rows = Linear(runs, "comparator/rows", embedded, hidden, **how)
+        self._classes = Table(runs, "comparator/classes", attributes, hidden, **how)
+        self._output = Table(runs, "comparator/output", 1, hidden, **how)
+        self.layers = [self._rows, self._classes, self._output]
+
+    def __call__(self, embedded: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+        """[R, B, E], [S, A] -> [R, B, S]."""
+        classes = attributes @ self._classes()
+        scores: torch.Tensor = _Pairs.apply(self._rows(embedded), classes, self._output()[:, 0])  # type: ignore[no-untyped-call]
+        return scores
+
+    def loss(
+        self,
+        embedded: torch.Tensor,
+        attributes: torch.Tensor,
+        places: torch.Tensor,
+        temperature: float,
+    ) -> torch.Tensor:
+        """NLL [R] of the rows' classes, whose ``places`` [R, B] among ``attributes`` are given."""
+        logs = torch.log_softmax(self(embedded, attributes) / temperature, -1)
+        return -logs.gather(-1, places[:, :, None]).mean((1, 2))
+
+
+class _Pairs(torch.autograd.Function):
+    """w . leaky_relu(u_b + v_s) of all pairs, a few classes at a time, both ways.
+
+    Kept for the way back are u, v and w alone, not the hidden units of all pairs.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: torch.Tensor, classes: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(rows, classes, weight)
+        parts = [
+            torch.nn.functional.leaky_relu_(rows[:, :, None] + some[:, None], LEAK)
+            @ weight[:, None, :, None]
+            for some in torch.split(classes, _at_once(rows), 1)
+        ]
+        return torch.cat(parts, 2).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rows, classes, weight = ctx.saved_tensors
+        of_rows, of_weight, of_classes = torch.zeros_like(rows), torch.zeros_like(weight), []
+        at_once = _at_once(rows)
+        for some, share in zip(
+            torch.split(classes, at_once, 1), torch.split(grad, at_once, 2), strict=True
+        ):
+            before = rows[:, :, None] + some[:, None]
+            slopes = torch.where(before > 0, share[..., None], share[..., None] * LEAK)
+            of_weight += (before.mul_(slopes)).sum((1, 2))
+            of_rows += slopes.sum(2)
+            of_classes.append(slopes.sum(1))
+        w = weight[:, None]
+        return of_rows * w, torch.cat(of_classes, 1) * w, of_weight
+
+
+def _at_once(rows: torch.Tensor) -> int:
+    return max(1, AT_ONCE // rows.numel())
