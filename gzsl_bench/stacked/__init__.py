@@ -6,12 +6,14 @@ Every parameter and every activation carries a leading run axis: weights are [R,
 """
 
 from gzsl_bench.stacked.adam import Several, StackedAdam
+from gzsl_bench.stacked.attention import in_blocks, region_products, unit_regions
 from gzsl_bench.stacked.autoencoder import Decoder, Encoder
 from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
 from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.draws import Generators, Shuffles, normals, permutations, subsets
 from gzsl_bench.stacked.dropout import dropout, keeps
+from gzsl_bench.stacked.elementwise import StackedRMSprop, StackedSGD
 from gzsl_bench.stacked.gan import (
     FeatureGAN,
     GANNetworks,
@@ -72,6 +74,8 @@ __all__ = [
     "Shuffles",
     "SoftmaxClassifier",
     "StackedAdam",
+    "StackedRMSprop",
+    "StackedSGD",
     "Table",
     "Terms",
     "WarmUp",
@@ -84,6 +88,7 @@ __all__ = [
     "frozen",
     "generated_latents",
     "generator_terms",
+    "in_blocks",
     "keeps",
     "kl_divergence",
     "l1_error",
@@ -95,6 +100,7 @@ __all__ = [
     "permutations",
     "permute_channels",
     "precision_of",
+    "region_products",
     "reparameterize",
     "sampled_latents",
     "seen_loss",
@@ -103,6 +109,7 @@ __all__ = [
     "train_alternating",
     "train_on_latents",
     "trained_softmax",
+    "unit_regions",
     "unseen_classes",
     "wasserstein_distance",
 ]

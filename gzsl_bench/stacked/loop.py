@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 
 from gzsl_bench.hooks.run import Run
-from gzsl_bench.stacked.adam import Several, StackedAdam
+from gzsl_bench.stacked.adam import StackedAdam
 from gzsl_bench.stacked.backend import backend_of
 from gzsl_bench.stacked.steps import Repeat
 
@@ -32,6 +32,16 @@ class Progress:
 Loss: TypeAlias = Callable[..., Mapping[str, torch.Tensor]]
 
 
+class Optimizer(Protocol):
+    """What a phase needs of its optimiser."""
+
+    def begin(self) -> None:
+        """Make sure that a step begins without gradients."""
+
+    def step(self) -> None:
+        """Move the parameters along the gradients of the last backward pass."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """A part of a step that has an optimiser of its own: the critic's of a GAN, or the generator's.
@@ -48,7 +58,7 @@ class Phase:
         before: what is done before it, every time.
     """
 
-    optimizer: StackedAdam | Several
+    optimizer: Optimizer
     loss: Loss
     name: str = ""
     repeat: int = 1
@@ -100,7 +110,7 @@ class _Step:
 
 def train(
     runs: Sequence[Run],
-    optimizer: StackedAdam,
+    optimizer: Optimizer,
     *,
     epochs: int,
     steps: int,
@@ -184,6 +194,7 @@ def train_alternating(
                 repeat = repeats[number] or Repeat(step, blocks[0].device)
                 repeats[number] = repeat
                 repeat(blocks)
+            del blocks  # before others are drawn: they may be batches of region maps
         names = [name for step in passes for name in step.names]
         means = torch.cat([step.sums for step in passes if step.sums is not None]) / steps
         if pending is not None:

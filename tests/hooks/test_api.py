@@ -188,6 +188,8 @@ STACKED = {
     "SoftmaxClassifier",
     "StackedAdam",
     "Table",
+    "StackedRMSprop",
+    "StackedSGD",
     "Terms",
     "WarmUp",
     "arithmetic",
@@ -199,6 +201,7 @@ STACKED = {
     "frozen",
     "generated_latents",
     "generator_terms",
+    "in_blocks",
     "keeps",
     "kl_divergence",
     "l1_error",
@@ -210,6 +213,7 @@ STACKED = {
     "permutations",
     "permute_channels",
     "precision_of",
+    "region_products",
     "reparameterize",
     "sampled_latents",
     "seen_loss",
@@ -219,6 +223,7 @@ STACKED = {
     "train_on_latents",
     "trained_softmax",
     "unseen_classes",
+    "unit_regions",
     "wasserstein_distance",
 }
 

@@ -1,0 +1,59 @@
+"""Attention over the regions of an image, for many runs as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+
+def unit_regions(maps: torch.Tensor) -> torch.Tensor:
+    """``maps`` [..., P, C] with regions of length 1 (zeros stay), changed in place: they are large.
+
+    Raises:
+        RuntimeError: maps that autograd follows.
+    """
+    lengths = torch.linalg.vector_norm(maps, dim=-1, keepdim=True)
+    return maps.div_(lengths.clamp_(min=1e-12))
+
+
+def region_products(maps: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Products of every region with every vector of its run: a 1 x 1 convolution.
+
+    Args:
+        maps: [R, B, P, C].
+        vectors: [R, K, C].
+
+    Returns:
+        [R, B, P, K].
+    """
+    runs, batch, regions, channels = maps.shape
+    found = maps.reshape(runs, batch * regions, channels) @ vectors.mT
+    return found.view(runs, batch, regions, -1)
+
+
+def in_blocks(
+    compute: Callable[..., torch.Tensor],
+    maps: torch.Tensor,
+    parameters: Sequence[torch.Tensor],
+    size: int,
+) -> torch.Tensor:
+    """``compute(maps, *parameters)`` [R, B, ...], for ``size`` images at a time.
+
+    What lies between maps and result can take as much memory as the maps.  Here it is kept for one
+    block alone: the backward pass computes it again.
+
+    Args:
+        compute: treats every image by itself, draws nothing, and has no parameters but those given.
+        maps: [R, B, P, C], constants.
+        parameters: whatever ``compute`` takes a gradient by.
+        size: images of a block; a batch that is no larger is computed as ever.
+    """
+    if maps.shape[1] <= size or not torch.is_grad_enabled():
+        return torch.cat([compute(part, *parameters) for part in torch.split(maps, size, 1)], 1)
+    parts = [
+        checkpoint(compute, part, *parameters, use_reentrant=False, preserve_rng_state=False)
+        for part in torch.split(maps, size, 1)
+    ]
+    return torch.cat(parts, 1)

@@ -1,0 +1,13 @@
+"""Every method of this distribution does what the harness relies on: the conformance kit.
+
+Learning rates are high and embeddings short: 96 images teach little.
+"""
+
+from __future__ import annotations
+
+from gzsl_bench.testing import MethodConformance
+
+
+class TestDAZLE(MethodConformance):
+    method = "dazle"
+    config = {"batch": 32, "epochs": 15, "lr": 0.01, "calibration": 0.1}  # noqa: RUF012
