@@ -30,6 +30,7 @@ METHODS = {
         "epgn",
         "f_clswgan",
         "f_vaegan",
+        "f_vaegan_d2",
         "free",
         "lisgan",
         "lsrgan",

@@ -17,6 +17,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         epgn,
         f_clswgan,
         f_vaegan,
+        f_vaegan_d2,
         free,
         lisgan,
         lsrgan,
@@ -30,6 +31,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
     yield epgn.SPEC
     yield zla.SPEC
     yield f_vaegan.SPEC
+    yield f_vaegan_d2.SPEC
     yield lisgan.SPEC
     yield lsrgan.SPEC
     yield tf_vaegan.SPEC

@@ -83,6 +83,16 @@ class TestFVAEGAN(MethodConformance):
     config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}
 
 
+class TestFVAEGAND2(MethodConformance):
+    method = "f_vaegan_d2"
+    config = TestFVAEGAN.config | {
+        "epochs": 18,
+        "evaluate_every": 14,
+        "critic_steps": 2,
+        "unlabelled": 1.0,
+    }
+
+
 class TestTFVAEGAN(MethodConformance):
     method = "tf_vaegan"
     config = TestFVAEGAN.config | {
