@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.report import wide
@@ -20,6 +20,23 @@ from gzsl_bench.scoring.rules import rule_of
 _H = "harmonic_mean"
 
 
+@dataclass(frozen=True)
+class Best:
+    """Who leads on a data set.
+
+    Attributes:
+        where: the data set.
+        who: the method.
+        row: its numbers, with intervals where there are any.
+        sentence: all of it in words, and how it stands to the next method.
+    """
+
+    where: str
+    who: str
+    row: Row
+    sentence: str
+
+
 def answer(table: Sequence[Row], results: Results, rule: str, width: int | None = None) -> str:
     """The matrix of H, the best method of every data set, and what must be known of the numbers.
 
@@ -33,7 +50,7 @@ def answer(table: Sequence[Row], results: Results, rule: str, width: int | None 
     laid = wide.grid(mine, [_H])
     body = wide.as_markdown(laid, width, None if width is None else TERMINAL)
     cells = Table(mine)
-    said = [f"best on {line}" for line in _best(mine, results, cells)]
+    said = [f"best on {best.sentence}" for best in bests(mine, results, cells)]
     name = next((rule_name(row) for row in mine if row.selection == rule), rule)
     said.append(
         f"H by {name} ({rule_of(rule).words}): harmonic mean of the per-class accuracies on unseen"
@@ -47,19 +64,27 @@ def answer(table: Sequence[Row], results: Results, rule: str, width: int | None 
     return "\n".join([body, "", *said])
 
 
-def _best(mine: Sequence[Row], results: Results, cells: Table) -> list[str]:
-    """A line for every data set where somebody leads."""
+def bests(mine: Sequence[Row], results: Results, cells: Table | None = None) -> list[Best]:
+    """The best method of every data set where somebody leads.
+
+    Args:
+        mine: rows of one rule.
+        results: of the suite.
+        cells: what tells rows apart; by default that of ``mine``.
+    """
+    cells = cells or Table(mine)
     found = []
     for rivals in leagues(mine).values():
         first, *others = sorted(rivals, key=lambda row: -row.summary().mean)
         (best,) = with_intervals([first], results)
-        h = best.summary()
-        text = f"{cells.where(first)}: {cells.who(first)}, H {number(replace(h, low=None))}"
+        h, where, who = best.summary(), cells.where(first), cells.who(first)
+        text = f"{where}: {who}, H {number(replace(h, low=None))}"
         if h.low is not None:
             text += f", 95 % interval [{h.low:.1f}, {h.high:.1f}]"
         lone = "the only method with numbers here"
         text += f"; {_lead(first, others[0], results, cells) if others else lone}"
-        found.append(text + (f"; {untold(first)}" if untold(first) else "") + ".")
+        text += (f"; {untold(first)}" if untold(first) else "") + "."
+        found.append(Best(where, who, best, text))
     return found
 
 

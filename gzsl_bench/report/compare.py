@@ -16,6 +16,7 @@ import numpy as np
 
 from gzsl_bench.errors import RecordError, SuiteError, unknown_name
 from gzsl_bench.report.samples import sample
+from gzsl_bench.results.classes import called, class_names
 from gzsl_bench.results.comparable import (
     SAME,
     Place,
@@ -48,7 +49,7 @@ class Comparison:
         p_holm: the class p-value of each metric, corrected (Holm) for all metrics and data sets
             that were compared; what shares its records with another comparison counts once.
         tests: how many p-values that correction is for.
-        fragile: classes that decide which of the two is ahead: (id, part, ``without``/``twice``).
+        fragile: classes that decide which of the two is ahead: (name, part, ``without``/``twice``).
         unseen: number of unseen classes.
         seen: number of seen classes.
         remarks: sentences that belong under the numbers.
@@ -61,7 +62,7 @@ class Comparison:
     results: tuple[PairedResult, ...]
     p_holm: Mapping[str, float]
     tests: int
-    fragile: tuple[tuple[int, str, str], ...]
+    fragile: tuple[tuple[str, str, str], ...]
     unseen: int
     seen: int
     remarks: tuple[str, ...] = ()
@@ -237,10 +238,10 @@ def fragile_pairs(table: Sequence[Row], results: Results) -> list[str]:
         ordered = sorted(rivals, key=lambda r: -r.summary().mean)
         for first, second in itertools.pairwise(ordered):
             try:
-                classes = fragile_classes(sample(first, results), sample(second, results))
+                numbers = fragile_classes(sample(first, results), sample(second, results))
             except RecordError:  # said where their intervals are missing
                 continue
-            if classes:
+            if classes := _named(numbers, first, results):
                 found.append(
                     f"{first.dataset}, {first.selection}: {first.label} before"
                     f" {second.label} hangs on single classes: {describe_fragile(classes)}."
@@ -248,17 +249,24 @@ def fragile_pairs(table: Sequence[Row], results: Results) -> list[str]:
     return found
 
 
-def describe_fragile(classes: Sequence[tuple[int, str, str]]) -> str:
-    """``without unseen 23, 30 or with one more like unseen 7 the order turns``."""
+def _named(
+    classes: Sequence[tuple[int, str, str]], row: Row, results: Results
+) -> tuple[tuple[str, str, str], ...]:
+    names = class_names(results.suite.datasets, row.fingerprint)
+    return tuple((called(number, names), part, what) for number, part, what in classes)
+
+
+def describe_fragile(classes: Sequence[tuple[str, str, str]]) -> str:
+    """``without the unseen class Ovenbird or with one more like ... the order turns``."""
     parts = []
     for how, words in (("without", "without"), ("twice", "with one more like")):
         here: dict[str, list[str]] = {}
-        for number, part, what in classes:
+        for name, part, what in classes:
             if what == how:
-                here.setdefault(part, []).append(str(number))
+                here.setdefault(part, []).append(name)
         for part, ids in here.items():
             shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-            parts.append(f"{words} {part} class {shown}")
+            parts.append(f"{words} the {part} class {shown}")
     return " or ".join(parts) + " the order turns"
 
 
@@ -331,7 +339,7 @@ def _compare(
         results=tuple(paired(first, second)),
         p_holm={},
         tests=0,
-        fragile=tuple(fragile_classes(first, second)),
+        fragile=_named(fragile_classes(first, second), one, results),
         unseen=first.unseen.shape[1],
         seen=first.seen.shape[1],
         remarks=tuple(remarks),

@@ -88,6 +88,7 @@ class AboutDataset(TypedDict):
     sizes: NotRequired[dict[str, int]]
     provenance: NotRequired[AboutSource]
     folds: NotRequired[list[AboutFold]]
+    classes: NotRequired[list[str]]
 
 
 if not TYPE_CHECKING:  # what is checked when a suite is read; plain mappings to whoever uses one
@@ -393,6 +394,7 @@ class Found:
             },
             **maps,
             "provenance": dict(data.provenance),
+            "classes": list(data.class_names or ()),
             "folds": [
                 task
                 | {

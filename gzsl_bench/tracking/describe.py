@@ -17,6 +17,7 @@ from typing import Any
 from gzsl_bench.records.audits import in_words
 from gzsl_bench.records.record import Record
 from gzsl_bench.report.plots.style import COLOURS
+from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.results.validation import Choice
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Unchosen
@@ -24,7 +25,6 @@ from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.names import (
     PARAM_LENGTH,
-    UNKNOWN,
     flatten,
     plain_markdown,
     safe_names,
@@ -32,17 +32,16 @@ from gzsl_bench.tracking.names import (
 )
 
 #: Grows when runs look different, so that a sync replaces those of an earlier version.
-MIRROR_VERSION = 2
+MIRROR_VERSION = 3
 
-#: Tags that every run of ours carries, the suite's own run too.
-TAGS = (
-    "key", "suite", "dataset", "fingerprint", "features", "attributes", "preprocessing", "setting",
-    "method", "label", "seed", "plugin_version", "program", "started_in", "fidelity", "precision",
-    "task", "status", "version", "cause", "audit", "out", "role", "rule", "content",
-)  # fmt: skip
 PREFIX = "gzsl_bench."
 #: What ``gzsl_bench.role`` says.  Folds are no results: the page that ``ui`` opens has none.
 CELL, FOLD, SUITE, TRIAL = "cell", "fold", "suite", "trial"
+
+#: Decimals of a percentage: more would only be in the way.
+_DECIMALS = 4
+#: Of another rule than the one that leads.
+_MAIN = ("acc_unseen", "acc_seen", "harmonic_mean")
 
 _log = logging.getLogger("gzsl_bench.tracking")
 
@@ -142,7 +141,12 @@ def describe(
         started=started,
         ended=ended,
         tags=_tags(
-            results, cell, record, dataset, label, _note(cell, dataset, label, record, chosen)
+            results,
+            cell,
+            record,
+            dataset,
+            label,
+            _note(cell, dataset, label, record, chosen, suite.lead),
         )
         | _doubt(chosen.get(suite.lead)),
         params=params_of(
@@ -218,7 +222,8 @@ def tags_of(cell: Cell, record: Record, note: str, **own: Any) -> dict[str, str]
         "version": about.versions.get("gzsl-bench"),
         **own,
     }
-    tags = {PREFIX + name: text(value) for name, value in values.items()}
+    # A tag without a value would be one more line to read.
+    tags = {PREFIX + name: text(value) for name, value in values.items() if value not in (None, "")}
     tags["mlflow.source.name"] = "gzsl-bench"
     tags["mlflow.source.type"] = "LOCAL"
     if about.program and about.program.commit:
@@ -228,9 +233,14 @@ def tags_of(cell: Cell, record: Record, note: str, **own: Any) -> dict[str, str]
 
 
 def _note(
-    cell: Cell, dataset: str, label: str, record: Record, chosen: Mapping[str, Choice | str]
+    cell: Cell,
+    dataset: str,
+    label: str,
+    record: Record,
+    chosen: Mapping[str, Choice | str],
+    lead: str,
 ) -> str:
-    """The run's description on its page."""
+    """The run's description on its page: sentences, for lists show it as it is written."""
     if record.not_applicable:
         return f"Not applicable: {record.cause}"
     if not record.complete:
@@ -239,24 +249,27 @@ def _note(
         return f"Validation fold {cell.fold}: made of training rows, no result by itself."
     data = cell.identity["dataset"]
     lines = [
-        f"{label}, seed {cell.seed}, on {dataset} (features {text(data.get('features'))}, class"
-        f" embedding {text(data.get('attributes'))}). Per-class accuracies in percent (U unseen, S"
-        " seen classes, H their harmonic mean) by the rule that chose the checkpoint:",
-        "",
+        f"{label}, seed {cell.seed}, on {dataset}: features {text(data.get('features'))}, class"
+        f" embedding {text(data.get('attributes'))}.",
     ]
     for rule, choice in chosen.items():
+        name = f"By {rule}{', the rule of the metrics U, S and H,' if rule == lead else ''}"
         if isinstance(choice, str):
-            lines.append(f"* {rule}: {choice}")
+            lines.append(f"{name} no numbers: {choice}.")
             continue
-        found = [
-            f"{short} {choice.metrics[name]:.1f}"
-            for name, short in (("acc_unseen", "U"), ("acc_seen", "S"), ("harmonic_mean", "H"))
+        found = ", ".join(
+            f"{HEADINGS[name]} {choice.metrics[name]:.1f}"
+            for name in _MAIN
             if name in choice.metrics
-        ]
+        )
         bias = "" if choice.gamma is None else f", gamma {choice.gamma:.3g}"
         bias += f"; {choice.support.words}" if choice.support and choice.support.words else ""
-        lines.append(f"* {rule}: {', '.join(found)} (checkpoint {choice.number}{bias})")
-    return "\n".join(lines)
+        lines.append(f"{name} {found} (checkpoint {choice.number}{bias}).")
+    lines.append(
+        "Per-class accuracies in percent: U on unseen classes, S on seen classes, H their harmonic"
+        " mean."
+    )
+    return "\n\n".join(lines)
 
 
 def params_of(axes: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
@@ -276,24 +289,26 @@ def _points(
     cell: Cell, record: Record, chosen: Mapping[str, Choice | str], lead: str
 ) -> list[Point]:
     raw: list[tuple[str, Any, int]] = []
+    quiet = {name for name, about in record.metrics.items() if not about.get("in_table", True)}
     for rule, choice in chosen.items():
         if isinstance(choice, str):
             continue
+        prefix = "" if rule == lead else f"{rule}/"
         for name, value in choice.metrics.items():
-            if rule == lead:
-                raw.append((name, value, 0))
-            raw.append((f"{rule}/{name}", value, 0))
-        raw.append((f"{rule}/checkpoint", choice.number, 0))
-        if choice.gamma is not None:
-            raw.append((f"{rule}/gamma", choice.gamma, 0))
+            if name in _MAIN or (rule == lead and name not in quiet):
+                raw.append((prefix + HEADINGS.get(name, name), _short(value), 0))
     # A fold's numbers have names of their own: no chart or column mixes them with results.
     kind = "validation" if cell.fold else "checkpoint"
-    for checkpoint in record.checkpoints:
-        number = checkpoint.number
-        raw += [(f"{kind}/{name}", v, number) for name, v in checkpoint.metrics.items()]
+    if cell.fold or len(record.checkpoints) > 1:
+        raw += [
+            (f"{kind}/{HEADINGS.get(name, name)}", _short(value), checkpoint.number)
+            for checkpoint in record.checkpoints
+            for name, value in checkpoint.metrics.items()
+            if name not in quiet
+        ]
     for name, curve in record.curves.items():
         raw += [(f"train/{name}", value, step) for step, value in curve]
-    raw.append(("seconds", record.seconds_each, 0))
+    raw.append(("seconds", _short(record.seconds_each), 0))
     names = safe_names(dict.fromkeys(name for name, _, _ in raw))
     points = [
         Point(names[name], float(value), int(step)) for name, value, step in raw if _finite(value)
@@ -304,6 +319,10 @@ def _points(
             "%s: values that are not finite are not mirrored (%s)", record.key, ", ".join(refused)
         )
     return points
+
+
+def _short(value: Any) -> Any:
+    return round(value, _DECIMALS) if isinstance(value, float) else value
 
 
 def _finite(value: Any) -> bool:
@@ -349,8 +368,3 @@ def _log_text(record: Record) -> str:
         return (record.path / "log.txt").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def absent(tags: Mapping[str, str]) -> dict[str, str]:
-    """``tags`` with every tag of ours; those not given say that they do not apply."""
-    return {PREFIX + name: UNKNOWN for name in TAGS} | dict(tags)

@@ -11,7 +11,7 @@ from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking import views
 from gzsl_bench.tracking.client import Store
-from gzsl_bench.tracking.describe import CELL, FOLD, PREFIX, SUITE, TRIAL, Image, absent
+from gzsl_bench.tracking.describe import CELL, FOLD, PREFIX, SUITE, TRIAL, Image
 from gzsl_bench.tracking.names import plain_markdown, text
 
 #: Limits of one call to ``log_batch``.
@@ -77,7 +77,7 @@ class Experiment:
         from mlflow.entities import DatasetInput as MlflowInput
 
         client = self.store.client
-        tags = absent(image.tags) | {_CONTENT: image.digest, _PARENT: parent}
+        tags = dict(image.tags) | {_CONTENT: image.digest, _PARENT: parent}
         run_id: str = client.create_run(
             self.id, start_time=image.started, tags=tags, run_name=image.name
         ).info.run_id
@@ -108,15 +108,13 @@ class Experiment:
             self.remove(spare)
         if found:
             return found[0]
-        tags = absent(
-            {
-                f"{PREFIX}suite": self.suite.name,
-                f"{PREFIX}out": self.out,
-                f"{PREFIX}role": SUITE,
-                "mlflow.source.name": "gzsl-bench",
-                "mlflow.source.type": "LOCAL",
-            }
-        )
+        tags = {
+            f"{PREFIX}suite": self.suite.name,
+            f"{PREFIX}out": self.out,
+            f"{PREFIX}role": SUITE,
+            "mlflow.source.name": "gzsl-bench",
+            "mlflow.source.type": "LOCAL",
+        }
         return self.store.client.create_run(
             self.id, start_time=started(), tags=tags, run_name=f"suite {self.suite.name}"
         )
@@ -140,20 +138,40 @@ class Experiment:
         for name, value in views.missing(self.suite, found).items():
             client.set_experiment_tag(self.id, name, value)
 
-    def publish(self, parent: Any, texts: Mapping[str, str], note: str, digest: str) -> None:
-        """Put tables and files into the suite's own run, unless it has them already."""
-        if parent.data.tags.get(_CONTENT) == digest:
-            return
+    def published(self, parent: Any, digest: str) -> bool:
+        """Whether the suite's own run has what goes by this digest."""
+        return bool(parent.data.tags.get(_CONTENT) == digest)
+
+    def publish(
+        self,
+        parent: Any,
+        texts: Mapping[str, str],
+        note: str,
+        numbers: Mapping[str, float],
+        digest: str,
+    ) -> None:
+        """Put tables, files and headline into the suite's own run; last what says that it is whole.
+
+        Args:
+            parent: that run.
+            texts: artifacts by file name.
+            note: its description.
+            numbers: its metrics; those of an earlier time are overwritten.
+            digest: of all of it.
+        """
         client, run_id = self.store.client, parent.info.run_id
         for name, content in texts.items():
             client.log_text(run_id, content, name)
+        for name, value in numbers.items():
+            client.log_metric(run_id, name, value)
+        client.set_tag(run_id, f"{PREFIX}rule", self.suite.lead)
         client.set_tag(run_id, "mlflow.note.content", note)
         client.set_tag(run_id, _CONTENT, digest)
 
 
 def matches(run: Any, image: Image, parent: str) -> bool:
     """Whether a run found in the store is as it should be."""
-    tags = absent(image.tags) | {_CONTENT: image.digest, _PARENT: parent}
+    tags = dict(image.tags) | {_CONTENT: image.digest, _PARENT: parent}
     return bool(
         run.info.status == image.status
         and all(run.data.tags.get(name) == value for name, value in tags.items())

@@ -111,20 +111,19 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
     MLflow shows the first line until a reader unfolds the rest.
     """
     best = "; ".join(_short(card) for card in cards)
-    lines = [f"**Best by {suite.lead}: {best}**" if best else "No results yet."]
+    lines = [f"Best H by {suite.lead}: {best}" if best else "No results yet."]
     if suite.description:
         lines += ["", plain_markdown(suite.description)]
-    # A list: in a table of that width MLflow breaks words anywhere.
-    lines += ["", *(_item(card) for card in cards)]
+    lines += [line for card in cards for line in ("", _item(card))]
     lines += [
         "",
-        "U, S and H are per-class accuracies in percent: unseen classes, seen classes, their"
-        " harmonic mean; mean ± sd over seeds and 95 % interval over seeds and classes. Columns of"
-        f" the runs table: `acc_unseen` is U, `acc_seen` is S, `harmonic_mean` is H, all by"
-        f" `{suite.lead}`; those of the other rules begin with the rule's name.",
+        f"U, S and H (the metrics of that name, all by {suite.lead}) are per-class accuracies in"
+        " percent: unseen classes, seen classes, their harmonic mean; mean ± sd over seeds, in"
+        " brackets the 95 % interval over seeds and classes. Metrics of other rules begin with the"
+        " rule's name.",
         "",
-        f"Above the runs: **Views** lists *Every seed* and *Means over seeds*. The run *suite"
-        f" {plain_markdown(suite.name)}* has the whole report under **Artifacts**.",
+        "Views, above the runs on the right, has a table for every data set. The run suite"
+        f" {plain_markdown(suite.name)} has the whole report under Artifacts.",
     ]
     text = "\n".join(lines)
     if len(text) <= NOTE_LENGTH:
@@ -133,18 +132,21 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
 
 
 def _short(card: Verdict) -> str:
+    """Method, H and interval: three of them fit the line that MLflow shows."""
     if card.best is None:
-        return plain_markdown(f"{card.title}: no result yet")
-    found = f"{card.title}: {card.name}, H {card.harmonic}"
-    return plain_markdown(f"{found}, 95 % interval {card.interval}" if card.interval else found)
+        return plain_markdown(f"{card.title} no result yet")
+    found = f"{card.title} {card.name} {card.best.summary().mean:.1f}"
+    return plain_markdown(f"{found} {card.interval}".rstrip())
 
 
 def _item(card: Verdict) -> str:
-    """All that is known of one data set, as an item of a list."""
+    """All that is known of one data set, in a paragraph: no mark-up, for lists show it as it is."""
     if card.best is None:
-        about = f"{card.why}. Protocol: {card.protocol}."
+        about = f"{card.title}: no result yet; {card.why}. Protocol: {card.protocol}."
     else:
+        between = f", 95 % interval {card.interval}" if card.interval else ""
         about = (
-            f"{card.parts}, {card.seeds}; {card.against}. Protocol: {card.rule}; {card.protocol}."
+            f"{card.title}: {card.name}, H {card.harmonic}{between}; {card.parts}; {card.seeds};"
+            f" {card.against}. Protocol: {card.rule}; {card.protocol}."
         )
-    return f"* **{_short(card)}** {plain_markdown(about)}".replace("\n", " ")
+    return plain_markdown(about).replace("\n", " ")

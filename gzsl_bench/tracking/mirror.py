@@ -76,7 +76,7 @@ class Mirror:
             # Whatever another writer or a fault left behind is put right at the end.
             self.catch_up()
             assert self._experiment is not None
-            publish(self._experiment, self._parent, table_markdown, rows)
+            publish(self._experiment, self._parent, self._results, table_markdown, rows)
             self._offer_views(self._experiment)
             self._experiment.status(self._parent, status)
 

@@ -12,9 +12,11 @@ from typing import Any
 from gzsl_bench.errors import GzslBenchError, TrackingError
 from gzsl_bench.masking import masked
 from gzsl_bench.records.folderlock import in_use
+from gzsl_bench.report.answer import Best, bests
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows as table_rows
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.tracking.address import checked
 from gzsl_bench.tracking.client import connect, explain, require, writing
 from gzsl_bench.tracking.describe import (
@@ -25,12 +27,12 @@ from gzsl_bench.tracking.describe import (
     period,
 )
 from gzsl_bench.tracking.experiment import Experiment, matches, open_experiment
-from gzsl_bench.tracking.names import TAG_LENGTH, plain_markdown
+from gzsl_bench.tracking.names import TAG_LENGTH, plain_markdown, safe_names
 
-#: Says where to look on: MLflow folds all but the first lines of a description.
+#: Says where to look on.
 _WHERE = (
-    "The tab **Artifacts** has the whole report with plots (`report.html`, made by `gzsl-bench"
-    " sync` and `ui`, and by runs of a minute or more), this table and the suite file."
+    "The tab Artifacts has the whole report with plots (report.html, made by gzsl-bench sync and"
+    " ui, and by runs of a minute or more), the table (table.md, table.json) and the suite file."
 )
 
 #: Seconds ``sync`` waits for a run that is mirroring into the same file.
@@ -83,7 +85,8 @@ def sync(uri: str, results: Results) -> SyncReport:
             images = cell_images(results)
             report, _ = reconcile(experiment, parent.info.run_id, children, images)
             table = table_rows(results)
-            publish(experiment, parent, render(table, "github"), [row.to_json() for row in table])
+            plain = [row.to_json() for row in table]
+            publish(experiment, parent, results, render(table, "github"), plain)
             experiment.offer_views()
             # A run at work says itself how it goes; of all others the records tell.
             if not in_use(layout.lock):
@@ -149,9 +152,13 @@ def reconcile(
 
 
 def publish(
-    experiment: Experiment, parent: Any, markdown: str, rows: Sequence[Mapping[str, Any]]
+    experiment: Experiment,
+    parent: Any,
+    results: Results,
+    markdown: str,
+    rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Give the suite's own run its table, on its page too, and the suite file and its cells."""
+    """Give the suite's own run who is best where, its tables, and the suite file and its cells."""
     suite = experiment.suite
     texts = {
         "suite.yaml": suite.text,
@@ -161,15 +168,41 @@ def publish(
     }
     whole = json.dumps([MIRROR_VERSION, texts], sort_keys=True)
     digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
-    experiment.publish(parent, texts, _note(markdown), digest)
+    if experiment.published(parent, digest):
+        return
+    leading = bests([r for r in table_rows(results) if r.selection == suite.lead], results)
+    experiment.publish(
+        parent, texts, _note(suite.lead, leading, markdown), headline(leading), digest
+    )
 
 
-def _note(markdown: str) -> str:
-    """The table as far as a tag holds it, cut between lines."""
-    markdown = plain_markdown(markdown)
-    if not markdown:
+def headline(leading: Sequence[Best]) -> dict[str, float]:
+    """Metrics of the suite's own run, by which suites are compared: ``CUB/H``, ``CUB/H_low``."""
+    found: dict[str, float] = {}
+    for best in leading:
+        h = best.row.summary()
+        found[f"{best.where}/H"] = round(h.mean, 4)
+        if h.low is not None and h.high is not None:
+            found |= {
+                f"{best.where}/H_low": round(h.low, 4),
+                f"{best.where}/H_high": round(h.high, 4),
+            }
+    names = safe_names(found)
+    return {names[name]: value for name, value in found.items()}
+
+
+def _note(rule: str, leading: Sequence[Best], markdown: str) -> str:
+    """A sentence for every data set; the table where nobody leads, as in a search."""
+    if not leading and not markdown:
         return "No results yet."
-    whole = f"{_WHERE}\n\n{markdown}"
+    lines = [
+        f"Best by {rule} ({rule_of(rule).words}), H in percent:",
+        *(best.sentence for best in leading),
+        _WHERE,
+    ]
+    if not leading:
+        lines = [_WHERE, markdown]
+    whole = plain_markdown("\n\n".join(lines))
     if len(whole) <= TAG_LENGTH:
         return whole
     return whole[: TAG_LENGTH - 40].rsplit("\n", 1)[0] + "\n\n(more in table.md)"

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 
 from gzsl_bench.records.record import Record
+from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds
 from gzsl_bench.suite.cells import digest
@@ -135,13 +136,15 @@ def _points(found: Score, records: list[Record]) -> list[Point]:
     if found.checkpoint is None:
         return []
     raw: list[tuple[str, float, int]] = [
-        (f"{_BEST}/{name}", value, 0) for name, value in found.mean.items()
+        (f"{_BEST}/{HEADINGS.get(name, name)}", round(value, 4), 0)
+        for name, value in found.mean.items()
     ]
     raw.append((f"{_BEST}/checkpoint", found.checkpoint, 0))
     folds = Folds(record.checkpoints for record in records)
     for name in found.mean:
         means = folds.means(name)
-        raw += [(f"validation/{name}", value, number) for number, value in means.items()]
+        short = HEADINGS.get(name, name)
+        raw += [(f"validation/{short}", round(v, 4), number) for number, v in means.items()]
     raw.append(("seconds", sum(record.seconds_each for record in records), 0))
     names = safe_names(dict.fromkeys(name for name, _, _ in raw))
     return [Point(names[name], float(value), step) for name, value, step in raw]

@@ -22,18 +22,21 @@ from gzsl_bench.tracking.names import TAG_LENGTH
 _SINCE, _BEFORE = Version("3.15"), Version("4")
 
 _TAG = "mlflow.sharedViewState."
-#: The views by their ids.
-RUNS, MEANS = "gzsl-bench-runs", "gzsl-bench-means"
+#: The views by their ids; those of single data sets are counted.
+RUNS, MEANS, ONE = "gzsl-bench-runs", "gzsl-bench-means", "gzsl-bench-data-"
+#: Views of single data sets: a longer menu is no help.
+_MOST = 20
 
 _AXES = ("dataset", "label", "seed")
-_PARTS = ("acc_unseen", "acc_seen")
-_H = "harmonic_mean"
-_WIDTHS = {"dataset": 100, "label": 140, "seed": 70, "acc_unseen": 105, "acc_seen": 105, _H: 140}
+_PARTS = ("U", "S")
+_H = "H"
+_WIDTHS = {"dataset": 100, "label": 140, "seed": 70, "U": 105, "S": 105, _H: 105}
 _SECTION = "gzsl-bench-comparison"
+_CELLS = f"tags.`{PREFIX}role` = '{CELL}'"
 
 #: What all views show: the cells alone, the best H first.
 _FACETS: Mapping[str, Any] = {
-    "searchFilter": f"tags.`{PREFIX}role` = '{CELL}'",
+    "searchFilter": _CELLS,
     "orderByKey": f"metrics.`{_H}`",
     "orderByAsc": False,
 }
@@ -50,21 +53,45 @@ def supported(version: str) -> bool:
 def tags(suite: ResolvedSuite) -> dict[str, str]:
     """The experiment's tags that hold the views: the same suite gives the same tags.
 
-    Both show the same plots where a reader switches from the table to them.
+    All show the same plots where a reader switches from the table to them; those of a view of one
+    data set show its runs alone.
     """
     groups = [
         f"param.dataset.{dataset},param.label.{label}"
         for dataset, label in dict.fromkeys((cell.dataset, cell.label) for cell in suite.cells)
     ]
     closed = dict.fromkeys(groups, False)
+    names = list(dict.fromkeys(cell.dataset for cell in suite.cells))
     # A card has little room for axes: one that all runs share says nothing.
-    several = len({cell.dataset for cell in suite.cells}) > 1
-    plots = {"compareRunCharts": _charts(_AXES[:2] if several else _AXES[1:2])}
-    # MLflow lists the newest first; no clock is involved.
-    return {
-        _TAG + MEANS: _envelope("Means over seeds", 1, _means(closed) | plots, _means({}) | plots),
-        _TAG + RUNS: _envelope("Every seed, best H first", 2, _runs() | plots),
+    plots = {"compareRunCharts": _charts(_AXES[:2] if len(names) > 1 else _AXES[1:2])}
+    both = ("dataset", "label")
+    found = {
+        RUNS: ("Every seed, best H first", [_runs() | plots]),
+        MEANS: ("Means over seeds", [_means(both, closed) | plots, _means(both, {}) | plots]),
     }
+    if len(names) > 1:
+        for number, name in enumerate(names[:_MOST], start=1):
+            if '"' in name:  # MLflow's filter knows no way to write it
+                continue
+            labels = dict.fromkeys(cell.label for cell in suite.cells if cell.dataset == name)
+            closed = dict.fromkeys((f"param.label.{label}" for label in labels), False)
+            more = {
+                "compareRunCharts": _charts(_AXES[1:2]),
+                "searchFilter": f'{_CELLS} and params.dataset = "{name}"',
+            }
+            states = [_means(("label",), group) | more for group in (closed, {})]
+            found[f"{ONE}{number}"] = (f"{name}: methods, best H first", states)
+    # MLflow lists the newest first; no clock is involved.
+    order = [key for key in found if key not in (RUNS, MEANS)]
+    ages = {key: len(found) - place for place, key in enumerate([*order, MEANS, RUNS])}
+    return {
+        _TAG + key: _envelope(title, ages[key], *states) for key, (title, states) in found.items()
+    }
+
+
+def opened(found: Mapping[str, str]) -> str:
+    """The view that a page begins with; empty where there is none."""
+    return next((name for name in (MEANS, RUNS) if _TAG + name in found), "")
 
 
 def missing(suite: ResolvedSuite, found: Mapping[str, str]) -> dict[str, str]:
@@ -81,8 +108,8 @@ def query(found: Mapping[str, str], version: str) -> str:
     """
     # Of the two sides of MLflow's page, the one that is not about language models.
     side = {"workflowType": "machine_learning"}
-    if supported(version) and _TAG + RUNS in found:
-        return _encoded({"viewStateShareKey": RUNS} | side)
+    if supported(version) and (first := opened(found)):
+        return _encoded({"viewStateShareKey": first} | side)
     order = "true" if _FACETS["orderByAsc"] else "false"
     return _encoded({**_FACETS, "orderByAsc": order} | side)
 
@@ -105,13 +132,14 @@ def _envelope(title: str, age: int, *states: Mapping[str, Any]) -> str:
 
 def _runs() -> dict[str, Any]:
     """Every cell in a line of its own."""
-    return _state(_AXES, {"attributes.`Run Name`": 210, "runDateAndNestInfo": 120})
+    return _state(_AXES, {"attributes.`Run Name`": 170, "runDateAndNestInfo": 60})
 
 
-def _means(closed: Mapping[str, bool]) -> dict[str, Any]:
+def _means(axes: Sequence[str], closed: Mapping[str, bool]) -> dict[str, Any]:
     """Lines of means, which open to their seeds; ``closed`` names those that begin closed."""
-    keys = [{"mode": "param", "groupByData": name} for name in ("dataset", "label")]
-    return _state((), {"attributes.`Run Name`": 360, "runDateAndNestInfo": 120}) | {
+    keys = [{"mode": "param", "groupByData": name} for name in axes]
+    width = 190 + 120 * (len(axes) - 1)
+    return _state((), {"attributes.`Run Name`": width, "runDateAndNestInfo": 60}) | {
         "groupBy": {"aggregateFunction": "average", "groupByKeys": keys},
         "groupsExpanded": closed,
     }
@@ -120,7 +148,7 @@ def _means(closed: Mapping[str, bool]) -> dict[str, Any]:
 def _state(axes: Sequence[str], fixed: Mapping[str, int]) -> dict[str, Any]:
     """The state of the page: columns in order and with their widths; the rest is MLflow's."""
     columns = {f"params.`{name}`": _WIDTHS[name] for name in axes}
-    columns |= {f"metrics.`{name}`": _WIDTHS[name] for name in (*_PARTS, _H)}
+    columns |= {f"metrics.`{name}`": _WIDTHS[name] for name in (_H, *_PARTS)}
     section = {
         "uuid": _SECTION, "name": "U, S and H", "display": True, "isReordered": True,
         "deleted": False, "isGenerated": False,
@@ -150,9 +178,9 @@ def _charts(axes: Sequence[str]) -> list[dict[str, Any]]:
         "showAllRuns": True,
     }
     return [
+        {"type": "BAR", "uuid": "gzsl-bench-3", "metricKey": _H, **common},
         {"type": "SCATTER", "uuid": "gzsl-bench-1", "xaxis": unseen, "yaxis": seen, **common},
         {"type": "PARALLEL", "uuid": "gzsl-bench-2", **lines, **common},
-        {"type": "BAR", "uuid": "gzsl-bench-3", "metricKey": _H, **common},
     ]
 
 

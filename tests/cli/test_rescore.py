@@ -91,7 +91,7 @@ def test_a_metric_installed_before_the_run(program, store):
     assert "worst_unseen" in text.splitlines()[0]
     assert "worst_unseen (%, higher is better): Accuracy of the worst unseen class." in text
     found = mlflow_values(store)
-    assert found["last/worst_unseen"] == pytest.approx(row["worst_unseen"]["mean"])
+    assert found["worst_unseen"] == pytest.approx(row["worst_unseen"]["mean"])
     (record,) = (store.parent / "cells").glob("*/record.json")
     about = json.loads(record.read_text())["metrics"]["worst_unseen"]
     assert (about["distribution"], about["version"]) == ("worst-plugin", "2.5")
@@ -114,7 +114,7 @@ def test_a_metric_installed_after_the_run(program, store):
     assert "worst_unseen" in text.splitlines()[0]
     assert after["harmonic_mean"] == row["harmonic_mean"]
     found = mlflow_values(store)
-    assert found["last/worst_unseen"] == pytest.approx(after["worst_unseen"]["mean"])
+    assert found["worst_unseen"] == pytest.approx(after["worst_unseen"]["mean"])
     _, again, err = program("rescore", "mini", "--json", plugin=True)
     assert json.loads(again)["written"] == 0
     assert "0 runs updated" in err

@@ -245,9 +245,9 @@ def test_fragile_order_is_found(store):
     finish(store, cells[1], [8, 8, 8, 4, 3])
     suite = make_suite(*cells, selection=["last"])
     (found,), _ = compare(Results(suite, store), "X", "Y", "last")
-    assert found.fragile == ((3, "unseen", "without"),)
+    assert found.fragile == (("3", "unseen", "without"),)
     (sentence,) = fragile_pairs(rows(Results(suite, store)), Results(suite, store))
-    assert "CUB, last: X before Y hangs on single classes: without unseen class 3" in sentence
+    assert "CUB, last: X before Y hangs on single classes: without the unseen class 3" in sentence
 
 
 def ranked(store, *datasets, methods=("A", "B")):

@@ -67,10 +67,17 @@ def test_the_page_works_in_a_browser(browser, listen, page_file, tmp_path):
         sizes = page.eval_on_selector_all(
             "figure img", "all => all.map(i => [i.naturalWidth, i.getBoundingClientRect().width])"
         )
-        assert len(sizes) == 6
+        assert len(sizes) == 7
         assert all(natural > 500 and shown > 500 for natural, shown in sizes)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.locator("table.h-table tbody tr").count() == 2
+        assert page.locator("table.h-table tbody tr").count() == 4
+        lost = page.evaluate(
+            "[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))"
+            ".filter(to => to[0] !== '#' || !document.getElementById(to.slice(1)))"
+        )
+        assert lost == []
+        if width == 390:
+            _scroll_to_the_last_rule(page)
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (background == "rgb(255, 255, 255)") == (scheme == "light")
         plot = page.evaluate(
@@ -79,3 +86,38 @@ def test_the_page_works_in_a_browser(browser, listen, page_file, tmp_path):
         assert plot == "rgb(255, 255, 255)"
         page.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
         context.close()
+
+
+def _scroll_to_the_last_rule(page) -> None:
+    """On a telephone the method's name and the honest column stay where they are."""
+    page.set_viewport_size({"width": 240, "height": 900})  # two rules alone would fit 390
+    where = "document.querySelectorAll('#table .h-table {}')[0].getBoundingClientRect().x"
+    kinds = ("tbody th", "td.lead", "td:last-child")
+    before = [page.evaluate(where.format(kind)) for kind in kinds]
+    moved = page.evaluate(
+        "() => { const box = document.querySelector('#table .box'); box.scrollLeft = 60;"
+        " return box.scrollLeft; }"
+    )
+    after = [page.evaluate(where.format(kind)) for kind in kinds]
+    assert moved > 0
+    assert after[:2] == before[:2]
+    assert after[2] == before[2] - moved
+
+
+def test_on_paper_everything_is_there(browser, page_file):
+    page = browser.new_page(viewport={"width": 703, "height": 1000})  # A4 without its margins
+    page.goto(page_file.as_uri())
+    hidden = (
+        "[...document.querySelectorAll('details > :not(summary)')]"
+        ".filter(each => !each.checkVisibility({contentVisibilityAuto: true}))"
+        ".map(each => each.outerHTML.slice(0, 200))"
+    )
+    assert len(page.evaluate(hidden)) > 0
+    page.emulate_media(media="print")
+    assert page.evaluate(hidden) == []
+    cut = page.evaluate(
+        "[...document.querySelectorAll('.box, .plot, pre')]"
+        ".filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText)"
+    )
+    assert cut == []
+    assert page.evaluate("getComputedStyle(document.querySelector('h2')).breakAfter") == "avoid"

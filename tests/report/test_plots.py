@@ -5,12 +5,23 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gzsl_bench.hooks.metric import Predictions
-from gzsl_bench.report.plots import confusion, cost, curves, heatmap, ranks, save, style, training
+from gzsl_bench.report.plots import (
+    confusion,
+    cost,
+    curves,
+    forest,
+    heatmap,
+    ranks,
+    save,
+    style,
+    training,
+)
 from gzsl_bench.scoring.ranks import ranking
 
 
@@ -78,8 +89,32 @@ def test_classes_stand_from_hard_to_easy():
     assert list(heatmap.by_difficulty(values)) == [1, 2, 0]
     data = heatmap.ClassMap(("A", "B"), values, values, np.array([7, 8, 9]), np.array([1, 2, 3]))
     lines = heatmap.rows(data)
-    assert lines[0] == {"part": "unseen", "class": 8, "A": 10.0, "B": 30.0}
+    assert lines[0] == {"part": "unseen", "class": 8, "name": "8", "A": 10.0, "B": 30.0}
     assert [line["class"] for line in lines[3:]] == [2, 3, 1]
+    named = replace(data, names=tuple(f"bird {i}" for i in range(10)))
+    assert heatmap.rows(named)[0]["name"] == "bird 8"
+
+
+def test_methods_stand_from_best_to_worst_those_without_numbers_last():
+    entries = (
+        forest.Entry("none", 0, why="failed: no memory"),
+        forest.Entry("low", 1, 20.0, 15.0, 25.0),
+        forest.Entry("high", 2, 40.0),
+    )
+    panel = forest.Panel("CUB", entries)
+    assert [entry.label for entry in panel.ordered] == ["high", "low", "none"]
+    lines = forest.rows([panel])
+    assert [line["mean"] for line in lines] == [40.0, 20.0, None]
+    assert lines[2]["why"] == "failed: no memory"
+
+
+def test_a_logarithmic_axis_has_numbers_no_formulas():
+    spans = [training.Panel(f"{high}", 0, {0: [(1, 0.01), (2, high)]}) for high in (1.0, 3e4)]
+    made = training.figure("t", spans, "step", "loss", share=False)
+    made.canvas.draw()
+    ticks = [t.get_text() for axes in made.axes for t in axes.get_yticklabels(which="both")]
+    assert {"0.01", "0.05", "1", "10000"} <= set(ticks)
+    assert not any("$" in text or "{" in text for text in ticks)
 
 
 AWKWARD = ("$\\frac{", "_hidden", "x" * 200, "line\nbreak\t", "", "模型 <b>", "100 % & co")
@@ -114,6 +149,9 @@ def every_figure(labels):
             labels[0],
             [cost.Cost(label, i, 40, 30, 50, 10.0**i, memory) for i, label in enumerate(labels)],
         )
+    entries = [forest.Entry(label, i, 40.0, 30.0, 50.0) for i, label in enumerate(labels)]
+    entries.append(forest.Entry(labels[0], 0, why=labels[0]))
+    yield forest.figure(labels[0], [forest.Panel(label, tuple(entries)) for label in labels])
     if len(labels) > 1:
         scores = rng.random((30, len(labels)))
         yield ranks.figure(labels[0], ranking([f"{i}{n}" for i, n in enumerate(labels)], scores))

@@ -8,6 +8,7 @@ from tracking_factory import checkpoints, commit, make_cell, make_suite
 from tracking_helpers import by_key, runs
 
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import open_mirror, sync
 from gzsl_bench.tracking.describe import PREFIX
@@ -29,7 +30,9 @@ def test_folds_are_runs_of_their_own_kind(store: RecordStore, uri: str) -> None:
     assert by_key(uri, "small")[cell.key].data.tags[f"{PREFIX}task"] == "real"
     shown = checkpoints(0, 3)[-1]["metrics"]
     # No name in common with results: a fold is in no column of theirs.
-    assert run.data.metrics == {f"validation/{n}": v for n, v in shown.items()} | {
+    assert run.data.metrics == {
+        f"validation/{HEADINGS[n]}": round(v, 4) for n, v in shown.items()
+    } | {
         "train/loss": 0.75,
         "seconds": 12.5,
     }
@@ -46,7 +49,7 @@ def test_real_runs_show_what_val_chooses(store: RecordStore, uri: str) -> None:
     before = by_key(uri, "small")[cells[0].key]
     assert not any(name.startswith("val/") for name in before.data.metrics)
     # The headline rule cannot choose yet, so there is no headline.
-    assert "harmonic_mean" not in before.data.metrics
+    assert "H" not in before.data.metrics
     assert "fold 1 with seed 0 has not run" in before.data.tags["mlflow.note.content"]
     for fold in folds:  # both have their best H at checkpoint 3 of 4
         mirror.cell(commit(store, fold, count=4))
@@ -55,11 +58,11 @@ def test_real_runs_show_what_val_chooses(store: RecordStore, uri: str) -> None:
     for cell in cells:
         run = by_key(uri, "small")[cell.key]
         expected = checkpoints(cell.seed, 3)[2]["metrics"]
-        found = {n: run.data.metrics[f"val/{n}"] for n in expected}
-        assert found == expected
-        assert {n: run.data.metrics[n] for n in expected} == expected
-        assert run.data.metrics["val/checkpoint"] == 3
-        assert "* val: U" in run.data.tags["mlflow.note.content"]
+        shown_as = {HEADINGS[n]: round(v, 4) for n, v in expected.items()}
+        assert {n: run.data.metrics[n] for n in shown_as} == shown_as
+        note = run.data.tags["mlflow.note.content"]
+        assert "By val, the rule of the metrics U, S and H, U " in note
+        assert "(checkpoint 3" in note
     assert sync(uri, Results(suite, store)).unchanged == 4
 
 
@@ -71,5 +74,5 @@ def test_what_cannot_be_calibrated_is_a_note(store: RecordStore, uri: str) -> No
     sync(uri, Results(suite, store))
     run = by_key(uri, "small")[cell.key]
     note = run.data.tags["mlflow.note.content"]
-    assert f"* last+gamma: {cell.title} cannot be calibrated: predictions.npz" in note
+    assert f"By last+gamma no numbers: {cell.title} cannot be calibrated: predictions.npz" in note
     assert not any("gamma" in name for name in run.data.metrics)

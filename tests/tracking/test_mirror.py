@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -28,11 +29,11 @@ from gzsl_bench.errors import TrackingError
 from gzsl_bench.records.record import FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.table import render
-from gzsl_bench.results.rows import rows
+from gzsl_bench.results.rows import HEADINGS, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.tracking import client as room
 from gzsl_bench.tracking import open_mirror, sync
-from gzsl_bench.tracking.describe import PREFIX, TAGS, describe
+from gzsl_bench.tracking.describe import PREFIX, describe
 
 
 def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
@@ -50,17 +51,17 @@ def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
     assert run.info.status == "FINISHED"
 
     rows = checkpoints(2, 3)
-    expected = dict(rows[2]["metrics"])
-    expected |= {f"last/{name}": value for name, value in rows[2]["metrics"].items()}
-    expected |= {f"best_test/{name}": value for name, value in rows[1]["metrics"].items()}
-    expected |= {f"checkpoint/{name}": value for name, value in rows[2]["metrics"].items()}
-    expected |= {"last/checkpoint": 3, "best_test/checkpoint": 2, "seconds": 12.5}
-    expected |= {"train/loss": 0.75}
+    last, best = ({HEADINGS[n]: round(v, 4) for n, v in rows[i]["metrics"].items()} for i in (2, 1))
+    # Those of the rule that leads by their short names; of others U, S and H.
+    expected = {**last, "seconds": 12.5, "train/loss": 0.75}
+    expected |= {f"best_test/{name}": best[name] for name in ("U", "S", "H")}
+    expected |= {f"checkpoint/{name}": value for name, value in last.items()}
     assert run.data.metrics == expected
+    assert "By last, the rule of the metrics U, S and H, U " in run.data.tags["mlflow.note.content"]
 
-    history = client(uri).get_metric_history(run.info.run_id, "checkpoint/harmonic_mean")
+    history = client(uri).get_metric_history(run.info.run_id, "checkpoint/H")
     assert [(m.step, m.value) for m in history] == [
-        (row["number"], row["metrics"]["harmonic_mean"]) for row in rows
+        (row["number"], round(row["metrics"]["harmonic_mean"], 4)) for row in rows
     ]
     losses = client(uri).get_metric_history(run.info.run_id, "train/loss")
     assert [(m.step, m.value) for m in losses] == [(0, 3.0), (1, 1.5), (2, 1.0), (3, 0.75)]
@@ -75,12 +76,13 @@ def test_a_run_shows_its_record(store: RecordStore, uri: str) -> None:
         "decay.rate": "0.0001",
     }
     tags = {n.removeprefix(PREFIX): v for n, v in run.data.tags.items() if n.startswith(PREFIX)}
-    assert tags.keys() == set(TAGS)
+    assert "none" not in tags.values()
+    assert "cause" not in tags
+    assert tags["rule"] == "last"
     assert tags["dataset"] == "CUB"
     assert tags["fingerprint"] == FINGERPRINT
     assert tags["program"] == f"0.1.0 at {'f' * 12}, changed"
     assert tags["started_in"] == "abc123+"
-    assert tags["cause"] == "none"
     assert tags["out"] == str(store.layout.out.resolve())
 
     (data,) = run.inputs.dataset_inputs
@@ -127,7 +129,13 @@ def test_the_suites_own_run(store: RecordStore, uri: str) -> None:
     assert mirror.behind is None
     run = parent(uri, "small")
     assert run.info.status == "FINISHED"
-    assert "| CUB" in run.data.tags["mlflow.note.content"]
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith(
+        "Best by last (last checkpoint, nothing was chosen), H in percent:\n\nCUB: "
+    )
+    assert not {"|", "*", "`"} & set(note)
+    # What suites are compared by: whose predictions are gone has no interval.
+    assert run.data.metrics == {"CUB/H": 48.3, "FLO/H": 48.3}
     folder = store.layout.artifacts / run.info.run_id / "artifacts"
     assert (folder / "suite.yaml").read_text() == suite.text
     assert json.loads((folder / "table.json").read_text()) == plain
@@ -435,4 +443,6 @@ def test_nothing_is_printed(store: RecordStore) -> None:
         text=True,
         timeout=60,
     )
-    assert (done.stdout, done.stderr) == ("None\n", "")
+    # But for our own word on an interval that needs predictions.
+    assert done.stdout == "None\n"
+    assert re.fullmatch(r"warning: \S.* predictions\.npz of cell .* is missing\n", done.stderr)

@@ -10,6 +10,7 @@ from tracking_helpers import client, parent, runs
 
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds
 from gzsl_bench.suite.load import check_names, load_suite
@@ -66,11 +67,13 @@ def test_one_run_per_trial(tuning: Tuning, store: RecordStore, uri: str) -> None
         best = {name.removeprefix("best_validation/"): value
                 for name, value in run.data.metrics.items()
                 if name.startswith("best_validation/")}  # fmt: skip
-        assert best == {**each.mean, "checkpoint": each.checkpoint}
-        assert {m.name for m in gzsl_bench_metrics()} <= set(best)
+        means = {HEADINGS.get(name, name): round(v, 4) for name, v in each.mean.items()}
+        assert best == {**means, "checkpoint": each.checkpoint}
+        assert {HEADINGS.get(m.name, m.name) for m in gzsl_bench_metrics()} <= set(best)
         folds = Folds(store.read(cell.key).checkpoints for cell in each.trial.cells)  # type: ignore[union-attr]
-        history = client(uri).get_metric_history(run.info.run_id, "validation/harmonic_mean")
-        assert {m.step: m.value for m in history} == folds.means()
+        history = client(uri).get_metric_history(run.info.run_id, "validation/H")
+        expected = {number: round(h, 4) for number, h in folds.means().items()}
+        assert {m.step: m.value for m in history} == expected
         assert run.data.tags[f"{PREFIX}task"] == "3 validation folds"
         assert "No result by itself" in run.data.tags["mlflow.note.content"]
     assert runs(uri, "s tuning", "cell") == runs(uri, "s tuning", "fold") == []

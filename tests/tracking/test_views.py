@@ -24,22 +24,23 @@ def states() -> dict[str, dict]:
 def test_the_first_columns_are_axes_and_numbers() -> None:
     state = states()["Every seed, best H first"]
     wanted = [*(f"params.`{n}`" for n in ("dataset", "label", "seed"))]
-    wanted += [f"metrics.`{n}`" for n in ("acc_unseen", "acc_seen", "harmonic_mean")]
+    wanted += [f"metrics.`{n}`" for n in ("H", "U", "S")]
     assert state["selectedColumns"] == wanted
     assert [c for c in state["columnOrder"] if c in wanted] == wanted
-    assert state["orderByKey"] == "metrics.`harmonic_mean`"
+    assert state["orderByKey"] == "metrics.`H`"
     assert state["orderByAsc"] is False
     assert "gzsl_bench.role" in state["searchFilter"]
 
 
 def test_plots_have_no_axis_that_all_runs_share() -> None:
-    for cells, axes in ((grid(), ["dataset", "label"]), (grid()[:4], ["label"])):
-        for value in views.tags(make_suite(cells)).values():
+    for cells, several in ((grid(), True), (grid()[:4], False)):
+        for name, value in views.tags(make_suite(cells)).items():
+            axes = ["dataset", "label"] if several and views.ONE not in name else ["label"]
             charts = json.loads(json.loads(value)["state"])["compareRunCharts"]
             (lines,) = [chart for chart in charts if chart["type"] == "PARALLEL"]
             assert lines["selectedParams"] == axes
             (points,) = [chart for chart in charts if chart["type"] == "SCATTER"]
-            assert [points["xaxis"]["key"], points["yaxis"]["key"]] == ["acc_unseen", "acc_seen"]
+            assert [points["xaxis"]["key"], points["yaxis"]["key"]] == ["U", "S"]
 
 
 def test_means_begin_closed() -> None:
@@ -50,6 +51,16 @@ def test_means_begin_closed() -> None:
         for data in ("CUB", "FLO")
         for label in ("ACMR", "ESZSL")
     }
+
+
+def test_every_data_set_has_a_view_of_its_own() -> None:
+    found = states()
+    assert list(found)[2:] == ["CUB: methods, best H first", "FLO: methods, best H first"]
+    state = found["FLO: methods, best H first"]
+    assert 'params.dataset = "FLO"' in state["searchFilter"]
+    assert state["groupsExpanded"] == {"param.label.ACMR": False, "param.label.ESZSL": False}
+    # Of one data set there is nothing to choose from.
+    assert len(views.tags(make_suite(grid()[:4]))) == 2
 
 
 def test_a_large_suite_still_fits_a_tag() -> None:

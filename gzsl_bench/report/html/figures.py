@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.report.cells import SIGN
 from gzsl_bench.report.html.gather import Ground
-from gzsl_bench.report.plots import confusion, cost, curves, heatmap, ranks, sensitivity, training
+from gzsl_bench.report.plots import (
+    confusion,
+    cost,
+    curves,
+    forest,
+    heatmap,
+    ranks,
+    sensitivity,
+    training,
+)
 from gzsl_bench.report.plots.save import unused
 from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.scoring.ranks import Ranking
@@ -51,6 +60,30 @@ def of_ranking(ranking: Ranking, rule: str) -> Plot:
         lambda: ranks.figure(f"{ranking.datasets} data sets, checkpoints by {rule}", ranking),
         lambda: ranks.rows(ranking),
     )
+
+
+def of_leads(grounds: Sequence[Ground], rule: str) -> list[Plot]:
+    """H of every method on every data set; nothing where no method has any."""
+    panels = [forest.Panel(g.title, g.leads) for g in grounds if any(e.mean for e in g.leads)]
+    if not panels:
+        return []
+    said = [
+        f"{panel.title}: "
+        + ", ".join(f"{e.label} {e.mean:.1f}" for e in panel.ordered if e.mean is not None)
+        for panel in panels
+    ]
+    return [
+        Plot(
+            "h",
+            f"H by {rule} with its 95 % interval",
+            "The best on top; the band is its interval. Intervals are over seeds and classes, each"
+            " method by itself: two that overlap may still be told apart, for both have the same"
+            " classes. Whether the lead is established stands in the cards above.",
+            "; ".join(said),
+            lambda: forest.figure(f"H by {rule}", panels),
+            lambda: forest.rows(panels),
+        )
+    ]
 
 
 def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
@@ -102,8 +135,8 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
                 f"{stem}-classes",
                 "Accuracy by class",
                 "Any class may be predicted; means over seeds. Classes are ordered from hard to"
-                " easy by their mean over methods, unseen and seen ones apart; the CSV file names"
-                " them.",
+                " easy by their mean over methods, unseen and seen ones apart; the CSV file has"
+                " all of their names.",
                 f"Heat map of {len(data.labels)} methods on {data.unseen.shape[1]} unseen and"
                 f" {data.seen.shape[1]} seen classes of {title}",
                 lambda data=data: heatmap.figure(f"{title}: accuracy by class ({by})", data),  # type: ignore[misc]

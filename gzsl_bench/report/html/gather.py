@@ -15,10 +15,12 @@ from gzsl_bench.report.html.sweeps import sweeps
 from gzsl_bench.report.plots.confusion import Confusion, mean, shares
 from gzsl_bench.report.plots.cost import Cost
 from gzsl_bench.report.plots.curves import Curve, mean_curve
+from gzsl_bench.report.plots.forest import Entry
 from gzsl_bench.report.plots.heatmap import ClassMap
 from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.samples import predictions, sample
+from gzsl_bench.results.classes import class_names
 from gzsl_bench.results.comparable import Place, place
 from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results
@@ -43,6 +45,7 @@ class Ground:
         logged: what methods logged while training: label of the axis's value and panels.
         costs: time and memory.
         sweeps: H over hyper-parameters; points of sweeps are in no other plot.
+        leads: H of every method by the rule.
         left_out: sentences on what a plot lacks, and why.
     """
 
@@ -56,6 +59,7 @@ class Ground:
     logged: tuple[Panel, ...]
     costs: tuple[Cost, ...]
     sweeps: tuple[Sensitivity, ...]
+    leads: tuple[Entry, ...]
     left_out: tuple[str, ...]
 
 
@@ -136,6 +140,10 @@ class _Gatherer:
             logged=tuple(p for row in main if (p := self._logged(row)) is not None),
             costs=tuple(self._cost(row) for row in main if row.fidelity != EXTERNAL),
             sweeps=sweeps(rows, self.results.cells, self.rule),
+            leads=(
+                *(self._entry(row) for row in main),
+                *(Entry(w, self.numbers.get(w, 0), why=why) for w, why in absent),
+            ),
             left_out=tuple(left_out),
         )
 
@@ -190,6 +198,7 @@ class _Gatherer:
             samples[0].unseen_ids,
             samples[0].seen_ids,
             absent,
+            class_names(self.results.suite.datasets, main[0].fingerprint),
         )
 
     def _training(self, row: Row) -> Panel | None:
@@ -229,6 +238,10 @@ class _Gatherer:
             return None
         label = f"{self.table.who(row)}: {name}"
         return Panel(label, self.numbers[self.table.who(row)], seeds)
+
+    def _entry(self, row: Row) -> Entry:
+        h, label = row.summary(), self.table.who(row)
+        return Entry(label, self.numbers[label], h.mean, h.low, h.high)
 
     def _cost(self, row: Row) -> Cost:
         found = [self._record(row, i) for i in range(len(row.seeds))]

@@ -11,6 +11,7 @@ from typing import Any
 
 from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
+from gzsl_bench.report import wide
 from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, rule_name, untold
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
@@ -22,7 +23,7 @@ from gzsl_bench.report.published import beside as published
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import notes
 from gzsl_bench.results.comparable import marks
-from gzsl_bench.results.rows import HEADINGS, extra_metrics, rows
+from gzsl_bench.results.rows import HEADINGS, NO_RULE, extra_metrics, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -80,10 +81,11 @@ def build(
         )
         ranking = None
     overall = [] if ranking is None else [figures.of_ranking(ranking, rule)]
-    taken: set[str] = {"ranking"}
+    leads = figures.of_leads(found, rule)
+    taken: set[str] = {"ranking", "h"}
     per_ground = [figures.of_ground(ground, rule, taken) for ground in found]
     folder = into / "plots" if plot_files else None
-    plots = [*overall, *(p for plots in per_ground for p in plots)]
+    plots = [*leads, *overall, *(p for plots in per_ground for p in plots)]
     texts = on_all_cores([functools.partial(_drawn, plot, folder) for plot in plots])
     drawn = {plot.name: text for plot, text in zip(plots, texts, strict=True)}
     environment, of_cell = provenance.environments(results)
@@ -100,9 +102,11 @@ def build(
         "optimistic": " and ".join(name for name in suite.rules if rule_of(name).reads_test),
         "gap": GAP,
         "cards": cards,
+        "leads": leads,
+        "matrix": wide.grid([r for r in table if r.selection in (rule, NO_RULE)], [_H]),
         "counts": _counts(suite, lacking),
         "grounds": [
-            {"ground": g, "id": f"data-{i}", "plots": plots, "summary": _summary(g, cells),
+            {"ground": g, "id": f"data-{i}", "plots": plots, "summary": _summary(g, cells, rule),
              "full": _full(g, cells)}
             for i, (g, plots) in enumerate(zip(found, per_ground, strict=True), start=1)
         ],
@@ -170,10 +174,11 @@ def _counts(suite: ResolvedSuite, lacking: provenance.Grid) -> dict[str, int]:
     }
 
 
-def _summary(ground: Ground, table: Table) -> dict[str, Any]:
-    """H of every method by every rule: a line per method."""
+def _summary(ground: Ground, table: Table, rule: str) -> dict[str, Any]:
+    """H of every method by every rule, the one that leads first: a line per method."""
     own = [row for row in ground.rows if row.sweep is None]
     rules = list(dict.fromkeys(rule_name(r) for r in own if r.selection != "-"))
+    rules.sort(key=lambda name: name != rule)
     ranked = marks(own, [_H])
     lines: dict[str, dict[str, Any]] = {}
     for index, row in enumerate(own):

@@ -61,7 +61,7 @@ def figure(title: str, costs: Sequence[Cost]) -> Figure:
     panels[0].set_xscale("log")
     values = [cost.seconds for cost in costs]
     panels[0].set_xlim(min(values) / 2, max(values) * 2)
-    panels[0].xaxis.set_major_formatter(_plain())
+    style.logarithmic(panels[0].xaxis)
     panels[0].set_ylabel("H (%), with its 95 % interval")
     panels[0].set_ylim(bottom=0)
     made.legend(
@@ -79,9 +79,3 @@ def figure(title: str, costs: Sequence[Cost]) -> Figure:
 def rows(costs: Sequence[Cost]) -> list[dict[str, Any]]:
     """One line per method."""
     return [{k: v for k, v in asdict(cost).items() if k != "index"} for cost in costs]
-
-
-def _plain() -> Any:
-    from matplotlib.ticker import FuncFormatter
-
-    return FuncFormatter(lambda value, _: f"{value:g}")

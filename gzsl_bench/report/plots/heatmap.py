@@ -10,12 +10,15 @@ import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray, IntArray
 from gzsl_bench.report.plots import style
+from gzsl_bench.results.classes import called
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Up to this many classes each gets its id under the column.
-_NAMED = 30
+#: Up to this many classes each is named under its column.
+_NAMED = 50
+#: Inches of a letter of these names, and letters at most.
+_LETTER, _LETTERS = 0.06, 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,7 @@ class ClassMap:
         unseen_ids: [U] ids of the classes.
         seen_ids: [S] ids of the classes.
         absent: methods without numbers, and why; they keep their rows.
+        names: of the classes by id; empty where they have only numbers.
     """
 
     labels: tuple[str, ...]
@@ -37,13 +41,16 @@ class ClassMap:
     unseen_ids: IntArray
     seen_ids: IntArray
     absent: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @style.styled
 def figure(title: str, data: ClassMap) -> Figure:
     """Two panels, classes from hard to easy (by their mean over the methods)."""
     lines = len(data.labels) + len(data.absent)
-    made = style.new_figure(10.4, 1.9 + 0.34 * lines)
+    shown = [ids for ids in (data.unseen_ids, data.seen_ids) if len(ids) <= _NAMED]
+    longest = max((len(_called(i, data)) for ids in shown for i in ids), default=0)
+    made = style.new_figure(10.4, 1.9 + 0.34 * lines + _LETTER * max(0, longest - 3))
     classes = len(data.unseen_ids) + len(data.seen_ids)
     left = float(np.clip(len(data.unseen_ids) / classes, 0.3, 0.7))
     panels = made.subplots(1, 2, width_ratios=(left, 1 - left), sharey=True)
@@ -60,10 +67,11 @@ def figure(title: str, data: ClassMap) -> Figure:
         axes.grid(visible=False)
         axes.set_title(f"{values.shape[1]} {part} classes", loc="left", fontsize=10)
         if values.shape[1] <= _NAMED:
-            axes.set_xticks(range(len(order)), [str(i) for i in ids[order]], fontsize=8)
-            if len(order) > 12:
+            names = [_called(i, data) for i in ids[order]]
+            axes.set_xticks(range(len(order)), names, fontsize=8 if len(order) <= 30 else 6)
+            if len(order) > 12 or longest > 3:
                 axes.tick_params(axis="x", labelrotation=90)
-            axes.set_xlabel("class id, hard to easy")
+            axes.set_xlabel("classes, hard to easy")
         else:
             axes.set_xticks([])
             axes.set_xlabel("classes, hard to easy")
@@ -71,13 +79,17 @@ def figure(title: str, data: ClassMap) -> Figure:
     for i, (_, why) in enumerate(data.absent, start=len(data.labels)):
         panels[0].text(-0.4, i, style.words(why, style.TITLE), va="center", fontsize=8,
                        color=style.GREY)  # fmt: skip
-    names = [*data.labels, *(label for label, _ in data.absent)]
-    panels[0].set_yticks(range(lines), [style.words(label) for label in names])
+    methods = [*data.labels, *(label for label, _ in data.absent)]
+    panels[0].set_yticks(range(lines), [style.words(label) for label in methods])
     panels[0].set_ylim(lines - 0.5, -0.5)
     style.heading(made, title)
     assert image is not None
     made.colorbar(image, ax=panels, label="accuracy (%)", fraction=0.03, pad=0.01)
     return made
+
+
+def _called(number: Any, data: ClassMap) -> str:
+    return style.words(called(int(number), data.names), _LETTERS).strip()
 
 
 def by_difficulty(values: FloatArray) -> IntArray:
@@ -98,5 +110,7 @@ def rows(data: ClassMap) -> list[dict[str, Any]]:
                 label: round(float(values[m, k]), 4) for m, label in enumerate(data.labels)
             }
             without = dict.fromkeys(label for label, _ in data.absent)
-            found.append({"part": part, "class": int(ids[k]), **accuracies, **without})
+            number = int(ids[k])
+            who = {"part": part, "class": number, "name": called(number, data.names)}
+            found.append({**who, **accuracies, **without})
     return found

@@ -122,6 +122,20 @@ def words(text: str, longest: int = LABEL) -> str:
     return f" {short}" if short.startswith("_") else short or " "
 
 
+def logarithmic(axis: Any) -> None:
+    """Ticks of a logarithmic axis as numbers: ``0.01``, never as a formula.
+
+    Args:
+        axis: an axis that is logarithmic and has its limits.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def heading(figure: Figure, title: str, height: float | None = None, below: str = "") -> None:
     """A title at the upper left of a figure.
 

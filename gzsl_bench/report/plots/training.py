@@ -104,7 +104,7 @@ def figure(
             rules[f"chosen by {rule}"] = {"color": "black", "linestyle": ":", "linewidth": 1.1}
         if not share and _wide(panel):
             axes.set_yscale("log")
-            axes.minorticks_off()
+            style.logarithmic(axes.yaxis)
         axes.set_title(style.words(panel.label), loc="left", fontsize=10)
         axes.set_xlabel(x)
         if position % columns == 0 or not share:

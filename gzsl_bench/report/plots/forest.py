@@ -1,0 +1,100 @@
+"""Every method's H with its interval, a panel for each data set: who is ahead, and how surely."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from gzsl_bench.report.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method on one data set.
+
+    Attributes:
+        label: the method.
+        index: its number.
+        mean: H in percent, mean over seeds; None where there is none.
+        low: lower end of its 95 % interval; None where there is none.
+        high: upper end.
+        why: there is no H.
+    """
+
+    label: str
+    index: int
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One data set.
+
+    Attributes:
+        title: its name.
+        entries: its methods, in any order.
+    """
+
+    title: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def ordered(self) -> list[Entry]:
+        """The best first, those without numbers last."""
+        return sorted(self.entries, key=lambda e: math.inf if e.mean is None else -e.mean)
+
+
+@style.styled
+def figure(title: str, panels: Sequence[Panel]) -> Figure:
+    """A point and a line for each method, the best on top, its interval as a band behind all."""
+    columns = min(_COLUMNS, len(panels))
+    lines = math.ceil(len(panels) / columns)
+    tallest = max(len(panel.entries) for panel in panels)
+    made = style.new_figure(max(6.4, 1.2 + 3.1 * columns), 0.7 + lines * (0.85 + 0.27 * tallest))
+    grid = made.subplots(lines, columns, squeeze=False)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        entries = panel.ordered
+        first = entries[0]
+        if first.low is not None and first.high is not None:
+            axes.axvspan(first.low, first.high, color=style.PALE, alpha=0.35, linewidth=0)
+        for place, entry in enumerate(entries):
+            if entry.mean is None:
+                axes.text(0.02, place, style.words(entry.why), va="center", fontsize=8,
+                          color=style.GREY, transform=axes.get_yaxis_transform())  # fmt: skip
+                continue
+            ends = [
+                [max(0.0, entry.mean - (entry.mean if entry.low is None else entry.low))],
+                [max(0.0, (entry.mean if entry.high is None else entry.high) - entry.mean)],
+            ]
+            axes.errorbar(
+                [entry.mean], [place], xerr=ends, marker=style.marker(entry.index), markersize=6,
+                color=style.colour(entry.index), capsize=2.5, elinewidth=1.6, linestyle="none",
+            )  # fmt: skip
+        axes.set_yticks(range(len(entries)), [style.words(entry.label) for entry in entries])
+        axes.set_ylim(len(entries) - 0.5, -0.5)
+        axes.set_xlim(left=0)
+        axes.set_title(style.words(panel.title), loc="left", fontsize=10)
+        axes.set_xlabel("H (%)")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    style.heading(made, title)
+    return made
+
+
+def rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """One line per data set and method."""
+    return [
+        {"dataset": panel.title, **{k: v for k, v in asdict(entry).items() if k != "index"}}
+        for panel in panels
+        for entry in panel.ordered
+    ]
