@@ -35,6 +35,7 @@ METHODS = {
         "lisgan",
         "lsrgan",
         "tf_vaegan",
+        "zerodiff",
         "zla",
     ),
     "gzsl-bench-feature-vae": ("cvae", "de_vae", "disentangled_vae", "ocd", "se_gzsl"),

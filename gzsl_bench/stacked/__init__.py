@@ -11,6 +11,7 @@ from gzsl_bench.stacked.autoencoder import Decoder, Encoder
 from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
 from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
+from gzsl_bench.stacked.diffusion import Diffusion, TimeEmbedding
 from gzsl_bench.stacked.draws import Generators, Shuffles, normals, permutations, subsets
 from gzsl_bench.stacked.dropout import dropout, keeps
 from gzsl_bench.stacked.elementwise import StackedRMSprop, StackedSGD
@@ -59,6 +60,7 @@ __all__ = [
     "CrossModalNetworks",
     "CrossModalVAE",
     "Decoder",
+    "Diffusion",
     "Encoder",
     "FeatureGAN",
     "GANNetworks",
@@ -78,6 +80,7 @@ __all__ = [
     "StackedSGD",
     "Table",
     "Terms",
+    "TimeEmbedding",
     "WarmUp",
     "arithmetic",
     "as_they_are",

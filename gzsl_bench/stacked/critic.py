@@ -91,12 +91,12 @@ class Critic:
         attributes: torch.Tensor,
         mix: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Means over a batch, to be differentiated by the critic's parameters alone.
+        """Means over a batch, to be differentiated by the critic's parameters and attributes alone.
 
         Args:
             real: [R, B, D] features.
             generated: [R, B, D] features; constants here.
-            attributes: [R, B, A] of both.
+            attributes: [R, B, A] of both; what they are made of gets its gradient.
             mix: [R, B, 1] share of the real row in the interpolated one.
 
         Returns:
@@ -145,20 +145,21 @@ class _Losses(torch.autograd.Function):
         norm = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True)
         ctx.critic, ctx.batch = critic, batch
         ctx.save_for_backward(
-            rows, attributes, hidden, slopes, hat_slopes, chain, gradient, norm, by_features
+            rows, attributes, hidden, slopes, hat_slopes, chain, gradient, norm, weight
         )
         penalty = (norm - 1).square_().mean((1, 2))
         return scores[:, :batch].mean(1), scores[:, batch:].mean(1), penalty
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, ...]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         critic: Critic = ctx.critic
         nothing = (None,) * 6
         if not critic.hidden.wanted():
             return nothing
-        rows, attributes, hidden, slopes, hat_slopes, chain, gradient, norm, by_features = (
+        rows, attributes, hidden, slopes, hat_slopes, chain, gradient, norm, whole = (
             ctx.saved_tensors
         )
+        by_features = whole[:, :, : critic.features]
         batch, out_weight = ctx.batch, critic.output.weight.detach()
         of_real, of_generated, of_penalty = (grad[:, None, None] / batch for grad in grads)
         of_scores = torch.cat(
@@ -181,7 +182,10 @@ class _Losses(torch.autograd.Function):
         add_weight_gradient(layer, both, attributes, layer.weight_grad[:, :, width:])
         add_bias_gradient(layer, both)
         layer.fresh = False
-        return nothing
+        by_attributes = whole[:, :, width:]
+        # The penalty's is zero: slopes are constants almost everywhere.
+        side = products(both, by_attributes) if ctx.needs_input_grad[3] else None
+        return None, None, None, side, None, None
 
 
 def _add(layer: Linear, weight: torch.Tensor, bias: torch.Tensor) -> None:

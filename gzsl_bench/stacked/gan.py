@@ -207,10 +207,12 @@ class FeatureGAN(BatchedMethod):
     Attributes:
         output: activation of generated features.
         generator_draws: how many noises [R, B, Z] a step of the generator takes.
+        other_draws: how many numbers :meth:`draws` gives each run and step, if they are many.
     """
 
     output: ClassVar[Activation] = "relu"
     generator_draws: int = 1
+    other_draws: int = 0
 
     def embeddings(self, task: Task) -> torch.Tensor:
         """[C, A] class embeddings; as the data set has them."""
@@ -511,7 +513,7 @@ class FeatureGAN(BatchedMethod):
             weights=self.weights(task, runs),
             draw=draw,
             after_epoch=after_epoch,
-            at_once=max(1, DRAWN // (4 * noises_a_step * batch * width)),
+            at_once=max(1, DRAWN // (4 * (noises_a_step * batch * width + self.other_draws))),
         )
 
 

@@ -185,6 +185,8 @@ STACKED = {
     "RestartedClassifier",
     "Several",
     "Shuffles",
+    "Diffusion",
+    "TimeEmbedding",
     "SoftmaxClassifier",
     "StackedAdam",
     "Table",

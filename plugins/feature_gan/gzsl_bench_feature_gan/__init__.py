@@ -22,6 +22,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         lisgan,
         lsrgan,
         tf_vaegan,
+        zerodiff,
         zla,
     )
 
@@ -30,6 +31,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
     yield dascn.SPEC
     yield epgn.SPEC
     yield zla.SPEC
+    yield zerodiff.SPEC
     yield f_vaegan.SPEC
     yield f_vaegan_d2.SPEC
     yield lisgan.SPEC

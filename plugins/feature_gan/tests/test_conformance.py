@@ -69,6 +69,14 @@ class TestEPGN(MethodConformance):
     }  # fmt: skip
 
 
+class TestZeroDiff(MethodConformance):
+    method = "zerodiff"
+    config = SMALL | {
+        "encoder_hidden": 32, "critic_steps": 2, "batch": 48, "epochs": 12, "evaluate_every": 6,
+        "decoder_lr": 0.01, "diffusion_steps": 2, "gamma": 1.0, "classifier_epochs": 3,
+    }  # fmt: skip
+
+
 class TestZLA(MethodConformance):
     method = "zla"
     config = SMALL | {
