@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 
@@ -12,6 +13,16 @@ from gzsl_bench.stacked.layers import Parameters
 #: The kernel behind ``torch.optim.Adam(fused=True)``, one pass over the parameters; None in a
 #: version of torch without it.
 FUSED_ADAM: Callable[..., None] | None = getattr(torch, "_fused_adam_", None)
+
+
+class Optimizer(Protocol):
+    """What a phase needs of its optimiser."""
+
+    def begin(self) -> None:
+        """Make sure that a step begins without gradients."""
+
+    def step(self) -> None:
+        """Move the parameters along the gradients of the last backward pass."""
 
 
 class StackedAdam:
@@ -98,7 +109,7 @@ class StackedAdam:
 class Several:
     """Optimisers of different settings that step together."""
 
-    def __init__(self, *optimizers: StackedAdam | Several) -> None:
+    def __init__(self, *optimizers: Optimizer) -> None:
         self._optimizers = optimizers
 
     def begin(self) -> None:

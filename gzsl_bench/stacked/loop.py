@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 
 from gzsl_bench.hooks.run import Run
-from gzsl_bench.stacked.adam import StackedAdam
+from gzsl_bench.stacked.adam import Optimizer, StackedAdam
 from gzsl_bench.stacked.backend import backend_of
 from gzsl_bench.stacked.steps import Repeat
 
@@ -30,16 +30,6 @@ class Progress:
 
 #: Loss weights [R] each, and the tensors of one step -> named terms [R]; ``loss`` is minimised.
 Loss: TypeAlias = Callable[..., Mapping[str, torch.Tensor]]
-
-
-class Optimizer(Protocol):
-    """What a phase needs of its optimiser."""
-
-    def begin(self) -> None:
-        """Make sure that a step begins without gradients."""
-
-    def step(self) -> None:
-        """Move the parameters along the gradients of the last backward pass."""
 
 
 @dataclass(frozen=True)

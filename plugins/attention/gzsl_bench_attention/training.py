@@ -15,7 +15,7 @@ from pydantic import Field
 from gzsl_bench import BatchedMethod, Config, Images, NotApplicable, Run, Task, stackable
 from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import Generators, Phase, Progress, lanes, subsets, train_alternating
-from gzsl_bench.stacked.loop import Optimizer
+from gzsl_bench.stacked.adam import Optimizer
 
 
 class RegionConfig(Config):
