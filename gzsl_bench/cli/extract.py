@@ -151,6 +151,8 @@ def extract_command(
     name = name or _usual(asked.model)
     if images is None:
         assert texts is not None
+        if made.module is not None:
+            made.module.to(choose_device(device))
         _texts(texts, folder, made, name, prompts, options["again"])
         return
     _images(images, folder, made, name, pool, choose_device(device), options)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -63,6 +64,7 @@ class Backbone:
         run: images to the layer's output and the embedding.
         layer: where the map is taken.
         weights: what was loaded, in the library's or the user's words.
+        digest: SHA-256 of them as they were loaded; "" of a text encoder that is no module.
         trained_on: what on; "" if that is not known.
         transform: what the library says its images go through.
         libraries: versions of what computes, by distribution.
@@ -77,6 +79,7 @@ class Backbone:
     run: Run
     layer: str
     weights: str
+    digest: str = ""
     trained_on: str = ""
     transform: Transform = field(default_factory=Transform)
     libraries: dict[str, str] = field(default_factory=dict)
@@ -112,6 +115,7 @@ def backbone(asked: Asked) -> Backbone:
         made.trained_on = asked.trained_on
     if made.module is not None:
         made.module.eval().requires_grad_(False)
+        made.digest = weights.digest(made.module)
     made.libraries = {**_versions("torch", "numpy", "pillow"), **made.libraries}
     return made
 
@@ -120,6 +124,16 @@ def _versions(*names: str) -> dict[str, str]:
     from importlib import metadata
 
     return {name: metadata.version(name) for name in names}
+
+
+def _refuse_unknown(asked: Asked, name: str, known: Sequence[str]) -> None:
+    """Of hundreds of models only those with like names are listed."""
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=8, cutoff=0.4) or known[:8]
+        raise DataError(
+            f"{asked.library} has no model {name!r}; it has {len(known)} others, among them"
+            f" {', '.join(near)}"
+        )
 
 
 def _own_file(asked: Asked, module: Any, made: Backbone) -> None:
@@ -201,8 +215,8 @@ def _timm(asked: Asked) -> Backbone:
 
     named = _by_name(asked)
     model = f"{asked.model}.{named}" if named else asked.model
-    if asked.model.partition(".")[0] not in timm.list_models():
-        raise DataError(unknown_name("model of timm", asked.model, timm.list_models()))
+    if ":" not in asked.model:  # hf-hub:owner/name is the hub's to know
+        _refuse_unknown(asked, asked.model.partition(".")[0], timm.list_models())
     module = _seeded(
         lambda: timm.create_model(
             model, pretrained=named is not None, num_classes=0, **asked.arguments
@@ -255,10 +269,7 @@ def _of_tag(tag: str) -> str:
 def _torchvision(asked: Asked) -> Backbone:
     from torchvision import models
 
-    if asked.model not in models.list_models(models):
-        raise DataError(
-            unknown_name("model of torchvision", asked.model, models.list_models(models))
-        )
+    _refuse_unknown(asked, asked.model, models.list_models(models))
     named = _by_name(asked)
     known = models.get_model_weights(asked.model)
     if named and named not in known.__members__:
@@ -297,8 +308,7 @@ def _torchvision(asked: Asked) -> Backbone:
 def _open_clip(asked: Asked) -> Backbone:
     import open_clip
 
-    if asked.model not in open_clip.list_models():
-        raise DataError(unknown_name("model of open_clip", asked.model, open_clip.list_models()))
+    _refuse_unknown(asked, asked.model, open_clip.list_models())
     named = _by_name(asked)
     tags = open_clip.list_pretrained_tags_by_model(asked.model)
     if named is not None and named not in tags:

@@ -124,7 +124,9 @@ class Workplace:
 
     def begin(self, drafts: list[Draft]) -> int:
         """Make the arrays ready; the number of images that are done."""
-        if not self.done:
+        there = all(draft.path.exists() for draft in drafts)
+        if not self.done or (self.done < drafts[0].shape[0] and not there):
+            self.count(0)
             for draft in drafts:
                 draft.begin()
         return self.done

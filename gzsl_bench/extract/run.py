@@ -16,7 +16,6 @@ from gzsl_bench.data import editing
 from gzsl_bench.data.description import DESCRIPTION_FILE
 from gzsl_bench.errors import DataError, GzslBenchError, in_one_line
 from gzsl_bench.extract import folder as target
-from gzsl_bench.extract import weights
 from gzsl_bench.extract.backbones import Backbone
 from gzsl_bench.extract.files import Draft, Workplace, quantised
 from gzsl_bench.extract.images import Listing
@@ -104,7 +103,7 @@ def extract(
         source = {
             "backbone": backbone.name,
             "weights": backbone.weights,
-            "weights_sha256": weights.digest(backbone.module),
+            "weights_sha256": backbone.digest,
             "layer": backbone.layer,
             "pool": network.pool,
             "transform": order.transform.to_json(),

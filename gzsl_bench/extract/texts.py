@@ -17,7 +17,6 @@ from gzsl_bench.data import editing
 from gzsl_bench.data.classes import read_class_file, refuse_twice
 from gzsl_bench.data.exposure import spoken
 from gzsl_bench.errors import DataError, in_one_line
-from gzsl_bench.extract import weights
 from gzsl_bench.extract.backbones import Backbone
 from gzsl_bench.extract.folder import CLASSES
 
@@ -125,7 +124,7 @@ def embed(texts: Texts, folder: Path, encoder: Backbone, name: str, again: bool 
     source: dict[str, Any] = {
         "backbone": encoder.name,
         "weights": encoder.weights,
-        "weights_sha256": "" if encoder.module is None else weights.digest(encoder.module),
+        "weights_sha256": encoder.digest,
         "prompts": list(texts.prompts),
         "texts": hashlib.sha256("\n".join(all_texts).encode()).hexdigest(),
         "precision": "float32",

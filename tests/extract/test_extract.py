@@ -13,7 +13,10 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
+from gzsl_bench.cli.data import data_group
 from gzsl_bench.cli.extract import extract_command
+from gzsl_bench.data import editing
+from gzsl_bench.data.described import load
 from gzsl_bench.errors import DataError
 from gzsl_bench.extract import files, run
 from gzsl_bench.extract.backbones import Asked, Backbone, backbone
@@ -21,6 +24,7 @@ from gzsl_bench.extract.images import listing
 from gzsl_bench.extract.pooling import pooled
 from gzsl_bench.extract.run import Order, extract
 from gzsl_bench.extract.transform import Transform
+from gzsl_bench.hooks.dataset import DatasetRequest
 
 SMALL = Transform(16, 12, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
 ORDER = Order("tiny", SMALL, regions="float16", batch=5, threads=2)
@@ -155,6 +159,49 @@ def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
     assert texts[0] == texts[1]
     again = extract(listing(photos), tmp_path / "TORN", tiny, order)
     assert again.reused == 12
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_half_precision_is_near_and_said(
+    precision: Any, photos: Path, tmp_path: Path, tiny: Backbone, backbone_file: Path
+) -> None:
+    whole = extract(listing(photos), tmp_path / "A", tiny, ORDER).files
+    other = backbone(Asked(f"{backbone_file}:tiny"))  # the first one keeps its precision
+    half = extract(listing(photos), tmp_path / "B", other, replace(ORDER, precision=precision))
+    found, wanted = np.load(half.files[0]), np.load(whole[0])
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
+    digests = []
+    for name in "AB":
+        source = description(tmp_path / name)["features"]["tiny"]["source"]
+        digests.append(source["weights_sha256"])
+    assert source["precision"] == precision
+    assert digests[0] == digests[1]  # of the weights as they were loaded
+
+
+def test_what_is_left_of_a_run_may_be_damaged(photos: Path, tmp_path: Path, tiny: Backbone) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        _while_reading(patch)
+        with pytest.raises(Killed):
+            extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+    (tmp_path / "ZOO" / ".extract-tiny" / "regions.npy").unlink()
+    assert extract(listing(photos), tmp_path / "ZOO", tiny, ORDER).reused == 0
+
+
+def test_regions_are_read_as_a_data_set_has_them(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    found = extract(listing(photos), tmp_path / "ZOO", tiny, replace(ORDER, regions="int8"))
+    np.save(tmp_path / "ZOO" / "a.npy", np.eye(3))
+    editing.add(tmp_path / "ZOO", {"attributes": {"a": {"file": "a.npy", "classes": "rows"}}})
+    CliRunner().invoke(data_group, ["split", str(tmp_path / "ZOO")], catch_exceptions=False)
+    asked = DatasetRequest("ZOO", tmp_path, "tiny", "a", regions="tiny")
+    data = load(asked)
+    assert data.regions is not None
+    maps = np.load(found.files[1]) * np.load(found.files[2])
+    rows = data.regions.values[np.array([3, 5])] * data.regions.scale
+    np.testing.assert_allclose(rows, maps[[3, 5]], rtol=1e-6)
+    assert [note.split(":")[0] for note in data.provenance["notes"]] == ["features tiny"]
 
 
 def test_another_plan_is_refused_until_asked_for(
