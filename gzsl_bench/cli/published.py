@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, format_option
 from gzsl_bench.cli.streams import put, say
+
+if TYPE_CHECKING:
+    from gzsl_bench.report.published.audit import Finding
 
 _FORMAT = format_option("github", "json", "csv")
 _DATASET = click.option("--dataset", metavar="NAME", help="Only this data set.")
@@ -21,7 +25,7 @@ _METHOD = click.option("--method", metavar="NAME", help="Only this method, as pr
 
 @click.group("published")
 def published_group() -> None:
-    """Published numbers: list them, audit them."""
+    """Published numbers and how they were selected: list them, audit them."""
 
 
 @published_group.command("list")
@@ -47,13 +51,42 @@ def list_command(fmt: str, dataset: str | None, method: str | None) -> None:
             "selection": entry.selection,
             "status": status(entry),
             "kind": entry.kind,
+            "secondary": entry.secondary,
+            "backbone": entry.backbone,
+            "fine_tuned": entry.fine_tuned,
+            "image_size": entry.image_size,
+            "checked": entry.checked,
             "source": entry.source,
             "note": entry.note,
         }
         for entry in chosen
     ]
-    hidden = ("source", "note", "kind") if fmt == "github" else ()
-    _print([{k: v for k, v in line.items() if k not in hidden} for line in lines], fmt)
+    if fmt == "github":  # the rest is in the other formats
+        lines = [dict(list(line.items())[:12]) for line in lines]
+    _print(lines, fmt)
+
+
+@published_group.command("releases")
+@_FORMAT
+@debug_option
+def releases_command(fmt: str) -> None:
+    """Print how public code chose the epoch it reports: repository, commit, file, lines."""
+    from gzsl_bench.report.published.entries import releases
+
+    lines = [release.model_dump() for release in releases()]
+    if fmt == "github":
+        shown = ("method", "year", "selection", "calibration", "read", "repository")
+        lines = [{name: line[name] for name in shown} for line in lines]
+    _print(lines, fmt)
+
+
+@published_group.command("page")
+@debug_option
+def page_command() -> None:
+    """Print docs/published.md: how printed numbers were selected, and the numbers themselves."""
+    from gzsl_bench.report.published.page import page
+
+    put(page().rstrip("\n"))
 
 
 @published_group.command("audit")
@@ -69,30 +102,32 @@ def audit_command(fmt: str, dataset: str | None, method: str | None) -> None:
     """
     from gzsl_bench.report.published.audit import findings
 
-    lines = [asdict(finding) for finding in _chosen(findings(), dataset, method)]
-    if fmt == "github":
-        for line in lines:
-            line["recomputed"] = "yes" if line["recomputed"] else "no"
-        if lines:
-            put(_counted(lines) + "\n")
-    _print(lines, fmt)
-    arithmetic = sum(line["recomputed"] in (True, "yes") for line in lines)
+    found = _chosen(findings(), dataset, method)
+    if fmt != "github":
+        _print([asdict(finding) for finding in found], fmt)
+    elif found:
+        put(_counted(found) + "\n\n" + "\n".join(map(_block, found)))
+    arithmetic = sum(finding.recomputed for finding in found)
     say(
-        f"{len(lines)} findings: {arithmetic} recomputed from printed numbers,"
-        f" {len(lines) - arithmetic} from the sources named"
+        f"{len(found)} findings: {arithmetic} recomputed from printed numbers,"
+        f" {len(found) - arithmetic} from the sources named"
     )
 
 
-def _counted(lines: Sequence[Mapping[str, Any]]) -> str:
+def _counted(found: Sequence[Finding]) -> str:
     """How many findings of each kind every printed table has; details follow."""
-    kinds = [str(line["status"]).partition(":")[0] for line in lines]
-    counts = Counter(zip((line["table"] for line in lines), kinds, strict=True))
-    names = list(dict.fromkeys(kinds))
-    body = [
-        [table, *(counts[table, name] or "-" for name in names)]
-        for table in dict.fromkeys(line["table"] for line in lines)
-    ]
-    return markdown.table(["Findings in table", *names], body)
+    counts = Counter((finding.table, finding.status.partition(":")[0]) for finding in found)
+    return markdown.table(
+        ["Findings in table", "Kind", "n"], [[*where, n] for where, n in sorted(counts.items())]
+    )
+
+
+def _block(finding: Finding) -> str:
+    """A finding as an item of a list, no wider than a terminal of 80 columns."""
+    where = " · ".join((finding.table, finding.method, finding.dataset))
+    basis = "recomputed" if finding.recomputed else finding.source
+    text = f"* {where}: {finding.status}. {finding.detail} [{basis}]"
+    return textwrap.fill(text, 80, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _chosen(items: Sequence[Any], dataset: str | None, method: str | None) -> list[Any]:

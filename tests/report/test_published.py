@@ -5,25 +5,42 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
+from importlib import resources
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from records_factory import commit
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.published import audit
 from gzsl_bench.report.published.beside import beside, changed, published_names
-from gzsl_bench.report.published.entries import Entry, counts, entries, facts
+from gzsl_bench.report.published.entries import (
+    TABLES,
+    Entry,
+    counts,
+    entries,
+    facts,
+    papers,
+    releases,
+)
+from gzsl_bench.report.published.page import page
+from gzsl_bench.report.published.schema import PrintedRow, Release
 from gzsl_bench.report.published.show import render_beside
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
+
+ROOT = Path(__file__).parents[2]
+DATA = resources.files("gzsl_bench.report.published") / "data"
 
 
 def row(method="M", dataset="CUB", table="gbu", source="s", setting="gzsl", **printed) -> Entry:
@@ -48,6 +65,11 @@ def test_every_row_is_there():
     assert per_table["acmr-3"] == 16
     # 245 rows of the sheet less the nine that quote ACMR's Table 2, which is here itself.
     assert per_table["gbu"] == 236
+    # A file for each paper; 69 rows of SDGZSL's README in its newest version, 21 of another.
+    assert len(papers()) == 27
+    assert per_table["sdgzsl"] == 90
+    assert per_table["dkgzsl"] == 91
+    assert sum(map(len, papers().values())) == 338
     assert len(counts()) == 4
     triples = [e for e in entries() if e.table == "acmr-2" and len(e.printed) == 3]
     assert len(triples) == 56
@@ -89,14 +111,178 @@ def test_typed_findings_name_their_evidence():
 # Recomputed findings -----------------------------------------------------------------------------
 
 
-def test_four_rows_of_table_2_are_inconsistent_and_nothing_else():
-    assert found("inconsistent") == found("inconsistent", "acmr-2")
-    assert found("inconsistent") == {
-        ("DAZLE", "SUN"),
-        ("cycle-CLSWGAN", "AWA1"),
-        ("CADA-VAE", "CUB"),
-        ("ACMR", "AWA1"),
-    }
+#: Rows whose H is not what their own U and S allow, by table: as they are printed.
+CONTRADICTORY = {
+    "acmr-2": {
+        "DAZLE SUN 25.7/82.5/25.8",
+        "cycle-CLSWGAN AWA1 63.4/59.6/59.8",
+        "CADA-VAE CUB 51.6/53.5/52.4",
+        "ACMR AWA1 59.4/77.6/67.5",
+    },
+    "dkgzsl": {"ZSLViT SUN 45.9/48.3/47.3", "CLIP AWA2 77.8/81.7/79.6"},
+    "dpfs": {"DUET (another of this name) AWA2 48.2/90.2/63.4"},
+    "relation-net": {"RelationNet AWA2 30.0/93.4/45.3"},
+    "scfa-gzsl": {
+        "DVBE AWA2 63.6/70.8/41.9",
+        "CADA-VAE CUB 51.6/53.5/52.4",
+        "IZF AWA1 61.3/80.5/69.1",
+    },
+    "sdgzsl": {
+        "CADA-VAE CUB 51.6/53.5/52.4",
+        "AGZSL AWA2 52.6/86.5/76.8",
+        "SDGZSL AWA2 69.6/86.5/73.7",
+        "SDGZSL APY 36.2/60.7/47.5",
+        "SDGZSL FLO 86.1/89.1/87.8",
+        "TF-VAEGAN FLO 63.8/92.5/79.4",
+    },
+    "vifr": {"ViFR SUN 51.3/40.0/44.7"},
+    "zslvit": {"ZSLViT SUN 45.9/48.4/47.3"},
+}
+
+
+def test_every_h_is_that_of_its_u_and_s_but_for_those_named():
+    """All numbers may be rounded to a decimal, half a unit of the last digit up or down."""
+    wrong, checked = {}, 0
+    for entry in entries():
+        if {"U", "S", "H"} <= entry.printed.keys():
+            checked += 1
+            printed = {n: Fraction(entry.printed[n]) for n in ("U", "S", "H")}
+            step = {n: Fraction(str(entry.half_step(n))) for n in ("U", "S", "H")}
+            low = exact_h(*(max(printed[n] - step[n], Fraction(0)) for n in ("U", "S")))
+            high = exact_h(*(printed[n] + step[n] for n in ("U", "S")))
+            if not low - step["H"] <= printed["H"] <= high + step["H"]:
+                text = f"{entry.method} {entry.dataset} {audit.numbers(entry)}"
+                wrong.setdefault(entry.table, set()).add(text)
+    assert checked > 400
+    assert wrong == CONTRADICTORY
+    found_ = {}
+    for f in audit.findings():
+        if f.status == "inconsistent":
+            found_.setdefault(f.table, set()).add(f"{f.method} {f.dataset} {f.printed}")
+    assert found_ == CONTRADICTORY
+
+
+def test_a_finding_on_one_row_of_a_method_is_none_on_its_others():
+    own = [e for e in entries() if (e.table, e.method, e.dataset) == ("sdgzsl", "SDGZSL", "AWA2")]
+    assert {e.features: audit.status(e) for e in own} == {
+        "res101": "ok", "res101 fine-tuned": "inconsistent",
+    }  # fmt: skip
+
+
+def test_a_swap_that_was_recalled_now_has_a_witness():
+    swaps = [f for f in audit.findings() if f.method == "OCD" and f.status == "swapped?"]
+    assert {f.dataset for f in swaps if f.recomputed} == {"CUB", "SUN", "AWA2"}
+    assert len(swaps) == 3
+
+
+def test_places_that_know_more_than_one_variant_contradict_nobody():
+    def h(value, source, **more):
+        return replace(row(H=value, source=source, table=source), **more)
+
+    both = [h("54.0", "b"), h("49.7", "b")]
+    assert list(audit._contradictions([h("54.0", "a"), h("49.7", "c"), *both])) == []
+    # Where a data set has two class embeddings, one that is not told proves nothing.
+    known = {"embedding": "att"}
+    assert list(audit._contradictions([h("54.0", "a", **known), h("49.7", "c")])) == []
+    sun = {"dataset": "SUN"}
+    assert list(audit._contradictions([h("54.0", "a", **sun), h("49.7", "c", **sun)])) != []
+    tuned = {"features": "res101 fine-tuned", **sun}
+    plain = {"features": "res101", **sun}
+    assert list(audit._contradictions([h("54.0", "a", **tuned), h("49.7", "c", **plain)])) == []
+    # Of a quotation and an original the quotation is named, whichever stands first.
+    quoted = {"secondary": True, **sun}
+    for pair in ([h("5.0", "a"), h("6.0", "q")], [h("6.0", "q"), h("5.0", "a")]):
+        pair = [replace(e, **(quoted if e.source == "q" else sun)) for e in pair]
+        assert [f.table for f in audit._contradictions(pair)] == ["q"]
+
+
+# Releases ----------------------------------------------------------------------------------------
+
+
+def test_rows_have_the_rule_that_their_release_was_read_to_have():
+    by = {(e.table, e.method): e.selection for e in entries() if e.dataset == "AWA2"}
+    assert by["sdgzsl", "SDGZSL"] == "best_test"
+    assert by["sdgzsl", "CADA-VAE"] == "last"
+    assert by["sdgzsl", "LisGAN"] == "best_test"  # LiGAN in the release's table of names
+    assert by["dkgzsl", "I2MVFormer"] == "best_test"
+    assert by["zla", "ZLAP+WGAN"] == "best_test"
+    assert by["zla", "CE-GZSL"] is None  # a re-run by others
+    assert by["sdgzsl", "f-VAEGAN-D2"] is None  # the code read is not its authors'
+    assert by["sdgzsl", "DCN"] is None
+
+
+def test_the_corrections_of_a_second_reading():
+    by = {release.method: release for release in releases()}
+    assert len(by) == len(releases()) == 73
+    for method in ("DPPN", "DVBE", "DSEN", "Bias-aware GZSL"):
+        assert by[method].calibration == "test"
+    assert by["Bias-aware GZSL"].selection == "last"
+    assert {m for m, r in by.items() if r.selection == "val"} == {
+        "class-norm (CNZSL)", "COSMO", "GDAN",
+    }  # fmt: skip
+    # The README heads the columns U, S, H.
+    (wgan,) = [r for r in papers()["zla"] if (r.method, r.dataset) == ("ZLAP+WGAN", "AWA2")]
+    assert (wgan.U, wgan.S) == ("65.4", "82.2")
+
+
+GOOD_ROW = dict.fromkeys(PrintedRow.model_fields, "") | {
+    "method": "M", "dataset": "CUB", "U": "50.0", "S": "50.0", "H": "50.0", "secondary": "no",
+    "source": "s", "checked": "no",
+}  # fmt: skip
+GOOD_RELEASE = dict.fromkeys(Release.model_fields, "") | {
+    "method": "M", "repository": "a/b", "commit": "0" * 40, "selection": "test",
+    "calibration": "none", "where": "f.py:1", "read": "cited", "setting": "inductive",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "good", "bad"),
+    [
+        (PrintedRow, GOOD_ROW, {"U": "0,5"}),
+        (PrintedRow, GOOD_ROW, {"H": "50.123"}),
+        (PrintedRow, GOOD_ROW, {"dataset": "cub"}),
+        (PrintedRow, GOOD_ROW, {"secondary": ""}),
+        (PrintedRow, GOOD_ROW, {"source": ""}),
+        (PrintedRow, GOOD_ROW, {"H": "", "S": ""}),
+        (PrintedRow, GOOD_ROW, {"surplus": "x"}),
+        (Release, GOOD_RELEASE, {"selection": "best"}),
+        (Release, GOOD_RELEASE, {"commit": "abc"}),
+        (Release, GOOD_RELEASE, {"repository": "b"}),
+        (Release, GOOD_RELEASE, {"where": ""}),
+        (Release, GOOD_RELEASE, {"read": "context"}),
+        (Release, GOOD_RELEASE, {"read_commit": "1" * 40}),
+    ],
+)
+def test_the_schema_refuses(model, good, bad):
+    model.model_validate(good)
+    with pytest.raises(ValidationError):
+        model.model_validate(good | bad)
+
+
+def test_the_page_is_what_the_registry_makes_of_it():
+    committed = (ROOT / "docs" / "published.md").read_text(encoding="utf-8")
+    assert committed == page(), "gzsl-bench published page > docs/published.md"
+
+
+def test_the_page_begins_with_counts_and_has_every_release_and_row():
+    text = page()
+    first = text.index("| Rule |")
+    assert first < text.index("### What was read") < text.index("## Tables")
+    with (DATA / "releases.csv").open(encoding="utf-8") as lines:
+        rows_ = list(csv.DictReader(lines))
+    for rule in ("test", "val", "last", "unknown"):
+        own = [r for r in rows_ if r["selection"] == rule]
+        read = sum(r["read"] == "context" for r in own)
+        assert re.search(rf"^\| `{rule}` \|[^|]*\| {len(own)} \| {read} \|$", text, re.M)
+    for release in rows_:
+        assert text.count(f"| {release['method']} |") >= 1
+        assert f"* **{release['method']}** (" in text
+    for table in papers():
+        assert f"\n### {table}\n" in text
+    tables = text[text.index("## Tables") :]
+    printed = Counter(audit.numbers(e) for e in entries() if e.setting == "gzsl")
+    assert all(tables.count(shown) >= n for shown, n in printed.items() if shown != "-/-/-")
+    assert tables.count(" ✗") == sum(map(len, CONTRADICTORY.values())) + 1  # and the legend
 
 
 def test_repeated_cells():
@@ -179,9 +365,9 @@ def test_the_interval_by_hand():
 
 
 def test_planted_duplicates_contradictions_and_swaps():
-    one = row("A", "CUB", U="10.0", S="50.0", H="16.7")
+    one = row("A", "AWA1", U="10.0", S="50.0", H="16.7")
     copy = replace(one, dataset="SUN")
-    assert [f.dataset for f in audit._duplicates([one, copy])] == ["CUB", "SUN"]
+    assert [f.dataset for f in audit._duplicates([one, copy])] == ["AWA1", "SUN"]
     assert list(audit._duplicates([one, replace(copy, source="other")])) == []
     there = replace(one, source="other", printed={"U": "50.0", "S": "10.0", "H": "16.7"})
     assert [f.status for f in audit._swapped([one, there])] == ["swapped?"]
@@ -417,18 +603,37 @@ def test_the_command(capsys):
     assert "did you mean 'ACMR'?" in capsys.readouterr().err
 
 
-def test_the_audit_begins_with_counts_by_table_and_kind(capsys):
+def test_the_audit_begins_with_counts_and_fits_a_terminal(capsys):
     assert run(["published", "audit"]) == 0
-    counts, details = (part.splitlines() for part in capsys.readouterr().out.split("\n\n"))
-    head, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in counts)
-    found = audit.findings()
-    for table, *numbers in body:
-        for kind, number in zip(head[1:], numbers, strict=True):
-            mine = [f for f in found if f.table == table and f.status.partition(":")[0] == kind]
-            assert number == (str(len(mine)) if mine else "-")
-    assert sum(int(n) for line in body for n in line[1:] if n != "-") == len(found)
-    assert len(details) == len(found) + 2
-    assert max(map(len, counts)) <= 110
-    # One method of one data set has a table of its own, too; nothing found, nothing counted.
+    counts, details = capsys.readouterr().out.split("\n\n")
+    body = [[c.strip() for c in line.split("|")[1:-1]] for line in counts.splitlines()[2:]]
+    kinds = Counter((f.table, f.status.partition(":")[0]) for f in audit.findings())
+    assert {(table, kind): int(n) for table, kind, n in body} == kinds
+    assert sum(line.startswith("* ") for line in details.splitlines()) == len(audit.findings())
+    words = [w for line in (counts, details) for w in line.split()]
+    longest = max(80, 2 + max(map(len, words)))  # a word is not torn apart
+    assert max(len(line) for line in f"{counts}\n{details}".splitlines()) <= longest
+    # One method of one data set has a list of its own, too; nothing found, nothing counted.
     assert run(["published", "audit", "--method", "DAZLE", "--dataset", "CUB"]) == 0
     assert "Findings in table" in capsys.readouterr().out
+    assert run(["published", "audit", "--method", "GMN"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_releases_and_page_are_printed(capsys):
+    assert run(["published", "releases", "--format", "csv"]) == 0
+    read = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [line["method"] for line in read] == [release.method for release in releases()]
+    assert run(["published", "releases"]) == 0
+    assert capsys.readouterr().out.startswith("| method")
+    assert run(["published", "page"]) == 0
+    assert capsys.readouterr().out.startswith("# Published numbers")
+
+
+def test_a_quotation_of_a_row_that_is_there_is_not_set_beside_ours_again(tmp_path):
+    _, _, lines = compare(tmp_path, our_cell("cada_vae"))
+    shown = [(line["printed"]["U"], line["source"]) for line in lines if "U" in line["printed"]]
+    assert [n for n, source in shown if source == TABLES["acmr-2"]] == ["51.6"]
+    assert not [source for n, source in shown if n == "51.6" and "SCFA" in source]
+    # Another class embedding is another row.
+    assert [n for n, _ in shown if n == "52.0"] == ["52.0"]

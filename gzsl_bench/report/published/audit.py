@@ -9,9 +9,11 @@ other way round.  What arithmetic cannot show (a fine-tuned backbone, say) is ty
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from gzsl_bench.data.known import KNOWN
 from gzsl_bench.report.published.entries import (
@@ -31,6 +33,8 @@ _SAME = 0.25
 _SLACK = 1e-9
 #: Entries whose conditions differ by intention: disagreeing is no contradiction.
 _RERUN = "reproduction"
+#: Data sets with two class embeddings in use: one that is not told may be either.
+_TWO_EMBEDDINGS = ("CUB", "FLO")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Finding:
         detail: what was found, with the numbers.
         source: the evidence.
         recomputed: whether the finding follows from printed numbers by arithmetic.
+        printed: the row's U/S/H, which tell rows of one method on one data set apart.
     """
 
     status: str
@@ -55,6 +60,7 @@ class Finding:
     detail: str
     source: str
     recomputed: bool
+    printed: str = ""
 
 
 def harmonic_interval(entry: Entry) -> tuple[float, float] | None:
@@ -102,7 +108,7 @@ def status(entry: Entry) -> str:
 def _concerns(finding: Finding, entry: Entry) -> bool:
     """A method may have several rows on a data set: typed findings name theirs by conditions."""
     if finding.recomputed:
-        return entry.setting == "gzsl"
+        return entry.setting == "gzsl" and finding.printed == numbers(entry)
     return any(
         item["status"] == finding.status and matches(entry, item["match"])
         for item in facts()["findings"]
@@ -132,15 +138,15 @@ def _inconsistent(rows: Sequence[Entry]) -> Iterator[Finding]:
 
 
 def _duplicates(rows: Sequence[Entry]) -> Iterator[Finding]:
-    for first, second in itertools.combinations(rows, 2):
-        alike = [name for name in ("U", "S", "H") if first.value(name) == second.value(name)]
-        if (
-            (first.table, first.source) == (second.table, second.source)
-            and (first.method, first.dataset) != (second.method, second.dataset)
-            and alike[:2] == ["U", "S"]
-            and {"U", "S"} <= first.printed.keys()
-        ):
-            what = "U, S and H" if "H" in alike else "U and S"
+    cells: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+    for entry in rows:
+        if {"U", "S"} <= entry.printed.keys():
+            cells[entry.table, entry.source, entry.value("U"), entry.value("S")].append(entry)
+    for alike in cells.values():
+        for first, second in itertools.combinations(alike, 2):
+            if (first.method, first.dataset) == (second.method, second.dataset):
+                continue
+            what = "U, S and H" if first.value("H") == second.value("H") else "U and S"
             for one, other in ((first, second), (second, first)):
                 yield _finding(
                     "duplicate",
@@ -151,23 +157,43 @@ def _duplicates(rows: Sequence[Entry]) -> Iterator[Finding]:
 
 def _contradictions(rows: Sequence[Entry]) -> Iterator[Finding]:
     """The same method, data set and conditions with another H in another place."""
+    found: dict[str, tuple[Entry, dict[str, list[Entry]]]] = {}
+    printed: dict[tuple[str, str], dict[str, set[float | None]]] = defaultdict(dict)
+    for entry in rows:
+        own = printed[canonical(entry.method), entry.dataset]
+        own.setdefault(entry.source, set()).add(entry.value("H"))
     for first, second in _pairs(rows):
         comparable = (
             first.dataset == second.dataset
             and first.split == second.split
-            and (first.embedding == second.embedding or None in (first.embedding, second.embedding))
+            and _alike(first.embedding, second.embedding, first.dataset not in _TWO_EMBEDDINGS)
+            and _alike(first.features, second.features, True)
         )
         one, two = first.value("H"), second.value("H")
         if not comparable or one is None or two is None or one == two:
             continue
-        # A paper that contradicts itself is wrong in one of two places, and H cannot say which.
-        both = first.table.startswith("acmr") and second.table.startswith("acmr")
+        # Where a place prints both, their conditions differ, told or not.
+        if any({one, two} <= h for h in printed[canonical(first.method), first.dataset].values()):
+            continue
+        # Of an original and a quotation the quotation is wrong; two quotations, or a paper that
+        # contradicts itself, are wrong in one of two places, and H cannot say which.
+        if second.secondary and not first.secondary:
+            first, second = second, first
+        both = first.table.startswith("acmr") == second.table.startswith("acmr") and (
+            first.table.startswith("acmr") or (first.secondary and second.secondary)
+        )
         for here, there in ((first, second), (second, first))[: 1 + both]:
-            yield _finding(
-                "contradiction",
-                here,
-                f"H is {here.printed['H']} here and {there.printed['H']} in {_place(there)}",
-            )
+            places = found.setdefault(repr(here), (here, {}))[1]
+            places.setdefault(there.printed["H"], []).append(there)
+    for here, others in found.values():
+        for value, there_too in others.items():
+            detail = f"H is {here.printed['H']} here and {value} in {_places(there_too)}"
+            yield _finding("contradiction", here, detail)
+
+
+def _alike(one: str | None, other: str | None, unknown: bool) -> bool:
+    """Whether two conditions are the same; where one is not told, what ``unknown`` says."""
+    return unknown if None in (one, other) else one == other
 
 
 def _same_elsewhere(rows: Sequence[Entry]) -> Iterator[Finding]:
@@ -187,11 +213,13 @@ def _same_elsewhere(rows: Sequence[Entry]) -> Iterator[Finding]:
 
 def _pairs(rows: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
     """Entries of one method in two places, neither of them a re-run by others."""
-    for first, second in itertools.combinations(rows, 2):
-        apart = (first.table, first.source) != (second.table, second.source)
-        if apart and _RERUN not in (first.kind, second.kind):
-            same = canonical(first.method) == canonical(second.method)
-            if same and first.setting == second.setting == "gzsl":
+    methods: dict[str, list[Entry]] = defaultdict(list)
+    for entry in rows:
+        if entry.setting == "gzsl" and entry.kind != _RERUN:
+            methods[canonical(entry.method)].append(entry)
+    for own in methods.values():
+        for first, second in itertools.combinations(own, 2):
+            if (first.table, first.source) != (second.table, second.source):
                 yield first, second
 
 
@@ -219,6 +247,7 @@ def _counts() -> Iterator[Finding]:
 
 def _swapped(rows: Sequence[Entry]) -> Iterator[Finding]:
     """Another place prints the same two numbers for U and S the other way round."""
+    found: dict[str, tuple[Entry, dict[str, list[Entry]]]] = {}
     for entry, witness in _pairs(rows):
         if entry.dataset != witness.dataset or not {"U", "S"} <= entry.printed.keys():
             continue
@@ -228,11 +257,12 @@ def _swapped(rows: Sequence[Entry]) -> Iterator[Finding]:
             continue
         crossed = max(abs(unseen - other_seen), abs(seen - other_unseen))
         if crossed <= _SAME < abs(unseen - seen):
-            yield _finding(
-                "swapped?",
-                entry,
-                f"U/S are {_shown(entry)} here and {_shown(witness)} in {_place(witness)}",
-            )
+            places = found.setdefault(repr(entry), (entry, {}))[1]
+            places.setdefault(_shown(witness), []).append(witness)
+    for entry, others in found.values():
+        for shown, there_too in others.items():
+            detail = f"U/S are {_shown(entry)} here and {shown} in {_places(there_too)}"
+            yield _finding("swapped?", entry, detail)
 
 
 def _typed(rows: Sequence[Entry]) -> Iterator[Finding]:
@@ -246,15 +276,24 @@ def _typed(rows: Sequence[Entry]) -> Iterator[Finding]:
 def _finding(what: str, entry: Entry, detail: str, source: str = "") -> Finding:
     """A finding on an entry: by arithmetic on its own source, or by another source."""
     where = entry.table, entry.method, entry.dataset
-    return Finding(what, *where, detail, source or entry.source, not source)
+    return Finding(what, *where, detail, source or entry.source, not source, numbers(entry))
+
+
+def numbers(entry: Entry) -> str:
+    """``53.1/57.7/55.3``; what is not printed is a dash."""
+    return "/".join(entry.printed.get(name, "-") for name in ("U", "S", "H"))
 
 
 def _shown(entry: Entry) -> str:
     return f"{entry.printed['U']}/{entry.printed['S']}"
 
 
+def _places(entries: Sequence[Entry]) -> str:
+    """Other rows, the first named well enough to look it up."""
+    more = len(dict.fromkeys(entry.table for entry in entries)) - 1
+    tables = "tables" if more > 1 else "table"
+    return _place(entries[0]) + (f" and {more} more {tables}" if more else "")
+
+
 def _place(entry: Entry) -> str:
-    """Another row, named well enough to look it up."""
-    if entry.table == "elsewhere" or entry.table == "gbu":
-        return f"{entry.source} (as {entry.method})"
-    return TABLES[entry.table]
+    return TABLES.get(entry.table) or f"{entry.source} (as {entry.method})"

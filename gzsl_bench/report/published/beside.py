@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.report.published.audit import status
+from gzsl_bench.report.published.audit import numbers, status
 from gzsl_bench.report.published.entries import Entry, entries, facts
 from gzsl_bench.results.comparable import taint
 from gzsl_bench.results.rows import HEADINGS, Row
@@ -37,10 +37,19 @@ def beside(table: Sequence[Row], results: Results) -> list[dict[str, Any]]:
             continue
         cell = results.cells[row.keys[0]][0]
         for name in published_names(cell):
-            for entry in entries():
-                if entry.method == name and entry.dataset == cell.request["use"]:
-                    lines.append(_line(row, cell, entry))
+            own = [e for e in entries() if e.method == name and e.dataset == cell.request["use"]]
+            lines += [_line(row, cell, entry) for entry in own if not _quoted_again(entry, own)]
     return lines
+
+
+def _quoted_again(entry: Entry, own: Sequence[Entry]) -> bool:
+    """Whether others quote a row that stands before it and tells no less of its conditions."""
+    return entry.secondary and any(
+        numbers(other) == numbers(entry)
+        and entry.features in (None, other.features)
+        and entry.embedding in (None, other.embedding)
+        for other in own[: own.index(entry)]
+    )
 
 
 def published_names(cell: Cell) -> list[str]:

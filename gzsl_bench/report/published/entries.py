@@ -1,7 +1,9 @@
 """The registry: every printed row as data, with its conditions where a source tells them.
 
-Values stay as they were printed (their decimals say how far they were rounded).  Conditions that
-apply to many rows stand once in ``facts.json``, each with its basis; later ones override earlier.
+Values stay as they were printed (their decimals say how far they were rounded).  Rows of papers
+and repositories stand in ``data/papers``, a file for each, with their conditions; what applies to
+many rows of the older tables stands once in ``facts.json``, with its basis; later ones override
+earlier.  ``data/releases.csv`` says of public code how it chose the epoch that was reported.
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-#: The tables, by short name: what to call them, and where their rows come from.
+from gzsl_bench.report.published.schema import PrintedRow, Release
+
+#: The ACMR paper's tables, by short name: what to call them.
 TABLES: Mapping[str, str] = {
     "acmr-2": "Fang et al. (ACMR), AAAI 2022, Table 2",
     "acmr-3": "Fang et al. (ACMR), AAAI 2022, Table 3",
-    "gbu": "GBU and other tables copied by public repositories",
-    "elsewhere": "rows quoted by third parties",
 }
 COUNTS_SOURCE = "Fang et al. (ACMR), AAAI 2022, Table 1"
 
 _COLUMNS = ("U", "S", "H", "T1")
+_KINDS = {"no": "published (own)", "quoted": "published (quoted)", "rerun": "reproduction"}
+#: What a suite calls the rules of :attr:`Release.selection`.
+_RULES = {"test": "best_test", "val": "val", "last": "last", "unknown": None}
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Entry:
     """One printed row.
 
     Attributes:
-        table: a key of :data:`TABLES`.
+        table: ``acmr-2``, ``acmr-3``, ``gbu`` or the name of a file in ``data/papers``.
         method: the method as the table calls it.
         dataset: the data set as gzsl-bench calls it.
         printed: ``U``, ``S``, ``H`` and ``T1`` in percent, as printed; absent ones are left out.
@@ -43,6 +48,11 @@ class Entry:
         features: feature set, None where unknown.
         embedding: class embedding, None where unknown.
         selection: how the checkpoint or the hyper-parameters were chosen, None where unknown.
+        backbone: the network behind the features, None where unknown.
+        fine_tuned: whether it was trained on the data set, None where unknown.
+        image_size: side of the images in pixels, None where unknown.
+        secondary: whether it stands in another paper's table.
+        checked: whether the row was held against its source a second time.
     """
 
     table: str
@@ -57,6 +67,11 @@ class Entry:
     features: str | None = None
     embedding: str | None = None
     selection: str | None = None
+    backbone: str | None = None
+    fine_tuned: bool | None = None
+    image_size: int | None = None
+    secondary: bool = False
+    checked: bool = False
 
     def value(self, name: str) -> float | None:
         """A printed number, or None."""
@@ -91,6 +106,25 @@ def counts() -> tuple[Mapping[str, str], ...]:
     return tuple(_rows("acmr_counts.csv"))
 
 
+@cache
+def releases() -> tuple[Release, ...]:
+    """Public code, and how it chose the epoch that was reported."""
+    return tuple(Release.model_validate(row) for row in _rows("releases.csv"))
+
+
+@cache
+def papers() -> Mapping[str, tuple[PrintedRow, ...]]:
+    """The rows of ``data/papers``, file by file in the order of their names."""
+    folder = resources.files("gzsl_bench.report.published") / "data" / "papers"
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".csv"))
+    return {
+        name.removesuffix(".csv"): tuple(
+            PrintedRow.model_validate(row) for row in _rows(f"papers/{name}")
+        )
+        for name in names
+    }
+
+
 def canonical(method: str) -> str:
     """One name for a method that tables call differently."""
     return str(facts()["aliases"].get(method, method))
@@ -110,16 +144,45 @@ def _printed() -> Iterator[Entry]:
         yield _entry(
             row,
             table=f"acmr-{row['table']}",
-            kind="published (own)" if own else "published (quoted)",
+            kind=_KINDS["no" if own else "quoted"],
             source=TABLES[f"acmr-{row['table']}"],
+            secondary=not own,
         )
     for row in _rows("gbu_tables.csv"):
         yield _entry(row, table="gbu")
-    for row in _rows("elsewhere.csv"):
-        yield _entry(row, table="elsewhere")
+    rules = {
+        canonical(name): _RULES[release.selection]
+        for release in releases()
+        for name in release.names
+    }
+    for table, rows in papers().items():
+        for printed in rows:
+            rule = rules.get(canonical(printed.method)) if printed.secondary != "rerun" else None
+            yield _of_a_paper(table, printed, rule)
 
 
-def _entry(row: Mapping[str, str], **more: str) -> Entry:
+def _of_a_paper(table: str, row: PrintedRow, selection: str | None) -> Entry:
+    return Entry(
+        table=table,
+        method=row.method,
+        dataset=row.dataset,
+        printed={name: value for name in _COLUMNS if (value := getattr(row, name))},
+        setting="gzsl" if row.U or row.S or row.H else "zsl",
+        kind=_KINDS[row.secondary],
+        source=row.source,
+        note=row.note,
+        features=row.features or None,
+        embedding=row.embedding or None,
+        selection=selection,
+        backbone=row.backbone or None,
+        fine_tuned={"yes": True, "no": False}.get(row.fine_tuned),
+        image_size=int(row.image_size) if row.image_size else None,
+        secondary=row.secondary != "no",
+        checked=row.checked == "yes",
+    )
+
+
+def _entry(row: Mapping[str, str], **more: Any) -> Entry:
     known: dict[str, Any] = {
         name: row[name] for name in ("kind", "source", "note", "embedding") if row.get(name)
     }
