@@ -75,6 +75,9 @@ def _of_folder(folder: Path) -> Listing:
     names = [name for name, _ in paths]
     if not names:
         raise DataError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
+    for name in names:
+        if not name.isprintable():
+            raise DataError(f"{folder} has the image {name!r}, whose name cannot stand in a list")
     depths = {name.count("/") > 0 for name in names}
     if len(depths) > 1:
         loose = next(name for name in names if "/" not in name)

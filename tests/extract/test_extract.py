@@ -299,12 +299,13 @@ def test_a_list_names_files_and_classes(photos: Path, tmp_path: Path) -> None:
         ("a.txt", "red fox/9.png\n", "lists red fox/9.png, which is not in"),
         ("a.json", "[]", "is neither a folder of images nor a list"),
         ("loose.png", "", "loose.png lies beside them"),
+        ("red fox/a\nb.png", "", "has the image 'red fox/a.nb.png', whose name cannot"),
     ],
 )
 def test_lists_that_cannot_be_used(name: str, content: str, said: str, photos: Path) -> None:
     (photos / name).write_text(content)
     with pytest.raises(DataError, match=said):
-        listing(photos if name == "loose.png" else photos / name)
+        listing(photos if name.endswith(".png") else photos / name)
 
 
 def test_images_that_cannot_be_read_are_named(photos: Path, tmp_path: Path, tiny: Backbone) -> None:

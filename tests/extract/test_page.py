@@ -82,6 +82,7 @@ def test_from_photographs_to_a_table(
     assert all(len(row["seeds"]) == 1 for row in rows)
     last = next(row for row in rows if row["selection"] == "val")
     assert last["harmonic_mean"]["mean"] == 100.0
+    assert next(row for row in rows if row["selection"] == "val+gamma")["gamma"]
     assert "colours.py:colours; weights its own" in last["notes"][0]
     assert "prompts a photo of a {}, a flower." in last["notes"][1]
     assert last["exposure"].startswith(words)
