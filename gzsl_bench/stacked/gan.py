@@ -294,6 +294,10 @@ class FeatureGAN(BatchedMethod):
         """What a method adds to the generator's loss; here it may train what it needs for that."""
         return lambda generated, attributes, labels: {}
 
+    def step_terms(self, networks: GANNetworks, more: Terms, *drawn: torch.Tensor) -> Terms:
+        """What one step adds to the generator's loss, given what :meth:`draws` adds; ``more``."""
+        return more
+
     def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
         """Train ``runs``; epochs of classifiers become checkpoints."""
         for stack in lanes(runs, task.device):
@@ -456,7 +460,7 @@ class FeatureGAN(BatchedMethod):
             labels = task.labels[picked]
             return self.generator_losses(
                 networks, task.features[picked], embeddings[labels], labels,
-                drawn[1][:, turns:], more,
+                drawn[1][:, turns:], self.step_terms(networks, more, *drawn[3:]),
             )  # fmt: skip
 
         return [

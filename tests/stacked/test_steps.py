@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,16 @@ import torch
 from gzsl_bench.hooks import streams
 from gzsl_bench.hooks.config import Config
 from gzsl_bench.hooks.run import Run
-from gzsl_bench.stacked import Linear, Repeat, SoftmaxClassifier, StackedAdam, WarmUp, train
+from gzsl_bench.stacked import (
+    Linear,
+    Phase,
+    Repeat,
+    SoftmaxClassifier,
+    StackedAdam,
+    WarmUp,
+    train,
+    train_alternating,
+)
 from gzsl_bench.stacked.backend import CPU as CPU_BACKEND
 from gzsl_bench.stacked.backend import pretending
 from gzsl_bench.testing.graphs import EmulatedGraphs, emulated, rerun
@@ -206,3 +216,34 @@ def test_the_classifier_on_a_gpu_equals_the_one_on_a_cpu():
         return classifier._flat.cpu()
 
     torch.testing.assert_close(trained("cuda"), trained("cpu"), rtol=1e-4, atol=1e-5)
+
+
+def test_an_epoch_may_have_passes_and_a_phase_something_before_it():
+    """Which phase steps when, and under which names the epoch's means are logged."""
+    run, order = Run(0, CPU, Config(), Sink()), []
+    layers = [Linear([run], name, 2, 1) for name in "abc"]
+
+    def phase(name, layer, repeat=1, before=()):
+        def loss(factors, turn, x):
+            order.append((name, turn, float(x)))
+            return {"loss": layer(x.expand(1, 1, 2)).sum((1, 2)), "x": x.clone()}
+
+        return Phase(StackedAdam([([layer], [0.1])]), loss, f"{name}/", repeat, before=before)
+
+    first, second, third = (phase(name, layer) for name, layer in zip("abc", layers, strict=True))
+    train_alternating(
+        [run],
+        [replace(second, repeat=2, before=[first]), third],
+        then=[[replace(third, name="again/")]],
+        epochs=1,
+        steps=2,
+        draw=lambda steps: [torch.arange(steps).float().view(steps, 1) + len(order)],
+    )
+    step = [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("c", 0)]
+    passes = [(*each, x) for x in (0.0, 1.0) for each in step] + [("c", 0, 10.0), ("c", 0, 11.0)]
+    assert order == passes
+    ((epoch, values),) = run._sink.logs
+    assert epoch == 1
+    assert {name: values[f"{name}/x"] for name in ("a", "b", "c", "again")} == {
+        "a": 0.5, "b": 0.5, "c": 0.5, "again": 10.5,
+    }  # fmt: skip

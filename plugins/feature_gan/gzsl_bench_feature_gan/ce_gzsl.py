@@ -8,13 +8,11 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
 
 from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
 from gzsl_bench.stacked import (
     FeatureGAN,
     GANNetworks,
-    Linear,
     Phase,
     Several,
     StackedAdam,
@@ -23,7 +21,7 @@ from gzsl_bench.stacked import (
     frozen,
     per_run,
 )
-from gzsl_bench_feature_gan.comparator import Comparator, contrastive
+from gzsl_bench_feature_gan.comparator import Parts
 from gzsl_bench_feature_gan.config import GANConfig
 
 
@@ -69,63 +67,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "classes": 0.01,
     },
 }  # fmt: skip
-
-
-class Parts:
-    """What CE-GZSL trains beside generator and critic.
-
-    Attributes:
-        embedding: features [D] -> ReLU -> [E].
-        projection: [E] -> [Z], scaled to unit length.
-        comparator: tells the class of an embedded row.
-        instances: [R] weight of the contrastive loss of generated rows.
-        classes: [R] weight of the comparator's loss of them.
-        adams: all optimisers, whose rates decay together.
-    """
-
-    def __init__(
-        self, task: Task, runs: Sequence[Run], config: CEGZSLConfig, embeddings: torch.Tensor
-    ) -> None:
-        width, attributes = task.features.shape[1], embeddings.shape[1]
-        how: dict[str, Any] = {
-            "std": config.init_std, "device": task.device, "dtype": task.features.dtype
-        }  # fmt: skip
-        self.embedding = Linear(runs, "embedding", width, config.embedded, activation="relu", **how)
-        self.projection = Linear(runs, "projection", config.embedded, config.projected, **how)
-        self.comparator = Comparator(
-            runs, config.embedded, attributes, config.comparator_hidden, how
-        )
-        self.instances, self.classes = (
-            task.features.new_tensor(per_run(runs, field)) for field in ("instances", "classes")
-        )
-        self.adams: list[StackedAdam] = []
-        self._seen, self._config = embeddings[task.seen], config
-        self._places = task.seen.new_zeros(task.num_classes)
-        self._places[task.seen] = torch.arange(len(task.seen), device=task.device)
-
-    def project(self, embedded: torch.Tensor) -> torch.Tensor:
-        """[R, B, E] -> [R, B, Z] at unit length."""
-        return F.normalize(self.projection(embedded), dim=-1)
-
-    def losses(
-        self, features: torch.Tensor, labels: torch.Tensor, beside: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Contrastive loss and comparator's loss of features [R, B, D] with labels [R, B]: [R].
-
-        ``beside`` [R, B, D], of the same labels, are constant rows to be contrasted with, too.
-        """
-        config, embedded = self._config, self.embedding(features)
-        points, of = self.project(embedded), labels
-        if beside is not None:
-            with torch.no_grad():
-                constant = self.project(self.embedding(beside))
-            points, of = torch.cat([points, constant], 1), torch.cat([labels, labels], 1)
-        return (
-            contrastive(points, of, config.instance_temperature),
-            self.comparator.loss(
-                embedded, self._seen, self._places[labels], config.class_temperature
-            ),
-        )
 
 
 class CEGZSL(FeatureGAN):

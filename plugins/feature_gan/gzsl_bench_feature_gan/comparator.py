@@ -1,4 +1,4 @@
-"""Losses of embedded features: among the rows of a batch, and against the classes (CE-GZSL)."""
+"""CE-GZSL's networks and losses: among the embedded rows of a batch, and against the classes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
-from gzsl_bench import Run
-from gzsl_bench.stacked import Linear, Table
+from gzsl_bench import Run, Task
+from gzsl_bench.stacked import Linear, StackedAdam, Table, per_run
 
 LEAK = 0.2
 #: Numbers of hidden units that are held at once: every row meets every class in each of them.
@@ -107,3 +108,60 @@ class _Pairs(torch.autograd.Function):
 
 def _at_once(rows: torch.Tensor) -> int:
     return max(1, AT_ONCE // rows.numel())
+
+
+class Parts:
+    """What CE-GZSL trains beside generator and critic.
+
+    Attributes:
+        embedding: features [D] -> ReLU -> [E].
+        projection: [E] -> [Z], scaled to unit length.
+        comparator: tells the class of an embedded row.
+        instances: [R] weight of the contrastive loss of generated rows.
+        classes: [R] weight of the comparator's loss of them.
+        adams: all optimisers, whose rates decay together.
+    """
+
+    def __init__(
+        self, task: Task, runs: Sequence[Run], config: Any, embeddings: torch.Tensor
+    ) -> None:
+        width, attributes = task.features.shape[1], embeddings.shape[1]
+        how: dict[str, Any] = {
+            "std": config.init_std, "device": task.device, "dtype": task.features.dtype
+        }  # fmt: skip
+        self.embedding = Linear(runs, "embedding", width, config.embedded, activation="relu", **how)
+        self.projection = Linear(runs, "projection", config.embedded, config.projected, **how)
+        self.comparator = Comparator(
+            runs, config.embedded, attributes, config.comparator_hidden, how
+        )
+        self.instances, self.classes = (
+            task.features.new_tensor(per_run(runs, field)) for field in ("instances", "classes")
+        )
+        self.adams: list[StackedAdam] = []
+        self._seen, self._config = embeddings[task.seen], config
+        self._places = task.seen.new_zeros(task.num_classes)
+        self._places[task.seen] = torch.arange(len(task.seen), device=task.device)
+
+    def project(self, embedded: torch.Tensor) -> torch.Tensor:
+        """[R, B, E] -> [R, B, Z] at unit length."""
+        return F.normalize(self.projection(embedded), dim=-1)
+
+    def losses(
+        self, features: torch.Tensor, labels: torch.Tensor, beside: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Contrastive loss and comparator's loss of features [R, B, D] with labels [R, B]: [R].
+
+        ``beside`` [R, B, D], of the same labels, are constant rows to be contrasted with, too.
+        """
+        config, embedded = self._config, self.embedding(features)
+        points, of = self.project(embedded), labels
+        if beside is not None:
+            with torch.no_grad():
+                constant = self.project(self.embedding(beside))
+            points, of = torch.cat([points, constant], 1), torch.cat([labels, labels], 1)
+        return (
+            contrastive(points, of, config.instance_temperature),
+            self.comparator.loss(
+                embedded, self._seen, self._places[labels], config.class_temperature
+            ),
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -15,6 +14,7 @@ from gzsl_bench.stacked import (
     GANNetworks,
     Generators,
     Phase,
+    Terms,
     frozen,
     normals,
     per_run,
@@ -131,28 +131,25 @@ class FVAEGAND2(FVAEGAN):
             loss = fake - real + penalty * slope
             return {"wasserstein": real - fake, "penalty": slope, "loss": loss}
 
-        def of_generator(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            picked, classes, noise = drawn[0][:, -1], drawn[4][:, -1], drawn[5][:, -1]
-
-            def judged(
-                generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-            ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-                others = networks.generator(noise, embeddings[classes])
-                with frozen(*parts.judge.layers):
-                    term = -parts.judge(others, others[..., :0]).mean(1)
-                return {"unlabelled": (parts.unlabelled, term)}
-
-            labels, noises = task.labels[picked], drawn[1][:, config.critic_steps :]
-            return self.generator_losses(
-                networks, task.features[picked], embeddings[labels], labels, noises, judged
-            )
-
         critic, generator = super().phases(task, runs, networks)
         adam = self.adam(runs, parts.judge.layers, config.beta1)
         judge = Phase(adam, of_judge, "unlabelled/", config.critic_steps)
-        return [critic, judge, replace(generator, loss=of_generator)]
+        return [critic, judge, generator]
+
+    def step_terms(self, networks: GANNetworks, more: Terms, *drawn: torch.Tensor) -> Terms:
+        """The second critic's term."""
+        parts: Parts = networks.encoder
+        classes, noise = drawn[1][:, -1], drawn[2][:, -1]
+
+        def judged(
+            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
+        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+            others = networks.generator(noise, networks.embeddings[classes])
+            with frozen(*parts.judge.layers):
+                term = -parts.judge(others, others[..., :0]).mean(1)
+            return {"unlabelled": (parts.unlabelled, term)}
+
+        return judged
 
 
 def unlabelled(task: Task) -> torch.Tensor:

@@ -13,23 +13,19 @@ from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
 from gzsl_bench.stacked import (
     GANNetworks,
     Generators,
-    Linear,
     Phase,
     Several,
-    StackedAdam,
-    Table,
+    Terms,
     embed_in_chunks,
     frozen,
     normals,
-    per_run,
 )
 from gzsl_bench_feature_gan.adaptive import (
     AdaptiveConfig,
-    AdaptivePenalty,
     AdaptiveVAEGAN,
     weighted_l1,
 )
-from gzsl_bench_feature_gan.f_vaegan import Encoder
+from gzsl_bench_feature_gan.refiner import Parts
 
 
 class FREEConfig(AdaptiveConfig):
@@ -81,71 +77,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "encoded_noise": False,
     },
 }  # fmt: skip
-
-
-class Parts(Encoder):
-    """The encoder, and what FREE trains beside it.
-
-    Attributes:
-        hidden: features [D] -> leaky ReLU -> [K]: the refiner's first layer.
-        heads: [K] -> [2 A]: its second, a mean and what gives a standard deviation.
-        centres: [R, S, A] of the seen classes' means.
-        penalty: weight of the critic's penalty.
-    """
-
-    def __init__(
-        self, task: Task, runs: Sequence[Run], noise: int, config: FREEConfig, how: dict[str, Any]
-    ) -> None:
-        (features, attributes), classes = (
-            (rows.shape[1] for rows in (task.features, task.attributes)),
-            task.seen.numel(),
-        )
-        super().__init__(runs, features + attributes, config.encoder_hidden, noise, how)
-        units, betas = config.generator_hidden, (config.beta1, config.beta2)
-        self.hidden = Linear(
-            runs, "refiner/hidden", features, units, activation="leaky_relu", **how
-        )
-        self.heads = Linear(runs, "refiner/heads", units, 2 * attributes, **how)
-        self.centres = Table(runs, "centres", classes, attributes, **{**how, "std": 1.0})
-        self.places = task.seen.new_zeros(task.num_classes)
-        self.places[task.seen] = torch.arange(classes, device=task.device)
-        self.refiner_adam = StackedAdam(
-            [([self.hidden, self.heads], per_run(runs, "refiner_lr"))], betas=betas
-        )
-        self.centre_adam = StackedAdam([([self.centres], per_run(runs, "lr"))], betas=betas)
-        self.refined, self.weight, self.margin, self.own_share, penalty = (
-            self.gamma.new_tensor(per_run(runs, field))
-            for field in ("refined", "centres", "margin", "own_share", "penalty")
-        )
-        self.penalty = AdaptivePenalty(penalty)
-
-    def refine(
-        self, features: torch.Tensor, noise: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features [R, B, D], noise [R, B, A] -> means and class embeddings [R, B, A]."""
-        mu, spread = self.heads(self.hidden(features)).chunk(2, -1)
-        return mu, torch.sigmoid(mu + noise * torch.sigmoid(spread))
-
-    def margin_loss(
-        self, mu: torch.Tensor, own: torch.Tensor, other: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Mean of max(0, margin + g d(own centre) - (1 - g) d(other centre)): [R].
-
-        Args:
-            mu: [R, B, A].
-            own: [R, B] places of the rows' classes among the seen ones.
-            other: [R, B] places of others; None: the nearest.
-        """
-        centres, share = self.centres(), self.own_share[:, None]
-        distances = mu.square().sum(-1, keepdim=True) + centres.square().sum(-1)[:, None]
-        distances = distances - 2 * mu @ centres.mT
-        to_own = distances.gather(-1, own[:, :, None])[:, :, 0]
-        if other is None:
-            to_other = distances.scatter(-1, own[:, :, None], torch.inf).amin(-1)
-        else:
-            to_other = distances.gather(-1, other[:, :, None])[:, :, 0]
-        excess = self.margin[:, None] + share * to_own - (1 - share) * to_other
-        return excess.clamp(min=0).mean(-1)
 
 
 class FREE(AdaptiveVAEGAN):
@@ -215,24 +146,6 @@ class FREE(AdaptiveVAEGAN):
             loss = parts.weight * margin + parts.refined * error
             return {"margin": margin, "error": error, "loss": loss}
 
-        def of_generator(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            picked, noise = drawn[0][:, -1], drawn[3][:, -1]
-            constant = (parts.hidden, parts.heads) if config.freeze_refiner else ()
-
-            def refined(
-                generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-            ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-                with frozen(*constant):
-                    _, found = parts.refine(generated, noise)
-                return {"refined": (parts.refined, weighted_l1(found, attributes))}
-
-            labels, noises = task.labels[picked], drawn[1][:, config.critic_steps :]
-            return self.generator_losses(
-                networks, task.features[picked], embeddings[labels], labels, noises, refined
-            )
-
         critic, generator = super().phases(task, runs, networks)
         refiner = Phase(
             Several(parts.refiner_adam, parts.centre_adam),
@@ -240,7 +153,21 @@ class FREE(AdaptiveVAEGAN):
             "refiner/",
             recalls=parts.centre_adam if config.accumulated else None,
         )
-        return [replace(critic, before=[refiner]), replace(generator, loss=of_generator)]
+        return [replace(critic, before=[refiner]), generator]
+
+    def step_terms(self, networks: GANNetworks, more: Terms, *drawn: torch.Tensor) -> Terms:
+        """The refiner's error on what the critic judges."""
+        parts: Parts = networks.encoder
+        constant = (parts.hidden, parts.heads) if self.config.freeze_refiner else ()
+
+        def refined(
+            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
+        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+            with frozen(*constant):
+                _, found = parts.refine(generated, drawn[0][:, -1])
+            return {"refined": (parts.refined, weighted_l1(found, attributes))}
+
+        return refined
 
     def optimizer(self, runs: Sequence[Run], networks: GANNetworks) -> Several:
         """The generator's, the encoder's and the refiner's."""

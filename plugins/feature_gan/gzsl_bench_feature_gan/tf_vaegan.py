@@ -13,23 +13,17 @@ from torch.nn import functional as F
 from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
 from gzsl_bench.stacked import (
     GANNetworks,
-    Linear,
     Phase,
     Several,
-    StackedAdam,
     Terms,
     embed_in_chunks,
     frozen,
-    per_run,
 )
 from gzsl_bench_feature_gan.adaptive import (
     AdaptiveConfig,
-    AdaptivePenalty,
     AdaptiveVAEGAN,
-    weighted_l1,
 )
-from gzsl_bench_feature_gan.f_vaegan import Encoder
-from gzsl_bench_feature_gan.feedback import FedGenerator
+from gzsl_bench_feature_gan.feedback import FedGenerator, Parts
 
 
 class TFVAEGANConfig(AdaptiveConfig):
@@ -72,58 +66,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-class Parts(Encoder):
-    """The encoder, and what TF-VAEGAN trains beside it.
-
-    Attributes:
-        hidden: features [D] -> leaky ReLU -> [K]: the decoder's first layer.
-        output: [K] -> [A], scaled to unit length: its second.
-        feedback: [K] -> leaky ReLU -> [K] -> leaky ReLU: what is added to the generator's.
-        penalty: weight of the critic's penalty.
-        decoded: [R] weight of the decoder's error.
-        training: [R] weight of the feedback in training.
-        synthesis: [R] weight of the feedback where the classifier's features are made.
-    """
-
-    def __init__(
-        self,
-        runs: Sequence[Run],
-        features: int,
-        attributes: int,
-        noise: int,
-        config: TFVAEGANConfig,
-        how: Mapping[str, Any],
-    ) -> None:
-        super().__init__(runs, features + attributes, config.encoder_hidden, noise, how)
-        units, betas = config.generator_hidden, (config.beta1, config.beta2)
-        leaky: dict[str, Any] = {**how, "activation": "leaky_relu"}
-        self.hidden = Linear(runs, "decoder/hidden", features, units, **leaky)
-        self.output = Linear(runs, "decoder/output", units, attributes, **how)
-        self.feedback = [
-            Linear(runs, f"feedback/{name}", units, units, **leaky) for name in ("first", "second")
-        ]
-        self.decoder_adam, self.feedback_adam = (
-            StackedAdam([(layers, per_run(runs, rate))], betas=betas)
-            for layers, rate in (
-                ([self.hidden, self.output], "decoder_lr"),
-                (self.feedback, "feedback_lr"),
-            )
-        )
-        self.decoded, self.training, self.synthesis, penalty = (
-            self.gamma.new_tensor(per_run(runs, field))
-            for field in ("decoded", "feedback", "synthesis_feedback", "penalty")
-        )
-        self.penalty = AdaptivePenalty(penalty)
-
-    def error(self, features: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
-        """[R] weighted L1 error of the class embeddings [R, B, A] decoded from [R, B, D]."""
-        return weighted_l1(F.normalize(self.output(self.hidden(features)), dim=-1), attributes)
-
-    def fed(self, networks: GANNetworks, weight: torch.Tensor) -> FedGenerator:
-        """The generator with feedback of this ``weight`` [R]."""
-        return FedGenerator(networks.generator, self.hidden, self.feedback, weight[:, None, None])
-
-
 class TFVAEGAN(AdaptiveVAEGAN):
     """f-VAEGAN, and a decoder from features to class embeddings that judges and feeds back.
 
@@ -152,16 +94,8 @@ class TFVAEGAN(AdaptiveVAEGAN):
         """With decoder and feedback."""
         return Parts(runs, features, attributes, noise, self.config, how)
 
-    def generator_losses(
-        self,
-        networks: GANNetworks,
-        features: torch.Tensor,
-        attributes: torch.Tensor,
-        labels: torch.Tensor,
-        noises: torch.Tensor,
-        more: Terms,
-    ) -> dict[str, torch.Tensor]:
-        """With the decoder's error on what the critic judges."""
+    def step_terms(self, networks: GANNetworks, more: Terms, *drawn: torch.Tensor) -> Terms:
+        """The decoder's error on what the critic judges."""
         parts: Parts = networks.encoder
         constant = (parts.hidden, parts.output) if self.config.freeze_decoder else ()
 
@@ -171,7 +105,7 @@ class TFVAEGAN(AdaptiveVAEGAN):
             with frozen(*constant):
                 return {"decoded": (parts.decoded, parts.error(generated, attributes))}
 
-        return super().generator_losses(networks, features, attributes, labels, noises, decoded)
+        return decoded
 
     def from_noise(
         self,
