@@ -10,6 +10,7 @@ from gzsl_bench import MethodSpec, hookimpl
 @hookimpl
 def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
-    from gzsl_bench_attention import dazle
+    from gzsl_bench_attention import aren, dazle
 
+    yield aren.SPEC
     yield dazle.SPEC

@@ -201,6 +201,22 @@ def parameter(
     return torch.stack(drawn).to(like).mul_(std)
 
 
+def layer(
+    runs: Sequence[Run], name: str, inputs: int, outputs: int, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights [R, outputs, inputs] and biases [R, outputs] that begin as torch's layers do.
+
+    Uniform within 1 / sqrt(inputs), of each run's stream ``init/<name>``, weights first.
+    """
+    bound = inputs**-0.5
+    drawn = [
+        torch.rand(outputs * (inputs + 1), generator=run.generator(f"init/{name}")) for run in runs
+    ]
+    values = torch.stack(drawn).to(like).mul_(2).sub_(1).mul_(bound)
+    weights, biases = values[:, : outputs * inputs], values[:, outputs * inputs :]
+    return weights.reshape(len(runs), outputs, inputs).clone(), biases.clone()
+
+
 def unit(vectors: torch.Tensor) -> torch.Tensor:
     """Vectors of length 1; zeros stay."""
     return torch.nn.functional.normalize(vectors, dim=-1)
