@@ -16,7 +16,8 @@ RESERVED = frozenset({
     "dataset", "features", "attributes", "fingerprint", "images", "method", "label", "selection",
     "seeds", "extra", "keys", "preprocessing", "setting", "precision", "fidelity", "version",
     "source", "checkpoint", "checkpoints", "gamma", "support", "selection_gap", "unavailable",
-    "lost", "audit", "sweep_of", "sweep_field", "sweep_value", "published", "seconds",
+    "lost", "audit", "sweep_of", "sweep_field", "sweep_value", "published", "seconds", "exposure",
+    "notes",
 })  # fmt: skip
 
 

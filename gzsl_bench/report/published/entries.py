@@ -173,7 +173,7 @@ def _of_a_paper(table: str, row: PrintedRow, selection: str | None) -> Entry:
         note=row.note,
         features=row.features or None,
         embedding=row.embedding or None,
-        selection=selection,
+        selection=_RULES[row.selection] if row.selection else selection,
         backbone=row.backbone or None,
         fine_tuned={"yes": True, "no": False}.get(row.fine_tuned),
         image_size=int(row.image_size) if row.image_size else None,

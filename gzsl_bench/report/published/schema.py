@@ -31,6 +31,7 @@ class PrintedRow(_Line):
         fine_tuned: whether the backbone was trained on the data set.
         image_size: side of the images in pixels.
         embedding: class embedding.
+        selection: on which data the epoch was chosen, where it is not what the release does.
         secondary: ``no`` where the method's authors print it, ``quoted`` in somebody else's table,
             ``rerun`` where others trained it.
         source: where it can be read.
@@ -49,6 +50,7 @@ class PrintedRow(_Line):
     fine_tuned: Literal["yes", "no", ""]
     image_size: Literal["224", "448", ""]
     embedding: str
+    selection: Literal["test", "val", "last", ""]
     secondary: Literal["no", "quoted", "rerun"]
     source: Text
     checked: YesNo
