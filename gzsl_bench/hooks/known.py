@@ -33,6 +33,7 @@ METHODS = {
         "f_vaegan_d2",
         "free",
         "lisgan",
+        "lisgan_cascade",
         "lsrgan",
         "tf_vaegan",
         "zerodiff",

@@ -31,6 +31,7 @@ class RestartedClassifier(Softmax):
 
     Attributes:
         own: [R, M, L] rows of each run's own; to be filled before :meth:`restart`.
+        own_labels: [1, M] or [R, M] their class ids.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class RestartedClassifier(Softmax):
             shared: [N, L] rows of all runs; N may be 0.
             labels: [N] their class ids.
             classes: C, the number of outputs.
-            own_labels: [M] class ids of each run's own rows; None where there are none.
+            own_labels: [M] or [R, M] class ids of each run's own rows; None where there are none.
             rates: learning rate of every run.
             betas: decay rates of Adam's moments.
             eps: Adam's epsilon.
@@ -64,7 +65,7 @@ class RestartedClassifier(Softmax):
             weight_decay: times the parameters, added to their gradients.
         """
         own_labels = labels[:0] if own_labels is None else own_labels
-        (rows, width), own = shared.shape, own_labels.numel()
+        (rows, width), own = shared.shape, own_labels.shape[-1]
         super().__init__(
             shared, len(runs), classes, width,
             rates=rates, betas=betas, eps=eps, batch=min(batch, rows + own),
@@ -72,7 +73,10 @@ class RestartedClassifier(Softmax):
         )  # fmt: skip
         self.steps = math.ceil((rows + own) / self.batch)
         self._runs, self._std = runs, std
-        self._labels = torch.cat([labels, own_labels])
+        own_labels = own_labels if own_labels.ndim == 2 else own_labels[None]
+        # [1, N + M], or [R, N + M] where runs have labels of their own.
+        self._labels = torch.cat([labels.expand(len(own_labels), -1), own_labels], 1)
+        self.own_labels = self._labels[:, rows:]
         # The column of ones is the bias's.
         self._shared = shared.new_ones(rows, width + 1)
         self._shared[:, :width] = shared
@@ -84,19 +88,23 @@ class RestartedClassifier(Softmax):
         self._gathered = shared.new_empty(stacked, self._at_once * self.batch, width + 1)
 
     @torch.no_grad()
-    def restart(self, purpose: str = "classifier") -> None:
+    def restart(self, purpose: str = "classifier", like: Softmax | None = None) -> None:
         """Begin anew, on what ``own`` holds now.
 
         Args:
             purpose: prefix of the streams ``<purpose>/init`` and ``<purpose>/shuffle``.
+            like: begin where this classifier is; else with drawn weights.
         """
         for run, weight in zip(self._runs, self.weight, strict=True):
             draw = torch.randn(*weight.shape, generator=run.generator(f"{purpose}/init"))
             weight.copy_(draw * self._std)
         self.bias.zero_()
+        if like is not None:
+            self.weight.copy_(like.weight)
+            self.bias.copy_(like.bias)
         for stack in self._stacks:
             stack.restart()
-        self._shuffles = Shuffles(self._runs, f"{purpose}/shuffle", self._labels.numel())
+        self._shuffles = Shuffles(self._runs, f"{purpose}/shuffle", self._labels.shape[1])
 
     def _drawn(self, run: int) -> torch.Tensor:
         """[steps * B] rows of the next epoch, those of a batch in ascending order.
@@ -116,6 +124,7 @@ class RestartedClassifier(Softmax):
         if order is None:
             order = torch.stack([self._drawn(run) for run in range(len(self._runs))])
         for stack, (first, last) in zip(self._stacks, self._spans, strict=True):
+            labels = self._labels.expand(len(self._runs), -1)[first:last]
             for part in torch.split(
                 order[first:last].to(self._labels.device), self._gathered.shape[1], 1
             ):
@@ -124,7 +133,7 @@ class RestartedClassifier(Softmax):
                     self._gather_together(part, rows)
                 else:
                     self._gather(part[0], self._own[first], rows[0])
-                stack.epoch(rows, self._labels[part])
+                stack.epoch(rows, labels.gather(1, part))
 
     def _gather(self, order: torch.Tensor, own: torch.Tensor, rows: torch.Tensor) -> None:
         """``rows`` [n, L + 1] become those that ``order`` [n] names, one run's."""
@@ -147,8 +156,7 @@ class RestartedClassifier(Softmax):
             rows.copy_(torch.where((order < shared)[:, :, None], rows, own))
 
     def _sampled(self, sample: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        stride = max(1, self._labels.numel() // sample)
-        labels, real = self._labels[::stride], self._shared[::stride, : self._width]
-        ahead = -len(self._shared) % stride
-        for own in self.own:
-            yield torch.cat([real, own[ahead::stride]]), labels
+        stride = max(1, self._labels.shape[1] // sample)
+        real, ahead = self._shared[::stride, : self._width], -len(self._shared) % stride
+        for own, labels in zip(self.own, self._labels.expand(len(self.own), -1), strict=True):
+            yield torch.cat([real, own[ahead::stride]]), labels[::stride]

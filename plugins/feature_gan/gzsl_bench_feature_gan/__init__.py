@@ -20,6 +20,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         f_vaegan_d2,
         free,
         lisgan,
+        lisgan_cascade,
         lsrgan,
         tf_vaegan,
         zerodiff,
@@ -35,6 +36,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
     yield f_vaegan.SPEC
     yield f_vaegan_d2.SPEC
     yield lisgan.SPEC
+    yield lisgan_cascade.SPEC
     yield lsrgan.SPEC
     yield tf_vaegan.SPEC
     yield free.SPEC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -97,12 +97,13 @@ class LisGAN(FCLSWGAN):
     features of every seen class beside its batch; their means are what the second distance is of.
 
     This is the inductive model, "First" in the released code.  Its second stage, which labels the
-    test images by the classifier and trains on the surest of them, is transductive and left out.
+    test images by the classifier and trains on the surest of them, is transductive: see
+    :mod:`.lisgan_cascade`.
     Which of the two the paper's numbers are of is not known.  As released but for
     ``evaluate_every``; see :class:`~.f_clswgan.FCLSWGAN`.
     """
 
-    Config = LisGANConfig
+    Config: ClassVar[type[LisGANConfig]] = LisGANConfig
 
     @classmethod
     def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:

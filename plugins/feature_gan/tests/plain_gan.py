@@ -120,9 +120,9 @@ class Plain:
     def adam(self, module, lr, beta1=0.5):
         return torch.optim.Adam(module.parameters(), lr=lr, betas=(beta1, self.config.beta2))
 
-    def classify(self, purpose, rows, labels, classes, batch, lr, epochs):
+    def classify(self, purpose, rows, labels, classes, batch, lr, epochs, like=None):
         """Linear softmax; batches as ``next_batch`` makes them, in one shuffle after another."""
-        model = self.linear(f"{purpose}/init", rows.shape[1], classes)
+        model = like or self.linear(f"{purpose}/init", rows.shape[1], classes)
         optimizer, stream = self.adam(model, lr), self.stream(f"{purpose}/shuffle")
         left = torch.empty(0, dtype=torch.int64)
         for _ in range(epochs):

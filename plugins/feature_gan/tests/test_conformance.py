@@ -45,6 +45,11 @@ class TestLisGAN(MethodConformance):
     }
 
 
+class TestLisGANCascade(MethodConformance):
+    method = "lisgan_cascade"
+    config = TestLisGAN.config | {"second_epochs": 2, "epochs": 15}
+
+
 class TestLsrGAN(MethodConformance):
     method = "lsrgan"
     config = SMALL | {"seen_epochs": 10, "evaluate_every": 10, "sr_loss": "grad"}

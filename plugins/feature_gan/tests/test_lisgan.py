@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from gzsl_bench_feature_gan.lisgan import LisGAN, soul_samples
+from gzsl_bench_feature_gan.lisgan_cascade import LisGANCascade
 from plain_gan import CLSWGAN, PlainCLSWGAN, beside
+from scipy.stats import entropy
 from sklearn.cluster import KMeans
 
 from gzsl_bench import Task
@@ -40,6 +44,42 @@ class PlainLisGAN(PlainCLSWGAN):
             mean = self.make(z, self.attributes[label].expand(5, -1)).mean(0)
             of_classes = of_classes + min(((mean - s) ** 2).sum() for s in self.souls[label])
         return total + self.config.class_souls * of_classes / len(self.souls)
+
+
+class PlainCascade(PlainLisGAN):
+    def evaluate(self, epoch, test):
+        task, config = self.task, self.config
+        made = task.unseen.repeat_interleave(config.samples)
+        z = torch.randn(
+            len(made), config.noise, generator=self.stream(f"synthetic/{epoch}")
+        ).double()
+        with torch.no_grad():
+            rows = torch.cat([task.features, self.make(z, self.attributes[made])])
+        labels = torch.cat([task.labels, made])
+        *_, model = self.classify(f"classifier/{epoch}", rows, labels, 6, 5, 0.02, 2)
+
+        def logs(x):
+            return model(x).detach().log_softmax(1)
+
+        found = logs(task.unlabelled)
+        sure = entropy(found.numpy(), axis=1)
+        best = np.argsort(-sure)[: int(0.5 * len(sure))]
+        rows = torch.cat([rows, task.unlabelled[best]])
+        labels = torch.cat([labels, found[best].argmax(1)])
+        first = logs(test)
+        keep = torch.from_numpy(entropy(first.numpy(), axis=1) >= sure[best].min())
+        *_, model = self.classify(f"cascade/{epoch}", rows, labels, 6, 5, 0.02, 3, model)
+        assert keep.any()
+        assert not keep.all()
+        return {epoch: torch.where(keep[:, None], first, logs(test))}
+
+
+def test_the_cascade_is_the_released_second_stage(task):
+    test = torch.rand(5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    more = torch.rand(6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    both = replace(task, unlabelled=torch.cat([more, test]))
+    settings = SETTINGS | {"ratio": 0.5, "second_epochs": 3}
+    beside(both, LisGANCascade, PlainCascade, settings, (2, 3))
 
 
 def test_it_is_the_released_loop(task):
