@@ -10,7 +10,7 @@ COPY . .
 RUN if [ -n "$TORCH_INDEX" ]; then \
         pip install -c constraints.txt --index-url "$TORCH_INDEX" torch; \
     fi \
-    && pip install -c constraints.txt ".[h5,tune]" ./plugins/* \
+    && pip install -c constraints.txt ".[h5,mlflow,tune]" ./plugins/* \
     && rm -rf /source
 RUN useradd --create-home bench
 USER bench

@@ -37,7 +37,7 @@ def test_the_first_block_installs_what_is_there() -> None:
     venv, activate, install = BLOCKS[0][2].splitlines()
     assert venv == "python3 -m venv .venv"
     assert activate == ". .venv/bin/activate"
-    assert install.startswith("pip install -c constraints.txt . ")
+    assert install.startswith("pip install -c constraints.txt '.[mlflow]' ")
     for part in re.findall(r"\./(\S+)", install):
         assert (ROOT / part / "pyproject.toml").is_file()
 

@@ -41,6 +41,7 @@ def run(
     methods: Sequence[str] = (),
     device: str = "auto",
     executor: str = "local",
+    slurm: Sequence[str] = (),
     jobs: int | None = None,
     threads: int | None = None,
     timeout: float | None = None,
@@ -65,6 +66,7 @@ def run(
         methods: labels to limit the run to.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         executor: where to train, as ``--executor`` has it, or ``inline``: in this process.
+        slurm: what jobs ask of Slurm, as ``--slurm`` has it.
         jobs: worker processes side by side.
         threads: CPU threads of each.
         timeout: seconds that a cell may take.
@@ -78,7 +80,7 @@ def run(
     """
     place = Path(out)
     limits = Limits(timeout, memory_limit, retries)
-    request = Request(device, limits, jobs, threads)
+    request = Request(device, limits, jobs, threads, slurm=tuple(slurm))
     with _in_our_words():
         chosen = choose_executor(executor, request) or options.choose_device(device)
         numbers = None if seeds is None else options.parse_seeds(_listed(seeds))

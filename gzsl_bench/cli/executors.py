@@ -9,7 +9,7 @@ import click
 
 from gzsl_bench.cli.options import Command, Parsed
 from gzsl_bench.errors import unknown_name
-from gzsl_bench.executors import EXECUTORS
+from gzsl_bench.executors import executors
 from gzsl_bench.executors.resources import parse_resources
 
 if TYPE_CHECKING:
@@ -19,14 +19,21 @@ if TYPE_CHECKING:
 
 
 def executor_options(command: Command) -> Command:
-    """``--executor``, ``--ray-address`` and ``--resources``, for :func:`choose_executor`."""
+    """``--executor`` and what goes with it, for :func:`choose_executor`."""
     for option in (
+        click.option(
+            "--slurm",
+            multiple=True,
+            metavar="[METHOD:]KEY=VALUE,...",
+            help="What jobs of Slurm ask for: cpu, gpu, memory, time, or options of sbatch as"
+            " partition=NAME; of one method with its label before it; may be repeated.",
+        ),
         click.option(
             "--resources",
             type=Parsed("resources", parse_resources),
             metavar="cpu=N,gpu=N,memory=SIZE",
-            help="What a worker on Ray asks for; fractions are fine [default: cpu=1, and gpu=1 with"
-            " --device cuda].",
+            help="What a worker on a cluster asks for; fractions are fine on Ray [default: cpu=1,"
+            " and gpu=1 with --device cuda].",
         ),
         click.option(
             "--ray-address",
@@ -36,11 +43,12 @@ def executor_options(command: Command) -> Command:
         ),
         click.option(
             "--executor",
-            type=click.Choice(list(EXECUTORS)),
+            metavar="local|inline|ray|slurm|NAME",
             default="local",
             show_default=True,
-            help="Train in processes of this machine, in this one (--inline), or on a Ray cluster"
-            " (docs/cluster.md).",
+            help="Train in processes of this machine, in this one (--inline), on a Ray cluster"
+            " (docs/cluster.md), as jobs of Slurm (docs/slurm.md), or by an installed executor of"
+            " that name.",
         ),
     ):
         command = option(command)
@@ -53,10 +61,10 @@ def choose_executor(name: str, request: Request) -> str | None:
     Raises:
         UsageError: no executor has that name, or options do not go together.
     """
-    if name not in EXECUTORS:
-        raise click.UsageError(unknown_name("executor", name, EXECUTORS))
+    if name not in executors():
+        raise click.UsageError(unknown_name("executor", name, executors()))
     try:
-        device: str | None = import_module(EXECUTORS[name]).chosen_device(request)
+        device: str | None = import_module(executors()[name]).chosen_device(request)
     except ValueError as error:
         raise click.UsageError(f"{error}") from None
     return device
@@ -66,7 +74,7 @@ def open_executor(name: str, request: Request, registry: Registry, workers: int)
     """The executor of a name.
 
     Args:
-        name: one of ``EXECUTORS``.
+        name: one of ``executors()``.
         request: what is asked of it.
         registry: the plugins.
         workers: side by side, on this machine.
@@ -74,5 +82,5 @@ def open_executor(name: str, request: Request, registry: Registry, workers: int)
     Raises:
         GzslBenchError: what it needs is not installed.
     """
-    made: Executor = import_module(EXECUTORS[name]).make_executor(request, registry, workers)
+    made: Executor = import_module(executors()[name]).make_executor(request, registry, workers)
     return made

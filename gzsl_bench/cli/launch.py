@@ -56,6 +56,7 @@ def launch_options(command: options.Command) -> options.Command:
         executor: str,
         ray_address: str | None,
         resources: Resources | None,
+        slurm: tuple[str, ...],
         tracking_uri: str | None,
         dry_run: bool,
         inline: bool,
@@ -63,7 +64,7 @@ def launch_options(command: options.Command) -> options.Command:
     ) -> int:
         from gzsl_bench.cli.compose import Composed
         from gzsl_bench.records.layout import Layout
-        from gzsl_bench.tracking import resolve_uri
+        from gzsl_bench.tracking import installed, resolve_uri
 
         part = options.parse_only(only)
         limits = Limits(timeout, memory_limit, retries)
@@ -72,9 +73,11 @@ def launch_options(command: options.Command) -> options.Command:
                 f"--inline trains in this process; leave it or --executor {executor} out"
             )
         name = "inline" if inline else executor
-        request = Request(device, limits, jobs, threads, resources, ray_address)
+        request = Request(device, limits, jobs, threads, resources, ray_address, slurm)
         chosen = choose_executor(name, request) or options.choose_device(device)
         uri = resolve_uri(tracking_uri, Layout(out))
+        if uri == Layout(out).tracking_store and not installed():
+            uri = None  # nobody asked for it
         where = options.place(data)
         if suite is None and "datasets" not in rest:
             raise click.UsageError("give SUITE")

@@ -45,6 +45,7 @@ _COMMANDS = {
     ),
     "records": ("records:records_group", "Check, tidy, export and merge records."),
     "published": ("published:published_group", "List and audit published numbers."),
+    "cite": ("cite:cite_command", "Print what to cite for a suite, as BibTeX."),
     "new-plugin": ("new_plugin:new_plugin_command", "Write a package to begin a plugin with."),
     "plugins": ("plugins:plugins_command", "List what is installed."),
     "check-plugin": (

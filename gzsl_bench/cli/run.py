@@ -111,11 +111,17 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
 
 def _say_next(suite: ResolvedSuite, out: Path, mirrored: bool) -> None:
     """What there is to do with the numbers."""
+    from gzsl_bench.tracking import installed
+
     where = f"{shlex.quote(suite.name)} --out {shlex.quote(str(out))}"
     labels = list(dict.fromkeys(cell.label for cell in suite.cells))
     commands = [("report", where, "a page with intervals, curves and all behind them")]
     if mirrored:
         commands.append(("ui", where, "the same in MLflow"))
+    elif not installed():
+        commands.append(
+            ("sync", where, "the same in MLflow, once `pip install 'gzsl-bench[mlflow]'` is done")
+        )
     if len(labels) > 1:
         commands.append(("compare", f"{where} {shlex.join(labels[:2])}", "two methods"))
     commands.append(("table", where, "every rule and metric; --format latex for papers"))

@@ -19,6 +19,7 @@ class Request:
         threads: of each of them.
         resources: what each asks of a cluster's scheduler.
         address: of the cluster.
+        slurm: what jobs ask of Slurm.
     """
 
     device: str = "auto"
@@ -27,6 +28,7 @@ class Request:
     threads: int | None = None
     resources: Resources | None = None
     address: str | None = None
+    slurm: tuple[str, ...] = ()
 
     def refuse_cluster(self) -> None:
         """On this machine nobody asks a scheduler.
@@ -35,4 +37,14 @@ class Request:
             ValueError: options for a cluster were given.
         """
         if self.address is not None or self.resources is not None:
-            raise ValueError("--ray-address and --resources need --executor ray")
+            raise ValueError("--ray-address and --resources need --executor ray or slurm")
+        self.refuse_slurm()
+
+    def refuse_slurm(self) -> None:
+        """Nobody asks Slurm.
+
+        Raises:
+            ValueError: options for it were given.
+        """
+        if self.slurm:
+            raise ValueError("--slurm needs --executor slurm")

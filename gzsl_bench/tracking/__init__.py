@@ -5,7 +5,8 @@ mlflow.
 """
 
 from gzsl_bench.tracking.address import resolve_uri
+from gzsl_bench.tracking.client import installed
 from gzsl_bench.tracking.mirror import Mirror, open_mirror
 from gzsl_bench.tracking.sync import SyncReport, sync
 
-__all__ = ["Mirror", "SyncReport", "open_mirror", "resolve_uri", "sync"]
+__all__ = ["Mirror", "SyncReport", "installed", "open_mirror", "resolve_uri", "sync"]

@@ -76,6 +76,11 @@ class Store:
     own: bool
 
 
+def installed() -> bool:
+    """Whether MLflow is there; mlflow-skinny has the client but no SQLAlchemy."""
+    return find_spec("mlflow") is not None and find_spec("sqlalchemy") is not None
+
+
 def require() -> None:
     """Make sure that mlflow is there and silent.
 
@@ -84,10 +89,10 @@ def require() -> None:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # mlflow-skinny has the client but no SQLAlchemy.
-    if find_spec("mlflow") is None or find_spec("sqlalchemy") is None:
+    if not installed():
         raise TrackingError(
-            "mlflow is not installed: pip install mlflow, or go on without it (--tracking-uri none)"
+            "MLflow is not installed: pip install 'gzsl-bench[mlflow]', or go on without it"
+            " (--tracking-uri none)"
         )
     # urllib3 announces every retry; what is wrong is said once, by us.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

@@ -66,8 +66,8 @@ def test_how_many_workers_a_node_holds():
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--resources", "cpu=1"], "--ray-address and --resources need --executor ray"),
-        (["--ray-address", "auto"], "--ray-address and --resources need --executor ray"),
+        (["--resources", "cpu=1"], "--ray-address and --resources need --executor ray or slurm"),
+        (["--ray-address", "auto"], "--ray-address and --resources need --executor ray or slurm"),
         (["--executor", "ray", "--inline"], "--inline trains in this process"),
         (["--executor", "ray", "--threads", "2"], "on Ray a worker computes with as many threads"),
         (["--executor", "ray", "--device", "cuda:1"], "the scheduler chooses the GPU"),

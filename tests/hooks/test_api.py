@@ -97,8 +97,8 @@ PINNED = {
     "compare": "results a b *rule? *datasets?",
     "hookimpl": "pluggy's",
     "load": "suite *out?",
-    "run": "suite *out? *data? *plugins? *seeds? *datasets? *methods? *device? *executor? *jobs? "
-    "*threads? *timeout? *memory_limit? *retries? *progress?",
+    "run": "suite *out? *data? *plugins? *seeds? *datasets? *methods? *device? *executor? *slurm? "
+    "*jobs? *threads? *timeout? *memory_limit? *retries? *progress?",
     "stackable": "default description kwargs:constraints",
 }
 

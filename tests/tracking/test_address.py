@@ -58,7 +58,9 @@ def test_passwords_are_masked() -> None:
 
 def test_mlflow_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "find_spec", lambda name: None)
-    with pytest.raises(TrackingError, match=r"pip install mlflow.*--tracking-uri none"):
+    with pytest.raises(
+        TrackingError, match=r"pip install 'gzsl-bench\[mlflow\]'.*--tracking-uri none"
+    ):
         room.require()
 
 

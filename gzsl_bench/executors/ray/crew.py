@@ -45,6 +45,7 @@ def chosen_device(request: Request) -> str | None:
     Raises:
         ValueError: options that do not go together.
     """
+    request.refuse_slurm()
     if request.threads is not None:
         raise ValueError(
             "--threads is for workers of this machine; on Ray a worker computes with as many"
