@@ -90,10 +90,16 @@ def _short(text: str, most: int) -> str:
     return f"{text[: most // 2]} [... {len(text) - most} letters ...] {text[-(most // 2) :]}"
 
 
+def nearest(name: str, available: Iterable[str]) -> str | None:
+    """The name that was probably meant, if any is close."""
+    folded = {candidate.lower(): candidate for candidate in sorted(available, reverse=True)}
+    close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
+
+
 def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:
     """``unknown method 'acmrr'; did you mean 'acmr'? available: acmr, eszsl``."""
     names = sorted(available)
-    folded = {candidate.lower(): candidate for candidate in reversed(names)}
-    close = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
-    hint = f"; did you mean {folded[close[0]]!r}?" if close else ";"
+    meant = nearest(name, names)
+    hint = f"; did you mean {meant!r}?" if meant else ";"
     return f"unknown {kind} {name!r}{hint} available: {', '.join(names) or 'none'}"

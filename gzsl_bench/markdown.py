@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +25,64 @@ def table(headings: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     head, _, body = drawn.partition("\n")
     rule = re.sub(r"[^|]", "-", head.replace("\\|", "--"))
     return "\n".join(filter(None, (head, rule, body)))
+
+
+def fitted(
+    headings: Sequence[str], lines: Sequence[Sequence[Any]], width: int | None, least: int = 20
+) -> str:
+    """A table no wider than a terminal: long cells go on in further lines, broken between words.
+
+    Where a column of texts would be too narrow to be read, each line becomes a paragraph instead.
+
+    Args:
+        headings: of the columns.
+        lines: of the table.
+        width: columns of the terminal; None for a file, where nothing is broken.
+        least: columns that a text wants.
+    """
+    texts = [[str(cell) for cell in line] for line in lines]
+    columns = list(zip(headings, *texts, strict=True))
+    natural = [max(map(width_of, column)) for column in columns]
+    if width is None or sum(natural) + 3 * len(natural) + 1 <= width:
+        return table(headings, texts)
+    floor = [
+        max(*(width_of(word) for cell in column for word in cell.split() or [""]), min(least, size))
+        for column, size in zip(columns, natural, strict=True)
+    ]
+    room = width - 3 * len(natural) - 1
+    if sum(floor) > room:
+        return "\n".join(part for line in texts for part in _paragraph(headings, line, width))
+    sizes = list(natural)
+    while sum(sizes) > room:
+        widest = max(range(len(sizes)), key=lambda i: (sizes[i] > floor[i], sizes[i]))
+        sizes[widest] -= 1
+    broken = [
+        part
+        for line in texts
+        for part in itertools.zip_longest(
+            *(wrapped(cell, size) for cell, size in zip(line, sizes, strict=True)), fillvalue=""
+        )
+    ]
+    heads = [wrapped(head, size) for head, size in zip(headings, sizes, strict=True)]
+    first, *more = itertools.zip_longest(*heads, fillvalue="")
+    drawn = table(first, [*more, *broken]).splitlines()
+    # The line under the headings, below all of them.
+    return "\n".join([drawn[0], *drawn[2 : 2 + len(more)], drawn[1], *drawn[2 + len(more) :]])
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text, broken between words and nowhere else."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _paragraph(headings: Sequence[str], line: Sequence[str], width: int) -> list[str]:
+    """``CUB: features res101; images 11788; ...``."""
+    first, *rest = zip(headings, line, strict=True)
+    said = "; ".join(f"{head} {cell}" for head, cell in rest if cell)
+    return textwrap.wrap(
+        f"{first[1]}: {said}", width, subsequent_indent="  ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def width_of(cell: str) -> int:

@@ -12,16 +12,14 @@ from gzsl_bench.cli.streams import put, say
 
 
 @click.command("compare")
-@click.argument("suite")
-@click.argument("methods", nargs=-1, metavar="[A B]")
+@click.argument("names", nargs=-1, metavar="[SUITE] [A B]")
 @out_option
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set.")
 @rule_option
 @format_option("github", "json", "csv")
 @debug_option
 def compare_command(
-    suite: str,
-    methods: tuple[str, ...],
+    names: tuple[str, ...],
     out: Path,
     datasets: tuple[str, ...],
     rule: str | None,
@@ -29,7 +27,8 @@ def compare_command(
 ) -> None:
     """Compare methods A and B (labels) of SUITE on the seeds and classes they share.
 
-    Without A and B, only rank all methods of the suite over its data sets.  Needs neither the data
+    Without SUITE: of the only one in the results folder.  Without A and B, only rank all methods of
+    the suite over its data sets.  Needs neither the data
     nor the plugins that made the records.
     """
     from gzsl_bench.cli.terminal import columns
@@ -42,8 +41,10 @@ def compare_command(
     from gzsl_bench.results.rescore import out_of_date
     from gzsl_bench.results.view import Results
 
-    if len(methods) not in (0, 2):
-        raise click.UsageError(f"name two methods to compare, not {len(methods)}")
+    if len(names) > 3:
+        raise click.UsageError(f"name two methods to compare, not {len(names) - 1}")
+    # Two names are methods: of one method there is nothing to compare.
+    suite, methods = (None, names) if len(names) in (0, 2) else (names[0], names[1:])
     if not methods and fmt == "csv":
         raise click.UsageError("csv holds comparisons; name two methods, or use json")
     store = RecordStore(out)

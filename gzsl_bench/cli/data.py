@@ -14,6 +14,7 @@ import click
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import data_option, json_option
 from gzsl_bench.cli.streams import put, say
+from gzsl_bench.cli.terminal import columns
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 
@@ -359,4 +360,5 @@ def _in_cells(row: Mapping[str, Any], mapped: bool) -> dict[str, Any]:
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        put(markdown.table(list(rows[0]), [list(row.values()) for row in rows]))
+        lines = [list(row.values()) for row in rows]
+        put(markdown.fitted(list(rows[0]), lines, columns()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gzsl_bench import markdown
 from gzsl_bench.cli import options
 from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
 from gzsl_bench.cli.streams import put, say
@@ -166,15 +167,29 @@ class Launch:
             )
         return plan(cells, registry, MOST_RUNS if gpu else 1)
 
-    def describe(self, units: Sequence[Unit], what: str) -> int:
-        """Print what would be trained, and how many of the cells (``what``) are finished."""
+    def describe(self, units: Sequence[Unit], what: str, summary: bool = True) -> int:
+        """Print what would be trained, and how many of the cells (``what``) are finished.
+
+        Args:
+            units: to be trained.
+            what: their cells are called.
+            summary: with a table of data sets and methods.
+        """
         from gzsl_bench.records.store import RecordStore
 
         store = RecordStore(self.out)
         done = {c.key: store.finished(c.key) for unit in units for c in unit.cells}
-        for unit in units:
-            left = not all(done[cell.key] for cell in unit.cells)
-            put(f"{'to train' if left else 'done':>8}  {unit.title}  {unit.cells[0].key}")
+        together: dict[tuple[str, str], list[Cell]] = {}
+        for cell in (cell for unit in units for cell in unit.cells):
+            together.setdefault((cell.dataset, cell.label), []).append(cell)
+        lines = []
+        for (dataset, label), cells in together.items():
+            seeds = sum(not cell.fold for cell in cells)
+            finished = sum(done[cell.key] for cell in cells)
+            counts = (seeds, len(cells) - seeds, len(cells) - finished, finished)
+            lines.append([dataset, label, *map(str, counts)])
+        if summary:
+            put(markdown.table(["Data set", "Method", "Seeds", "Folds", "To train", "Done"], lines))
         say(f"{len(done)} {what} in {len(units)} units, {sum(done.values())} finished")
         return 0
 

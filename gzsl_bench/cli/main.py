@@ -27,6 +27,7 @@ _COMMANDS = {
     ),
     "suites": ("suites:suites_group", "List, print and copy the suites that come with it."),
     "validate": ("validate:validate_command", "Check suite files, train nothing."),
+    "results": ("results:results_command", "List what a results folder holds."),
     "table": ("table:table_command", "Print the table of a suite's results."),
     "report": (
         "report:report_command",

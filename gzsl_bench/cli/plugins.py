@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,11 @@ from gzsl_bench.cli.streams import put, say
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import PluginInfo, Registry
 
+#: Columns from which on every column of the list is shown.
+_WIDE = 120
+#: Where data comes from, which `gzsl-bench data get` knows.
+_URL = re.compile(r"\s*https?://\S+")
+
 
 @click.command("plugins")
 @json_option
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 @debug_option
 def plugins_command(as_json: bool, plugin: tuple[Path, ...]) -> None:
     """List installed plugins with what they provide; broken ones are named with their cause."""
+    from gzsl_bench.cli.terminal import columns
     from gzsl_bench.cli.validate import found_files
     from gzsl_bench.hooks.manager import load_plugins
 
@@ -35,7 +42,11 @@ def plugins_command(as_json: bool, plugin: tuple[Path, ...]) -> None:
         for (kind, name), info in registry.owners.items()
     ]
     headings = ["provides", "name", "distribution", "version", "about"]
-    put(markdown.table(headings, lines))
+    width = columns()
+    if width is not None and width < _WIDE:  # whence it is stands in --json and in wider terminals
+        headings = ["provides", "name", "about"]
+        lines = [[kind, name, _URL.sub("", about)] for kind, name, _, _, about in lines]
+    put(markdown.fitted(headings, lines, width))
     for broken in registry.broken:
         say(f"broken: {broken}")
 

@@ -14,6 +14,7 @@ import click
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, format_option
 from gzsl_bench.cli.streams import put, say
+from gzsl_bench.cli.terminal import columns
 
 if TYPE_CHECKING:
     from gzsl_bench.report.published.audit import Finding
@@ -153,4 +154,4 @@ def _print(lines: Sequence[Mapping[str, Any]], fmt: str) -> None:
         put(markdown.csv_text(lines))
     elif lines:
         body = [["" if v is None else v for v in line.values()] for line in lines]
-        put(markdown.table(list(lines[0]), body))
+        put(markdown.fitted(list(lines[0]), body, columns()))

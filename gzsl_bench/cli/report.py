@@ -11,7 +11,7 @@ from gzsl_bench.cli.streams import put, say
 
 
 @click.command("report")
-@click.argument("suite")
+@click.argument("suite", required=False)
 @out_option
 @click.option(
     "--into",
@@ -22,8 +22,12 @@ from gzsl_bench.cli.streams import put, say
 @click.option("--plots", is_flag=True, help="Write each plot as PNG and PDF, its data as CSV.")
 @rule_option
 @debug_option
-def report_command(suite: str, out: Path, into: Path | None, plots: bool, rule: str | None) -> None:
+def report_command(
+    suite: str | None, out: Path, into: Path | None, plots: bool, rule: str | None
+) -> None:
     """Write report.html of SUITE (a suite file, or a suite's name): one self-contained page.
+
+    Without SUITE: of the only one in the results folder.
 
     Needs neither the data nor the plugins that made the records, and no network to be read.
     """

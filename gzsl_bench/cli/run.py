@@ -50,7 +50,7 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     from gzsl_bench.cli.audit import conclude
     from gzsl_bench.cli.terminal import columns
     from gzsl_bench.records.store import RecordStore
-    from gzsl_bench.records.suites import current, remember
+    from gzsl_bench.records.suites import current, remember, told
     from gzsl_bench.report.answer import answer
     from gzsl_bench.report.table import render
     from gzsl_bench.results.rescore import out_of_date
@@ -62,10 +62,13 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     chosen = parse_seeds(seeds)
     loaded, registry = launch.open_suite()
     resolved = resolve(loaded, registry, launch.where, seeds=chosen, only=launch.only)
+    looked = RecordStore(launch.out)
+    before = told(looked.layout, resolved)
     for warning in resolved.warnings:
-        say(f"warning: {warning}")
+        if warning not in before:
+            say(f"warning: {warning}")
     units = launch.plan(resolved.cells, registry)
-    whole, asked, looked = len(units), resolved, RecordStore(launch.out)
+    whole, asked = len(units), resolved
     if only_failed:
         asked, units = _failed_part(resolved, units, looked)
         if not units:

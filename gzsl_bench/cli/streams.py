@@ -12,14 +12,17 @@ from __future__ import annotations
 import io
 import os
 import select
+import shutil
 import sys
+import textwrap
 from typing import Any, TextIO
 
 import click
 
 #: What an error at the writing of a table names as its file.
 OUTPUT = "standard output"
-
+#: Narrower than this, the terminal breaks lines.
+_LEAST = 60
 
 _output: TextIO | None = None
 
@@ -37,7 +40,25 @@ def put(text: object = "", nl: bool = True, err: bool = False) -> None:
 
 def say(text: object, nl: bool = True) -> None:
     """Print on standard error what is no result: progress, warnings, counts."""
+    if nl and sys.stderr is not None and sys.stderr.isatty():
+        text = _fitted(str(text), max(_LEAST, shutil.get_terminal_size().columns))
     click.echo(text, nl=nl, err=True)
+
+
+def _fitted(text: str, width: int) -> str:
+    """Lines broken between words; a command, which is to be copied, keeps its line."""
+    found = []
+    for line in text.split("\n"):
+        prose, mark, command = line.partition(": gzsl-bench ")
+        if len(line) <= width:
+            found.append(line)
+            continue
+        found += textwrap.wrap(
+            prose + mark[:1], width, break_long_words=False, break_on_hyphens=False
+        )
+        if mark:
+            found.append(f"  gzsl-bench {command}")
+    return "\n".join(found)
 
 
 def output() -> TextIO:

@@ -132,8 +132,10 @@ def _suite_name(suite: str) -> str:
 
 def _only_suite(layout: Layout) -> str | None:
     """The suite of a results folder that holds one."""
-    found = {place.stem.partition("~")[0] for place in layout.suite("x").parent.glob("*.json")}
-    return found.pop() if len(found) == 1 else None
+    from gzsl_bench.records.suites import known
+
+    found = known(layout)
+    return found[0] if len(found) == 1 else None
 
 
 def _renew(url: str, layout: Layout, name: str) -> None:

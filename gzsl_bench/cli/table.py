@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("table")
-@click.argument("suite")
+@click.argument("suite", required=False)
 @out_option
 @format_option("github", "latex", "html", "csv", "json")
 @click.option(
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--published", is_flag=True, help="Set published numbers beside ours.")
 @debug_option
 def table_command(
-    suite: str,
+    suite: str | None,
     out: Path,
     fmt: str,
     layout: str | None,
@@ -67,6 +67,8 @@ def table_command(
     published: bool,
 ) -> None:
     """Print the table of SUITE (a suite file, or a suite's name) on standard output.
+
+    Without SUITE: of the only one in the results folder.
 
     Needs neither the data nor the plugins that made the records.
     """
@@ -86,7 +88,7 @@ def table_command(
     layout = layout or ("wide" if fmt == "latex" else "long")
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
-    if Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
+    if suite and Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
         say(f"warning: {suite} was edited since it ran; this is the table of what ran")
     results = Results(resolved, store)
     chosen = [chosen_rule(resolved, rule) for rule in rules]
@@ -126,7 +128,8 @@ def table_command(
     elif fmt == "github" and not names and (width := columns()):
         show_table(table, resolved.name, out, width)
     else:
-        put(render(table, fmt, names, marks))
+        width = columns()
+        put(render(table, fmt, names, marks, **({} if width is None else {"width": width})))
     for sentence in (*fragile, *out_of_date(results), *only_believed(results)):
         say(f"warning: {sentence}")
     waiting, failed = results.missing()

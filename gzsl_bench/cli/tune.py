@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gzsl_bench import markdown
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import format_option
 from gzsl_bench.cli.streams import put, say
@@ -54,8 +56,14 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
     units = launch.plan(tuning.suite.cells, registry)
     if launch.dry_run:
         trials = sum(len(found.trials) for found in tuning.searches)
+        lines = [
+            [found.dataset, found.label, str(trial.number), _in_words(trial.values)]
+            for found in tuning.searches
+            for trial in found.trials
+        ]
+        put(markdown.table(["Data set", "Method", "Trial", "Values"], lines))
         say(f"{trials} trials: ", nl=False)
-        return launch.describe(units, "fold cells")
+        return launch.describe(units, "fold cells", summary=False)
     with launch.training(loaded, registry, len(units)) as training:
         results = Results(tuning.suite, training.store)
         mirror = open_trial_mirror(launch.uri, tuning, results) if launch.uri else None
@@ -71,6 +79,10 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
         if not outcome.interrupted:
             _write(tuning, results, path, launch.out)
         return outcome.exit_code
+
+
+def _in_words(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={json.dumps(value)}" for name, value in values.items())
 
 
 def _write(tuning: Tuning, results: Results, path: Path, out: Path) -> None:

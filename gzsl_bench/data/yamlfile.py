@@ -7,6 +7,7 @@ refused.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,14 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, in_one_line, unknown_name
+from gzsl_bench.errors import (
+    DataError,
+    GzslBenchError,
+    SuiteError,
+    in_one_line,
+    nearest,
+    unknown_name,
+)
 
 KeyPath = tuple[str | int, ...]
 
@@ -96,6 +104,15 @@ class YamlFile:
         return self.kind.error(f"{self.path}:{self.line(path)}: {message}")
 
 
+def _meant(path: Path) -> str:
+    """A file beside it whose name is close."""
+    with contextlib.suppress(OSError):
+        there = [each.name for each in path.parent.iterdir() if each.suffix in (".yaml", ".yml")]
+        if found := nearest(path.name, there):
+            return f"; did you mean {path.with_name(found)}?"
+    return ""
+
+
 def read_yaml(path: Path, kind: Kind = SUITE) -> YamlFile:
     """Read a YAML file of plain data (safe loader, no duplicate keys).
 
@@ -106,7 +123,7 @@ def read_yaml(path: Path, kind: Kind = SUITE) -> YamlFile:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise kind.error(f"there is no {kind.name} {path}") from None
+        raise kind.error(f"there is no {kind.name} {path}{_meant(path)}") from None
     except IsADirectoryError:
         raise kind.error(f"{path} is a folder where a {kind.name} is expected") from None
     except (OSError, UnicodeDecodeError) as error:

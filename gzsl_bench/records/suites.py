@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from gzsl_bench import atomic, locks
 from gzsl_bench.data.yamlfile import read_yaml
-from gzsl_bench.errors import RecordError
+from gzsl_bench.errors import RecordError, nearest
 from gzsl_bench.records import strict
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.merge import merge
@@ -126,14 +126,34 @@ def _of_text(layout: Layout, name: str, text: str) -> ResolvedSuite | None:
     return stored
 
 
-def recall(layout: Layout, suite: str) -> ResolvedSuite:
+def known(layout: Layout) -> list[str]:
+    """Names of the stored suites; of several of a name the one run last."""
+    there = (place.stem for place in layout.suite("x").parent.glob("*.json"))
+    return sorted(name for name in there if "~" not in name)
+
+
+def told(layout: Layout, suite: ResolvedSuite) -> frozenset[str]:
+    """The warnings that an earlier run of the suite gave in this folder."""
+    before = _read(layout.suite(suite.name))
+    return frozenset(() if before is None else before.warnings)
+
+
+def recall(layout: Layout, suite: str | None) -> ResolvedSuite:
     """The stored suite that ``suite`` (a YAML file or a suite's name) stands for.
 
-    Of several that have the name, that of the file; by name, the one run last.
+    Of several that have the name, that of the file; by name, the one run last; without a name, the
+    only one.
 
     Raises:
-        RecordError: nothing of that suite is stored.
+        RecordError: nothing of that suite is stored, or there are several.
     """
+    if suite is None:
+        there = known(layout)
+        if len(there) != 1:
+            held = f"{len(there)} suites ({', '.join(there)})" if there else "no suite yet"
+            more = "; name one of them" if there else "; gzsl-bench run puts one there"
+            raise RecordError(f"the results folder {layout.out} holds {held}{more}")
+        suite = there[0]
     path = Path(suite)
     name, stored = suite, None
     if path.suffix in (".yaml", ".yml") or path.is_file():
@@ -144,9 +164,11 @@ def recall(layout: Layout, suite: str) -> ResolvedSuite:
         stored = _read(layout.suite(name))
     if stored is None:
         there = sorted(p.stem for p in layout.suite("x").parent.glob("*.json"))
-        known = f"it knows {', '.join(there)}" if there else "it holds no suite yet"
+        holds = f"it knows {', '.join(there)}" if there else "it holds no suite yet"
+        meant = nearest(name, there)
+        hint = f"did you mean {meant!r}? " if meant else ""
         raise RecordError(
-            f"the results folder {layout.out} holds nothing of the suite {name!r}; {known}"
+            f"the results folder {layout.out} holds nothing of the suite {name!r}; {hint}{holds}"
         )
     return stored
 

@@ -127,15 +127,23 @@ def test_inline_gives_the_same_numbers(ran, call, suite, tmp_path):
     assert out == done.stdout
 
 
+DRY = ["Data set", "Method", "Seeds", "Folds", "To train", "Done"]
+
+
 def test_dry_run(call, suite, tmp_path, ran):
     code, out, err = call("run", suite, "--out", tmp_path / "o", "--dry-run")
     assert code == 0
-    assert len(out.splitlines()) == 2
-    assert all("to train" in line for line in out.splitlines())
+    # A line for each method and data set: how much there is to do.
+    assert [cell.strip() for cell in out.splitlines()[0].split("|")[1:-1]] == DRY
+    lines = [line.replace(" ", "").strip("|").split("|") for line in out.splitlines()[2:]]
+    assert [line[2:] for line in lines] == [["1", "0", "1", "0"]] * 2
     assert "2 cells in 2 units, 0 finished" in err
     assert not (tmp_path / "o").exists()
     code, out, err = call("run", suite, "--out", ran[0] / "gzsl-results", "--dry-run")
-    assert (code, out.count("done")) == (0, 2)
+    assert code == 0
+    assert [line.split("|")[-3:-1] for line in out.splitlines()[2:]] == [
+        [" 0        ", " 1    "]
+    ] * 2
 
 
 def test_a_part_of_a_suite(call, suite, tmp_path):
@@ -163,8 +171,9 @@ def test_folds_choose_and_calibrate(call, suite, tmp_path, empty_mlflow):
     text = SUITE.replace("last, best_test", "last, val, best_test") + "calibration: true\n"
     suite.write_text(text)
     code, out, err = call("run", suite, *options, *only, "--dry-run")
-    assert (code, out.count("done"), out.count("to train")) == (0, 1, 3)
-    assert "fold 3 · seed 0" in out
+    (line,) = out.splitlines()[2:]
+    assert line.replace(" ", "") == "|digits|ESZSL|1|3|3|1|"
+    assert code == 0
     code, out, err = call("run", suite, *options, *only)
     assert (code, err.count("ESZSL · fold"), "(4 of 4 cells)" in err) == (0, 3, True)
     code, out, _ = call("table", suite, "--out", tmp_path / "o", "--format", "json")
@@ -178,8 +187,10 @@ def test_folds_choose_and_calibrate(call, suite, tmp_path, empty_mlflow):
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/m.db")
     number = client.get_experiment_by_name("mini").experiment_id
     (run,) = client.search_runs([number], "tags.`gzsl_bench.role` = 'cell'")
-    assert run.data.metrics["val_gamma/gamma"] == pytest.approx(table["val+gamma"]["gamma"][0])
-    assert run.data.metrics["val_gamma/acc_seen"] == table["val+gamma"]["acc_seen"]["mean"]
+    seen = table["val+gamma"]["acc_seen"]["mean"]
+    assert run.data.metrics["val_gamma/S"] == pytest.approx(seen, abs=1e-4)
+    gamma = table["val+gamma"]["gamma"][0]
+    assert f"gamma {gamma:.3g}" in run.data.tags["mlflow.note.content"]
 
 
 BAD = {

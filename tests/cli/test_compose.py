@@ -101,7 +101,7 @@ def test_what_is_not_understood(compose, asked, sentence):
 def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(["run", "-d", "digits", "-m", "eszsl", "--dry-run", "--tracking-uri", "none"]) == 0
-    assert "to train  digits · eszsl" in capsys.readouterr().out
+    assert "| digits   | eszsl  |" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 

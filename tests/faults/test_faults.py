@@ -231,7 +231,7 @@ def mirrored(bench) -> dict[str, float]:
     assert {run.info.status for run in runs} == {"FINISHED"}
     keys = [run.data.tags["gzsl_bench.key"] for run in children]
     assert len(set(keys)) == len(keys)
-    return {key: run.data.metrics["harmonic_mean"] for key, run in zip(keys, children, strict=True)}
+    return {key: run.data.metrics["H"] for key, run in zip(keys, children, strict=True)}
 
 
 TUNED = """\
