@@ -39,7 +39,7 @@ METHODS = {
         "zerodiff",
         "zla",
     ),
-    "gzsl-bench-feature-vae": ("cvae", "de_vae", "disentangled_vae", "ocd", "se_gzsl"),
+    "gzsl-bench-feature-vae": ("cvae", "de_vae", "disentangled_vae", "ocd", "sdgzsl", "se_gzsl"),
 }
 
 

@@ -20,13 +20,15 @@ def keeps(
     steps: int,
     device: torch.device | None = None,
 ) -> torch.Tensor:
-    """[steps, R, *shape] booleans, each false with probability ``rate``.
+    """[steps, R, *shape] booleans, each false with probability ``rate``; none is drawn at rate 0.
 
     Raises:
         ValueError: ``rate`` is not in [0, 1).
     """
     if not 0 <= rate < 1:
         raise ValueError(f"a dropout rate is at least 0 and below 1, not {rate}")
+    if not rate:
+        return torch.ones(steps, len(generators), *shape, dtype=torch.bool, device=device)
     return generators.block(
         lambda stream: torch.rand(steps, *shape, generator=stream) >= rate, device
     )

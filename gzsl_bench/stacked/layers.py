@@ -108,6 +108,7 @@ class Linear(Parameters):
         std: float | None = None,
         heads: int = 1,
         activation: Activation | None = None,
+        biased: bool = True,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         precision: str = "float32",
@@ -123,11 +124,14 @@ class Linear(Parameters):
             std: normal weights of this standard deviation instead.
             heads: the output is this many layers side by side, each with its own fan-out.
             activation: ``relu``, ``leaky_relu`` (slope 0.2), ``sigmoid`` or ``tanh`` of outputs.
+            biased: biases are trained; else they stay zero.  Before a normalisation by the batch
+                their gradient is what rounding leaves, of which Adam makes whole steps.
             device: where the parameters live.
             dtype: their type.
             precision: arithmetic of the products in training; see :mod:`.precision`.
         """
         self.inputs, self.outputs, self.activation = inputs, outputs, activation
+        self.biased = biased
         size = outputs * padded(inputs) + padded(outputs)
         self.flat = torch.zeros(len(runs), size, device=device, dtype=dtype)
         self.grad = torch.zeros_like(self.flat)
@@ -308,7 +312,7 @@ class _Linear(torch.autograd.Function):
         x, weight, out = ctx.saved_tensors
         grad = _before_activation(grad, out, layer.activation)
         full = grad.dtype
-        if wanted:
+        if wanted and layer.biased:
             add_bias_gradient(layer, grad)
         grad = grad.to(x.dtype)
         if wanted:
@@ -360,11 +364,13 @@ class _LoneLinear(torch.autograd.Function):
         if not wanted:
             pass
         elif layer.fresh:
-            torch.sum(grad, 0, out=one.bias_grad)
+            if layer.biased:
+                torch.sum(grad, 0, out=one.bias_grad)
             torch.addmm(one.weight_grad, grad.t(), rows, beta=0.0, out=one.weight_grad)
             layer.fresh = False
         else:
-            one.bias_grad.add_(grad.sum(0))
+            if layer.biased:
+                one.bias_grad.add_(grad.sum(0))
             torch.addmm(one.weight_grad, grad.t(), rows, out=one.weight_grad)
         grad_x = torch.mm(grad, one.weight).unsqueeze(0) if ctx.needs_input_grad[0] else None
         return grad_x, None, None, None

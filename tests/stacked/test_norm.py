@@ -80,6 +80,19 @@ def test_batch_norm_follows_autograds_rules():
         layer(x[:, :1])
 
 
+def test_a_layer_without_biases_learns_its_weights_alone():
+    for runs in (RUNS[:1], RUNS):
+        with pretending(CPU):
+            bare = Linear(runs, "a", 4, 3, biased=False, activation="relu")
+            whole = Linear(runs, "a", 4, 3, activation="relu")
+            for layer in (bare, whole):
+                for _ in range(2):
+                    layer(numbers(len(runs), 6, 4).float()).sum().backward()
+            assert whole.bias_grad.any()
+            assert not bare.bias_grad.any()
+            assert torch.equal(bare.weight_grad, whole.weight_grad)
+
+
 def train(runs, backend, steps=8):
     """A small network with both, in blocks as a loop draws them; its parameters at the end."""
     with pretending(backend):

@@ -10,10 +10,11 @@ from gzsl_bench import MethodSpec, hookimpl
 @hookimpl
 def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
-    from gzsl_bench_feature_vae import cvae, de_vae, disentangled, ocd, se_gzsl
+    from gzsl_bench_feature_vae import cvae, de_vae, disentangled, ocd, sdgzsl, se_gzsl
 
     yield cvae.SPEC
     yield se_gzsl.SPEC
     yield ocd.SPEC
     yield de_vae.SPEC
     yield disentangled.SPEC
+    yield sdgzsl.SPEC

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,6 +25,7 @@ from gzsl_bench.stacked import (
     wasserstein_distance,
 )
 from gzsl_bench_feature_vae.latent import LatentConfig
+from gzsl_bench_feature_vae.torch_init import torchs_linear
 
 
 class DisentangledConfig(LatentConfig):
@@ -107,17 +107,6 @@ class DisentangledNetworks(CrossModalNetworks):
         self.heads = {
             name: make(runs, f"head/{name}", width, classes, **how) for name, width in heads.items()
         }
-
-
-def torchs_linear(runs: Sequence[Any], name: str, inputs: int, outputs: int, **how: Any) -> Linear:
-    """A layer that begins as ``torch.nn.Linear``: all uniform, at most 1 / sqrt(inputs)."""
-    gain = math.sqrt((inputs + outputs) / (6 * inputs))
-    layer = Linear(runs, name, inputs, outputs, gain=gain, **how)
-    with torch.no_grad():
-        for bias, run in zip(layer.bias, runs, strict=True):
-            drawn = torch.rand(outputs, generator=run.generator(f"init/{name}/bias"))
-            bias.copy_((drawn * 2 - 1) / math.sqrt(inputs))
-    return layer
 
 
 def disentangled_losses(
