@@ -571,7 +571,7 @@ def test_values_of_gfzsl_s_released_code_are_our_defaults():
         assert {k: config[k] for k in wanted} == wanted
 
 
-@pytest.mark.parametrize("name", ["acmr", "cada_vae", "f_clswgan", "tf_vaegan"])
+@pytest.mark.parametrize("name", ["acmr", "cada_vae", "ce_gzsl", "f_clswgan", "tf_vaegan"])
 def test_released_values_are_those_of_the_plugins(name):
     from gzsl_bench import DatasetInfo
     from gzsl_bench.hooks.manager import load_plugins
