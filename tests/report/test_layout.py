@@ -44,6 +44,8 @@ def small() -> list[Row]:
         row("SUN", "ACMR", metrics=lost.metrics | {"loss": Summary(0.1234, 0.01, 3)},
             about={"loss": loss}),
         interval,
+        row("APY", "ACMR", notes=("features rn50: timm:resnet50.",),
+            exposure="2 of 12 unseen classes were seen by the backbone: cat, dog."),
     ]  # fmt: skip
 
 
