@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import data_option, debug_option, out_option, place, plugin_option
 from gzsl_bench.cli.streams import put, say
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("cite")
-@click.argument("suite", type=click.Path(path_type=Path))
+@click.argument("suite", type=click.Path(path_type=Path), shell_complete=complete.suites)
 @data_option
 @plugin_option
 @out_option

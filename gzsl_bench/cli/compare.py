@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option, rule_option
 from gzsl_bench.cli.streams import put, say
 
 
 @click.command("compare")
-@click.argument("names", nargs=-1, metavar="[SUITE] [A B]")
+@click.argument("names", nargs=-1, metavar="[SUITE] [A B]", shell_complete=complete.stored)
 @out_option
 @click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Only this data set.")
 @rule_option

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import Command
 from gzsl_bench.cli.streams import say
 from gzsl_bench.errors import SuiteError
@@ -35,15 +36,17 @@ _OPTIONS = (
         help="Change the suite: seeds=3, methods.LABEL.config.epochs=10; may be repeated.",
     ),
     click.option(
-        "--select", multiple=True, metavar="RULE",
+        "--select", multiple=True, metavar="RULE", shell_complete=complete.rules,
         help="Selection rule of a suite made of -d and -m: last, val, best_test; may be repeated.",
     ),
     click.option(
         "-m", "--method", "methods", multiple=True, metavar="NAME[KEY=VALUE,...]",
+        shell_complete=complete.methods,
         help="Method, in place of SUITE: acmr, 'eszsl[feature_penalty=10]'; may be repeated.",
     ),
     click.option(
         "-d", "--dataset", "datasets", multiple=True, metavar="NAME[:FEATURES[:EMBEDDING]]",
+        shell_complete=complete.datasets,
         help="Data set, in place of SUITE: CUB, FLO:mobilenetv2; may be repeated.",
     ),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import Command, Parsed
 from gzsl_bench.errors import unknown_name
 from gzsl_bench.executors import executors
@@ -44,6 +45,7 @@ def executor_options(command: Command) -> Command:
         click.option(
             "--executor",
             metavar="local|inline|ray|slurm|NAME",
+            shell_complete=complete.executors,
             default="local",
             show_default=True,
             help="Train in processes of this machine, in this one (--inline), on a Ray cluster"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gzsl_bench import markdown
-from gzsl_bench.cli import options
+from gzsl_bench.cli import complete, options
 from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
 from gzsl_bench.cli.streams import put, say
 from gzsl_bench.executors.limits import Limits
@@ -108,7 +108,12 @@ def launch_options(command: options.Command) -> options.Command:
         options.out_option,
         options.plugin_option,
         options.data_option,
-        click.argument("suite", required=False, type=click.Path(path_type=Path)),
+        click.argument(
+            "suite",
+            required=False,
+            type=click.Path(path_type=Path),
+            shell_complete=complete.suites,
+        ),
     ):
         launched = option(launched)
     return launched  # type: ignore[return-value]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import data_option, debug_option, out_option, place, plugin_option
 from gzsl_bench.cli.streams import put, say
 
@@ -22,6 +23,7 @@ _suite_option = click.option(
     "--suite",
     required=True,
     type=click.Path(path_type=Path),
+    shell_complete=complete.suites,
     help="The suite whose data sets are answered: a file, or the name of one that comes along.",
 )
 _dataset_option = click.option(

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, out_option, rule_option
 from gzsl_bench.cli.streams import put, say
 
 
 @click.command("report")
-@click.argument("suite", required=False)
+@click.argument("suite", required=False, shell_complete=complete.stored)
 @out_option
 @click.option(
     "--into",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench import markdown
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import (
     debug_option,
     json_option,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rescore")
-@click.argument("suite")
+@click.argument("suite", shell_complete=complete.stored)
 @out_option
 @tracking_option
 @json_option

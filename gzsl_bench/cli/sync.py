@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import debug_option, json_option, out_option
 from gzsl_bench.cli.streams import put, say
 
@@ -26,7 +27,7 @@ _TRACKING = click.option(
 
 
 @click.command("sync")
-@click.argument("suite")
+@click.argument("suite", shell_complete=complete.stored)
 @out_option
 @_TRACKING
 @json_option
@@ -69,7 +70,7 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
 
 
 @click.command("ui")
-@click.argument("suite", required=False)
+@click.argument("suite", required=False, shell_complete=complete.stored)
 @out_option
 @_TRACKING
 @click.option(

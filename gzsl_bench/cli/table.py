@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option
 from gzsl_bench.cli.streams import put, say
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("table")
-@click.argument("suite", required=False)
+@click.argument("suite", required=False, shell_complete=complete.stored)
 @out_option
 @format_option("github", "latex", "html", "csv", "json")
 @click.option(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gzsl_bench import markdown
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @click.command("visualize")
-@click.argument("suite", type=click.Path(path_type=Path))
+@click.argument("suite", type=click.Path(path_type=Path), shell_complete=complete.suites)
 @data_option
 @plugin_option
 @out_option
