@@ -63,6 +63,8 @@ def _check_method(spec: MethodSpec) -> str | None:
             f"its method {spec.name!r} needs or wants {strange[0]!r}; of {', '.join(EXTRAS)} are"
             " expected"
         )
+    if not isinstance(spec.family, str) or not spec.family.isprintable():
+        return f"its method {spec.name!r} states the family {spec.family!r}; one line is expected"
     if spec.version is not None and not (isinstance(spec.version, str) and spec.version):
         return (
             f"its method {spec.name!r} states the version {spec.version!r};"

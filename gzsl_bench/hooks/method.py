@@ -89,6 +89,7 @@ class MethodSpec:
             refused.  With ``regions`` or ``second`` scorers are shown
             :class:`~gzsl_bench.hooks.images.Images` instead of features.
         wants: the same, handed over where the data set has it.
+        family: what it is grouped under in wide tables, as "Generative"; no part of its cells' key.
         version: stands in the key of its cells in place of the distribution's version, so that a
             release that changes nothing of this method trains none of its cells anew.
     """
@@ -106,3 +107,4 @@ class MethodSpec:
     needs: tuple[str, ...] = ()
     wants: tuple[str, ...] = ()
     version: str | None = None
+    family: str = ""

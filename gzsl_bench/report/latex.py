@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gzsl_bench.report.cells import MINUS, SIGN, UNTOLD, Table
 from gzsl_bench.report.daggers import Daggers
-from gzsl_bench.report.wide import Grid, Line, Value
+from gzsl_bench.report.wide import Grid, Line, Value, grouped
 from gzsl_bench.results.comparable import marks
 
 #: Columns before the metrics: data set, method, selection, n.
@@ -32,6 +33,12 @@ _SIZES = (
 _WIDTHS = dict.fromkeys("0123456789", 5.0) | dict.fromkeys(" .,:;[]()il|'", 3.0) | {
     "+": 7.8, "\N{PLUS-MINUS SIGN}": 7.8, "M": 9.2, "W": 10.3, "m": 8.4, "w": 7.3, "-": 3.4,
 }  # fmt: skip
+_BESIDE = re.compile(r" \$\\pm\$ ([\d.]+)")
+#: What a table over several pages needs.
+_LONG = (
+    "\\usepackage{booktabs, longtable}",
+    "In a class of two columns: \\onecolumn before, \\twocolumn after it.",
+)
 _MARKED = {1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
 
 
@@ -43,6 +50,8 @@ def table(
     daggers: Daggers | None = None,
 ) -> str:
     """A ``table`` environment, ready to be included; needs the package booktabs.
+
+    What is longer than a page is a ``longtable``, which breaks over pages, in a size that fits.
 
     Args:
         cells: the table.
@@ -69,6 +78,11 @@ def table(
             " comparable rows."
         )
     caption += daggers.note() if daggers else []
+    said = escape(" ".join(caption))
+    if len(lines) > _LINES:
+        longest = _long(lines, [escape(text) for text in heads], said, cells)
+        comments = [f"% {line}" for line in (*_LONG, *notes)]
+        return "\n".join([*comments, _formulas(longest)])
     comments = [f"% {line}" for line in ("\\usepackage{booktabs}", *notes)]
     body = tabular(
         lines,
@@ -79,11 +93,34 @@ def table(
     environment = [
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{escape(' '.join(caption))}}}",
+        f"\\caption{{{said}}}",
         body,
         "\\end{table}",
     ]
     return "\n".join([*comments, _formulas("\n".join(environment))])
+
+
+def _long(lines: Sequence[Sequence[str]], heads: Sequence[str], caption: str, cells: Table) -> str:
+    """A ``longtable``: its caption and headings, the headings again on every page, the rows.
+
+    Deviations are subscripts: beside their means there would be no room for a column of text.
+    """
+    caption = caption.replace("mean ± sd", "mean and, as a subscript, sd")
+    head = " & ".join(heads) + " \\\\"
+    found = [
+        "\\begingroup",
+        "\\scriptsize",
+        "\\setlength{\\tabcolsep}{1.5pt}",
+        f"\\begin{{longtable}}{{lll{'r' * (len(heads) - _BEFORE + 1)}}}",
+        f"\\caption{{{caption}}} \\\\",
+        *("\\toprule", head, "\\midrule", "\\endfirsthead"),
+        *("\\toprule", head, "\\midrule", "\\endhead", "\\bottomrule", "\\endfoot"),
+    ]
+    for index, (line, row) in enumerate(zip(lines, cells.rows, strict=True)):
+        if index and row.dataset != cells.rows[index - 1].dataset:
+            found.append("\\midrule")
+        found.append(_BESIDE.sub(r"$_{\1}$", " & ".join(line)) + " \\\\")
+    return "\n".join([*found, "\\end{longtable}", "\\endgroup"])
 
 
 def wide(laid: Grid, notes: Sequence[str], caption: Sequence[str], label: str) -> str:
@@ -134,7 +171,8 @@ def _pages(panels: Sequence[Grid]) -> Iterator[list[Grid]]:
     used = 0
     for panel in panels:
         for part in _cut(panel):
-            size = sum(len(lines) + 1 for lines in part.blocks.values()) + 3
+            heads = sum(bool(f) for lines in part.blocks.values() for f, _ in grouped(lines))
+            size = heads + sum(len(lines) + 1 for lines in part.blocks.values()) + 3
             if together and used + size > _LINES:
                 yield together
                 together, used = [], 0
@@ -175,7 +213,11 @@ def _across(laid: Grid) -> str:
         found.append("\\midrule")
         if len(rules) > 1:
             found.append(f"\\multicolumn{{{total}}}{{l}}{{\\emph{{by {rule}}}}} \\\\")
-        for line in lines:
+        for family, line in grouped(lines):
+            if family:
+                over = f"\\multicolumn{{{total}}}{{l}}{{\\emph{{{escape(family)}}}}} \\\\"
+                # The first one stands under a line already.
+                found += [over] if line is lines[0] else ["\\addlinespace", over]
             cells = [escape(line.who)]
             for group in line.groups:
                 if isinstance(group, str):

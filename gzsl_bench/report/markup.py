@@ -7,7 +7,7 @@ from html import escape
 
 from gzsl_bench.report.cells import Table
 from gzsl_bench.report.daggers import Daggers
-from gzsl_bench.report.wide import Grid, plain
+from gzsl_bench.report.wide import Grid, grouped, plain
 from gzsl_bench.results.comparable import marks
 
 _BEFORE = 4
@@ -62,7 +62,9 @@ def wide(laid: Grid, notes: Sequence[str]) -> str:
     total = 1 + count * len(laid.columns)
     for rule, block in laid.blocks.items():
         lines.append(f'<tbody>\n<tr><th colspan="{total}">by {escape(rule)}</th></tr>')
-        for line in block:
+        for family, line in grouped(block):
+            if family:
+                lines.append(f'<tr><th colspan="{total}"><em>{escape(family)}</em></th></tr>')
             cells = []
             for group in line.groups:
                 if isinstance(group, str):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gzsl_bench import markdown
@@ -58,11 +58,13 @@ class Line:
         who: its label, with whatever tells it from others of the label.
         groups: its numbers, one entry a data set.
         printed: numbers that a paper printed, not ours.
+        family: what the method's plugin groups it under.
     """
 
     who: str
     groups: tuple[Group, ...]
     printed: bool = False
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ class Grid:
             self.headings,
             {
                 rule: tuple(
-                    Line(line.who, tuple(line.groups[i] for i in columns), line.printed)
-                    for line in lines
+                    replace(line, groups=tuple(line.groups[i] for i in columns)) for line in lines
                 )
                 for rule, lines in self.blocks.items()
             },
@@ -151,11 +152,23 @@ def grid(
                 _group(rows[c], where[rows[c]], names, ranked, daggers) if c in rows else "-"
                 for c in columns
             )
-            lines.append(Line(who, groups))
-            lines += _printed(rows, columns, names, given, sources)
+            family = next(iter(rows.values())).family
+            lines.append(Line(who, groups, family=family))
+            beside = _printed(rows, columns, names, given, sources)
+            lines += [replace(line, family=family) for line in beside]
         title = next((rule_name(row) for row in mine if row.selection == rule), "")
-        blocks[title] = tuple(lines)
+        order = list(dict.fromkeys(line.family for line in lines))
+        blocks[title] = tuple(sorted(lines, key=lambda line: order.index(line.family)))
     return Grid(columns, _heads(names), blocks, tuple(sources))
+
+
+def grouped(lines: Sequence[Line]) -> Iterator[tuple[str, Line]]:
+    """Each line, with the heading that stands over it: where several families are, their names."""
+    several = len({line.family for line in lines}) > 1
+    before = None
+    for line in lines:
+        yield ((line.family or "Others") if several and line.family != before else ""), line
+        before = line.family
 
 
 def _heads(names: Sequence[str]) -> tuple[str, ...]:
@@ -251,11 +264,13 @@ def as_markdown(
         ]
         for panel in one.panels(widths, first, width or sum(widths) + first):
             columns = [_texts(panel, i, forms) for i in range(len(panel.columns))]
-            rows = [
-                [name, *(cell for column in columns for cell in column[n])]
-                for n, name in enumerate([what, *(line.who for line in lines)])
-            ]
-            tables.append(markdown.table(rows[0], rows[1:]))
+            rows = []
+            for n, (family, line) in enumerate(grouped(lines), start=1):
+                cells = [cell for column in columns for cell in column[n]]
+                rows += [[f"*{family}*", *[""] * len(cells)]] if family else []
+                rows.append([line.who, *cells])
+            head = [cell for column in columns for cell in column[0]]
+            tables.append(markdown.table([what, *head], rows))
     return "\n\n".join(tables)
 
 

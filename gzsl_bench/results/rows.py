@@ -94,6 +94,7 @@ class Row:
         setting: ``inductive`` or ``transductive``.
         precision: arithmetic of training.
         fidelity: how far the method can be trusted to be what it is called.
+        family: what its plugin groups it under; empty where it says nothing.
         version: of the method.
         source: digest of its source, where that can be read.
         code: numbers of the program's own code that fixed its numbers: ``stacked 1, streams 1``.
@@ -138,6 +139,7 @@ class Row:
     lost: tuple[str, ...] = ()
     sweep: Point | None = None
     audit: str = ""
+    family: str = ""
     notes: tuple[str, ...] = ()
     exposure: str = ""
 
@@ -336,6 +338,7 @@ def _row(
         setting=identity["setting"],
         precision=identity["precision"],
         fidelity=cell.about["fidelity"],
+        family=cell.about.get("family", ""),
         version=identity["method"]["version"],
         source=identity["method"].get("source"),
         code=", ".join(f"{name} {number}" for name, number in sorted(identity["code"].items())),

@@ -107,6 +107,7 @@ class About(TypedDict):
     deterministic: NotRequired[bool]
     distribution: NotRequired[str]
     sweep: NotRequired[Swept]
+    family: NotRequired[str]
 
 
 if not TYPE_CHECKING:  # what is checked when a cell is read; plain mappings to whoever uses one

@@ -473,6 +473,7 @@ def _cells(
                     "deterministic": spec.deterministic,
                     "distribution": plugin.distribution,
                     "distribution_version": plugin.version,
+                    **({"family": spec.family} if spec.family else {}),
                     **variant.about,
                 },
             )

@@ -48,7 +48,7 @@ PINNED = {
     "Method": {"made with": "self config", "defaults": "cls dataset", "fit": "self task run"},
     "MethodSpec": {
         "fields": "name factory citation fidelity preprocessing? deterministic? "
-        "setting? summary? precisions? latents? needs? wants? version?"
+        "setting? summary? precisions? latents? needs? wants? version? family?"
     },
     "MetricSpec": {
         "fields": "name compute percent? higher_is_better? needs_scores? summary? unit? "

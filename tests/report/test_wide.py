@@ -13,7 +13,7 @@ from report_factory import row
 from gzsl_bench.cli.main import run
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.latex import _length
-from gzsl_bench.report.table import render_wide
+from gzsl_bench.report.table import render, render_wide
 from gzsl_bench.report.wide import Value, grid, plain
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Point, Row
 from gzsl_bench.scoring.rules import Support
@@ -61,6 +61,21 @@ def test_the_grid_by_hand():
         ("C", ("-", "-")),
     ]  # fmt: skip
     assert plain(lines[1].groups[0][1], {2: "*{}*"}) == "*42.0* ± 1.2‡ ≈"
+
+
+def test_methods_stand_by_family_where_plugins_say_so():
+    families = {"ACMR": "Generative", "ESZSL": "Linear maps", "CADA-VAE": "Generative"}
+    table = [
+        replace(row("CUB", name, "val", h=h), family=families.get(name, ""))
+        for name, h in (("ACMR", 50.0), ("ESZSL", 40.0), ("CADA-VAE", 45.0), ("DAP", 20.0))
+    ]
+    order = ["Generative", "ACMR", "CADA-VAE", "Linear maps", "ESZSL", "Others", "DAP"]
+    for fmt in ("github", "html", "latex"):
+        text = render_wide(table, fmt).rpartition("toprule")[2]  # below LaTeX's comments
+        places = [re.search(rf"\b{name}\b(?! x)", text).start() for name in order]
+        assert places == sorted(places), fmt
+    # One family needs no heading.
+    assert "Generative" not in render_wide([table[0], table[2]], "github")
 
 
 def test_rules_make_blocks_and_two_rows_of_one_name_two_lines():
@@ -184,6 +199,27 @@ def test_latex_sets_it_without_an_overfull_box(kind, options, tmp_path):
     assert "Float too large" not in log
     pages = int(re.search(r"Output written on t\.pdf \((\d+) page", log)[1])
     assert pages == {"sixty methods": 2}.get(kind, pages if kind == "seven data sets" else 1)
+
+
+@pytest.mark.tex
+@pytest.mark.parametrize("options", ["", "twocolumn"])
+def test_a_long_table_breaks_over_pages_and_fits(options, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    text = render(paper("last", "val", "best_test"), "latex")
+    assert text.startswith("% \\usepackage{booktabs, longtable}\n% In a class of two columns: ")
+    document = (
+        f"\\documentclass[{options}]{{article}}\n\\usepackage{{booktabs, longtable}}\n"
+        f"\\begin{{document}}\n\\onecolumn\n{text}\n\\end{{document}}\n"
+    )
+    (tmp_path / "t.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    for _ in range(2):  # the second time columns are as wide as on all pages
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+    log = (tmp_path / "t.log").read_text(encoding="utf-8", errors="replace")
+    assert "Overfull" not in log
+    assert "(2 pages" in log
 
 
 @pytest.mark.parametrize("kind", WIDE)
