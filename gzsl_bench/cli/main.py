@@ -44,6 +44,7 @@ _COMMANDS = {
         "outside:export_task_command",
         "Write tasks as plain arrays, for code that is no plugin.",
     ),
+    "predict": ("models:predict_command", "Score new rows with a model that was kept."),
     "records": ("records:records_group", "Check, tidy, export and merge records."),
     "published": ("published:published_group", "List and audit published numbers."),
     "cite": ("cite:cite_command", "Print what to cite for a suite, as BibTeX."),

@@ -38,7 +38,15 @@ if TYPE_CHECKING:
     " shown noise: a method that learns from what it is shown gives other scores and fails"
     " (docs/audit.md).",
 )
-def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: bool) -> int:
+@click.option(
+    "--keep-models",
+    is_flag=True,
+    help="Afterwards train each cell of the real task once more and keep the model of the"
+    " checkpoint that the honest rule chooses, if it predicts as recorded (docs/models.md).",
+)
+def run_command(
+    launch: Launch, seeds: str | None, only_failed: bool, audit: bool, keep_models: bool
+) -> int:
     """Run SUITE, a file or the name of one that comes along, and print who is best, how surely.
 
     In place of SUITE: data sets with -d and methods with -m.
@@ -48,7 +56,9 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
     or missing data, 130 interrupted.
     """
     from gzsl_bench.cli.audit import conclude
+    from gzsl_bench.cli.models import keep
     from gzsl_bench.cli.terminal import columns
+    from gzsl_bench.engine.models import require
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import current, remember, told
     from gzsl_bench.report.answer import answer
@@ -76,6 +86,8 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
             return 0
     if launch.dry_run:
         return launch.describe(units, "cells")
+    if keep_models:
+        require()
     with launch.training(loaded, registry, whole) as training:
         store = training.store
         store.learn(looked)
@@ -107,6 +119,8 @@ def run_command(launch: Launch, seeds: str | None, only_failed: bool, audit: boo
             if _renew_front(launch.uri, shown, sync) and outcome.exit_code == 0:
                 with contextlib.suppress(OSError):  # it only saves time
                     stamp.leave(launch.uri, shown)
+        if keep_models and not outcome.interrupted:
+            keep(results, registry, training.settings)
         if audit and not outcome.interrupted and not conclude(resolved.cells, store):
             return 1
         return outcome.exit_code

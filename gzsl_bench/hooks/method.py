@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from gzsl_bench.hooks.config import Config
 from gzsl_bench.hooks.config import Config as BaseConfig
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.hooks.run import Run, ScoreFunction
 from gzsl_bench.hooks.task import Task
+
+if TYPE_CHECKING:
+    import torch
 
 Fidelity: TypeAlias = Literal["official-code", "paper", "approximation"]
 FIDELITIES: tuple[Fidelity, ...] = ("official-code", "paper", "approximation")
@@ -41,6 +44,14 @@ class Method(ABC):
         ``run.checkpoint`` along the way and return None.  Raise ``NotApplicable`` where the method
         cannot work on this kind of data.
         """
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> ScoreFunction:
+        """The scorer whose ``state`` this was, made with the configuration it was trained with.
+
+        Optional: for methods whose scorers offer ``state``.  The tensors are on the device to
+        compute on; nothing but them and ``self.config`` is at hand.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot restore a scorer")
 
 
 class BatchedMethod(Method):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -48,11 +48,14 @@ class Scorer:
             *same* callable share one call: it runs once per run on the test features.
         score: embedded features -> class scores [N, C]; runs once per checkpoint.
         latents: what can be drawn of the space in between, or None; the scores never depend on it.
+        state: gives the tensors from which :meth:`~gzsl_bench.hooks.method.Method.restore` makes
+            this scorer again, or None where the method cannot; only ``--keep-models`` calls it.
     """
 
     embed: ScoreFunction
     score: ScoreFunction
     latents: Latents | None = None
+    state: Callable[[], Mapping[str, torch.Tensor]] | None = None
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Both parts, one after the other."""

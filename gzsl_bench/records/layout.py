@@ -6,6 +6,7 @@
 <out>/failed/<key>-<n>/                                      earlier failures of a retried cell
 <out>/audits/<key>.json                                      outcomes of audits
 <out>/latents/<key>.npz                                      what `visualize` draws of a cell
+<out>/models/<key>.safetensors                               a cell's chosen checkpoint
 <out>/units/<name>.json                                      how units were divided to fit
 <out>/suites/<name>.json                                     suites as they were resolved
 <out>/suites/<name>~<hash>.json                              others that have run under that name
@@ -65,6 +66,10 @@ class Layout:
     def latents(self, key: str) -> Path:
         """What can be drawn of a cell's latent space."""
         return self.out / "latents" / f"{key}.npz"
+
+    def model(self, key: str) -> Path:
+        """The model of a cell's chosen checkpoint."""
+        return self.out / "models" / f"{key}.safetensors"
 
     @property
     def scratch(self) -> Path:

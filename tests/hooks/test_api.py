@@ -45,7 +45,12 @@ PINNED = {
         "shape": "property",
     },
     "Latents": {"fields": "visual semantic"},
-    "Method": {"made with": "self config", "defaults": "cls dataset", "fit": "self task run"},
+    "Method": {
+        "made with": "self config",
+        "defaults": "cls dataset",
+        "fit": "self task run",
+        "restore": "self state",
+    },
     "MethodSpec": {
         "fields": "name factory citation fidelity preprocessing? deterministic? "
         "setting? summary? precisions? latents? needs? wants? version? family?"
@@ -85,7 +90,7 @@ PINNED = {
         "log": "self step kwargs:values",
         "progress": "self done total",
     },
-    "Scorer": {"fields": "embed score latents?"},
+    "Scorer": {"fields": "embed score latents? state?"},
     "Task": {
         "fields": "features labels attributes seen unseen unlabelled? regions? second? words? "
         "groups? class_names?",

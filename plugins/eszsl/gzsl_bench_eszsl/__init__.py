@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -52,9 +52,22 @@ class ESZSL(BatchedMethod):
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
                 run.fail(f"the penalties {gamma:g} and {penalty:g} are lost in rounding")
                 return None
-            return Scorer(embed=lambda x: x.double() @ weights, score=lambda e: e @ attributes.T)
+            return _scorer(weights, attributes)
 
         return [scorer(run) for run in runs]
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> Scorer:
+        """A scorer that was kept."""
+        return _scorer(state["weights"], state["attributes"])
+
+
+def _scorer(weights: torch.Tensor, attributes: torch.Tensor) -> Scorer:
+    """X -> x'V a for every class; ``weights`` is V [D, A], ``attributes`` [C, A]."""
+    return Scorer(
+        embed=lambda x: x.double() @ weights,
+        score=lambda e: e @ attributes.T,
+        state=lambda: {"weights": weights, "attributes": attributes},
+    )
 
 
 def _factor(gram: torch.Tensor, penalty: float) -> torch.Tensor:

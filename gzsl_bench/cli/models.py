@@ -1,0 +1,106 @@
+"""``run --keep-models`` and ``gzsl-bench predict``: models kept, and made to score new rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gzsl_bench.cli.options import (
+    choose_device,
+    data_option,
+    debug_option,
+    device_option,
+    out_option,
+    place,
+    plugin_option,
+)
+from gzsl_bench.cli.streams import put, say
+
+if TYPE_CHECKING:
+    from gzsl_bench.engine.events import WorkerSettings
+    from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.results.view import Results
+
+
+def keep(results: Results, registry: Registry, settings: WorkerSettings) -> None:
+    """Keep the models of a suite's finished cells of the real task that have none yet."""
+    from gzsl_bench.engine.models import keep_model
+    from gzsl_bench.engine.worker import Worker
+    from gzsl_bench.errors import GzslBenchError
+
+    worker = Worker(registry, settings, lambda event: None)
+    for key, (cell, *_) in results.cells.items():
+        record = results.record(key)
+        path = results.store.layout.model(key)
+        if cell.fold or record is None or not record.complete or path.exists():
+            continue
+        say(f"training {cell.title} again for its model")
+        try:
+            choice = keep_model(worker, results, cell, lambda done, total: None)
+        except GzslBenchError as error:
+            say(f"warning: {cell.title}: no model was kept: {error}")
+        else:
+            say(f"{path}: checkpoint {choice.checkpoint} ({choice.rule}), predicts as recorded")
+
+
+@click.command("predict")
+@click.argument("key")
+@click.argument("features", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--to",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.npy",
+    help="Write the scores of all classes there, [rows, classes].",
+)
+@data_option
+@plugin_option
+@out_option
+@device_option
+@debug_option
+def predict_command(
+    key: str,
+    features: Path,
+    to: Path | None,
+    data: Path | None,
+    plugin: tuple[Path, ...],
+    out: Path,
+    device: str,
+) -> None:
+    """Score the rows of FEATURES (.npy, [rows, dimensions]) with the model that was kept of KEY.
+
+    KEY is a record's key or how it begins.  Features are as the data set has them, before any
+    preprocessing.  First the model has to predict the test rows as they are recorded, for which the
+    data are needed.  Prints row, best class and its score as CSV.
+    """  # fmt: skip
+    import numpy as np
+
+    from gzsl_bench.cli.launch import worker_settings
+    from gzsl_bench.cli.validate import open_plugins
+    from gzsl_bench.engine.again import find
+    from gzsl_bench.engine.environment import usable_cores
+    from gzsl_bench.engine.models import open_model, require
+    from gzsl_bench.engine.worker import Worker
+    from gzsl_bench.errors import DataError
+    from gzsl_bench.records.store import RecordStore
+
+    require()
+    store = RecordStore(out)
+    record = find(store, key)
+    try:
+        rows = np.load(features, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{features} cannot be read as an .npy of numbers: {error}") from None
+    registry, chosen = open_plugins(plugin), choose_device(device)
+    settings = worker_settings(out, place(data), chosen, usable_cores(), tuple(plugin))
+    model = open_model(Worker(registry, settings, lambda event: None), record, store.layout)
+    say(f"checkpoint {model.checkpoint} of {record.key} predicts its test rows as recorded")
+    scores = model.scores(np.asarray(rows))
+    if to is not None:
+        np.save(to, scores)
+        put(str(to))
+        return
+    put("row,class,score")
+    for row, best in enumerate(scores.argmax(1)):
+        put(f"{row},{best},{scores[row, best]:.6g}")

@@ -1,0 +1,236 @@
+"""Models of finished cells: kept as safetensors, tied to the record, and made to score again.
+
+A cell is trained once more, as its record was, and the model of the chosen checkpoint is kept where
+it predicts what is recorded.  Before a kept model scores anything new it has to do so again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gzsl_bench import atomic
+from gzsl_bench.data.tasks import preprocessing
+from gzsl_bench.engine.again import train_again
+from gzsl_bench.engine.bench import ready_method
+from gzsl_bench.engine.sink import CellSink
+from gzsl_bench.engine.visualize import Wanted, wanted
+from gzsl_bench.engine.worker import Worker
+from gzsl_bench.errors import DataError, GzslBenchError, NotApplicable, PluginError, RecordError
+from gzsl_bench.hooks.dataset import DatasetRequest
+from gzsl_bench.hooks.metric import FloatArray, MetricSpec
+from gzsl_bench.hooks.run import ScoreFunction, Scorer
+from gzsl_bench.records.layout import Layout
+from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
+from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.resolve import dataset_spec, load_data
+
+if TYPE_CHECKING:
+    import torch
+
+    from gzsl_bench.records.record import Record
+    from gzsl_bench.results.view import Results
+
+_CELL = tuple(field.name for field in fields(Cell))
+#: Rows that are scored at once.
+_ROWS = 4096
+
+
+def require() -> None:
+    """Make sure that safetensors is there.
+
+    Raises:
+        GzslBenchError: it is not installed.
+    """
+    try:
+        import safetensors  # noqa: F401
+    except ImportError:
+        raise GzslBenchError(
+            "models are kept as safetensors, which is not installed: pip install"
+            " 'gzsl-bench[models]'"
+        ) from None
+
+
+class ModelSink(CellSink):
+    """Scores as in any run; at the wanted checkpoint it takes the scorer's state.
+
+    It is taken at once, since parameters may change afterwards.
+    """
+
+    def __init__(
+        self,
+        tests: TestSet,
+        metrics: Mapping[str, MetricSpec],
+        on_progress: Callable[[int, int], None],
+        wanted: int,
+    ) -> None:
+        super().__init__(tests, metrics, on_progress, lambda: None)
+        self._wanted = wanted
+        self.state: dict[str, torch.Tensor] = {}
+
+    def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
+        """Score, then take the state."""
+        super().checkpoint(number, scorer)
+        if number != self._wanted:
+            return
+        if not isinstance(scorer, Scorer) or scorer.state is None:
+            raise NotApplicable("its scorers offer no state, so no model can be kept")
+        self.state = {
+            name: tensor.detach().cpu().clone().contiguous()
+            for name, tensor in scorer.state().items()
+        }
+
+
+def keep_model(
+    worker: Worker, results: Results, cell: Cell, on_progress: Callable[[int, int], None]
+) -> Wanted:
+    """Train a finished cell again and keep its model; says which checkpoint's.
+
+    Raises:
+        NotApplicable: the method offers no state.
+        PluginError: trained again it does not predict what is recorded.
+        GzslBenchError: it cannot be trained again.
+    """
+    from safetensors.torch import save
+
+    record = results.record(cell.key)
+    assert record is not None
+    choice = wanted(results, cell)
+    assert choice.checkpoint is not None  # of a record it is known
+    number, metrics = choice.checkpoint, worker.registry.metrics
+    sink = train_again(
+        worker, cell, record, lambda tests: ModelSink(tests, metrics, on_progress, number)
+    )
+    _compare(record, number, sink.arrays(), f"{cell.title}, trained again,")
+    about = {
+        "key": cell.key,
+        "checkpoint": str(number),
+        "rule": choice.rule,
+        "predictions_sha256": record.predictions_sha256 or "",
+        "identity": json.dumps(cell.identity, sort_keys=True),
+    }
+    with atomic.writing(results.store.layout.model(cell.key)) as file:
+        file.write(save(sink.state, metadata=about))
+    return choice
+
+
+def _compare(record: Record, number: int, arrays: Mapping[str, np.ndarray], who: str) -> None:
+    """Refuse predictions that are not the recorded ones.
+
+    Raises:
+        PluginError: they differ.
+    """
+    ours, theirs = kept_predictions(arrays, number), kept_predictions(record.predictions(), number)
+    count = int((ours.predicted != theirs.predicted).sum())
+    count += int((ours.predicted_unseen != theirs.predicted_unseen).sum())
+    if count:
+        raise PluginError(f"{who} differs in {count} predictions from its record")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A kept model that has just predicted what is recorded.
+
+    Attributes:
+        checkpoint: its number.
+        classes: C.
+    """
+
+    checkpoint: int
+    classes: int
+    _scorer: ScoreFunction
+    _transform: Callable[[FloatArray], FloatArray]
+    _width: int
+    _device: torch.device
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """[M, C] scores of new rows.
+
+        Args:
+            features: [M, D] as the data set has them, before any preprocessing.
+
+        Raises:
+            DataError: they are no such features.
+        """
+        import torch
+
+        if features.ndim != 2 or features.dtype.kind != "f" or features.shape[1] != self._width:
+            raise DataError(
+                f"the features are {features.dtype} of the shape {features.shape}; floats of the"
+                f" shape (rows, {self._width}) are expected"
+            )
+        if not np.isfinite(features).all():
+            raise DataError("the features hold NaN or infinite values")
+        found = [np.zeros((0, self.classes))]
+        for start in range(0, len(features), _ROWS):
+            block = features[start : start + _ROWS].astype(np.float32).astype(np.float64)
+            ready = torch.from_numpy(self._transform(block).astype(np.float32)).to(self._device)
+            with torch.no_grad():
+                found.append(self._scorer(ready).double().cpu().numpy())
+        return np.concatenate(found)
+
+
+def open_model(worker: Worker, record: Record, layout: Layout) -> Model:
+    """The kept model of a record, once it has predicted its test rows as they are recorded.
+
+    Raises:
+        RecordError: none was kept, or it is of another record.
+        DataError: the data are not those of the record.
+        PluginError: nor is the method; or the model predicts something else.
+    """
+    import torch
+
+    about, state = _read(layout.model(record.key), record)
+    cell = Cell(**{name: getattr(record, name) for name in _CELL})
+    chosen = preprocessing(cell.identity["preprocessing"])
+    if chosen.leaks:
+        raise RecordError(f"{cell.title}: new rows cannot be scaled as {chosen.name} scales")
+    factory, bench = ready_method(worker.registry, cell), worker.bench(cell)
+    device, number = torch.device(worker.settings.device), int(about["checkpoint"])
+    config = factory.Config.model_validate(cell.identity["method"]["config"])
+    scorer = factory(config).restore({name: t.to(device) for name, t in state.items()})
+    tests = bench.tests(cell.seed)
+    with torch.no_grad():
+        found = tests.predict(scorer, EmbeddingCache())
+    recorded = kept_predictions(record.predictions(), number)
+    count = int((found.predicted != recorded.predicted).sum())
+    if count:
+        raise PluginError(
+            f"{cell.title}: the kept model differs in {count} predictions from its record"
+        )
+    request = DatasetRequest(
+        name=cell.request["use"],
+        root=worker.settings.root,
+        features=cell.request["features"],
+        attributes=cell.request["attributes"],
+        cache=worker.settings.cache,
+    )
+    data = load_data(dataset_spec(worker.registry, request.name), request)
+    transform = chosen.fit(data.features, data.trainval)
+    classes, width = data.num_classes, int(data.features.shape[1])
+    return Model(number, classes, scorer, transform, width, device)
+
+
+def _read(path: Path, record: Record) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise RecordError(
+            f"no model was kept of {record.key}; `gzsl-bench run SUITE --keep-models` does it"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise RecordError(f"{path} cannot be read: {error}") from None
+    tied = (about.get("key"), about.get("predictions_sha256"))
+    if tied != (record.key, record.predictions_sha256) or not about.get("checkpoint", "").isdigit():
+        raise RecordError(f"{path} is the model of another record than {record.key}")
+    return about, state

@@ -1,0 +1,124 @@
+"""Kept models: tied to their record, predicting what is recorded, refused otherwise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from gzsl_bench.builtin.digits import load
+from gzsl_bench.cli.main import run
+from gzsl_bench.hooks.dataset import DatasetRequest
+from gzsl_bench.records.layout import Layout
+from gzsl_bench.records.store import RecordStore
+
+PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A results folder with models of the page's method and of ESZSL, and their plugin."""
+    folder = tmp_path_factory.mktemp("models")
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    plugin = folder / "means_plugin.py"
+    plugin.write_text(code, encoding="utf-8")
+    suite = folder / "s.yaml"
+    suite.write_text(
+        "name: s\ndatasets: [digits]\nplugins: [means_plugin.py]\nmethods: [means, eszsl]\n"
+        "selection: [last]\n"
+    )
+    out = folder / "out"
+    arguments = ["run", str(suite), "--out", str(out), "--inline", "--tracking-uri", "none"]
+    assert run([*arguments, "--keep-models"]) == 0
+    return out, plugin, arguments
+
+
+def cells(out: Path) -> dict[str, str]:
+    return {record.label: record.key for record in RecordStore(out)}
+
+
+def features(images: np.ndarray | None = None) -> np.ndarray:
+    data = load(DatasetRequest("digits", None, "pixels", "strokes"))
+    rows = np.concatenate([data.test_seen, data.test_unseen]) if images is None else images
+    return np.asarray(data.features[rows])
+
+
+@pytest.mark.parametrize("label", ["means", "eszsl"])
+def test_a_kept_model_predicts_what_is_recorded(kept, tmp_path, capsys, label):
+    """The recorded test rows, handed in as if they were new."""
+    out, plugin, _ = kept
+    key = cells(out)[label]
+    np.save(tmp_path / "new.npy", features())
+    given = ["predict", key[:10], str(tmp_path / "new.npy"), "--out", str(out)]
+    given += ["--plugin", str(plugin)]
+    assert run(given) == 0
+    said = capsys.readouterr()
+    assert f"checkpoint 1 of {key} predicts its test rows as recorded" in said.err
+    arrays = RecordStore(out).read(key).predictions()
+    head, *lines = said.out.splitlines()
+    assert head == "row,class,score"
+    assert [int(line.split(",")[1]) for line in lines] == arrays["predicted"][-1].tolist()
+    assert run([*given, "--to", str(tmp_path / "scores.npy")]) == 0
+    scores = np.load(tmp_path / "scores.npy")
+    best = np.stack([scores[:, arrays["seen"]].max(1), scores[:, arrays["unseen"]].max(1)])
+    recorded = np.stack([arrays["best_seen"][-1], arrays["best_unseen"][-1]])
+    assert np.allclose(best, recorded, rtol=1e-5, atol=1e-6)
+
+
+def test_models_are_kept_once(kept, capsys):
+    out, _, arguments = kept
+    before = {path: path.stat().st_mtime_ns for path in (out / "models").iterdir()}
+    assert len(before) == 2
+    assert run([*arguments, "--keep-models"]) == 0
+    assert "again for its model" not in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (out / "models").iterdir()} == before
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(kept, tmp_path, capsys):
+    out, plugin, _ = kept
+    keys, layout = cells(out), Layout(out)
+    wide = np.zeros((2, 3), np.float32)
+    holes = features()[:2].copy()
+    holes[0, 0] = np.nan
+    for content, said in (
+        (wide, r"of the shape \(rows, 64\) are expected"),
+        (features()[:2].astype(int), "int64"),
+        (holes, "NaN or infinite"),
+    ):
+        np.save(tmp_path / "new.npy", content)
+        arguments = ["predict", keys["eszsl"], str(tmp_path / "new.npy"), "--out", str(out)]
+        assert run(arguments) == 2
+        assert re.search(said, capsys.readouterr().err)
+    np.save(tmp_path / "new.npy", features()[:2])
+    place = layout.model(keys["eszsl"])
+    whole = place.read_bytes()
+    state = load_file(place)
+    digest = RecordStore(out).read(keys["eszsl"]).predictions_sha256
+    about = {"key": keys["eszsl"], "checkpoint": "1", "predictions_sha256": digest}
+    try:
+        save_file({n: v[::-1].copy() for n, v in state.items()}, place, metadata=about)
+        assert run(arguments) == 2
+        assert re.search(r"the kept model differs in \d+ predictions", capsys.readouterr().err)
+        save_file(state, place, metadata=about | {"predictions_sha256": "0"})
+        assert run(arguments) == 2
+        assert "is the model of another record" in capsys.readouterr().err
+        place.write_bytes(whole[:100])
+        assert run(arguments) == 2
+        assert "cannot be read" in capsys.readouterr().err
+        place.unlink()
+        assert run(arguments) == 2
+        assert "no model was kept" in capsys.readouterr().err
+    finally:
+        place.write_bytes(whole)
+
+
+def test_a_method_without_state_keeps_nothing_and_says_so(tmp_path, capsys):
+    suite = tmp_path / "s.yaml"
+    suite.write_text("name: s\ndatasets: [digits]\nmethods: [sae]\nselection: [last]\n")
+    arguments = ["run", str(suite), "--out", str(tmp_path / "out"), "--inline"]
+    assert run([*arguments, "--tracking-uri", "none", "--keep-models"]) == 0
+    assert "no model was kept: its scorers offer no state" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "models").exists()
