@@ -93,6 +93,20 @@ def test_losses_and_gradients_are_those_of_a_double_backward_pass(count, backend
                     torch.testing.assert_close(mine, passes * theirs, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("backend", [CPU, rerun()])
+def test_what_the_conditions_are_made_of_gets_its_gradient(backend):
+    with pretending(backend):
+        critic, (real, generated, attributes, mix) = make(3), batch(3)
+        attributes.requires_grad_()
+        found = critic.losses(real, generated, attributes, mix)
+        (found[1] - 0.5 * found[0] + 0.3 * found[2]).sum().backward()
+    for run in range(3):
+        wanted, _ = by_autograd(critic, run, real, generated, attributes, mix)
+        loss = wanted[1] - 0.5 * wanted[0] + 0.3 * wanted[2]
+        (theirs,) = torch.autograd.grad(loss, attributes)
+        torch.testing.assert_close(attributes.grad[run], theirs[run], rtol=1e-12, atol=1e-13)
+
+
 def test_the_losses_score_as_the_critic_does():
     critic, (real, generated, attributes, mix) = make(3), batch(3)
     scores = critic.losses(real, generated, attributes, mix)

@@ -247,3 +247,30 @@ def test_an_epoch_may_have_passes_and_a_phase_something_before_it():
     assert {name: values[f"{name}/x"] for name in ("a", "b", "c", "again")} == {
         "a": 0.5, "b": 0.5, "c": 0.5, "again": 10.5,
     }  # fmt: skip
+
+
+def test_a_phase_may_begin_later_and_go_on_from_the_last_gradients():
+    """Which gradients it steps with; how epochs of a second call are counted."""
+    run, seen = Run(0, CPU, Config(), Sink()), []
+    layer = Linear([run], "a", 1, 1)
+
+    class Watched(StackedAdam):
+        def step(self):
+            seen.append(float(layer.grad[0, 0]))
+            super().step()
+
+    def loss(factor):
+        return lambda factors, turn, x: {"loss": factor * layer(x.view(1, 1, 1)).sum((1, 2))}
+
+    first, later = Watched([([layer], [0.0])]), Watched([([layer], [0.0])])
+    phases = [Phase(first, loss(1.0)), Phase(later, loss(10.0), "b/", recalls=first, since=1)]
+    epochs = []
+    for before in (0, 2):
+        train_alternating(
+            [run], phases, epochs=2, steps=1, draw=lambda steps: [torch.ones(steps, 1)],
+            after_epoch=epochs.append, before=before,
+        )  # fmt: skip
+    assert seen == [1.0, 1.0, 11.0] * 2
+    assert epochs == [epoch for epoch, _ in run._sink.logs] == [1, 2, 3, 4]
+    assert "b/loss" not in run._sink.logs[0][1]
+    assert "b/loss" in run._sink.logs[1][1]
