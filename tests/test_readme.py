@@ -38,13 +38,14 @@ def call(
     return go
 
 
-def test_the_two_commands_are_one_line_each_and_name_what_is_there() -> None:
-    first, second = blocks("sh")[:2]
-    assert first.count("\n") == second.count("\n") == 1
+def test_the_commands_are_one_line_each_and_name_what_is_there() -> None:
+    first, second, third = blocks("sh")[:3]
+    assert first.count("\n") == second.count("\n") == third.count("\n") == 1
     for part in re.findall(r"\./(\S+)", first):
         assert (ROOT / part / "pyproject.toml").is_file()
     assert (ROOT / first.split("gzsl-bench run ")[1].strip()).is_file()
-    assert f"\n{second}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert second == "gzsl-bench report quickstart\n"
+    assert f"\n{third}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_the_method_of_the_readme_runs(
