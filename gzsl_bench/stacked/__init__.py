@@ -14,7 +14,7 @@ from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.diffusion import Diffusion, TimeEmbedding
 from gzsl_bench.stacked.draws import Generators, Shuffles, normals, permutations, subsets
 from gzsl_bench.stacked.dropout import dropout, keeps
-from gzsl_bench.stacked.elementwise import StackedRMSprop, StackedSGD
+from gzsl_bench.stacked.elementwise import ElementwiseAdam, StackedRMSprop, StackedSGD
 from gzsl_bench.stacked.gan import (
     FeatureGAN,
     GANNetworks,
@@ -61,6 +61,7 @@ __all__ = [
     "CrossModalVAE",
     "Decoder",
     "Diffusion",
+    "ElementwiseAdam",
     "Encoder",
     "FeatureGAN",
     "GANNetworks",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 
 def unit_regions(maps: torch.Tensor) -> torch.Tensor:
@@ -52,8 +53,40 @@ def in_blocks(
     """
     if maps.shape[1] <= size or not torch.is_grad_enabled():
         return torch.cat([compute(part, *parameters) for part in torch.split(maps, size, 1)], 1)
-    parts = [
-        checkpoint(compute, part, *parameters, use_reentrant=False, preserve_rng_state=False)
-        for part in torch.split(maps, size, 1)
-    ]
-    return torch.cat(parts, 1)
+    return _Blocks.apply(compute, size, maps, *parameters)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _Blocks(torch.autograd.Function):
+    """See :func:`in_blocks`.
+
+    ``torch.utils.checkpoint`` does as much, but what it keeps refers to itself in a circle, and
+    the maps with it: they then lie about until Python looks for such circles.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        compute: Callable[..., torch.Tensor],
+        size: int,
+        maps: torch.Tensor,
+        *parameters: torch.Tensor,
+    ) -> torch.Tensor:
+        ctx.compute, ctx.size = compute, size
+        ctx.save_for_backward(maps, *parameters)
+        return torch.cat([compute(part, *parameters) for part in torch.split(maps, size, 1)], 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        maps, *parameters = ctx.saved_tensors
+        found = [torch.zeros_like(parameter) for parameter in parameters]
+        parts = zip(torch.split(maps, ctx.size, 1), torch.split(grad, ctx.size, 1), strict=True)
+        for part, of_part in parts:
+            with torch.enable_grad():
+                own = [parameter.detach().requires_grad_() for parameter in parameters]
+                result = ctx.compute(part, *own)
+            slopes = torch.autograd.grad(result, own, of_part, allow_unused=True)
+            for total, slope in zip(found, slopes, strict=True):
+                if slope is not None:
+                    total.add_(slope)
+        return None, None, None, *found

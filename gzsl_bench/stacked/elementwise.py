@@ -121,3 +121,49 @@ class StackedRMSprop(_Elementwise):
         if not self._momentum:
             return scaled
         return self._last[index].mul_(self._momentum).add_(scaled)
+
+
+class ElementwiseAdam(_Elementwise):
+    """``torch.optim.Adam`` for all runs, over tensors of any shape; it can be begun anew.
+
+    Args:
+        tensors: [R, ...] parameters.
+        rates: of each run.
+        betas: decay rates of the two moments.
+        eps: added to the root of the second moment.
+        weight_decay: times the parameters, added to their gradients.
+    """
+
+    def __init__(
+        self,
+        tensors: Sequence[torch.Tensor],
+        rates: Sequence[float],
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(tensors, rates, weight_decay=weight_decay)
+        self._betas, self._eps = betas, eps
+        self._first = [torch.zeros_like(tensor) for tensor in self.tensors]
+        self._second = [torch.zeros_like(tensor) for tensor in self.tensors]
+        # On the device and multiplied on: a captured step has no Python number that changes.
+        self._left = [self._share.new_ones(2) for _ in self.tensors]
+
+    def restart(self) -> None:
+        """Forget both moments, as a new optimiser would."""
+        for moments in (self._first, self._second):
+            for moment in moments:
+                moment.zero_()
+        for left in self._left:
+            left.fill_(1.0)
+
+    def _direction(self, index: int, gradient: torch.Tensor) -> torch.Tensor:
+        one, two = self._betas
+        first = self._first[index].mul_(one).add_(gradient, alpha=1 - one)
+        second = self._second[index].mul_(two).addcmul_(gradient, gradient, value=1 - two)
+        left = self._left[index]
+        left[0].mul_(one)
+        left[1].mul_(two)
+        root = (second / (1 - left[1])).sqrt_().add_(self._eps)
+        return first / (1 - left[0]) / root

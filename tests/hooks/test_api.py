@@ -177,6 +177,7 @@ STACKED = {
     "CrossModalNetworks",
     "CrossModalVAE",
     "Decoder",
+    "ElementwiseAdam",
     "Encoder",
     "FeatureGAN",
     "GANNetworks",

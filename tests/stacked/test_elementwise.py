@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gzsl_bench.stacked import StackedRMSprop, StackedSGD
+from gzsl_bench.stacked import ElementwiseAdam, StackedRMSprop, StackedSGD
 
 MADE = {
+    "adam": (ElementwiseAdam, torch.optim.Adam, {"betas": (0.5, 0.99), "weight_decay": 0.1}),
     "sgd": (StackedSGD, torch.optim.SGD, {}),
     "sgd with momentum": (StackedSGD, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
     "rmsprop": (StackedRMSprop, torch.optim.RMSprop, {"weight_decay": 0.1}),
@@ -45,6 +46,24 @@ def test_each_run_moves_as_with_an_optimiser_of_its_own(case: str) -> None:
             one.step()
         for whole, own in zip(tensors, alone, strict=True):
             torch.testing.assert_close(whole.detach()[run], own.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_an_adam_begun_anew_is_a_new_one() -> None:
+    found = []
+    for earlier in (0, 3):
+        tensor = torch.ones(1, 2)
+        optimizer = ElementwiseAdam([tensor], [0.1])
+        for _ in range(earlier):
+            optimizer.begin()
+            (tensor * torch.tensor([1.0, -2.0])).sum().backward()
+            optimizer.step()
+        optimizer.restart()
+        before = tensor.detach().clone()
+        optimizer.begin()
+        (3 * tensor).sum().backward()
+        optimizer.step()
+        found.append(tensor.detach() - before)
+    torch.testing.assert_close(*found)
 
 
 def test_every_run_needs_its_rate() -> None:

@@ -10,7 +10,8 @@ from gzsl_bench import MethodSpec, hookimpl
 @hookimpl
 def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
-    from gzsl_bench_attention import aren, dazle
+    from gzsl_bench_attention import apn, aren, dazle
 
+    yield apn.SPEC
     yield aren.SPEC
     yield dazle.SPEC

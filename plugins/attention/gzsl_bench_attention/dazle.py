@@ -48,14 +48,23 @@ class DAZLEConfig(RegionConfig):
     clip_negative: bool = Field(False, description="negative class embeddings are set to 0")
 
 
+def attribute_vectors(
+    words: torch.Tensor, matrices: Sequence[torch.Tensor], unit_words: bool
+) -> torch.Tensor:
+    """[R, 3 A, C] what regions are multiplied with.
+
+    Args:
+        words: [R, A, W] vectors of the attributes.
+        matrices: [R, W, C] each: scores of attributes in regions, attention to regions, and
+            attention to attributes.
+        unit_words: take words of length 1.
+    """
+    vectors = unit(words) if unit_words else words
+    return torch.cat([vectors @ matrix for matrix in matrices], 1)
+
+
 def class_scores(
-    maps: torch.Tensor,
-    words: torch.Tensor,
-    matrices: Sequence[torch.Tensor],
-    classes: torch.Tensor,
-    *,
-    gate: bool,
-    unit_words: bool,
+    maps: torch.Tensor, vectors: torch.Tensor, classes: torch.Tensor, gate: bool
 ) -> torch.Tensor:
     """[R, B, C] scores without margin.
 
@@ -64,15 +73,11 @@ def class_scores(
 
     Args:
         maps: [R, B, P, C] regions of length 1.
-        words: [R, A, W] vectors of the attributes.
-        matrices: [R, W, C] each: scores of attributes in regions, attention to regions, and
-            attention to attributes.
+        vectors: [R, 3 A, C], see :func:`attribute_vectors`.
         classes: [C, A] embeddings of length 1.
         gate: weigh attributes.
-        unit_words: take words of length 1.
     """
-    vectors = unit(words) if unit_words else words
-    products = region_products(maps, torch.cat([vectors @ matrix for matrix in matrices], 1))
+    products = region_products(maps, vectors)
     score, attention, gates = products.chunk(3, -1)
     attention = attention.softmax(2)
     evidence = (attention * score).sum(2)
@@ -149,24 +154,25 @@ class DAZLEHead(Head):
         """Regions of length 1."""
         return unit_regions(maps)
 
-    def scores(self, maps: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+    def scores(self, maps: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """See :func:`class_scores`."""
-        words, *matrices = parameters
-        how = {"gate": self.config.gate, "unit_words": self.config.unit_words}
-        return class_scores(maps, words, matrices, self.classes, **how)
+        return class_scores(maps, vectors, self.classes, self.config.gate)
 
     def losses(
         self, maps: torch.Tensor, labels: torch.Tensor, *draws: torch.Tensor
     ) -> Mapping[str, torch.Tensor]:
         """See :func:`dazle_losses`."""
-        scores = in_blocks(self.scores, maps, self.parameters, self.config.block)
+        words, *matrices = self.parameters
+        vectors = attribute_vectors(words, matrices, self.config.unit_words)
+        scores = in_blocks(self.scores, maps, [vectors], self.config.block)
         return dazle_losses(scores, labels, self.unseen, self.margin, self.calibration)
 
     def scores_of(self, run: int) -> ScoreFunction:
         """With the margin, in testing too: a calibrated stacking of twice its size."""
-        own = [tensor.detach()[run : run + 1].clone() for tensor in self.parameters]
+        words, *matrices = (tensor.detach()[run : run + 1] for tensor in self.parameters)
+        own = attribute_vectors(words, matrices, self.config.unit_words)
         margin = self.margin[run] * self.unseen
-        return lambda maps: self.scores(maps[None], *own)[0] + margin
+        return lambda maps: self.scores(maps[None], own)[0] + margin
 
 
 class DAZLE(RegionMethod):

@@ -8,6 +8,11 @@ from __future__ import annotations
 from gzsl_bench.testing import MethodConformance
 
 
+class TestAPN(MethodConformance):
+    method = "apn"
+    config = {"batch": 16, "epochs": 8, "lr": 0.02}  # noqa: RUF012
+
+
 class TestAREN(MethodConformance):
     method = "aren"
     config = {"batch": 16, "epochs": 8, "lr": 0.02, "second_order": 0.5, "period": 8, "parts": 4}  # noqa: RUF012

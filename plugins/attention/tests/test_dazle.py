@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gzsl_bench_attention.dazle import DAZLE, SPEC, DAZLEConfig, class_scores, dazle_losses
+from gzsl_bench_attention.dazle import (
+    DAZLE,
+    SPEC,
+    DAZLEConfig,
+    attribute_vectors,
+    class_scores,
+    dazle_losses,
+)
 from gzsl_bench_attention.training import reduced
 
 from gzsl_bench import DatasetInfo, NotApplicable
@@ -64,11 +71,11 @@ def test_losses_and_gradients_are_those_of_the_sheet(
     how = {"gate": gate, "unit_words": unit_words}
     ready = unit_regions(maps.clone())
 
-    def terms(*leaves):
+    def terms(words, *matrices):
         scores = in_blocks(
-            lambda part, words, *matrices: class_scores(part, words, matrices, classes, **how),
+            lambda part, vectors: class_scores(part, vectors, classes, gate),
             ready,
-            leaves,
+            [attribute_vectors(words, matrices, unit_words)],
             block,
         )
         return dazle_losses(scores, LABELS, UNSEEN, MARGIN, WEIGHT)
