@@ -24,6 +24,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         ),
         version="1",
         fidelity="official-code",
+        family="Generative: VAE",
         preprocessing="minmax",
         precisions=("float32", "tf32", "bf16"),
         latents=True,

@@ -228,6 +228,7 @@ SPEC = MethodSpec(
     citation="Xie et al., Attentive Region Embedding Network for Zero-Shot Learning, CVPR 2019",
     version="1",
     fidelity="approximation",
+    family="Region attention",
     precisions=("float32", "tf32"),
     needs=("regions",),
     summary="Attention masks find parts of the image, whose features are mapped to attributes.",

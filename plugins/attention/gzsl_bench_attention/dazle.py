@@ -229,6 +229,7 @@ SPEC = MethodSpec(
     " Attribute-Based Attention, CVPR 2020",
     version="1",
     fidelity="approximation",
+    family="Region attention",
     precisions=("float32", "tf32"),
     needs=("regions",),
     wants=("words",),

@@ -79,6 +79,7 @@ SPEC = MethodSpec(
     citation="Akata et al., Label-Embedding for Image Classification, TPAMI 2016",
     version="1",
     fidelity="paper",
+    family="Embedding",
     preprocessing="l2",
     summary="Bilinear compatibility trained with a weighted approximate ranking loss.",
 )

@@ -41,6 +41,7 @@ SPEC = MethodSpec(
     citation="Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",  # noqa: E501
     version="1",
     fidelity="paper",
+    family="Embedding",
     preprocessing="none",
     deterministic=True,
     summary="Cosine between image features and class texts that one model embeds; learns nothing.",

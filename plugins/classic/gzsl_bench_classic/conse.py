@@ -55,6 +55,7 @@ SPEC = MethodSpec(
     citation="Norouzi et al., Zero-shot learning by convex combination of semantic embeddings, ICLR 2014",  # noqa: E501
     version="2",
     fidelity="paper",
+    family="Embedding",
     preprocessing="l2",
     deterministic=True,
     summary="The likeliest seen classes' embeddings, averaged; the nearest class by cosine wins.",

@@ -142,6 +142,7 @@ SPEC = MethodSpec(
     citation="Zhang et al., Learning a Deep Embedding Model for Zero-Shot Learning, CVPR 2017",
     version="1",
     fidelity="approximation",
+    family="Embedding",
     preprocessing="none",
     precisions=("float32", "tf32", "bf16"),
     summary="A network maps class embeddings into the space of features; the nearest one wins.",

@@ -73,6 +73,7 @@ SPEC = MethodSpec(
     citation="Frome et al., DeViSE: A Deep Visual-Semantic Embedding Model, NIPS 2013",
     version="1",
     fidelity="approximation",
+    family="Embedding",
     preprocessing="none",
     summary="Bilinear compatibility trained with a pairwise hinge: the first violator is corrected.",  # noqa: E501
 )

@@ -90,6 +90,7 @@ SPEC = MethodSpec(
     citation="Verma and Rai, A simple exponential family framework for zero-shot learning, ECML PKDD 2017",  # noqa: E501
     version="1",
     fidelity="approximation",
+    family="Generative: Gaussian",
     preprocessing="none",
     deterministic=True,
     summary="A Gaussian per class, its mean and variance regressed on the class embedding.",

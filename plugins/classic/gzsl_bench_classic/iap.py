@@ -46,6 +46,7 @@ SPEC = MethodSpec(
     citation="Lampert, Nickisch and Harmeling, Attribute-based classification for zero-shot visual object categorization, TPAMI 2014",  # noqa: E501
     version="2",
     fidelity="approximation",
+    family="Embedding",
     preprocessing="l2",
     deterministic=True,
     summary="Attribute posteriors mixed from a seen-class softmax, and the Bayes rule over classes.",  # noqa: E501

@@ -144,6 +144,7 @@ SPEC = MethodSpec(
     citation="Xian et al., Latent Embeddings for Zero-Shot Classification, CVPR 2016",
     version="1",
     fidelity="paper",
+    family="Embedding",
     preprocessing="zscore",
     summary="Several bilinear maps of which the best one counts, trained with a ranking hinge.",
 )

@@ -148,6 +148,7 @@ SPEC = MethodSpec(
     citation="Kodirov, Xiang and Gong, Semantic autoencoder for zero-shot learning, CVPR 2017",
     version="2",
     fidelity="official-code",
+    family="Embedding",
     preprocessing="l2",
     deterministic=True,
     summary="A linear auto-encoder through the class embedding, solved as a Sylvester equation.",

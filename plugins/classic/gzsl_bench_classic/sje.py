@@ -66,6 +66,7 @@ SPEC = MethodSpec(
     citation="Akata et al., Evaluation of Output Embeddings for Fine-Grained Image Classification, CVPR 2015",  # noqa: E501
     version="1",
     fidelity="approximation",
+    family="Embedding",
     preprocessing="none",
     summary="Bilinear compatibility trained as a structured SVM: the worst violator is corrected.",
 )

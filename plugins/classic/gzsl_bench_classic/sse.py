@@ -170,6 +170,7 @@ SPEC = MethodSpec(
     citation="Zhang and Saligrama, Zero-shot learning via semantic similarity embedding, ICCV 2015",
     version="1",
     fidelity="approximation",
+    family="Embedding",
     preprocessing="l2",
     summary="Images and classes as mixtures of seen classes, compared by a learnt similarity.",
 )

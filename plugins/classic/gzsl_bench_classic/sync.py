@@ -103,6 +103,7 @@ SPEC = MethodSpec(
     citation="Changpinyo et al., Synthesized classifiers for zero-shot learning, CVPR 2016",
     version="2",
     fidelity="official-code",
+    family="Embedding",
     preprocessing="l2",
     deterministic=True,
     summary="Classifiers of all classes as mixtures of base classifiers of the seen ones.",

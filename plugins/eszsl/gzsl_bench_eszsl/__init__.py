@@ -87,6 +87,7 @@ def gzsl_bench_methods() -> Iterator[MethodSpec]:
         citation="Romera-Paredes and Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",  # noqa: E501
         version="2",
         fidelity="paper",
+        family="Embedding",
         preprocessing="minmax",
         deterministic=True,
         summary="Bilinear compatibility between features and class embeddings, in closed form.",

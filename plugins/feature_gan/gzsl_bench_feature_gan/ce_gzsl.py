@@ -172,6 +172,7 @@ SPEC = MethodSpec(
     citation="Han et al., Contrastive Embedding for Generalized Zero-Shot Learning, CVPR 2021",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

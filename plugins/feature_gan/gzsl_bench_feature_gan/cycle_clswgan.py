@@ -140,6 +140,7 @@ SPEC = MethodSpec(
     citation="Felix et al., Multi-modal Cycle-consistent Generalized Zero-Shot Learning, ECCV 2018",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

@@ -193,6 +193,7 @@ SPEC = MethodSpec(
     "Learning, NeurIPS 2019",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

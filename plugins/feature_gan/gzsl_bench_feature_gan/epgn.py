@@ -284,6 +284,7 @@ SPEC = MethodSpec(
     "CVPR 2020",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="none",
     precisions=("float32", "tf32"),
     latents=True,

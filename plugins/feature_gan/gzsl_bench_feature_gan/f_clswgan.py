@@ -75,6 +75,7 @@ SPEC = MethodSpec(
     citation="Xian et al., Feature Generating Networks for Zero-Shot Learning, CVPR 2018",
     version="1",
     fidelity="official-code",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

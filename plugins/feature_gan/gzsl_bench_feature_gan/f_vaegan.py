@@ -177,6 +177,7 @@ SPEC = MethodSpec(
     "CVPR 2019",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

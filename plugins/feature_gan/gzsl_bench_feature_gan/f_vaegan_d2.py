@@ -170,6 +170,7 @@ SPEC = MethodSpec(
     "CVPR 2019",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     setting="transductive",
     preprocessing="minmax",
     precisions=("float32", "tf32"),

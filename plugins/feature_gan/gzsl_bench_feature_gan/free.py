@@ -193,6 +193,7 @@ SPEC = MethodSpec(
     citation="Chen et al., FREE: Feature Refinement for Generalized Zero-Shot Learning, ICCV 2021",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

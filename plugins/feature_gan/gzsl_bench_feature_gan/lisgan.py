@@ -156,6 +156,7 @@ SPEC = MethodSpec(
     citation="Li et al., Leveraging the Invariant Side of Generative Zero-Shot Learning, CVPR 2019",
     version="1",
     fidelity="official-code",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

@@ -125,6 +125,7 @@ SPEC = MethodSpec(
     citation="Li et al., Leveraging the Invariant Side of Generative Zero-Shot Learning, CVPR 2019",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     setting="transductive",
     preprocessing="minmax",
     precisions=("float32", "tf32"),

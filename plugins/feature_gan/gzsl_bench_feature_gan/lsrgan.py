@@ -244,6 +244,7 @@ SPEC = MethodSpec(
     "Zero-Shot Learning, ECCV 2020",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

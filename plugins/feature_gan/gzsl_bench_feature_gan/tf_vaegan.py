@@ -179,6 +179,7 @@ SPEC = MethodSpec(
     "Classification, ECCV 2020",
     version="1",
     fidelity="official-code",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

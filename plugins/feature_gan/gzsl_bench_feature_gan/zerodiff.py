@@ -321,6 +321,7 @@ SPEC = MethodSpec(
     "ICLR 2025",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

@@ -203,6 +203,7 @@ SPEC = MethodSpec(
     citation="Chen et al., Zero-Shot Logit Adjustment, IJCAI 2022",
     version="1",
     fidelity="approximation",
+    family="Generative: GAN",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

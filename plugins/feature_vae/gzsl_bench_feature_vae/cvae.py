@@ -174,6 +174,7 @@ SPEC = MethodSpec(
     "Variational Autoencoders, CVPR Workshops 2018",
     version="1",
     fidelity="approximation",
+    family="Generative: VAE",
     preprocessing="none",
     precisions=("float32", "tf32"),
     latents=True,

@@ -179,6 +179,7 @@ SPEC = MethodSpec(
     "Zero-Shot Learning, AAAI 2020",
     version="1",
     fidelity="approximation",
+    family="Generative: VAE",
     preprocessing="minmax",
     precisions=("float32", "tf32", "bf16"),
     latents=True,

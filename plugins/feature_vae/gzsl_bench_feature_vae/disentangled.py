@@ -245,6 +245,7 @@ SPEC = MethodSpec(
     citation="Li et al., Generalized Zero-Shot Learning via Disentangled Representation, AAAI 2021",
     version="1",
     fidelity="approximation",
+    family="Generative: VAE",
     preprocessing="minmax",
     precisions=("float32", "tf32", "bf16"),
     latents=True,

@@ -283,6 +283,7 @@ SPEC = MethodSpec(
     "CVPR 2020",
     version="1",
     fidelity="approximation",
+    family="Generative: VAE",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

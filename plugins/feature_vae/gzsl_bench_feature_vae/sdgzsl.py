@@ -255,6 +255,7 @@ SPEC = MethodSpec(
     citation="Chen et al., Semantics Disentangling for Generalized Zero-Shot Learning, ICCV 2021",
     version="1",
     fidelity="approximation",
+    family="Generative: VAE",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,

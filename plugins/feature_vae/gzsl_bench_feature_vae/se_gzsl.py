@@ -248,6 +248,7 @@ SPEC = MethodSpec(
     citation="Verma et al., Generalized Zero-Shot Learning via Synthesized Examples, CVPR 2018",
     version="1",
     fidelity="approximation",
+    family="Generative: VAE",
     preprocessing="minmax",
     precisions=("float32", "tf32"),
     latents=True,
