@@ -1,10 +1,11 @@
-"""The last H of every method on every data set, as cells end."""
+"""The mean H so far of every method on every data set, as cells end."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from gzsl_bench.records.record import Record
@@ -23,19 +24,22 @@ class Standing:
         total: its cells.
         done: how many of them have numbers.
         failed: how many of them have failed.
-        h: H of the last one that ended, in percent; None before that.
+        each: H of those with numbers, in percent, by key.
         rule: by which H was chosen: the headline rule, or ``last`` while that one has to wait.
-        key: whose H it is.
         turn: grows with every change, to tell what is new.
     """
 
     total: int = 0
     done: int = 0
     failed: int = 0
-    h: float | None = None
+    each: dict[str, float] = field(default_factory=dict)
     rule: str = LAST
-    key: str = ""
     turn: int = 0
+
+    @property
+    def h(self) -> float | None:
+        """Their mean; None where there is none."""
+        return statistics.fmean(self.each.values()) if self.each else None
 
 
 class Latest:
@@ -56,7 +60,7 @@ class Latest:
         self._ends: dict[str, bool | None] = {}
         self.standings: dict[tuple[str, str], Standing] = {}
         self._turn = 0
-        newest: dict[int, str] = {}
+        ended = []
         for cell in self._cells.values():
             if self._shown(cell):
                 found = self.standings.setdefault((cell.label, cell.dataset), Standing())
@@ -64,8 +68,8 @@ class Latest:
                 record = results.record(cell.key)
                 if record is not None and record.final:
                     self._count(cell.key, True)
-                    newest[id(found)] = cell.key
-        for key in newest.values():
+                    ended.append(cell.key)
+        for key in ended:
             self.heard(key)
 
     def heard(self, key: str) -> None:
@@ -81,8 +85,18 @@ class Latest:
         self._turn += 1
         found.turn = self._turn
         if record.complete:
-            metrics, found.rule = self.metrics(cell, record)
-            found.h, found.key = float(metrics["harmonic_mean"]), key
+            before = found.rule
+            self._note(found, [key])
+            if found.rule != before:  # no mean over two rules
+                self._note(found, [*found.each])
+
+    def _note(self, found: Standing, keys: Sequence[str]) -> None:
+        """H of cells by the rule that can choose now."""
+        for key in keys:
+            record = self._results.record(key)
+            if record is not None and record.complete:
+                metrics, found.rule = self.metrics(self._cells[key], record)
+                found.each[key] = float(metrics["harmonic_mean"])
 
     def metrics(self, cell: Cell, record: Record) -> tuple[Mapping[str, Any], str]:
         """Of a complete record, by the headline rule, and the rule; ``last`` where it must wait."""
@@ -95,12 +109,9 @@ class Latest:
     def _choose_again(self, fold: Cell) -> None:
         """A fold has ended: perhaps the last one that ``val`` waited for."""
         for found in self.standings.values():
-            cell = self._cells.get(found.key)
-            if found.rule != self.rule and cell is not None and cell.family == fold.family:
-                record = self._results.record(found.key)
-                if record is not None and record.complete:
-                    metrics, found.rule = self.metrics(cell, record)
-                    found.h = float(metrics["harmonic_mean"])
+            family = next((self._cells[key].family for key in found.each), None)
+            if found.rule != self.rule and family == fold.family:
+                self._note(found, [*found.each])
 
     def _count(self, key: str, end: bool | None) -> None:
         """A cell may end twice: a failed one that is tried again."""

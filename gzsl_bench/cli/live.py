@@ -214,7 +214,7 @@ def _tail(job: Job, pace: Pace, size: int, plain: bool) -> Text:
 
 
 def results(latest: Latest, width: int, most: int | None = None) -> list[Text]:
-    """A small table: the last H of each method on each data set, and how many cells have ended.
+    """A small table: the mean H so far by method and data set, and how many cells have ended.
 
     Where there is not room for all, the newest methods and data sets are shown.
     """
@@ -232,7 +232,7 @@ def results(latest: Latest, width: int, most: int | None = None) -> list[Text]:
         if not labels:
             return []
     rule = LAST if latest.folds else latest.rule
-    what = "last H of the folds" if latest.folds else f"last H by {rule}"
+    what = "mean H of the folds" if latest.folds else f"mean H by {rule}"
     texts = {place: _standing(found, rule) for place, found in known.items()}
     waiting = any(found.rule != rule for found in known.values() if found.h is not None)
     first = min(max(cell_len(one_line(x)) for x in (*labels, what)), max(_NAME, width // 3))

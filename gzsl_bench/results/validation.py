@@ -157,7 +157,7 @@ class Validation:
             return asked[0]
 
         where = " · ".join(cell.place)
-        if cell.about["fidelity"] == EXTERNAL and rule_of(rule).needs_folds:
+        if cell.about.get("fidelity") == EXTERNAL and rule_of(rule).needs_folds:
             # Of a single checkpoint, too, nobody knows by what it was chosen.
             self._complete(cell)
         chosen = rule_of(rule).choose(Trained(record.checkpoints, folds, where, cell.seed))
@@ -191,7 +191,7 @@ class Validation:
         """Records of all folds of a cell, every one of them complete."""
         where = " · ".join(cell.place)
         cells = self._known.folds.get(self._known.families[cell.key], ())
-        if not cells and cell.about["fidelity"] == EXTERNAL:
+        if not cells and cell.about.get("fidelity") == EXTERNAL:
             raise Unchosen(f"{where} was trained elsewhere, and no predictions of folds came along")
         if not cells:
             raise Unchosen(f"nothing is known of validation folds of {where}; run the suite again")
