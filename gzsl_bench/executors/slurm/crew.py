@@ -36,6 +36,8 @@ _MISSED = 2
 _GRACE = 30.0
 #: Seconds that files get to appear on another node.
 _LAG = 0.25
+#: Seconds without any job at work before the user hears that they wait.
+_QUIET = 60.0
 #: Letters of what a job printed.
 _PRINTED = 4000
 _ENDED = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE",
@@ -169,7 +171,7 @@ class SlurmCrew:
         self._jobs: dict[Job, _Submitted] = {}
         self._waiting: list[_Submitted] = []
         self._listed = self._pulsed = float("-inf")
-        self._told_waiting = False
+        self._alone_since: float | None = time.monotonic()
 
     def room(self, wanted: int) -> int:
         """How many more jobs may be submitted."""
@@ -302,10 +304,11 @@ class SlurmCrew:
             else:
                 cause = f"job {number} on node {found.hello.node} was lost"
                 self._over(found, Ended(How.LOST, cause, self._printed(found)), tell)
-        queued = [found for found in self._jobs.values() if found.hello is None]
-        if queued and len(queued) == len(self._jobs) and not self._told_waiting:
-            self._told_waiting = True
-            tell(None, Notice(f"{len(queued)} jobs wait in Slurm's queue"))
+        if not self._jobs or any(found.hello for found in self._jobs.values()):
+            self._alone_since = time.monotonic()
+        elif self._alone_since is not None and time.monotonic() - self._alone_since > _QUIET:
+            self._alone_since = None
+            tell(None, Notice(f"{len(self._jobs)} jobs wait in Slurm's queue"))
 
     def _living(self) -> set[str] | None:
         """Ids of the jobs that are in the queue or at work; None where nobody knows."""
