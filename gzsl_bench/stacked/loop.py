@@ -184,7 +184,7 @@ def train_alternating(
                 repeat = repeats[number] or Repeat(step, blocks[0].device)
                 repeats[number] = repeat
                 repeat(blocks)
-            del blocks  # before others are drawn: they may be batches of region maps
+                del blocks  # before others are drawn: they may be batches of region maps
         names = [name for step in passes for name in step.names]
         means = torch.cat([step.sums for step in passes if step.sums is not None]) / steps
         if pending is not None:
