@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 from collections import Counter, deque
 from collections.abc import Callable
@@ -547,12 +548,13 @@ def ray_here():
     ray.shutdown()
 
 
-#: For Slurm processes of this machine stand in, by submitit; each of them starts Python twice.
+#: For Slurm processes of this machine stand in, by submitit; each of them starts Python twice, so
+#: all that they can do is tried where there is a Slurm, and one test of them everywhere.
 ALL = (
     "inline",
     "local",
     pytest.param("ray", marks=pytest.mark.ray),
-    pytest.param("slurm", marks=pytest.mark.slow),
+    pytest.param("slurm", marks=[pytest.mark.slow, pytest.mark.slurm]),
 )
 
 
@@ -613,6 +615,8 @@ def real(tmp_path, plugin, resolve_text, request):
             request.getfixturevalue("ray_here")
         if executor == "slurm":
             pytest.importorskip("submitit", reason="submitit is not installed")
+            if request.node.get_closest_marker("slurm") and shutil.which("sbatch") is None:
+                pytest.skip("Slurm is not installed")
         return Real(tmp_path, plugin, executor, resolve_text)
 
     return go
@@ -682,7 +686,7 @@ def test_what_a_process_cannot_record_the_parent_does(real, executor):
     assert 400 << 20 > found["bulky"].provenance.peak_memory - 400_000_000 > 50 << 20
 
 
-@pytest.mark.parametrize("executor", ALL)
+@pytest.mark.parametrize("executor", [*ALL[:3], pytest.param("slurm", marks=pytest.mark.slow)])
 def test_every_crew_tries_again_what_failed(real, executor, tmp_path):
     one = real(executor)
     outcome = one.run(one.cells("second", witness=str(tmp_path / "witness")), retries=1)
