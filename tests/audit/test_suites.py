@@ -235,8 +235,8 @@ def test_inline_and_mlflow(program, empty_mlflow):
     client = MlflowClient(f"sqlite:///{program.out / 'mlflow.db'}")
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
     tags = [run.data.tags for run in client.search_runs(ids)]
-    shown = [(t["gzsl_bench.label"], t["gzsl_bench.audit"][:6]) for t in tags]
-    assert sorted(shown) == [("honest", "ok"), ("learner", "FAILED"), ("none", "none")]
+    shown = {t.get("gzsl_bench.label"): t.get("gzsl_bench.audit", "")[:6] for t in tags}
+    assert shown == {"honest": "ok", "learner": "FAILED", None: ""}  # the last is the suite's own
 
 
 # Planning, in this process -----------------------------------------------------------------------

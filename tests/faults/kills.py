@@ -421,7 +421,7 @@ def check_mlflow(out: Path) -> None:
             "SELECT r.status, k.value, l.value, m.value FROM runs r"
             " LEFT JOIN tags k ON k.run_uuid = r.run_uuid AND k.key = 'gzsl_bench.key'"
             " LEFT JOIN tags l ON l.run_uuid = r.run_uuid AND l.key = 'gzsl_bench.role'"
-            " LEFT JOIN latest_metrics m ON m.run_uuid = r.run_uuid AND m.key = 'harmonic_mean'"
+            " LEFT JOIN latest_metrics m ON m.run_uuid = r.run_uuid AND m.key = 'H'"
             " WHERE r.lifecycle_stage = 'active'"
         ).fetchall()
     suites = [row for row in rows if row[2] == "suite"]
@@ -431,6 +431,6 @@ def check_mlflow(out: Path) -> None:
     wanted = {}
     for path in (out / "cells").glob("*/record.json"):
         content = json.loads(path.read_text())
-        wanted[content["key"]] = content["checkpoints"][-1]["metrics"]["harmonic_mean"]
+        wanted[content["key"]] = round(content["checkpoints"][-1]["metrics"]["harmonic_mean"], 4)
     if len(cells) != len(wanted) or {row[1]: row[3] for row in cells} != wanted:
         raise Broken(f"MLflow shows {len(cells)} runs, which are not the {len(wanted)} records")
