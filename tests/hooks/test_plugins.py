@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 from importlib import metadata
@@ -242,3 +243,17 @@ def test_a_hook_may_be_a_generator_or_give_a_single_spec(install):
     install.add("single", GOOD.replace('return [MethodSpec("good"', 'return (MethodSpec("lone"')
                 .replace('"paper")]', '"paper"))'))  # fmt: skip
     assert {"good", "lone"} <= set(load_plugins(strict=True).methods)
+
+
+def test_loading_plugins_imports_nothing_that_takes_seconds():
+    """Every command and every process of a run does it."""
+    code = (
+        "import sys; from gzsl_bench.hooks.manager import load_plugins; load_plugins();"
+        " print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "gzsl_bench_acmr" in loaded
+    assert not loaded & {"sklearn", "pandas", "scipy", "matplotlib", "mlflow", "optuna", "ray"}

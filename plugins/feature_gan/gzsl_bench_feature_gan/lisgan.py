@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from sklearn.cluster import KMeans
 
 from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
 from gzsl_bench.stacked import GANNetworks, Terms, per_run
@@ -55,6 +54,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 
 def soul_samples(task: Task) -> torch.Tensor:
     """[S, SOULS, D] means of clusters of each seen class's rows; repeated where rows are fewer."""
+    # With pandas and scipy.stats behind it: seconds that every command would take to start.
+    from sklearn.cluster import KMeans
+
     souls = []
     for label in task.seen.tolist():
         rows = task.features[task.labels == label]
