@@ -1,4 +1,4 @@
-"""Methods that attend to regions of an image; one module per method."""
+"""Methods that attend to regions of an image, and SP-AEN on features; one module per method."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from gzsl_bench import MethodSpec, hookimpl
 @hookimpl
 def gzsl_bench_methods() -> Iterator[MethodSpec]:
     """Every method of this distribution."""
-    from gzsl_bench_attention import apn, aren, dazle
+    from gzsl_bench_attention import apn, aren, dazle, sp_aen
 
     yield apn.SPEC
     yield aren.SPEC
     yield dazle.SPEC
+    yield sp_aen.SPEC

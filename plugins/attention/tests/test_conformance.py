@@ -21,3 +21,11 @@ class TestAREN(MethodConformance):
 class TestDAZLE(MethodConformance):
     method = "dazle"
     config = {"batch": 32, "epochs": 15, "lr": 0.01, "calibration": 0.1}  # noqa: RUF012
+
+
+class TestSPAEN(MethodConformance):
+    method = "sp_aen"
+    config = {  # noqa: RUF012
+        "hidden": 32, "batch": 24, "steps": 12, "reconstruction_epochs": 1, "epochs": 3,
+        "slower_after": 2, "critic_steps": 1, "dropout": 0.1, "lr": 0.02,
+    }  # fmt: skip
