@@ -472,9 +472,11 @@ def test_a_method_sees_training_rows_and_embeddings_alone(
     outcome, _, _ = run_inline(resolve_text(suite_text("spy"), registry).cells, registry)
     assert outcome.exit_code == 0
     task, run = seen[0]
+    extras = ("regions", "second", "words", "groups", "class_names")
     assert {f.name for f in dataclasses.fields(task)} == {
-        "features", "labels", "attributes", "seen", "unseen", "unlabelled", "_shared",
+        "features", "labels", "attributes", "seen", "unseen", "unlabelled", "_shared", *extras,
     }  # fmt: skip
+    assert [getattr(task, name) for name in extras] == [None] * 5  # it asks for none of them
     assert task._shared == {}
     np.testing.assert_array_equal(task.features.numpy(), tiny.features[tiny.trainval])
     np.testing.assert_array_equal(task.labels.numpy(), tiny.labels[tiny.trainval])
