@@ -67,8 +67,8 @@ seeds: 3
 selection: [last, best_test]
 """
 #: MLflow's own complaints: it asks for a user where nobody signs in, and its table grows while it
-#: is measured; its plots are drawn before they have a size, on a busy machine; leaving a page breaks
-#: off the load of a worker (which sends nothing: see below).
+#: is measured; on a busy machine its plots are drawn before they have a size; leaving a page
+#: breaks off the load of a worker (which sends nothing: see below).
 ITS_OWN = (
     "/users/current",
     "ResizeObserver loop",
