@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import signal
 from collections import Counter, deque
 from collections.abc import Callable
@@ -548,13 +547,12 @@ def ray_here():
     ray.shutdown()
 
 
-#: For Slurm processes of this machine stand in, by submitit; each of them starts Python twice, so
-#: all that they can do is tried where there is a Slurm, and one test of them everywhere.
+#: For Slurm processes of this machine stand in, by submitit; each of them starts Python twice.
 ALL = (
     "inline",
     "local",
     pytest.param("ray", marks=pytest.mark.ray),
-    pytest.param("slurm", marks=[pytest.mark.slow, pytest.mark.slurm]),
+    pytest.param("slurm", marks=pytest.mark.slow),
 )
 
 
@@ -615,8 +613,6 @@ def real(tmp_path, plugin, resolve_text, request):
             request.getfixturevalue("ray_here")
         if executor == "slurm":
             pytest.importorskip("submitit", reason="submitit is not installed")
-            if request.node.get_closest_marker("slurm") and shutil.which("sbatch") is None:
-                pytest.skip("Slurm is not installed")
         return Real(tmp_path, plugin, executor, resolve_text)
 
     return go
@@ -686,7 +682,7 @@ def test_what_a_process_cannot_record_the_parent_does(real, executor):
     assert 400 << 20 > found["bulky"].provenance.peak_memory - 400_000_000 > 50 << 20
 
 
-@pytest.mark.parametrize("executor", [*ALL[:3], pytest.param("slurm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("executor", ALL)
 def test_every_crew_tries_again_what_failed(real, executor, tmp_path):
     one = real(executor)
     outcome = one.run(one.cells("second", witness=str(tmp_path / "witness")), retries=1)
