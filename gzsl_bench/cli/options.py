@@ -98,7 +98,7 @@ def chosen_rule(suite: ResolvedSuite, asked: str | None) -> str:
 
     if asked is None:
         return suite.lead
-    # Tables write it with the sign, records with the word.
+    # As papers write it.
     rule = asked.replace("+\N{GREEK SMALL LETTER GAMMA}", "+gamma")
     if rule not in suite.rules:
         raise SuiteError(unknown_name("selection rule of this suite", rule, suite.rules))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.report import wide
-from gzsl_bench.report.cells import Table, number, rule_name, untold
+from gzsl_bench.report.cells import Table, number, untold
 from gzsl_bench.report.compare import ahead
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import TERMINAL, remarks
@@ -51,9 +51,8 @@ def answer(table: Sequence[Row], results: Results, rule: str, width: int | None 
     body = wide.as_markdown(laid, width, None if width is None else TERMINAL)
     cells = Table(mine)
     said = [f"best on {best.sentence}" for best in bests(mine, results, cells)]
-    name = next((rule_name(row) for row in mine if row.selection == rule), rule)
     said.append(
-        f"H by {name} ({rule_of(rule).words}): harmonic mean of the per-class accuracies on unseen"
+        f"H by {rule} ({rule_of(rule).words}): harmonic mean of the per-class accuracies on unseen"
         " and on seen classes in percent, mean ± sd over seeds, the best of a column in bold."
     )
     said += remarks(mine)

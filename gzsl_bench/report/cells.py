@@ -7,7 +7,7 @@ from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.results.rows import HEADINGS, Row
-from gzsl_bench.scoring.rules import GAMMA, RULES
+from gzsl_bench.scoring.rules import RULES
 from gzsl_bench.scoring.summary import Summary
 from gzsl_bench.suite.cells import EXTERNAL
 
@@ -83,7 +83,7 @@ class Table:
         return [
             self.where(row),
             self.who(row),
-            row.fate or rule_name(row) + (f" {UNTOLD}" if untold(row) else ""),
+            row.fate or row.selection + (f" {UNTOLD}" if untold(row) else ""),
             str(len(row.seeds)),
             *(number(row.metrics.get(name), plus_minus, digits(row, name)) for name in names),
             *([number(row.selection_gap, plus_minus)] if self.has_gap else []),
@@ -104,12 +104,6 @@ def _apart(row: Row) -> tuple[tuple[tuple[str, ...], Any], ...]:
         (("source", row.dataset, row.label), row.source),
         (("code", row.dataset, row.label), row.code),
     )
-
-
-def rule_name(row: Row) -> str:
-    """The rule as tables print it: ``val+γ``."""
-    rule = row.selection
-    return rule.removesuffix(GAMMA) + f"+{SIGN}" if rule.endswith(GAMMA) else rule
 
 
 def untold(row: Row) -> str:

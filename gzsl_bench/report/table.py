@@ -13,7 +13,7 @@ from gzsl_bench import markdown
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.records.record import Record
 from gzsl_bench.report import latex, markup, wide
-from gzsl_bench.report.cells import GAP, SIGN, UNTOLD, Table, rule_name
+from gzsl_bench.report.cells import GAP, SIGN, UNTOLD, Table
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.fit import USUAL
 from gzsl_bench.results.identity import differences
@@ -147,7 +147,7 @@ def short_protocol(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
     rules = dict.fromkeys(r.selection for r in table if r.selection != NO_RULE)
     for rule in rules:
         how = f", calibrated with {SIGN} from the same folds" if rule.endswith(GAMMA) else ""
-        lines.append(f"{rule.replace(GAMMA, '+' + SIGN)}: {rule_of(rule).words}{how}.")
+        lines.append(f"{rule}: {rule_of(rule).words}{how}.")
     data: dict[tuple[str, str], dict[str, None]] = {}
     for row in table:
         data.setdefault((row.features, row.attributes), {})[row.dataset] = None
@@ -272,7 +272,7 @@ def _choices(table: Sequence[Row]) -> list[str]:
         lines.append(f"{GAP}: selection gap, difference in H, paired over seeds.")
     if any(rule.endswith(GAMMA) for rule in rules):
         lines.append(
-            f"+{SIGN}: calibrated stacking; {SIGN}, chosen on the validation folds, is taken off"
+            f"{GAMMA}: calibrated stacking; {SIGN}, chosen on the validation folds, is taken off"
             " seen scores."
         )
     fates: dict[tuple[str, str], dict[str, None]] = {}
@@ -281,7 +281,7 @@ def _choices(table: Sequence[Row]) -> list[str]:
     lines += [f"{label} on {', '.join(names)}: {why}." for (label, why), names in fates.items()]
     for row in table:
         if row.unavailable and row.selection != NO_RULE:
-            lines.append(f"{_NO_NUMBERS} {rule_name(row)}: {row.unavailable}.")
+            lines.append(f"{_NO_NUMBERS} {row.selection}: {row.unavailable}.")
         if row.lost:
             total = len(row.seeds) + len(row.lost)
             why = "; ".join(cause.rstrip(".") for cause in row.lost)
@@ -299,13 +299,13 @@ def _supports(table: Sequence[Row]) -> list[str]:
         ]
         if level:
             lines.append(
-                f"{rule_name(mine[0][0])} {UNTOLD}: {UNSUPPORTED}, so the last of the best counts:"
+                f"{rule} {UNTOLD}: {UNSUPPORTED}, so the last of the best counts:"
                 f" {', '.join(level)}."
             )
         hang = [f"{r.label} on {r.dataset} {s.turned} of {s.folds}" for r, s in mine if s.turned]
         if hang:
             lines.append(
-                f"With one fold missing {rule_name(mine[0][0])} would have chosen another"
+                f"With one fold missing {rule} would have chosen another"
                 f" checkpoint: {', '.join(hang)} folds."
             )
     return lines
@@ -320,7 +320,7 @@ def _one_sided(table: Sequence[Row]) -> list[str]:
             summary = row.metrics.get(name)
             if summary is not None and summary.mean >= ONE_SIDED:
                 who = f"{row.label} on {row.dataset} ({summary.mean:.1f} %)"
-                found.setdefault(who, []).append(rule_name(row))
+                found.setdefault(who, []).append(row.selection)
         if found:
             rows = ", ".join(f"{who} by {', '.join(rules)}" for who, rules in found.items())
             lines.append(

@@ -9,7 +9,7 @@ from typing import Any
 
 from gzsl_bench import markdown
 from gzsl_bench.markdown import width_of
-from gzsl_bench.report.cells import UNTOLD, Table, digits, rule_name, untold
+from gzsl_bench.report.cells import UNTOLD, Table, digits, untold
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row
@@ -156,7 +156,7 @@ def grid(
             lines.append(Line(who, groups, family=family))
             beside = _printed(rows, columns, names, given, sources)
             lines += [replace(line, family=family) for line in beside]
-        title = next((rule_name(row) for row in mine if row.selection == rule), "")
+        title = rule if rule != NO_RULE else ""
         order = list(dict.fromkeys(line.family for line in lines))
         blocks[title] = tuple(sorted(lines, key=lambda line: order.index(line.family)))
     return Grid(columns, _heads(names), blocks, tuple(sources))

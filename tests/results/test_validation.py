@@ -398,9 +398,10 @@ def test_gamma_is_chosen_on_folds_and_applied_to_the_real_task(
     assert table["val+gamma"].gamma[0] > 0
     assert table["val+gamma"].summary().mean > table["val"].summary().mean + 5
     text = render(list(table.values()))
-    assert "val+\N{GREEK SMALL LETTER GAMMA}" in text
+    assert "val+gamma" in text
+    assert "+\N{GREEK SMALL LETTER GAMMA}" not in text
     assert f" {table['val+gamma'].gamma[0]:.3g} " in text
-    assert "val+$\\gamma$" in render(list(table.values()), "latex")
+    assert "val+gamma" in render(list(table.values()), "latex")
 
 
 def test_a_record_without_predictions_is_not_calibrated(make_registry, resolve_text, run_inline):

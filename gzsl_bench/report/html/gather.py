@@ -10,7 +10,7 @@ import numpy as np
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.record import Record
-from gzsl_bench.report.cells import SIGN, Table, rule_name
+from gzsl_bench.report.cells import Table
 from gzsl_bench.report.html.sweeps import sweeps
 from gzsl_bench.report.plots.confusion import Confusion, mean, shares
 from gzsl_bench.report.plots.cost import Cost
@@ -118,7 +118,7 @@ class _Gatherer:
             confusion.append(_confusion(who_, found))
             other = calibrated.get(row.keys)
             if other is not None:
-                confusion.append(_confusion(f"{who_} +{SIGN}", self._predictions(other)))
+                confusion.append(_confusion(who_ + GAMMA, self._predictions(other)))
             if any(each.best_seen is None for each in found):
                 left_out.append(f"{who_}: predicted classes without scores, so there is no curve.")
             else:
@@ -168,7 +168,7 @@ class _Gatherer:
             seen=100 * seen,
             area=100 * float(np.mean([np.trapezoid(s, u) for u, s in sweeps])),
             points={
-                rule_name(other): (other.summary("acc_unseen").mean, other.summary("acc_seen").mean)
+                other.selection: (other.summary("acc_unseen").mean, other.summary("acc_seen").mean)
                 for other in rows
                 if other.keys == row.keys
             },

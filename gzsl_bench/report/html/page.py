@@ -12,7 +12,7 @@ from typing import Any
 from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.report import wide
-from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, rule_name, untold
+from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, untold
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.gather import Ground, grounds
@@ -177,7 +177,7 @@ def _counts(suite: ResolvedSuite, lacking: provenance.Grid) -> dict[str, int]:
 def _summary(ground: Ground, table: Table, rule: str) -> dict[str, Any]:
     """H of every method by every rule, the one that leads first: a line per method."""
     own = [row for row in ground.rows if row.sweep is None]
-    rules = list(dict.fromkeys(rule_name(r) for r in own if r.selection != "-"))
+    rules = list(dict.fromkeys(r.selection for r in own if r.selection != "-"))
     rules.sort(key=lambda name: name != rule)
     ranked = marks(own, [_H])
     lines: dict[str, dict[str, Any]] = {}
@@ -192,7 +192,7 @@ def _summary(ground: Ground, table: Table, rule: str) -> dict[str, Any]:
             line["why" if row.selection == "-" else "missing"] = str(row.unavailable)
             continue
         h = row.summary()
-        line["cells"][rule_name(row)] = {
+        line["cells"][row.selection] = {
             "text": number(replace(h, low=None)),
             "interval": interval(h),
             "doubt": untold(row),
@@ -211,7 +211,7 @@ def _full(ground: Ground, table: Table) -> provenance.Grid:
         lines.append(
             (
                 table.who(row),
-                rule_name(row),
+                row.selection,
                 str(len(row.seeds)),
                 *(number(row.metrics.get(name), " ± ", digits(row, name)) for name in names),
                 gammas(row),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gzsl_bench.report.cells import rule_name
 from gzsl_bench.report.plots import sensitivity as plot
 from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.results.rows import Point, Row
@@ -39,7 +38,7 @@ def _sweep(
     lead: str,
 ) -> Sensitivity:
     own = [row for row in numbers if row.label == label and row.sweep is None]
-    usual = {rule_name(row): row.summary() for row in own}
+    usual = {row.selection: row.summary() for row in own}
     config = cells[own[0].keys[0]][0].identity["method"]["config"] if own else {}
     fields = []
     for name in dict.fromkeys(point.field for _, point in mine):
@@ -47,7 +46,7 @@ def _sweep(
         points: dict[str, tuple[object, dict[str, Summary]]] = {}
         for row, point in rows:
             found = points.setdefault(str(point.value), (point.value, {}))
-            found[1][rule_name(row)] = row.summary()
+            found[1][row.selection] = row.summary()
         shown = [plot.Point(value, harmonic) for value, harmonic in points.values()]
         if usual and name in config:
             # A sweep may contain the method's own value: that point is the method itself.
@@ -55,6 +54,6 @@ def _sweep(
             shown.append(plot.Point(config[name], usual, usual=True))
         words = cells[rows[0][0].keys[0]][0].about[ABOUT].get("description", "")
         fields.append(plot.Field(name, words, tuple(shown)))
-    rules = list(dict.fromkeys(rule_name(row) for row in [*own, *(row for row, _ in mine)]))
+    rules = list(dict.fromkeys(row.selection for row in [*own, *(row for row, _ in mine)]))
     rules.sort(key=lambda rule: rule != lead)
     return plot.sensitivity(label, rules, fields)
