@@ -7,12 +7,14 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gzsl_bench import markdown
-from gzsl_bench.cli.options import debug_option, format_option
+from gzsl_bench.cli import complete
+from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option, rule_option
 from gzsl_bench.cli.streams import put, say
 from gzsl_bench.cli.terminal import columns
 
@@ -79,6 +81,33 @@ def releases_command(fmt: str) -> None:
         shown = ("method", "year", "selection", "calibration", "read", "repository")
         lines = [{name: line[name] for name in shown} for line in lines]
     _print(lines, fmt)
+
+
+@published_group.command("orders")
+@click.argument("suite", required=False, shell_complete=complete.stored)
+@out_option
+@rule_option
+@format_option("github", "json")
+@debug_option
+def orders_command(suite: str | None, out: Path, rule: str | None, fmt: str) -> None:
+    """Hold the printed order of methods against SUITE's: rank correlation, pairs that hold.
+
+    Every printed table counts that has four or more of the suite's methods on a data set.
+    """
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.report.published.orders import as_text, orders
+    from gzsl_bench.results.view import Results
+
+    store = RecordStore(out)
+    resolved = recall(store.layout, suite)
+    found = orders(Results(resolved, store), chosen_rule(resolved, rule))
+    if fmt == "json":
+        put(json.dumps([order.to_json() for order in found], indent=1))
+    elif found:
+        put("\n\n".join(as_text(order, columns()) for order in found))
+    else:
+        say("no printed table has four or more methods of this suite on one of its data sets")
 
 
 @published_group.command("page")

@@ -18,6 +18,8 @@ from gzsl_bench.records.record import COMPLETE, NOT_APPLICABLE
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.report.compare import compare, fragile_pairs, method_label, rank, table_of
+from gzsl_bench.report.published import orders
+from gzsl_bench.report.published.entries import Entry
 from gzsl_bench.report.samples import sample, with_intervals
 from gzsl_bench.report.table import render
 from gzsl_bench.report.versus import as_text
@@ -535,3 +537,48 @@ def test_a_comparison_fits_a_terminal_of_80_columns(store):
     whole = as_text(found, ranks, why, "last")
     assert text.split("\n\n")[1].split() == whole.split("\n\n")[1].split()
     assert "| dz" in whole
+
+
+# The printed order --------------------------------------------------------------------------------
+
+
+def test_the_printed_order_beside_ours(store, capsys, monkeypatch):
+    right = {"A": 8, "B": 6, "C": 4, "D": 2, "E": 1}
+    cells = [make_cell(label, deterministic=label != "E") for label in right]
+    for cell in cells:
+        finish(store, cell, [8, 8, 8, right[cell.label], right[cell.label]])
+    suite = remember(store.layout, make_suite(*cells, selection=["last"]))
+    printed = [
+        Entry("t", name, "CUB", {"H": f"{h}"}, "gzsl", "quoted", "a paper")
+        for name, h in (("A", 60.0), ("B", 50.0), ("C", 40.0), ("D", 45.0), ("E", 30.0))
+    ]
+    other = [replace(entry, table="u", dataset="SUN") for entry in printed]
+    few = [replace(entry, table="v") for entry in printed[:3]]
+    monkeypatch.setattr(orders, "entries", lambda: [*other, *few, *printed])
+    monkeypatch.setattr(orders, "published_names", lambda cell: [cell.label])
+    monkeypatch.setattr(
+        orders, "status", lambda entry: "swapped?: really" if entry.method == "D" else "ok"
+    )
+    (found,) = orders.orders(Results(suite, store), "last")
+    assert [(s.label, s.their_rank, s.our_rank) for s in found.standings] == [
+        ("A", 1, 1), ("B", 2, 2), ("D", 3, 4), ("C", 4, 3), ("E", 5, 5),
+    ]  # fmt: skip
+    assert found.spearman == pytest.approx(0.9)  # 1 - 6 (1 + 1) / (5 (25 - 1))
+    assert found.sound == pytest.approx(1.0)
+    verdicts = {(p.ahead, p.behind): p.verdict for p in found.pairs}
+    assert verdicts["A", "B"] == "holds"
+    assert verdicts["D", "C"] == "contradicted"
+    assert verdicts["A", "E"] == "not tested"  # one seed of a stochastic method
+    assert [found.count(v) for v in ("holds", "contradicted", "not tested")] == [5, 1, 4]
+    out = str(store.layout.out)
+    assert run(["published", "orders", suite.name, "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert "| D      | 45.0      | 32.0   | 3            | 4         | swapped? |" in said
+    assert "+0.90" in said
+    assert max(map(len, orders.as_text(found, 80).splitlines())) <= 80
+    assert run(["published", "orders", suite.name, "--out", out, "--format", "json"]) == 0
+    (plain,) = json.loads(capsys.readouterr().out)
+    assert plain["pairs"][0]["verdict"] == "holds"
+    monkeypatch.setattr(orders, "entries", lambda: few)
+    assert run(["published", "orders", suite.name, "--out", out]) == 0
+    assert "no printed table has four or more methods" in capsys.readouterr().err

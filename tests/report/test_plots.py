@@ -16,6 +16,7 @@ from gzsl_bench.report.plots import (
     cost,
     curves,
     forest,
+    gap,
     heatmap,
     ranks,
     save,
@@ -108,6 +109,15 @@ def test_methods_stand_from_best_to_worst_those_without_numbers_last():
     assert lines[2]["why"] == "failed: no memory"
 
 
+def test_the_largest_gap_stands_first():
+    panel = gap.Panel("CUB", (gap.Entry("a", 0, 40.0, 0.5), gap.Entry("b", 1, 30.0, 3.0, 0.4)))
+    assert [(line["label"], line["gap"]) for line in gap.rows([panel])] == [("b", 3.0), ("a", 0.5)]
+    made = gap.figure("t", [panel])
+    assert [text.get_text() for text in made.axes[0].texts] == ["+3.0 ± 0.4", "+0.5"]
+    ends = [float(line.get_xdata()[-1]) for line in made.axes[0].lines]
+    assert ends == [33.0, 30.0, 33.0, 40.5, 40.0, 40.5]
+
+
 def test_a_logarithmic_axis_has_numbers_no_formulas():
     spans = [training.Panel(f"{high}", 0, {0: [(1, 0.01), (2, high)]}) for high in (1.0, 3e4)]
     made = training.figure("t", spans, "step", "loss", share=False)
@@ -152,6 +162,8 @@ def every_figure(labels):
     entries = [forest.Entry(label, i, 40.0, 30.0, 50.0) for i, label in enumerate(labels)]
     entries.append(forest.Entry(labels[0], 0, why=labels[0]))
     yield forest.figure(labels[0], [forest.Panel(label, tuple(entries)) for label in labels])
+    gaps = [gap.Entry(label, i, 40.0, i - 1.0, 0.5) for i, label in enumerate(labels)]
+    yield gap.figure(labels[0], [gap.Panel(label, tuple(gaps)) for label in labels])
     if len(labels) > 1:
         scores = rng.random((30, len(labels)))
         yield ranks.figure(labels[0], ranking([f"{i}{n}" for i, n in enumerate(labels)], scores))

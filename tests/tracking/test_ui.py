@@ -73,7 +73,9 @@ ITS_OWN = (
     "/users/current",
     "ResizeObserver loop",
     "telemetry-worker",
-    'attribute transform: Expected number, "translate(NaN',
+    # Its plots, drawn while the page has not given them a size yet.
+    ": Expected number, ",
+    ": Expected length, ",
 )
 DATA = ["digits", "twice", "thrice"]
 NAMES = [

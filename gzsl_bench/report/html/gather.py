@@ -16,6 +16,7 @@ from gzsl_bench.report.plots.confusion import Confusion, mean, shares
 from gzsl_bench.report.plots.cost import Cost
 from gzsl_bench.report.plots.curves import Curve, mean_curve
 from gzsl_bench.report.plots.forest import Entry
+from gzsl_bench.report.plots.gap import Entry as Gap
 from gzsl_bench.report.plots.heatmap import ClassMap
 from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
@@ -46,6 +47,7 @@ class Ground:
         costs: time and memory.
         sweeps: H over hyper-parameters; points of sweeps are in no other plot.
         leads: H of every method by the rule.
+        gaps: what choosing on the test set adds to it, where the suite tells.
         left_out: sentences on what a plot lacks, and why.
     """
 
@@ -60,6 +62,7 @@ class Ground:
     costs: tuple[Cost, ...]
     sweeps: tuple[Sensitivity, ...]
     leads: tuple[Entry, ...]
+    gaps: tuple[Gap, ...]
     left_out: tuple[str, ...]
 
 
@@ -144,8 +147,24 @@ class _Gatherer:
                 *(self._entry(row) for row in main),
                 *(Entry(w, self.numbers.get(w, 0), why=why) for w, why in absent),
             ),
+            gaps=self._gaps(main, shown),
             left_out=tuple(left_out),
         )
+
+    def _gaps(self, main: Sequence[Row], shown: Sequence[Row]) -> tuple[Gap, ...]:
+        """Of methods with more than one checkpoint: ``best_test`` against ``val``."""
+        if self.rule != "val":
+            return ()  # that is what the rows' gap is measured from
+        best = {row.keys: row.selection_gap for row in shown if row.selection_gap is not None}
+        return tuple(
+            Gap(
+                self.table.who(row), self.numbers[self.table.who(row)],
+                row.summary().mean, found.mean, found.sd,
+            )
+            for row in main
+            if (found := best.get(row.keys)) is not None
+            and len(self._record(row, 0).checkpoints) > 1
+        )  # fmt: skip
 
     def _record(self, row: Row, i: int) -> Record:
         record = self.results.record(row.keys[i])

@@ -82,10 +82,11 @@ def build(
         ranking = None
     overall = [] if ranking is None else [figures.of_ranking(ranking, rule)]
     leads = figures.of_leads(found, rule)
-    taken: set[str] = {"ranking", "h"}
+    gaps = figures.of_gaps(found, rule)
+    taken: set[str] = {"ranking", "h", "gap"}
     per_ground = [figures.of_ground(ground, rule, taken) for ground in found]
     folder = into / "plots" if plot_files else None
-    plots = [*leads, *overall, *(p for plots in per_ground for p in plots)]
+    plots = [*leads, *gaps, *overall, *(p for plots in per_ground for p in plots)]
     texts = on_all_cores([functools.partial(_drawn, plot, folder) for plot in plots])
     drawn = {plot.name: text for plot, text in zip(plots, texts, strict=True)}
     environment, of_cell = provenance.environments(results)
@@ -103,6 +104,7 @@ def build(
         "gap": GAP,
         "cards": cards,
         "leads": leads,
+        "gaps": gaps,
         "matrix": wide.grid([r for r in table if r.selection in (rule, NO_RULE)], [_H]),
         "counts": _counts(suite, lacking),
         "grounds": [

@@ -1,0 +1,93 @@
+"""What choosing a checkpoint on the test set adds to H, by method: the selection gap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from gzsl_bench.report.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method on one data set.
+
+    Attributes:
+        label: the method.
+        index: its number.
+        chosen: H in percent by the rule that may be believed, mean over seeds.
+        gap: what the best checkpoint on the test set has more, paired over seeds.
+        sd: of the gap over seeds; None for one seed.
+    """
+
+    label: str
+    index: int
+    chosen: float
+    gap: float
+    sd: float | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One data set.
+
+    Attributes:
+        title: its name.
+        entries: its methods, in any order.
+    """
+
+    title: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def ordered(self) -> list[Entry]:
+        """The largest gap first."""
+        return sorted(self.entries, key=lambda entry: -entry.gap)
+
+
+@style.styled
+def figure(title: str, panels: Sequence[Panel]) -> Figure:
+    """From H by the honest rule (filled) to H by ``best_test`` (open), the gap at its end."""
+    columns = min(_COLUMNS, len(panels))
+    lines = math.ceil(len(panels) / columns)
+    tallest = max(len(panel.entries) for panel in panels)
+    made = style.new_figure(max(6.4, 1.2 + 3.1 * columns), 0.7 + lines * (0.85 + 0.27 * tallest))
+    grid = made.subplots(lines, columns, squeeze=False)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        entries = panel.ordered
+        for place, entry in enumerate(entries):
+            colour, best = style.colour(entry.index), entry.chosen + entry.gap
+            axes.plot([entry.chosen, best], [place, place], color=colour, linewidth=1.6)
+            axes.plot([entry.chosen], [place], marker=style.marker(entry.index), color=colour)
+            axes.plot([best], [place], marker=style.marker(entry.index), color=colour,
+                      markerfacecolor="white")  # fmt: skip
+            spread = "" if entry.sd is None else f" ± {entry.sd:.1f}"
+            axes.annotate(
+                f"{entry.gap:+.1f}{spread}", (max(entry.chosen, best), place), (7, 0),
+                textcoords="offset points", va="center", fontsize=8, color=style.GREY,
+            )  # fmt: skip
+        axes.set_yticks(range(len(entries)), [style.words(entry.label) for entry in entries])
+        axes.set_ylim(len(entries) - 0.5, -0.5)
+        axes.set_xlim(0, 1.28 * max(1.0, *(e.chosen + max(e.gap, 0.0) for e in entries)))
+        axes.set_title(style.words(panel.title), loc="left", fontsize=10)
+        axes.set_xlabel("H (%)")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    style.heading(made, title)
+    return made
+
+
+def rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """One line per data set and method."""
+    return [
+        {"dataset": panel.title, **{k: v for k, v in asdict(entry).items() if k != "index"}}
+        for panel in panels
+        for entry in panel.ordered
+    ]

@@ -1,0 +1,259 @@
+"""Does the printed order of methods hold here?  Ranks of a printed table beside ours."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from gzsl_bench import markdown
+from gzsl_bench.errors import SuiteError
+from gzsl_bench.report.compare import ahead, table_of
+from gzsl_bench.report.published.audit import status
+from gzsl_bench.report.published.beside import published_names
+from gzsl_bench.report.published.entries import Entry, entries
+from gzsl_bench.results.comparable import taint
+from gzsl_bench.results.rows import NO_RULE, Row
+from gzsl_bench.results.view import Results
+
+#: Fewer methods than these have no order worth a correlation.
+FEWEST = 4
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One method in both orders.
+
+    Attributes:
+        label: how the suite calls it.
+        published: how the table calls it.
+        ours: our H in percent.
+        theirs: the printed one.
+        our_rank: 1 is the best; ties share the mean of their ranks.
+        their_rank: in the printed order.
+        status: what the audit says of the printed row; ``ok`` where nothing.
+    """
+
+    label: str
+    published: str
+    ours: float
+    theirs: float
+    our_rank: float
+    their_rank: float
+    status: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods, the first one ahead in print.
+
+    Attributes:
+        ahead: the one with the larger printed H.
+        behind: the other one.
+        printed: the printed difference.
+        difference: ours.
+        low: lower end of its 95 % interval; None where it was not tested.
+        high: upper end.
+        why: it was not tested; empty where it was.
+    """
+
+    ahead: str
+    behind: str
+    printed: float
+    difference: float
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``holds``, ``contradicted``, ``not told apart`` or ``not tested``."""
+        if self.low is None or self.high is None:
+            return "not tested"
+        return "holds" if self.low > 0 else "contradicted" if self.high < 0 else "not told apart"
+
+
+@dataclass(frozen=True)
+class Order:
+    """One printed table beside one data set of ours.
+
+    Attributes:
+        dataset: our data set's label.
+        features: our feature set.
+        table: the printed table.
+        printed_features: of the printed numbers, as far as is known.
+        rule: whose H of ours counts.
+        standings: the methods of both, the printed best first.
+        spearman: correlation of the two orders.
+        p: of a correlation as large in either direction by chance.
+        sound: the correlation without rows against which the audit has something; None where
+            fewer than four are left.
+        sound_p: its p.
+        pairs: every two of them that differ in print.
+    """
+
+    dataset: str
+    features: str
+    table: str
+    printed_features: tuple[str, ...]
+    rule: str
+    standings: tuple[Standing, ...]
+    spearman: float
+    p: float
+    sound: float | None
+    sound_p: float | None
+    pairs: tuple[Pair, ...]
+
+    def count(self, verdict: str) -> int:
+        """How many pairs have it."""
+        return sum(pair.verdict == verdict for pair in self.pairs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        pairs = [asdict(pair) | {"verdict": pair.verdict} for pair in self.pairs]
+        return asdict(self) | {"pairs": pairs}
+
+
+def orders(results: Results, rule: str) -> list[Order]:
+    """Every printed table that has four methods or more of a data set of the suite.
+
+    Only methods as they are released stand for a printed row; points of sweeps, tainted rows and
+    rows without numbers do not.  A table may hold a method twice: the row printed first counts.
+
+    Args:
+        results: of the suite.
+        rule: whose H of ours counts.
+
+    Raises:
+        SuiteError: the suite does not select by this rule.
+        RecordError: predictions are missing or damaged.
+    """
+    printed: dict[tuple[str, str], dict[str, Entry]] = {}
+    for entry in entries():
+        if entry.setting == "gzsl" and entry.value("H") is not None and entry.split == "PS":
+            printed.setdefault((entry.table, entry.dataset), {}).setdefault(entry.method, entry)
+    ours: dict[str, list[Row]] = {}
+    for row in table_of(results, rule):
+        if row.selection != NO_RULE and row.sweep is None and not (row.unavailable or taint(row)):
+            ours.setdefault(row.dataset, []).append(row)
+    found = []
+    for label, rows in ours.items():
+        use = results.cells[rows[0].keys[0]][0].request["use"]
+        for (table, dataset), known in printed.items():
+            if dataset == use and (matched := _matched(rows, known, results)):
+                found.append(_order(label, table, rule, matched, results))
+    return found
+
+
+def as_text(order: Order, width: int | None = None) -> str:
+    """An order as a Markdown table with its sentences.
+
+    Args:
+        order: printed table and ours.
+        width: of a terminal; for a file nothing is broken.
+    """
+    body = markdown.table(
+        ["Method", "H printed", "H here", "Rank printed", "Rank here", "Remark"],
+        [
+            [s.label, f"{s.theirs:.1f}", f"{s.ours:.1f}", f"{s.their_rank:g}", f"{s.our_rank:g}",
+             "" if s.status == "ok" else s.status.partition(":")[0]]
+            for s in order.standings
+        ],
+    )  # fmt: skip
+    rest = (
+        "fewer than four rows are left without those that have a remark."
+        if order.sound is None
+        else f"without rows that have a remark {order.sound:+.2f} (p {order.sound_p:.2g})."
+    )
+    said = [
+        f"{order.dataset} ({order.features}) by {order.rule} beside {order.table}"
+        f" ({', '.join(order.printed_features) or 'features unknown'}): Spearman's correlation"
+        f" {order.spearman:+.2f} (p {order.p:.2g}) over {len(order.standings)} methods; {rest}",
+        f"Of {len(order.pairs)} pairs that differ in print {order.count('holds')} hold,"
+        f" {order.count('contradicted')} are contradicted, {order.count('not told apart')} are not"
+        f" told apart, {order.count('not tested')} were not tested.",
+    ]
+    for verdict in ("holds", "contradicted"):
+        pairs = [f"{p.ahead} > {p.behind}" for p in order.pairs if p.verdict == verdict]
+        said += [f"{verdict.capitalize()}: {', '.join(pairs)}."] if pairs else []
+    if width is not None:
+        said = [part for line in said for part in textwrap.wrap(line, width)]
+    return "\n".join([body, "", *said])
+
+
+def _matched(
+    rows: Sequence[Row], known: Mapping[str, Entry], results: Results
+) -> list[tuple[Row, Entry]]:
+    """Rows of ours with their printed ones, the printed best first; empty where they are few."""
+    pairs: dict[str, tuple[Row, Entry]] = {}
+    for row in rows:
+        for name in published_names(results.cells[row.keys[0]][0]):
+            if name in known:
+                pairs.setdefault(name, (row, known[name]))
+    if len(pairs) < FEWEST:
+        return []
+    return sorted(pairs.values(), key=lambda pair: -_h(pair[1]))
+
+
+def _order(
+    label: str, table: str, rule: str, matched: Sequence[tuple[Row, Entry]], results: Results
+) -> Order:
+    from scipy.stats import rankdata
+
+    ours = [row.summary().mean for row, _ in matched]
+    theirs = [_h(entry) for _, entry in matched]
+    standings = tuple(
+        Standing(row.label, entry.method, mine, other, float(one), float(two), status(entry))
+        for (row, entry), mine, other, one, two in zip(
+            matched, ours, theirs, rankdata([-h for h in ours]), rankdata([-h for h in theirs]),
+            strict=True,
+        )
+    )  # fmt: skip
+    spearman, p = _correlation(standings)
+    sound = _correlation([s for s in standings if s.status == "ok"])
+    return Order(
+        dataset=label,
+        features=matched[0][0].features,
+        table=table,
+        printed_features=tuple(sorted({str(e.features) for _, e in matched if e.features})),
+        rule=rule,
+        standings=standings,
+        spearman=spearman,
+        p=p,
+        sound=None if math.isnan(sound[0]) else sound[0],
+        sound_p=None if math.isnan(sound[0]) else sound[1],
+        pairs=tuple(_pairs(matched, results)),
+    )
+
+
+def _correlation(standings: Sequence[Standing]) -> tuple[float, float]:
+    """Spearman's, with its p; not numbers where there are too few or one side is constant."""
+    from scipy.stats import spearmanr
+
+    ours, theirs = [s.ours for s in standings], [s.theirs for s in standings]
+    if len(standings) < FEWEST or len(set(ours)) < 2 or len(set(theirs)) < 2:
+        return math.nan, math.nan
+    found = spearmanr(ours, theirs)
+    return float(found.statistic), float(found.pvalue)
+
+
+def _pairs(matched: Sequence[tuple[Row, Entry]], results: Results) -> Iterator[Pair]:
+    for (one, first), (two, second) in combinations(matched, 2):
+        printed = _h(first) - _h(second)
+        if printed == 0:
+            continue
+        names = (one.label, two.label, printed)
+        try:
+            yield Pair(*names, *ahead(one, two, results))
+        except SuiteError as error:
+            lead = one.summary().mean - two.summary().mean
+            yield Pair(*names, lead, why=str(error))
+
+
+def _h(entry: Entry) -> float:
+    value = entry.value("H")
+    assert value is not None  # entries without H were left out
+    return value
