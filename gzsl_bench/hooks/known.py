@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Distribution -> the methods that it has; a test holds it to what they register.
 METHODS = {
     "gzsl-bench-acmr": ("acmr",),
-    "gzsl-bench-attention": ("apn", "aren", "dazle", "sp_aen"),
+    "gzsl-bench-attention": ("apn", "aren", "dazle", "rgen", "sp_aen"),
     "gzsl-bench-cada-vae": ("cada_vae",),
     "gzsl-bench-classic": (
         *(

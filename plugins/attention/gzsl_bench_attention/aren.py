@@ -124,6 +124,14 @@ def second_order(maps: torch.Tensor, masks: torch.Tensor, compressed: torch.Tens
     return found / maps.shape[2]
 
 
+def restarts(epoch: int, period: int) -> float:
+    """Share of the rate: it falls along half a cosine and begins anew, for twice as long."""
+    start = 0
+    while epoch >= start + period:
+        start, period = start + period, 2 * period
+    return (1 + math.cos(math.pi * (epoch - start) / period)) / 2
+
+
 class ARENHead(Head):
     """Masks and one or two linear maps to attributes for every run."""
 
@@ -154,11 +162,8 @@ class ARENHead(Head):
         )
 
     def begin_epoch(self, epoch: int) -> None:
-        """The rate falls along half a cosine and begins anew, each time for twice as long."""
-        start, length = 0, self.config.period
-        while epoch >= start + length:
-            start, length = start + length, 2 * length
-        self.optimizer.schedule((1 + math.cos(math.pi * (epoch - start) / length)) / 2)
+        """See :func:`restarts`."""
+        self.optimizer.schedule(restarts(epoch, self.config.period))
 
     def more_draws(self, steps: int, batch: int) -> list[torch.Tensor]:
         """Attribute values that dropout keeps, of each stream."""

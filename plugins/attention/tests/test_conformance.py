@@ -23,6 +23,11 @@ class TestDAZLE(MethodConformance):
     config = {"batch": 32, "epochs": 15, "lr": 0.01, "calibration": 0.1}  # noqa: RUF012
 
 
+class TestRGEN(MethodConformance):
+    method = "rgen"
+    config = {"batch": 16, "epochs": 4, "lr": 0.05, "period": 4, "parts": 2, "nodes": 8}  # noqa: RUF012
+
+
 class TestSPAEN(MethodConformance):
     method = "sp_aen"
     config = {  # noqa: RUF012
