@@ -208,6 +208,7 @@ SPEC = MethodSpec(
     citation="Xu et al., Attribute Prototype Network for Zero-Shot Learning, NeurIPS 2020",
     version="1",
     fidelity="approximation",
+    family="Region attention",
     precisions=("float32", "tf32"),
     needs=("regions",),
     wants=("groups",),
