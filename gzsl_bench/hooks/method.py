@@ -36,6 +36,15 @@ class Method(ABC):
         """Hyper-parameters this method uses on ``dataset`` unless the suite says otherwise."""
         return {}
 
+    @classmethod
+    def differs(cls, config: BaseConfig) -> str:
+        """What this configuration leaves out of the publication; stands under every table.
+
+        A few words for what readers must know to compare numbers with printed ones ("frozen
+        backbone"); "" for nothing.  It is no part of a cell's key.
+        """
+        return ""
+
     @abstractmethod
     def fit(self, task: Task, run: Run) -> ScoreFunction | None:
         """Learn from ``task``.

@@ -153,7 +153,7 @@ def short_protocol(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
         data.setdefault((row.features, row.attributes), {})[row.dataset] = None
     for (features, attributes), names in data.items():
         lines.append(f"{', '.join(names)}: features {features}, class embedding {attributes}.")
-    lines += _exposures(table)
+    lines += [*_exposures(table), *_differing(table)]
     lines += [line for line in _supports(table) if UNTOLD in line]
     lines += [*_one_sided(table), *_marks(table)]
     lines += [line for line in _audits(table) if "FAILED" in line]
@@ -185,7 +185,7 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     lines += _supports(table)
     lines += _one_sided(table)
     lines += dict.fromkeys(_whence(row) for row in table)
-    lines += [*_sources(table), *_exposures(table)]
+    lines += [*_sources(table), *_exposures(table), *_differing(table)]
     lines += dict.fromkeys(_whose(row) for row in table)
     lines += _marks(table)
     lines += _audits(table)
@@ -226,6 +226,14 @@ def _sources(table: Sequence[Row]) -> list[str]:
 def _exposures(table: Sequence[Row]) -> list[str]:
     """Data sets with unseen classes that the backbone of their features may have seen."""
     return list(dict.fromkeys(f"{r.dataset}: {r.exposure}" for r in table if r.exposure))
+
+
+def _differing(table: Sequence[Row]) -> list[str]:
+    """Methods that leave out something of their publications, by what that is."""
+    found: dict[str, dict[str, None]] = {}
+    for row in (row for row in table if row.differs):
+        found.setdefault(row.differs, {})[row.sweep.of if row.sweep else row.label] = None
+    return [f"Not as published: {', '.join(names)}: {what}." for what, names in found.items()]
 
 
 def _whose(row: Row) -> str:

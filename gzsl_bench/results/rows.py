@@ -109,6 +109,7 @@ class Row:
         sweep: where the row lies in a sweep; None for a method in its own right.
         audit: ``ok``, ``FAILED`` with the reason, or empty.
         notes: what made features and class embedding.
+        differs: what the method leaves out of its publication; or "".
         exposure: which unseen classes their backbone had seen, as far as names tell; or "".
     """
 
@@ -141,6 +142,7 @@ class Row:
     audit: str = ""
     family: str = ""
     notes: tuple[str, ...] = ()
+    differs: str = ""
     exposure: str = ""
 
     def summary(self, metric: str = _H) -> Summary:
@@ -339,6 +341,7 @@ def _row(
         precision=identity["precision"],
         fidelity=cell.about["fidelity"],
         family=cell.about.get("family", ""),
+        differs=cell.about.get("differs", ""),
         version=identity["method"]["version"],
         source=identity["method"].get("source"),
         code=", ".join(f"{name} {number}" for name, number in sorted(identity["code"].items())),

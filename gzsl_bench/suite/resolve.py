@@ -429,6 +429,7 @@ def _cells(
     }
     for variant in variants(method.name, method.config, method.sweep, spec.factory.Config):
         config = resolve_config(spec.name, spec.factory, info, variant.config)
+        lacks = spec.factory.differs(spec.factory.Config.model_validate(config))
         own = method.sweep_seeds if variant.about else None
         chosen = list(seeds or own or method.seeds or found.entry.seeds or suite.seeds)
         # A seed changes nothing for a deterministic method: one cell, always the same, says it all.
@@ -474,6 +475,7 @@ def _cells(
                     "distribution": plugin.distribution,
                     "distribution_version": plugin.version,
                     **({"family": spec.family} if spec.family else {}),
+                    **({"differs": lacks} if lacks else {}),
                     **variant.about,
                 },
             )

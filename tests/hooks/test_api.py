@@ -48,6 +48,7 @@ PINNED = {
     "Method": {
         "made with": "self config",
         "defaults": "cls dataset",
+        "differs": "cls config",
         "fit": "self task run",
         "restore": "self state",
     },

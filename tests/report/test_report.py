@@ -13,7 +13,7 @@ from records_factory import commit
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.table import failures, notes, render
+from gzsl_bench.report.table import failures, notes, render, render_wide
 from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.rows import chosen_metrics, extra_metrics, groups, rows
 from gzsl_bench.results.view import Results
@@ -184,6 +184,24 @@ def test_what_is_not_comparable_is_marked(store, options, mark, note):
     assert "[" not in lines[1]
     assert note in text
     assert note not in render(table[1:])
+
+
+def test_what_methods_leave_out_of_their_papers_stands_under_every_table(store):
+    frozen = {"differs": "frozen backbone"}
+    cells = [make_cell(label=label) for label in ("A", "B & C", "D")]
+    cells = [replace(cell, about={**cell.about, **frozen}) for cell in cells[:2]] + cells[2:]
+    for cell in cells:
+        finish(store, cell, 40)
+    table = rows(Results(make_suite(*cells, selection=["last"]), store))
+    said = "Not as published: A, B & C: frozen backbone."
+    assert said in render(table)
+    assert said in render_wide(table)
+    for text in (render(table, "html"), render_wide(table, "html")):
+        assert said.replace("&", "&amp;") in text
+    for text in (render(table, "latex"), render_wide(table, "latex")):
+        caption = text[text.index("\\begin{table") :]
+        assert said.replace("&", "\\&") in " ".join(caption.split())
+    assert "Not as published" not in render(table[2:])
 
 
 def test_best_test_is_called_optimistic(store):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from gzsl_bench import BatchedMethod, DatasetInfo, MethodSpec, Run, Scorer, Task
+from gzsl_bench import Config as BaseConfig
 from gzsl_bench.stacked import (
     Generators,
     Linear,
@@ -46,6 +47,11 @@ class SPAEN(BatchedMethod):
     """
 
     Config = SPAENConfig
+
+    @classmethod
+    def differs(cls, config: BaseConfig) -> str:
+        """What is reconstructed."""
+        return "reconstructs features, where the paper reconstructs images"
 
     @classmethod
     def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
