@@ -28,15 +28,15 @@ def compare_command(
 ) -> None:
     """Compare methods A and B (labels) of SUITE on the seeds and classes they share.
 
-    Without SUITE: of the only one in the results folder.  Without A and B, only rank all methods of
-    the suite over its data sets.  Needs neither the data
-    nor the plugins that made the records.
+    Without SUITE: of the only one in the results folder.  Without A and B: the best method of every
+    data set against all others, and the ranking of all over data sets.  Needs neither the data nor
+    the plugins that made the records.
     """
     from gzsl_bench.cli.terminal import columns
     from gzsl_bench.errors import SuiteError, unknown_name
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.report.compare import compare, rank, table_of
+    from gzsl_bench.report.compare import against_best, compare, rank, table_of
     from gzsl_bench.report.versus import as_csv, as_text, plain
     from gzsl_bench.results.comparable import taint
     from gzsl_bench.results.rescore import out_of_date
@@ -46,8 +46,6 @@ def compare_command(
         raise click.UsageError(f"name two methods to compare, not {len(names) - 1}")
     # Two names are methods: of one method there is nothing to compare.
     suite, methods = (None, names) if len(names) in (0, 2) else (names[0], names[1:])
-    if not methods and fmt == "csv":
-        raise click.UsageError("csv holds comparisons; name two methods, or use json")
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
     results = Results(resolved, store)
@@ -57,7 +55,9 @@ def compare_command(
         if name not in known:
             raise SuiteError(unknown_name("data set of this suite", name, known))
     found, reasons = (
-        compare(results, methods[0], methods[1], chosen, datasets) if methods else ([], [])
+        compare(results, methods[0], methods[1], chosen, datasets)
+        if methods
+        else against_best(results, chosen, datasets)
     )
     table = [row for row in table_of(results, chosen) if not datasets or row.dataset in datasets]
     ranks, why = rank(table)

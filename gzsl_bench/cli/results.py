@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,40 @@ from gzsl_bench.cli.streams import put, say
 @json_option
 @debug_option
 def results_command(out: Path, as_json: bool) -> None:
-    """List the suites of a results folder: data sets, methods, and how many cells have ended."""
+    """List the suites of a results folder, how many cells have ended, and who is best so far."""
     from gzsl_bench.cli.terminal import columns
     from gzsl_bench.errors import RecordError
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import known, recall
+    from gzsl_bench.report.answer import bests
+    from gzsl_bench.report.html.age import stale
+    from gzsl_bench.results.earlier import earlier
+    from gzsl_bench.results.rows import NO_RULE, rows
     from gzsl_bench.results.view import Results
+    from gzsl_bench.scoring.rules import rule_of
 
     store = RecordStore(out)
     found: list[dict[str, Any]] = []
+    notes: dict[str, list[str]] = {}
+    behind: list[str] = []
     for name in known(store.layout):
         try:
             suite = recall(store.layout, name)
         except RecordError as error:  # one damaged file hides no other
             say(f"warning: {error}")
             continue
-        waiting, failed = Results(suite, store).missing()
+        results = Results(suite, store)
+        waiting, failed = results.missing()
+        table = [r for r in rows(results) if r.selection in (suite.lead, NO_RULE)]
+        leading = bests(table, results)
+        notes[name] = [
+            f"{name}, best by {suite.lead} ({rule_of(suite.lead).words}):" if leading else "",
+            *(best.sentence for best in leading),
+            *(f"{name}: {sentence}." for sentence in earlier(results)),
+        ]
+        if old := stale(results, out):
+            again = shlex.join(["gzsl-bench", "report", name, "--out", str(out)])
+            behind.append(f"{old}; to renew it: {again}")
         count = len({cell.key for cell in suite.cells})
         found.append(
             {
@@ -44,6 +63,16 @@ def results_command(out: Path, as_json: bool) -> None:
                 "done": count - len({cell.key for cell in waiting}) - len(failed),
                 "failed": len(failed),
                 "rule": suite.lead,
+                "best": [
+                    {
+                        "dataset": best.where,
+                        "method": best.who,
+                        "harmonic_mean": best.row.summary().to_json(),
+                        "sentence": best.sentence,
+                    }
+                    for best in leading
+                ],
+                "other_versions": earlier(results),
             }
         )
     if as_json:
@@ -63,5 +92,12 @@ def results_command(out: Path, as_json: bool) -> None:
         for each in found
     ]
     heads = ["Suite", "Data sets", "Methods", "Done", "Failed"]
-    put(markdown.fitted(heads, lines, columns()))
+    width = columns()
+    put(markdown.fitted(heads, lines, width))
+    for said in filter(any, notes.values()):
+        put()
+        for line in filter(None, said):
+            put("\n".join(markdown.wrapped(line, width)) if width else line)
+    for line in behind:
+        say(line)
     say("next: gzsl-bench table SUITE, report SUITE, or ui SUITE")

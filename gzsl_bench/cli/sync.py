@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -18,6 +19,7 @@ from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.records.layout import Layout
+    from gzsl_bench.results.view import Results
 
 _TRACKING = click.option(
     "--tracking-uri",
@@ -109,12 +111,15 @@ def ui_command(
     stopped = _on_terminate()
     try:
         with server.serving(uri, layout, host, port) as (url, running):
+            results = _results(layout, name) if name and uri == layout.tracking_store else None
+            if results is not None:  # before the address: of a folder that was moved it changes
+                _catch_up(uri, results)
             page = server.experiment_page(url, name) if name else None
             if name and page is None:
                 say(f"The store has no experiment {name!r} yet: gzsl-bench sync")
             say(f"MLflow is at {page or url} (Ctrl-C ends it)")
-            if name and page and uri == layout.tracking_store:
-                _renew(url, layout, name)
+            if page and results is not None:
+                _renew(url, uri, results)
             status = running.wait()
         raise TrackingError(f"MLflow's server ended by itself with status {status}")
     except KeyboardInterrupt:
@@ -139,25 +144,50 @@ def _only_suite(layout: Layout) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _renew(url: str, layout: Layout, name: str) -> None:
-    """Bring description and report of the folder's own store up to date, as ``sync`` does."""
+def _results(layout: Layout, name: str) -> Results | None:
+    """What the folder knows of a suite; None of one that it does not keep, or that is at work."""
     from gzsl_bench.errors import GzslBenchError
     from gzsl_bench.records.folderlock import in_use
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.results.view import Results
-    from gzsl_bench.tracking import front
 
-    # A run at work does so at its end, when its numbers stand.
     if in_use(layout.lock):
-        return
+        say("A run is at work in the folder: its cells appear as they end, the report at its end")
+        return None
     try:
-        suite = recall(layout, name)
+        return Results(recall(layout, name), RecordStore(layout.out))
     except GzslBenchError:
-        return  # an experiment of other origin
-    behind = front.refresh(url, Results(suite, RecordStore(layout.out)))
+        return None  # an experiment of other origin
+
+
+def _catch_up(uri: str, results: Results) -> None:
+    """Bring runs of the folder's own store up to date with the records, as ``sync`` does."""
+    from gzsl_bench.errors import TrackingError
+    from gzsl_bench.tracking import stamp, sync
+
+    if stamp.holds(uri, results):
+        return
+    say("Comparing MLflow with the records ...")
+    try:
+        done = sync(uri, results)
+    except TrackingError as error:
+        say(f"warning: what MLflow shows is older than the records: {error}")
+        return
+    if changed := done.created + done.repaired + done.removed:
+        say(f"{changed} runs were brought up to date with the records")
+
+
+def _renew(url: str, uri: str, results: Results) -> None:
+    """Likewise the description and the report, which take longer."""
+    from gzsl_bench.tracking import front, stamp
+
+    behind = front.refresh(url, results)
     if behind:
-        say(f"warning: description and report are not renewed: {behind}")
+        say(f"warning: description and report are older than the records: {behind}")
+    else:
+        with contextlib.suppress(OSError):  # it only saves time
+            stamp.leave(uri, results)
 
 
 def _on_terminate() -> threading.Event:

@@ -76,8 +76,10 @@ def table_command(
     from gzsl_bench.cli.terminal import columns, show_table
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
+    from gzsl_bench.report.fit import USUAL as USUAL_WIDTH
     from gzsl_bench.report.table import render, render_wide
     from gzsl_bench.report.wide import USUAL
+    from gzsl_bench.results.earlier import earlier
     from gzsl_bench.results.rescore import only_believed, out_of_date
     from gzsl_bench.results.rows import chosen_metrics, rows
     from gzsl_bench.results.view import Results
@@ -116,21 +118,30 @@ def table_command(
         of_rule = chosen[0] if chosen else None
         shown = names or (list(USUAL) if layout == "wide" else [])
         marks = daggers(table, results, against, shown, of_rule)
+    # Of some methods alone nobody is the best.
+    last: list[str] = []
+    if fmt == "github" and not methods:
+        from gzsl_bench.report.answer import ending
+
+        shown_rules = {row.selection for row in table}
+        of = resolved.lead if resolved.lead in shown_rules else next(iter(chosen), "")
+        last = ending(table, results, of) if of else []
     if layout == "wide":
         from gzsl_bench.report.published.beside import beside
 
         beside_ours = beside(table, results) if published else ()
         width = columns() if fmt == "github" else None
-        put(render_wide(table, fmt, names, marks, resolved.name, beside_ours, width))
+        put(render_wide(table, fmt, names, marks, resolved.name, beside_ours, width, last))
     elif published:
         from gzsl_bench.report.published.show import render_beside
 
         put(render_beside(table, results, fmt, names, marks))
     elif fmt == "github" and not names and (width := columns()):
-        show_table(table, resolved.name, out, width)
+        show_table(table, resolved.name, out, width, last, resolved.lead)
     else:
-        width = columns()
-        put(render(table, fmt, names, marks, **({} if width is None else {"width": width})))
+        width = columns() if fmt == "github" else None
+        lead = resolved.lead if width else ""
+        put(render(table, fmt, names, marks, width or USUAL_WIDTH, last, lead))
     for sentence in (*fragile, *out_of_date(results), *only_believed(results)):
         say(f"warning: {sentence}")
     waiting, failed = results.missing()
@@ -139,6 +150,8 @@ def table_command(
             f"{len(resolved.cells)} cells: {len(waiting)} not run, {len(failed)} failed;"
             " the table holds the rest"
         )
+    for sentence in earlier(results):
+        say(sentence)
 
 
 def _part(

@@ -24,7 +24,14 @@ def columns(stream: TextIO | None = None) -> int | None:
     return max(_LEAST, shutil.get_terminal_size().columns)
 
 
-def show_table(table: Sequence[Row], suite: str, out: Path, width: int) -> None:
+def show_table(
+    table: Sequence[Row],
+    suite: str,
+    out: Path,
+    width: int,
+    ending: Sequence[str] = (),
+    lead: str = "",
+) -> None:
     """Print the columns that fit; where some do not, one line on standard error says so.
 
     Args:
@@ -32,12 +39,14 @@ def show_table(table: Sequence[Row], suite: str, out: Path, width: int) -> None:
         suite: the suite's name, for the command that shows everything.
         out: the results folder, for the same.
         width: columns there are.
+        ending: sentences that the table ends with.
+        lead: the rule to believe.
     """
     from gzsl_bench.report.fit import fit
     from gzsl_bench.report.table import render
 
     fitted = fit(table, width)
-    put(render(fitted.rows, metrics=fitted.metrics, width=width))
+    put(render(fitted.rows, metrics=fitted.metrics, width=width, ending=ending, lead=lead))
     if fitted.left_out:
         command = shlex.join(["gzsl-bench", "table", suite, "--out", str(out), "--metrics", "all"])
         say(f"left out to fit {width} columns: {', '.join(fitted.left_out)}; all of it: {command}")

@@ -132,6 +132,14 @@ def known(layout: Layout) -> list[str]:
     return sorted(name for name in there if "~" not in name)
 
 
+def versions(layout: Layout, suite: ResolvedSuite) -> dict[str, ResolvedSuite]:
+    """What else has run under the suite's name, from another file or before it was edited."""
+    places = sorted(layout.suite("x").parent.glob("*.json"))
+    named = [place for place in places if place.stem.partition("~")[0] == suite.name]
+    found = {place.stem: _read(place) for place in named}
+    return {n: one for n, one in found.items() if one is not None and one.text != suite.text}
+
+
 def told(layout: Layout, suite: ResolvedSuite) -> frozenset[str]:
     """The warnings that an earlier run of the suite gave in this folder."""
     before = _read(layout.suite(suite.name))

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from gzsl_bench.errors import RecordError, SuiteError, unknown_name
+from gzsl_bench.errors import GzslBenchError, RecordError, SuiteError, unknown_name
+from gzsl_bench.report.cells import Table
 from gzsl_bench.report.samples import sample
 from gzsl_bench.results.classes import called, class_names
 from gzsl_bench.results.comparable import (
@@ -130,6 +131,40 @@ def head_to_head(one: Row, two: Row, results: Results) -> Comparison:
     return _corrected([_compare(one.dataset, one, two, seeds, results)], [(one.keys, two.keys)])[0]
 
 
+def against_best(
+    results: Results, rule: str, datasets: Sequence[str] = ()
+) -> tuple[list[Comparison], list[str]]:
+    """The best method of every data set against each of the others, by H alone.
+
+    Args:
+        results: of the suite.
+        rule: the selection rule whose checkpoints count.
+        datasets: labels to limit it to.
+
+    Returns:
+        The comparisons, A the best of its data set and the order that of H; p-values are corrected
+        for all of them. And why pairs were left out.
+    """
+    table = [row for row in table_of(results, rule) if not datasets or row.dataset in datasets]
+    cells, reasons = Table(table), []
+    compared: list[Comparison] = []
+    records: list[Any] = []
+    for rivals in leagues(table).values():
+        best, *others = sorted(rivals, key=lambda row: -row.summary().mean)
+        for other in others:
+            try:
+                seeds = _common_seeds(best.dataset, (best, other), results)
+                found = _compare(best.dataset, best, other, seeds, results)
+            except GzslBenchError as error:
+                reasons.append(str(error))
+                continue
+            h = tuple(r for r in found.results if r.metric == "harmonic_mean")
+            where, a, b = cells.where(best), cells.who(best), cells.who(other)
+            compared.append(replace(found, results=h, dataset=where, a=a, b=b))
+            records.append((best.keys, other.keys))
+    return _corrected(compared, records), reasons
+
+
 def ahead(one: Row, two: Row, results: Results) -> tuple[float, float, float]:
     """H of ``one`` minus that of ``two`` on the same seeds and classes, and its 95 % interval.
 
@@ -202,6 +237,7 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
         the reason there is no ranking.
     """
     votes: dict[str, dict[Place, dict[str, float]]] = {}
+    empty = dict.fromkeys(row.label for row in table if row.unavailable)
     table = [row for row in table if not obstacle(row)]
     for row in table:
         here = votes.setdefault(row.images, {}).setdefault(place(row), {})
@@ -211,6 +247,9 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
             )
         here[row.label] = row.summary().mean
     labels = list(dict.fromkeys(row.label for row in table))
+    # Who has no numbers at all keeps nobody from being ranked, and is named.
+    never = ", ".join(name for name in empty if name not in labels)
+    without = f" (besides {never}, without any)" if never else ""
     scores = []
     for variants in votes.values():
         complete = [here for here in variants.values() if len(here) == len(labels)]
@@ -224,8 +263,8 @@ def rank(table: Sequence[Row]) -> tuple[Ranking | None, str]:
         return None, "no ranking over data sets: it needs at least two methods"
     if len(scores) < FEWEST:
         return None, (
-            f"no ranking over data sets: it needs at least {FEWEST} data sets that all"
-            f" {len(labels)} methods ran on, and there {_count(len(scores))}"
+            f"no ranking over data sets: it needs at least {FEWEST} data sets on which all"
+            f" {len(labels)} methods{without} have numbers, and there {_count(len(scores))}"
             + (f" ({once})" if once else "")
         )
     return ranking(labels, np.array(scores)), once

@@ -16,6 +16,7 @@ from gzsl_bench.report import latex, markup, wide
 from gzsl_bench.report.cells import GAP, SIGN, UNTOLD, Table
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.fit import USUAL
+from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics
 from gzsl_bench.scoring.rules import GAMMA, RULES, UNSUPPORTED, Support, rule_of
@@ -33,6 +34,8 @@ _FATES = {
     "failed": "failed: no seed has numbers.",
     "n/a": "n/a: the method does not apply to the data set.",
 }
+#: Columns before the metrics: data set, method, selection, n.
+_BEFORE = 4
 _COLUMN = "per column among comparable rows of one selection rule"
 #: What terminals understand: bold and underlined.
 TERMINAL = {1: "\x1b[1m{}\x1b[0m", 2: "\x1b[4m{}\x1b[0m"}
@@ -51,6 +54,8 @@ def render(
     metrics: Sequence[str] | None = None,
     daggers: Daggers | None = None,
     width: int = USUAL,
+    ending: Sequence[str] = (),
+    lead: str = "",
 ) -> str:
     """A table in one of ``FORMATS``; github, latex and html say the protocol of the numbers.
 
@@ -60,6 +65,9 @@ def render(
         metrics: the columns of the others; by default the usual ones and those of plugins.
         daggers: marks of latex and html for what differs from one method.
         width: columns in which the notes of github are broken between words.
+        ending: sentences after the notes of github.
+        lead: the rule to believe, for a terminal: it is bold there, the best of a column bold and
+            the second best underlined.
     """
     names = list(metrics) if metrics else [*HEADINGS, *extra_metrics(table)]
     if fmt == "json":
@@ -71,9 +79,26 @@ def render(
         return latex.table(cells, names, said, protocol(table, names), daggers)
     if fmt == "html":
         return markup.table(cells, names, said, daggers)
-    body = markdown.table(cells.headings(names), [cells.texts(row, names) for row in table])
-    broken = [part for line in said for part in textwrap.wrap(line, width)]
+    lines = [cells.texts(row, names) for row in table]
+    if lead:
+        said += _highlight(lines, table, names, lead)
+    said += ["", *ending] if ending else []
+    body = markdown.table(cells.headings(names), lines)
+    broken = [part for line in said for part in textwrap.wrap(line, width) or [""]]
     return "\n".join([body, "", *broken])
+
+
+def _highlight(
+    lines: list[list[str]], table: Sequence[Row], names: Sequence[str], lead: str
+) -> list[str]:
+    """Mark the lines of a terminal's table; the sentence that says how."""
+    for (index, name), place in marks(table, names).items():
+        column = _BEFORE + names.index(name)
+        lines[index][column] = TERMINAL[place].format(lines[index][column])
+    for line, row in zip(lines, table, strict=True):
+        if row.selection == lead:
+            line[_BEFORE - 2] = TERMINAL[1].format(line[_BEFORE - 2])
+    return [f"Bold: {lead}, the rule to believe; the best {_COLUMN}; underlined: second best."]
 
 
 def render_wide(
@@ -84,6 +109,7 @@ def render_wide(
     name: str = "results",
     printed: Sequence[Mapping[str, Any]] = (),
     width: int | None = None,
+    ending: Sequence[str] = (),
 ) -> str:
     """Methods down, data sets across, U, S and H under each: the table of a paper.
 
@@ -95,6 +121,7 @@ def render_wide(
         name: of the suite, for the label.
         printed: published numbers, a line for each of their sources.
         width: of a terminal: best values are bold there, and what does not fit stands below.
+        ending: sentences after the notes of github.
     """
     names = list(metrics) or list(wide.USUAL)
     laid = wide.grid(table, names, daggers, printed)
@@ -122,9 +149,11 @@ def render_wide(
         return markup.wide(laid, said)
     if width is None:
         said += [f"Bold: best, slanted: second best, {_COLUMN}."] if best else []
+        said += ["", *ending] if ending else []
         return "\n".join([wide.as_markdown(laid), "", *said])
     said += [f"Bold: best, underlined: second best, {_COLUMN}."] if best else []
-    broken = [part for line in said for part in textwrap.wrap(line, width)]
+    said += ["", *ending] if ending else []
+    broken = [part for line in said for part in textwrap.wrap(line, width) or [""]]
     return "\n".join([wide.as_markdown(laid, width, TERMINAL), "", *broken])
 
 

@@ -10,14 +10,13 @@ from typing import Any
 from gzsl_bench import markdown
 from gzsl_bench.report.compare import Comparison, describe_fragile
 from gzsl_bench.results.rows import HEADINGS
-from gzsl_bench.scoring.paired import PairedResult, PValue
+from gzsl_bench.scoring.paired import FEWEST_SEEDS, PairedResult, PValue
 from gzsl_bench.scoring.ranks import Ranking
 
-#: Fewer seeds give no effect size.
-_SEEDS = 6
-#: Columns of a comparison that a narrow terminal does without, in this order: dz, classes won, n,
-#: p (seeds), p (classes), p (Holm).
-_LAST_FIRST = (9, 10, 11, 8, 6, 7)
+#: Columns of a comparison that a narrow terminal does without, in this order; p (Holm) stays.
+_LAST_FIRST = ("dz", "Classes won/lost/tied", "n", "p (seeds)", "p (classes)")
+#: Below it a corrected p-value speaks for a difference, as a 95 % interval without 0 does.
+_LEVEL = 0.05
 
 
 def plain(
@@ -70,15 +69,22 @@ def as_text(
     """Tables with what must stand under them.
 
     Args:
-        comparisons: of two methods, one a data set.
+        comparisons: of two methods, one a data set; or of the best of each data set, by H alone.
         ranks: of all methods.
         why: there is no ranking, or what counts once in it.
         rule: whose checkpoints count.
         width: of a terminal: as many columns as fit, and notes broken between words.
     """
     parts = []
-    if comparisons:
-        parts += [_table(comparisons, rule, width), "", *_notes(comparisons)]
+    if comparisons and all(len(each.results) == 1 for each in comparisons):
+        parts += [_behind(comparisons, rule, width), "", *_behind_notes(comparisons)]
+    elif comparisons:
+        body, left_out = _table(comparisons, rule, width)
+        parts += [body, "", *_notes(comparisons)]
+        if left_out:
+            parts.append(
+                f"Left out to fit {width} columns: {', '.join(left_out)}; --format csv has all."
+            )
     if ranks is not None:
         parts += ["", *_ranking(ranks, rule)] if parts else _ranking(ranks, rule)
     if why:
@@ -92,7 +98,71 @@ def as_text(
     return "\n".join(parts)
 
 
-def _table(comparisons: Sequence[Comparison], rule: str, width: int | None) -> str:
+def _behind(comparisons: Sequence[Comparison], rule: str, width: int | None) -> str:
+    """The best of each data set and, below it, how far everybody else is behind."""
+    heads = ["Data set", "Method", f"H by {rule}", "Behind the best", "p (Holm)", "Told apart"]
+    lines, before = [], ("", "")
+    for each in comparisons:
+        (h,) = each.results
+        if before != (each.dataset, each.a):
+            before = (each.dataset, each.a)
+            lines.append([each.dataset, each.a, f"{h.a:.1f}", "the best", "", ""])
+        difference = f"{h.difference:.1f} [{h.low:.1f}, {h.high:.1f}]"
+        lines.append(
+            [each.dataset, each.b, f"{h.b:.1f}", difference, _holm(each, h), _apart(each, h)]
+        )
+    return markdown.fitted(heads, lines, width)
+
+
+def _behind_notes(comparisons: Sequence[Comparison]) -> list[str]:
+    lines = [
+        "H and differences in points of percent, means over the seeds both have; in brackets the"
+        " 95 % interval over seeds and classes, images held fixed.",
+        f"Told apart: the interval leaves out 0 and p (Holm), corrected for the"
+        f" {comparisons[0].tests} tests of this table, is below {_LEVEL}. The best was picked by"
+        " these numbers, so a narrow lead is narrower than it looks.",
+    ]
+    lines += _disagreements(comparisons)
+    # What is so on several data sets is said once.
+    lines += dict.fromkeys(r.partition(": ")[2] for each in comparisons for r in each.remarks)
+    return [*lines, "Two of them metric by metric: gzsl-bench compare A B."]
+
+
+def _told(comparison: Comparison, result: PairedResult) -> tuple[bool, bool]:
+    """Whether the interval, and the corrected p-value, tell the two apart."""
+    return result.low > 0 or result.high < 0, comparison.p_holm[result.metric] < _LEVEL
+
+
+def _apart(comparison: Comparison, result: PairedResult) -> str:
+    words = {(True, True): "yes", (False, False): "no", (True, False): "interval alone"}
+    return words.get(_told(comparison, result), "p alone")
+
+
+def _disagreements(comparisons: Sequence[Comparison]) -> list[str]:
+    """Where interval and corrected p-value say different things, and why they may."""
+    found = [
+        f"{each.dataset} {HEADINGS[result.metric]} {each.a} - {each.b}"
+        for each in comparisons
+        for result in each.results
+        if len(set(_told(each, result))) > 1
+    ]
+    if not found:
+        return []
+    return [
+        f"Interval and p (Holm) disagree: {', '.join(found)}. The interval asks for other seeds and"
+        " classes and is not corrected for the number of tests; p swaps the two class by class,"
+        " holds the seeds fixed and is corrected. Call a lead established where both agree."
+    ]
+
+
+def _holm(comparison: Comparison, result: PairedResult) -> str:
+    return f"{comparison.p_holm[result.metric]:.2g}"
+
+
+def _table(
+    comparisons: Sequence[Comparison], rule: str, width: int | None
+) -> tuple[str, list[str]]:
+    """The table, and headings that it has no room for."""
     first = comparisons[0]
     headings = ["Data set", f"By {rule}", first.a, first.b, "Difference", "95 % interval",
                 "p (classes)", "p (Holm)", "p (seeds)", "dz", "Classes won/lost/tied",
@@ -106,9 +176,9 @@ def _table(comparisons: Sequence[Comparison], rule: str, width: int | None) -> s
             f"{result.difference:+.1f}",
             f"[{result.low:+.1f}, {result.high:+.1f}]",
             _p(result.p_classes),
-            f"{comparison.p_holm[result.metric]:.2g}",
+            _holm(comparison, result),
             "-" if result.p_seeds is None else _p(result.p_seeds),
-            "-" if result.dz is None or _few(comparison, result) else f"{result.dz:.2f}",
+            "-" if result.dz is None else f"{result.dz:.2f}",
             "-" if result.won is None else f"{result.won}/{result.lost}/{result.tied}",
             str(max(1, len(comparison.seeds))),
         ]
@@ -117,17 +187,13 @@ def _table(comparisons: Sequence[Comparison], rule: str, width: int | None) -> s
     ]
     columns = [[str(cell) for cell in column] for column in zip(headings, *lines, strict=True)]
     sizes = [3 + max(map(markdown.width_of, column)) for column in columns]
-    kept = [*range(len(columns))]
-    for column in _LAST_FIRST:
+    kept, left_out = [*range(len(columns))], []
+    for name in _LAST_FIRST:
         if width is not None and sum(sizes[i] for i in kept) + 1 > width:
-            kept.remove(column)
+            kept.remove(headings.index(name))
+            left_out.append(name)
     head, *body = zip(*(columns[i] for i in kept), strict=True)
-    return markdown.table(head, body)
-
-
-def _few(comparison: Comparison, result: PairedResult) -> bool:
-    """An effect size over seeds means nothing with a handful of them."""
-    return result.dz_units == "seeds" and len(comparison.seeds) < _SEEDS
+    return markdown.fitted(head, body, width), left_out
 
 
 def _notes(comparisons: Sequence[Comparison]) -> list[str]:
@@ -138,7 +204,7 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
         " speaks of other classes, not of other seeds. p (seeds): signs of the seeds' differences"
         " flipped.",
         "dz: mean over standard deviation of the differences between classes (of H: between"
-        " seeds).",
+        f" seeds, of which it takes {FEWEST_SEEDS}).",
     ]
     for comparison in comparisons:
         lines += _seed_note(comparison)
@@ -154,7 +220,7 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
                 f" seen classes): {describe_fragile(comparison.fragile)}."
             )
         lines += comparison.remarks
-    return lines
+    return [*lines, *_disagreements(comparisons)]
 
 
 def _seed_note(comparison: Comparison) -> list[str]:

@@ -30,6 +30,8 @@ from gzsl_bench.scoring.sample import (
 #: Up to this many units all sign patterns are gone through; beyond, they are drawn.
 EXACT = 14
 PERMUTATIONS = 10_000
+#: An effect size over fewer seeds than this means nothing.
+FEWEST_SEEDS = 6
 _SLACK = 1e-9
 
 
@@ -64,7 +66,7 @@ class PairedResult:
         p_classes: permuting classes.
         p_seeds: permuting seeds; None where there is one (deterministic methods).
         dz: Cohen's dz, mean over standard deviation of the differences, over ``dz_units``; None
-            where all differences are equal or there are fewer than two.
+            where all differences are equal or there are fewer than two (of seeds: than six).
         dz_units: ``classes``, or ``seeds`` for H, which no single class has.
         won: classes on which A is better; None for H.
         lost: classes on which B is better.
@@ -113,7 +115,7 @@ def paired(a: Sample, b: Sample, level: float = LEVEL, seed: int = SEED) -> list
                 high=ends[name][1],
                 p_classes=classes[name],
                 p_seeds=sign_flip(per_seed[name], seed) if a.seeds > 1 else None,
-                dz=cohens_dz(units),
+                dz=None if by_class is None and a.seeds < FEWEST_SEEDS else cohens_dz(units),
                 dz_units="seeds" if by_class is None else "classes",
                 won=count[0],
                 lost=count[1],

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gzsl_bench.masking import masked
 from gzsl_bench.report.html.verdicts import Verdict
+from gzsl_bench.results.digest import digest
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import connect, explain, writing
@@ -52,16 +53,16 @@ def refresh(uri: str, results: Results) -> str | None:
     """
     suite, layout = results.suite, results.store.layout
     try:
-        digest = _digest(results)
+        wanted = _digest(results)
         with writing(uri, layout):
             experiment = open_experiment(connect(uri, layout), suite, layout)
             parents, _ = experiment.runs()
-            if not parents or parents[0].data.tags.get(_REPORT) == digest:
+            if not parents or parents[0].data.tags.get(_REPORT) == wanted:
                 return None
         with tempfile.TemporaryDirectory(prefix="gzsl-bench-report-") as folder:
             report, note = _make(results, Path(folder))
             with writing(uri, layout):
-                _publish(experiment, parents[0].info.run_id, report, note, digest)
+                _publish(experiment, parents[0].info.run_id, report, note, wanted)
     except Exception as error:
         return f"{explain(error, uri)} ({masked(uri)})"
     return None
@@ -69,14 +70,7 @@ def refresh(uri: str, results: Results) -> str | None:
 
 def _digest(results: Results) -> str:
     """Hash of all that the page is made of."""
-    whole = hashlib.sha256(
-        json.dumps([MIRROR_VERSION, __version__, results.suite.to_json()], sort_keys=True).encode()
-    )
-    for key in sorted(results.cells):
-        record = results.record(key)
-        whole.update(b"" if record is None else record.to_json())
-        whole.update(json.dumps([key, results.audits.read(key)]).encode())
-    return whole.hexdigest()[:16]
+    return _hash(json.dumps([MIRROR_VERSION, __version__, digest(results)]))
 
 
 def _make(results: Results, folder: Path) -> tuple[Path, str]:
@@ -88,7 +82,7 @@ def _make(results: Results, folder: Path) -> tuple[Path, str]:
     return report.path, description(results.suite, report.verdicts)
 
 
-def _publish(experiment: Experiment, run_id: str, report: Path, note: str, digest: str) -> None:
+def _publish(experiment: Experiment, run_id: str, report: Path, note: str, mark: str) -> None:
     client = experiment.store.client
     client.log_artifact(run_id, str(report))
     found = client.get_experiment(experiment.id).tags
@@ -98,7 +92,7 @@ def _publish(experiment: Experiment, run_id: str, report: Path, note: str, diges
         client.set_experiment_tag(experiment.id, _DESCRIPTION, note)
         client.set_experiment_tag(experiment.id, _NOTE, _hash(note))
     # Last: what is marked is whole.
-    client.set_tag(run_id, _REPORT, digest)
+    client.set_tag(run_id, _REPORT, mark)
 
 
 def _hash(text: str) -> str:
@@ -147,6 +141,7 @@ def _item(card: Verdict) -> str:
         between = f", 95 % interval {card.interval}" if card.interval else ""
         about = (
             f"{card.title}: {card.name}, H {card.harmonic}{between}; {card.parts}; {card.seeds};"
-            f" {card.against}. Protocol: {card.rule}; {card.protocol}."
+            f" {card.against}{f'; {card.absent}' if card.absent else ''}."
+            f" Protocol: {card.rule}; {card.protocol}."
         )
     return plain_markdown(about).replace("\n", " ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -38,7 +39,12 @@ def test_a_folder_says_what_it_holds(folder, capsys):
     assert (found["suite"], found["methods"]) == ("kept", ["one", "two"])
     assert (found["cells"], found["done"], found["failed"]) == (2, 2, 0)
     assert run(["results", "--out", str(layout.out)]) == 0
-    assert "| kept  | tiny      | one, two | 2 of 2 | 0      |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| kept  | tiny      | one, two | 2 of 2 | 0      |" in said
+    # It answers what a run ends with.
+    assert "kept, best by last (last checkpoint, nothing was chosen):\ntiny: one, H 0.0" in said
+    assert found["best"][0]["sentence"] in said
+    assert found["best"][0]["harmonic_mean"]["mean"] == 0
     assert run(["results", "--out", "nowhere"]) == 0
     assert "nowhere holds no suite yet" in capsys.readouterr().err
 
@@ -59,9 +65,26 @@ def test_the_only_suite_needs_no_name(folder, capsys):
     assert "holds 2 suites (kept, more); name one of them" in capsys.readouterr().err
 
 
-def test_a_warning_of_data_is_told_once(folder):
-    from dataclasses import replace
+def test_versions_of_an_edited_suite_are_named_and_an_old_report_is_known(folder, capsys):
+    layout, suite = folder
+    where = ["--out", str(layout.out)]
+    page = '<meta name="gzsl-bench-records" content="0123456789abcdef kept">'
+    (layout.out / "report.html").write_text(page)
+    edited = replace(suite, text=f"{suite.text}# edited", cells=suite.cells[:1])
+    remember(layout, edited)
+    capsys.readouterr()
+    assert run(["results", *where]) == 0
+    said = capsys.readouterr()
+    (beside,) = (name.stem for name in layout.suite("x").parent.glob("kept~*"))
+    other = f"another version of this suite is kept as {beside}: 2 of its 2 cells have run, 1 of"
+    assert other in said.out
+    assert "report.html was made of other records" in said.err
+    assert f"gzsl-bench report kept --out {layout.out}" in said.err
+    assert run(["table", *where]) == 0
+    assert other in capsys.readouterr().err
 
+
+def test_a_warning_of_data_is_told_once(folder):
     layout, suite = folder
     assert told(layout, suite) == frozenset()
     remember(layout, replace(suite, warnings=("CUB: lists leak",)))

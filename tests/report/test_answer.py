@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from records_factory import commit, make_cell
 
+from gzsl_bench.cli.main import run
 from gzsl_bench.records.record import FAILED
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.suites import remember
 from gzsl_bench.report.answer import answer
-from gzsl_bench.report.compare import compare
+from gzsl_bench.report.compare import against_best, compare
+from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -87,7 +90,8 @@ def test_the_answer_by_hand(store):
     by = next(r for r in found.results if r.metric == "harmonic_mean")
     assert re.fullmatch(
         r"best on D: A, H 79\.1 ± 1\.2, 95 % interval \[\d+\.\d, \d+\.\d\]; ahead of B: difference"
-        rf" \+50\.9 \[\+{by.low:.1f}, \+{by.high:.1f}\]\.",
+        rf" \+50\.9 \[\+{by.low:.1f}, \+{by.high:.1f}\]; 1 of 3 methods has no numbers here: C"
+        r" \(failed\)\.",
         lines[0],
     )
     # A's single seed tells nothing from luck.
@@ -125,3 +129,61 @@ def test_a_level_lead_is_not_called_one(store):
     suite = ResolvedSuite("s", "", ("last",), tuple(cells), (), "name: s\n")
     results = Results(suite, store)
     assert "not told apart from B: difference +" in answer(rows(results), results, "last")
+
+
+def test_every_table_ends_with_the_answer(store, capsys):
+    suite = remember(store.layout, suite_of(store))
+    results = Results(suite, store)
+    said = answer(rows(results), results, "last").splitlines()
+    wanted = [line for line in said if line.startswith("best on ")]
+    assert len(wanted) == 3
+
+    def printed(*arguments):
+        assert run(["table", "s", "--out", str(store.layout.out), *arguments]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    for layout in ("long", "wide"):
+        text = printed("--layout", layout)
+        head = "By last, the rule to believe (last checkpoint, nothing was chosen): "
+        assert text.endswith(head + " ".join(wanted))
+    optimistic = printed("--rule", "best_test")
+    assert "By best_test, while last is the rule to believe" in optimistic
+    assert "best on D: B" in optimistic
+    # Of some methods alone nobody is the best.
+    assert "best on" not in printed("--method", "A")
+
+
+def test_a_terminal_shows_the_best_and_the_rule_to_believe(store):
+    table = rows(Results(suite_of(store), store))
+    text = render(table, metrics=["harmonic_mean"], lead="last")
+    bold, under = "\x1b[1m{}\x1b[0m".format, "\x1b[4m{}\x1b[0m".format
+    line = next(line for line in text.splitlines() if "| A " in line and bold("last") in line)
+    assert bold("79.1 ± 1.2") in line
+    assert under("28.2 ± 0.0") in text
+    assert bold("best_test") not in text
+    assert "\x1b" not in render(table, metrics=["harmonic_mean"])
+
+
+def test_without_names_everybody_is_set_against_the_best(store, capsys):
+    suite = remember(store.layout, suite_of(store))
+    results = Results(suite, store)
+    (found,), reasons = against_best(results, "last")
+    ((both,), _) = compare(results, "A", "B", "last", ["D"])
+    (h,) = found.results
+    assert (found.dataset, found.a, found.b) == ("D", "A", "B")
+    assert h == next(r for r in both.results if r.metric == "harmonic_mean")
+    # One test: nothing to correct.
+    assert (found.tests, found.p_holm) == (1, {"harmonic_mean": h.p_classes.p})
+    assert len(reasons) == 1
+    assert "B and A on E are stochastic with 1 seed" in reasons[0]
+    assert run(["compare", "s", "--out", str(store.layout.out)]) == 0
+    said = capsys.readouterr()
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in said.out.splitlines()[:4]]
+    assert cells[0] == ["Data set", "Method", "H by last", "Behind the best", "p (Holm)",
+                        "Told apart"]  # fmt: skip
+    assert cells[2][:4] == ["D", "A", "79.1", "the best"]
+    assert cells[3][:3] == ["D", "B", "28.2"]
+    # Six classes cannot give a small p-value, however far apart the two are: that is explained.
+    assert cells[3][5] == ("yes" if h.p_classes.p < 0.05 else "interval alone")
+    assert ("Interval and p (Holm) disagree: D H A - B." in said.out) == (h.p_classes.p >= 0.05)
+    assert "left out: B and A on E" in said.err

@@ -264,7 +264,7 @@ def ranked(store, *datasets, methods=("A", "B")):
 def test_ranks_need_three_data_sets(store):
     found, why = rank(table_of(Results(ranked(store, "CUB", "SUN"), store), "last"))
     assert found is None
-    assert "at least 3 data sets that all 2 methods ran on, and there are 2" in why
+    assert "at least 3 data sets on which all 2 methods have numbers, and there are 2" in why
     found, why = rank(table_of(Results(ranked(store, "CUB", "SUN", "AWA1"), store), "last"))
     assert why == ""
     assert found.methods == ("A", "B")
@@ -464,7 +464,7 @@ def test_two_labels_of_one_data_set_have_one_vote(store):
     table = table_of(Results(make_suite(*suite.cells, *again, selection=["last"]), store), "last")
     found, why = rank(table)
     assert found is None
-    assert "at least 3 data sets that all 2 methods ran on, and there are 2" in why
+    assert "at least 3 data sets on which all 2 methods have numbers, and there are 2" in why
     assert "CUB (res101, att, float32) and CUB again (res101, att, float32) hold the same" in why
 
 
@@ -533,9 +533,15 @@ def test_a_comparison_fits_a_terminal_of_80_columns(store):
     assert head[:6] == ["Data set", "By last", "A", "B", "Difference", "95 % interval"]
     assert "p (Holm)" in head
     assert "dz" not in head
-    # What is narrower is broken between words alone.
+    # What is missing is said; what is narrower is broken between words alone.
     whole = as_text(found, ranks, why, "last")
-    assert text.split("\n\n")[1].split() == whole.split("\n\n")[1].split()
+    notes, mark, left_out = text.split("\n\n")[1].partition("Left out to fit 80 columns:")
+    assert notes.split() == whole.split("\n\n")[1].split()
+    assert left_out.split()[0] == "dz,"
+    # Names too long for one line are broken; the corrected p-value stays.
+    long = [replace(found[0], a="a method of a very long name", b="another one of a long name")]
+    head = as_text(long, ranks, why, "last", 80).partition("|-")[0]
+    assert "p (Holm)" in " ".join(head.split())
     assert "| dz" in whole
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from gzsl_bench import Config, Method, MethodSpec, NotApplicable
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.records.suites import parsed
+from gzsl_bench.records.suites import parsed, remember
+from gzsl_bench.report.html.age import stale
 from gzsl_bench.report.html.page import build
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
@@ -120,6 +121,7 @@ def made(tmp_path_factory, make_data):
     run_units(
         store, suite.cells, plan(suite.cells, registry, 1), executor, settings, lambda _: None
     )
+    remember(store.layout, replace(suite, text="name: s # as it was", cells=suite.cells[:3]))
     report = build(Results(suite, store), folder / "page", plot_files=True)
     return suite, store, report, report.path.read_text(encoding="utf-8")
 
@@ -203,7 +205,11 @@ def test_failures_refusals_and_too_few_data_sets_are_said(made):
     refusing = sum(cell.label == "refusing" for cell in suite.cells)
     assert f"{broken} failed" in text
     assert f"{refusing} not applicable" in text
-    assert "it needs at least 3 data sets that all" in text
+    assert "it needs at least 3 data sets on which all 3 methods (besides broken, refusing" in text
+    assert "Another version of this suite is kept as s: 3 of its 3 cells have run, 0 of" in text
+    # Every card says how many methods it knows nothing of.
+    lacking = "2 of 5 methods have no numbers here: broken (failed), refusing (n/a)"
+    assert text.count(lacking) == page.count('class="card"') == 2
 
 
 def test_plots_come_as_files_with_their_data(made):
@@ -250,6 +256,12 @@ def test_the_same_records_give_the_same_page(made, tmp_path):
     assert again.path.read_text(encoding="utf-8") == page
     assert again.plots == ()
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert stale(Results(suite, store), tmp_path) == ""
+    assert stale(Results(suite, store), tmp_path / "none") == ""
+    # One record less, and the page is of other ones; of another suite's page nothing is known.
+    fewer = Results(replace(suite, cells=suite.cells[1:]), store)
+    assert "was made of other records" in stale(fewer, tmp_path)
+    assert stale(Results(replace(suite, name="t"), store), tmp_path) == ""
 
 
 def test_a_suite_without_any_record_is_a_page(made, tmp_path):

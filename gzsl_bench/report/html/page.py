@@ -15,6 +15,7 @@ from gzsl_bench.report import wide
 from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, untold
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
+from gzsl_bench.report.html.age import NAME
 from gzsl_bench.report.html.gather import Ground, grounds
 from gzsl_bench.report.html.verdicts import Verdict, interval, verdicts
 from gzsl_bench.report.plots.pool import on_all_cores
@@ -23,13 +24,14 @@ from gzsl_bench.report.published import beside as published
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import notes
 from gzsl_bench.results.comparable import marks
+from gzsl_bench.results.digest import digest
+from gzsl_bench.results.earlier import earlier
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, extra_metrics, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.version import __version__
 
-NAME = "report.html"
 _H = "harmonic_mean"
 
 
@@ -70,7 +72,7 @@ def build(
     cells = Table(table)
     rule = rule or suite.lead
     found = grounds(results, cells, rule)
-    ranking, no_ranking = rank([r for r in table if r.selection == rule])
+    ranking, no_ranking = rank([r for r in table if r.selection in (rule, NO_RULE)])
     once = no_ranking if ranking is not None else ""
     if ranking is not None and ranking.powerless:
         no_ranking = (
@@ -98,6 +100,9 @@ def build(
     context = {
         "suite": suite,
         "version": __version__,
+        "digest": digest(results),
+        "made_of": provenance.made_of(results),
+        "earlier": earlier(results),
         "rule": rule,
         "rule_words": rule_of(rule).words,
         "optimistic": " and ".join(name for name in suite.rules if rule_of(name).reads_test),

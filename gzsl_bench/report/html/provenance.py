@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import Any
 
 from gzsl_bench.records.record import Record
@@ -51,6 +52,15 @@ def environments(results: Results) -> tuple[Grid, dict[str, int]]:
         (0, 1),
     )
     return grid, of_cell
+
+
+def made_of(results: Results) -> str:
+    """How many records there are, and when the newest one ended."""
+    found = [r for key in results.cells if (r := results.record(key)) is not None]
+    if not found:
+        return "no record"
+    newest = max(r.provenance.started + timedelta(seconds=r.provenance.seconds) for r in found)
+    return f"{len(found)} records, the newest of {newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def datasets(suite: ResolvedSuite) -> Grid:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gzsl_bench.errors import GzslBenchError
+from gzsl_bench.report.answer import lacking
 from gzsl_bench.report.cells import Table, number
 from gzsl_bench.report.compare import Comparison, describe_fragile, head_to_head
 from gzsl_bench.report.html.gather import Ground
@@ -38,6 +39,7 @@ class Verdict:
         habit: what the literature's habit would have shown, in words; empty where unknown.
         protocol: features, embedding, classes, images.
         why: why there is no winner.
+        absent: which methods have no numbers here, in words; empty where all have some.
     """
 
     title: str
@@ -55,6 +57,7 @@ class Verdict:
     habit: str = ""
     protocol: str = ""
     why: str = ""
+    absent: str = ""
 
 
 def verdicts(results: Results, found: Sequence[Ground], table: Table, rule: str) -> list[Verdict]:
@@ -120,6 +123,9 @@ def _verdict(results: Results, ground: Ground, table: Table, rule: str) -> Verdi
         calibrated=_calibrated(ground, rule, table),
         habit=_habit(ground, best),
         protocol=protocol(suite, best),
+        absent=lacking(
+            results, best.dataset, [r for r in ground.rows if r.selection in (rule, NO_RULE)]
+        ),
     )
 
 

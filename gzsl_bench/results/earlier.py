@@ -1,0 +1,21 @@
+"""Other versions of a suite in the same results folder: what ran before its file was edited."""
+
+from __future__ import annotations
+
+from gzsl_bench.records.suites import versions
+from gzsl_bench.results.view import Results
+
+
+def earlier(results: Results) -> list[str]:
+    """A sentence for each other version: how much of it has run, and how it is called."""
+    own = {cell.key for cell in results.suite.cells}
+    found = []
+    for name, suite in versions(results.store.layout, results.suite).items():
+        keys = {cell.key for cell in suite.cells}
+        done = {key for key in keys if results.store.finished(key)}
+        found.append(
+            f"another version of this suite is kept as {name}: {len(done)} of its {len(keys)} cells"
+            f" have run, {len(done - own)} of them no part of this one; gzsl-bench table {name}"
+            " shows it"
+        )
+    return found
