@@ -158,8 +158,8 @@ def test_all_that_is_promised_is_there(made):
     tags = Tags()
     tags.feed(page)
     images = [attributes for tag, attributes in tags.found if tag == "img"]
-    # H; curves, confusion, classes, training, losses and cost of both data sets.
-    assert len(images) == 13
+    # H and the selection gap; curves, confusion, classes, training, losses and cost of both data sets.
+    assert len(images) == 14
     assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in images)
     assert all(image["alt"] for image in images)
     ids = [attributes["id"] for _, attributes in tags.found if "id" in attributes]
@@ -215,7 +215,7 @@ def test_failures_refusals_and_too_few_data_sets_are_said(made):
 def test_plots_come_as_files_with_their_data(made):
     suite, store, report, _ = made
     folder = report.path.parent / "plots"
-    assert len(report.plots) == 13
+    assert len(report.plots) == 14
     for name in report.plots:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
