@@ -158,7 +158,7 @@ def test_all_that_is_promised_is_there(made):
     tags = Tags()
     tags.feed(page)
     images = [attributes for tag, attributes in tags.found if tag == "img"]
-    # H and the selection gap; curves, confusion, classes, training, losses and cost of both data sets.
+    # H and its selection gap; curves, confusion, classes, training, losses and cost of both.
     assert len(images) == 14
     assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in images)
     assert all(image["alt"] for image in images)
