@@ -17,7 +17,7 @@ import numpy as np
 from gzsl_bench.errors import GzslBenchError, RecordError, SuiteError, unknown_name
 from gzsl_bench.report.cells import Table
 from gzsl_bench.report.samples import sample
-from gzsl_bench.results.classes import called, class_names
+from gzsl_bench.results.classes import called, class_names, nameless
 from gzsl_bench.results.comparable import (
     SAME,
     Place,
@@ -160,7 +160,10 @@ def against_best(
                 continue
             h = tuple(r for r in found.results if r.metric == "harmonic_mean")
             where, a, b = cells.where(best), cells.who(best), cells.who(other)
-            compared.append(replace(found, results=h, dataset=where, a=a, b=b))
+            remarks = tuple(r for r in found.remarks if r != nameless(best.dataset))
+            compared.append(
+                replace(found, results=h, dataset=where, a=a, b=b, fragile=(), remarks=remarks)
+            )
             records.append((best.keys, other.keys))
     return _corrected(compared, records), reasons
 
@@ -362,7 +365,10 @@ def _compare(
     dataset: str, one: Row, two: Row, seeds: Sequence[int], results: Results
 ) -> Comparison:
     first, second = _samples(dataset, one, two, seeds, results)
+    fragile = _named(fragile_classes(first, second), one, results)
     remarks = []
+    if fragile and not class_names(results.suite.datasets, one.fingerprint):
+        remarks.append(nameless(dataset))
     if one.preprocessing != two.preprocessing:
         remarks.append(
             f"{dataset}: preprocessing differs ({one.label} {one.preprocessing},"
@@ -378,7 +384,7 @@ def _compare(
         results=tuple(paired(first, second)),
         p_holm={},
         tests=0,
-        fragile=_named(fragile_classes(first, second), one, results),
+        fragile=fragile,
         unseen=first.unseen.shape[1],
         seen=first.seen.shape[1],
         remarks=tuple(remarks),

@@ -35,10 +35,12 @@ _WIDTHS = dict.fromkeys("0123456789", 5.0) | dict.fromkeys(" .,:;[]()il|'", 3.0)
 }  # fmt: skip
 _BESIDE = re.compile(r" \$\\pm\$ ([\d.]+)")
 #: What a table over several pages needs.
-_LONG = (
-    "\\usepackage{booktabs, longtable}",
-    "In a class of two columns: \\onecolumn before, \\twocolumn after it.",
+_LONG = "\\usepackage{booktabs, longtable}"
+#: A longtable cannot stand in two columns: such a class is in one column for as long as it lasts.
+_ALONE = (
+    "\\makeatletter\\let\\ifgzslcolumns\\if@twocolumn\\makeatother\n\\ifgzslcolumns\\onecolumn\\fi"
 )
+_AGAIN = "\\ifgzslcolumns\\twocolumn\\fi"
 _MARKED = {1: "\\textbf{{{}}}", 2: "\\underline{{{}}}"}
 
 
@@ -81,7 +83,7 @@ def table(
     said = escape(" ".join(caption))
     if len(lines) > _LINES:
         longest = _long(lines, [escape(text) for text in heads], said, cells)
-        comments = [f"% {line}" for line in (*_LONG, *notes)]
+        comments = [f"% {line}" for line in (_LONG, *notes)]
         return "\n".join([*comments, _formulas(longest)])
     comments = [f"% {line}" for line in ("\\usepackage{booktabs}", *notes)]
     body = tabular(
@@ -108,6 +110,7 @@ def _long(lines: Sequence[Sequence[str]], heads: Sequence[str], caption: str, ce
     caption = caption.replace("mean ± sd", "mean and, as a subscript, sd")
     head = " & ".join(heads) + " \\\\"
     found = [
+        _ALONE,
         "\\begingroup",
         "\\scriptsize",
         "\\setlength{\\tabcolsep}{1.5pt}",
@@ -120,7 +123,7 @@ def _long(lines: Sequence[Sequence[str]], heads: Sequence[str], caption: str, ce
         if index and row.dataset != cells.rows[index - 1].dataset:
             found.append("\\midrule")
         found.append(_BESIDE.sub(r"$_{\1}$", " & ".join(line)) + " \\\\")
-    return "\n".join([*found, "\\end{longtable}", "\\endgroup"])
+    return "\n".join([*found, "\\end{longtable}", "\\endgroup", _AGAIN])
 
 
 def wide(laid: Grid, notes: Sequence[str], caption: Sequence[str], label: str) -> str:

@@ -20,6 +20,14 @@ def class_names(datasets: Sequence[Mapping[str, Any]], fingerprint: str) -> tupl
     return tuple(readable(str(name)) for name in found.get("classes", ()))
 
 
+def nameless(dataset: str) -> str:
+    """What is said once of a data set whose classes have numbers alone."""
+    return (
+        f"{dataset}: its files name no classes, so these are numbers, from 0 in the order of the"
+        " labels; allclasses.txt in its folder, or classes in dataset.yaml, would name them."
+    )
+
+
 def readable(name: str) -> str:
     """``001.Black_footed_Albatross`` as ``Black footed Albatross``; ``grizzly+bear`` likewise."""
     return re.sub(r"[_+]+", " ", _NUMBER.sub("", name)).strip() or name

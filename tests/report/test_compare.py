@@ -533,6 +533,8 @@ def test_a_comparison_fits_a_terminal_of_80_columns(store):
     assert head[:6] == ["Data set", "By last", "A", "B", "Difference", "95 % interval"]
     assert "p (Holm)" in head
     assert "dz" not in head
+    # Classes have numbers here, which is said once.
+    assert text.count("its files name no classes") == bool(found[0].fragile)
     # What is missing is said; what is narrower is broken between words alone.
     whole = as_text(found, ranks, why, "last")
     notes, mark, left_out = text.split("\n\n")[1].partition("Left out to fit 80 columns:")

@@ -207,10 +207,11 @@ def test_a_long_table_breaks_over_pages_and_fits(options, tmp_path):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
     text = render(paper("last", "val", "best_test"), "latex")
-    assert text.startswith("% \\usepackage{booktabs, longtable}\n% In a class of two columns: ")
+    assert text.startswith("% \\usepackage{booktabs, longtable}\n")
     document = (
         f"\\documentclass[{options}]{{article}}\n\\usepackage{{booktabs, longtable}}\n"
-        f"\\begin{{document}}\n\\onecolumn\n{text}\n\\end{{document}}\n"
+        f"\\begin{{document}}\n{text}\nAfter it.\n"
+        "\\makeatletter\\typeout{After it: \\if@twocolumn two\\else one\\fi}\n\\end{document}\n"
     )
     (tmp_path / "t.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
@@ -219,7 +220,9 @@ def test_a_long_table_breaks_over_pages_and_fits(options, tmp_path):
         assert done.returncode == 0, done.stdout[-2000:]
     log = (tmp_path / "t.log").read_text(encoding="utf-8", errors="replace")
     assert "Overfull" not in log
-    assert "(2 pages" in log
+    # A class of two columns has them again, on a page of its own.
+    assert ("After it: two" if options else "After it: one") in log
+    assert ("(3 pages" if options else "(2 pages") in log
 
 
 @pytest.mark.parametrize("kind", WIDE)

@@ -21,7 +21,7 @@ from gzsl_bench.report.plots.heatmap import ClassMap
 from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.samples import predictions, sample
-from gzsl_bench.results.classes import class_names
+from gzsl_bench.results.classes import class_names, nameless
 from gzsl_bench.results.comparable import Place, place
 from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results
@@ -132,12 +132,15 @@ class _Gatherer:
             left_out.append(
                 f"{', '.join(single)}: a single checkpoint, so there is no curve over checkpoints."
             )
+        classes = self._classes(main, absent)
+        if classes is not None and not classes.names:
+            left_out.append(nameless(rows[0].dataset))
         return Ground(
             place=place_,
             title=self.table.where(rows[0]),
             rows=tuple(rows),
             curves=tuple(curves),
-            classes=self._classes(main, absent),
+            classes=classes,
             confusion=tuple(confusion),
             training=tuple(p for row in main if (p := self._training(row)) is not None),
             logged=tuple(p for row in main if (p := self._logged(row)) is not None),
