@@ -45,7 +45,7 @@ _COMMANDS = {
         "Write tasks as plain arrays, for code that is no plugin.",
     ),
     "predict": ("models:predict_command", "Score new rows with a model that was kept."),
-    "records": ("records:records_group", "Check, tidy, export and merge records."),
+    "records": ("records:records_group", "Check, tidy, export, merge and submit records."),
     "published": ("published:published_group", "List and audit published numbers."),
     "cite": ("cite:cite_command", "Print what to cite for a suite, as BibTeX."),
     "new-plugin": ("new_plugin:new_plugin_command", "Write a package to begin a plugin with."),

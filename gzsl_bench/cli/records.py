@@ -20,6 +20,7 @@ from gzsl_bench.cli.options import (
     plugin_option,
 )
 from gzsl_bench.cli.streams import put, say
+from gzsl_bench.cli.submissions import check_command, init_command, submit_command
 
 if TYPE_CHECKING:
     from gzsl_bench.records.merge import Merged
@@ -34,7 +35,11 @@ _SUITE = click.option("--suite", metavar="SUITE", help="Only the records of this
 
 @click.group("records")
 def records_group() -> None:
-    """Check, tidy, export and merge the records of a results folder."""
+    """Check, tidy, export and merge records; submit them, and check what others submit."""
+
+
+for _command in (submit_command, check_command, init_command):
+    records_group.add_command(_command)
 
 
 @records_group.command("verify")
@@ -128,7 +133,7 @@ def export_command(archive: Path, out: Path, suite: str | None) -> int:
 
 
 @records_group.command("import")
-@click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("archive", type=click.Path(path_type=Path))
 @out_option
 @click.option("--no-recompute", is_flag=True, help="Believe the numbers; tables then say so.")
 @plugin_option
@@ -138,6 +143,8 @@ def import_command(
     archive: Path, out: Path, no_recompute: bool, plugin: tuple[Path, ...], as_json: bool
 ) -> int:
     """Merge the records of ARCHIVE, which `records export` wrote, into the results folder.
+
+    A submission in a results repository is such an archive, too, unpacked to a folder.
 
     Every record is checked before it is taken, and its metrics are computed again from its
     predictions.  Where the folder has one of the same cell, that stays, and what is different is

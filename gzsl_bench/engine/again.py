@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=CellSink)
 _CELL = tuple(field.name for field in fields(Cell))
+#: Scores of a training on another machine differ by rounding, by their spread at most so much.
+_ROUNDING = 1e-3
+
+
+def cell_of(record: Record) -> Cell:
+    """The cell that a record is of."""
+    return Cell(**{name: getattr(record, name) for name in _CELL})
 
 
 def train_again(
@@ -75,6 +82,7 @@ class Reproduction:
         scores: how many best scores are others, at all checkpoints.
         metrics: names of metrics that are others somewhere.
         checkpoints: numbers that only one of the two has.
+        rounded: the scores that are others differ by no more than rounding does.
     """
 
     predictions: int
@@ -82,6 +90,7 @@ class Reproduction:
     scores: int
     metrics: tuple[str, ...]
     checkpoints: tuple[int, ...] = ()
+    rounded: bool = True
 
     @property
     def equal(self) -> bool:
@@ -102,7 +111,8 @@ class Reproduction:
             return f"differs: checkpoints {list(self.checkpoints)} are of one training alone"
         metrics = f"; so are the metrics {', '.join(self.metrics)}" if self.metrics else ""
         if self.same_predictions:
-            return f"equal predictions; {self.scores} scores are rounded otherwise{metrics}"
+            how = "rounded otherwise" if self.rounded else "others"
+            return f"equal predictions; {self.scores} scores are {how}{metrics}"
         return f"differs in {self.differing} of {self.predictions} predictions{metrics}"
 
 
@@ -142,7 +152,7 @@ def reproduce(
         PluginError: nor is the method, or the program's own code that fixes numbers.
         WorkerError: the training failed.
     """
-    cell = Cell(**{name: getattr(record, name) for name in _CELL})
+    cell = cell_of(record)
     metrics = worker.registry.metrics
     sink = train_again(
         worker, cell, record, lambda tests: CellSink(tests, metrics, on_progress, lambda: None)
@@ -166,7 +176,15 @@ def reproduce(
         differing=sum(_other(ours, theirs, name) for name in classes),
         scores=sum(_other(ours, theirs, name) for name in ("best_seen", "best_unseen")),
         metrics=tuple(sorted(others)),
+        rounded=all(_near(ours[name], theirs[name]) for name in ("best_seen", "best_unseen")),
     )
+
+
+def _near(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether scores differ by less than a thousandth of their spread."""
+    if ours.shape != theirs.shape:
+        return False
+    return bool(np.allclose(ours, theirs, rtol=0, atol=_ROUNDING * float(np.std(ours))))
 
 
 def _other(ours: Mapping[str, np.ndarray], theirs: Mapping[str, Any], name: str) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from gzsl_bench.engine.git import ask
 from gzsl_bench.records.record import Program
 from gzsl_bench.version import __version__
 
@@ -28,10 +27,10 @@ def checkout(package: Path) -> tuple[str, bool] | None:
     None where the package is no part of one, though its folder may lie within some repository: an
     environment in a project's folder is not that project.
     """
-    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+    if ask(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
-    commit = _git(package, "rev-parse", "--verify", "HEAD")
-    changed = _git(package, "status", "--porcelain", "--", ".")
+    commit = ask(package, "rev-parse", "--verify", "HEAD")
+    changed = ask(package, "status", "--porcelain", "--", ".")
     return None if commit is None or changed is None else (commit, bool(changed))
 
 
@@ -60,20 +59,6 @@ def started_in(folder: Path) -> str | None:
 
     It says which state of the user's own project a run belongs to, and nothing of the program.
     """
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    commit = ask(folder, "rev-parse", "--verify", "HEAD")
+    changed = ask(folder, "status", "--porcelain", "--untracked-files=no")
     return None if commit is None or changed is None else commit + ("+" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints about the repository around ``folder``; None where it fails."""
-    # Within a hook of git these name the repository that is being worked on.
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder, env=clean, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gzsl_bench.data.folds import validation_folds
@@ -25,16 +26,21 @@ def load_task(cell: Cell, registry: Registry, settings: WorkerSettings) -> TaskD
     Raises:
         DataError: the data are not those that the cell's key was made from.
     """
-    request = DatasetRequest(
-        name=cell.request["use"],
-        root=settings.root,
-        features=cell.request["features"],
-        attributes=cell.request["attributes"],
-        cache=settings.cache,
-        regions=cell.request.get("regions"),
-        second=cell.request.get("second"),
-    )
+    request = asked(cell.request, settings)
     return task_data(cell, load_data(dataset_spec(registry, request.name), request))
+
+
+def asked(request: Mapping[str, str], settings: WorkerSettings) -> DatasetRequest:
+    """The variant of a data set that a cell or a record asks for, on this machine."""
+    return DatasetRequest(
+        name=request["use"],
+        root=settings.root,
+        features=request["features"],
+        attributes=request["attributes"],
+        cache=settings.cache,
+        regions=request.get("regions"),
+        second=request.get("second"),
+    )
 
 
 def task_name(cell: Cell) -> str:

@@ -59,6 +59,30 @@ def export(store: RecordStore, path: Path, suite: str | None = None) -> Exported
     Raises:
         RecordError: the folder holds nothing to export, or the archive cannot be written.
     """
+    files, done = gather(store, suite)
+    try:
+        tarball.write(path, list(files.items()))
+        done.size = path.stat().st_size
+    except FileExistsError:
+        raise RecordError(f"{path} exists already; choose another name, or remove it") from None
+    except OSError as error:
+        raise RecordError(f"the archive {path} cannot be written: {error}") from None
+    return done
+
+
+def gather(
+    store: RecordStore, suite: str | None = None, *, audited: bool = True
+) -> tuple[dict[str, Path | bytes], Exported]:
+    """The members of an archive, the manifest first, and what is to be said of them.
+
+    Args:
+        store: the results folder.
+        suite: a suite's name or file, if not everything.
+        audited: with the outcomes of audits.
+
+    Raises:
+        RecordError: the folder holds nothing to export.
+    """
     layout, done = store.layout, Exported()
     if suite is not None:
         resolved = recall(layout, suite)
@@ -74,7 +98,7 @@ def export(store: RecordStore, path: Path, suite: str | None = None) -> Exported
                 done.damaged.append(f"suites/{place.name}: {error}")
             else:
                 done.suites.append(place.stem)
-    files = dict(_records(store, wanted, done))
+    files = dict(_records(store, wanted, done, audited))
     if not done.records:
         raise RecordError(f"the results folder {layout.out} holds no finished record to export")
     for name in done.suites:
@@ -89,14 +113,7 @@ def export(store: RecordStore, path: Path, suite: str | None = None) -> Exported
         },
     }
     head = json.dumps(manifest, indent=1, sort_keys=True).encode()
-    try:
-        tarball.write(path, [(MANIFEST, head), *ordered])
-        done.size = path.stat().st_size
-    except FileExistsError:
-        raise RecordError(f"{path} exists already; choose another name, or remove it") from None
-    except OSError as error:
-        raise RecordError(f"the archive {path} cannot be written: {error}") from None
-    return done
+    return {MANIFEST: head, **dict(ordered)}, done
 
 
 def most_bytes(name: str) -> int:
@@ -105,7 +122,7 @@ def most_bytes(name: str) -> int:
 
 
 def _records(
-    store: RecordStore, wanted: Collection[str] | None, done: Exported
+    store: RecordStore, wanted: Collection[str] | None, done: Exported, audited: bool
 ) -> Iterator[tuple[str, Path]]:
     layout = store.layout
     audits = AuditStore(layout.out)
@@ -131,5 +148,5 @@ def _records(
                 yield f"cells/{key}/{name}", place / name
         if layout.rescoring(key).is_file():
             yield f"rescored/{key}.json", layout.rescoring(key)
-        if audits.settled(key):
+        if audited and audits.settled(key):
             yield f"audits/{key}.json", audits.folder / f"{key}.json"

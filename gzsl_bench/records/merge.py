@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import MetricSpec
@@ -29,6 +29,7 @@ from gzsl_bench.records.store import RecordStore, hash_of
 from gzsl_bench.records.suites import add
 from gzsl_bench.records.suites import parsed as parsed_suite
 from gzsl_bench.records.tarball import Reader
+from gzsl_bench.records.unpacked import Folder
 from gzsl_bench.records.verify import checked
 from gzsl_bench.suite.cells import digest
 
@@ -38,6 +39,7 @@ _MEMBER = re.compile(
     rf"|rescored/(?P<rescored>{_KEY})\.json|audits/(?P<audit>{_KEY})\.json"
     r"|suites/(?P<suite>[A-Za-z0-9][A-Za-z0-9_.-]{0,79}(?:~[0-9a-f]{8})?)\.json"
 )
+_Source: TypeAlias = Reader | Folder
 #: Arrays may have so many times the size of their file, from so many bytes on; they reach about 5.
 _ARRAYS_RATIO, _ARRAYS_FROM = 20, 256 * 2**20
 #: Values in one JSON file; a suite has 40 for each cell.
@@ -81,7 +83,7 @@ def merge(
 
     Args:
         store: the results folder.
-        path: the archive.
+        path: the archive, one file or unpacked to a folder.
         metrics: computed again from the predictions of every record before it is taken; None to
             believe all numbers.
 
@@ -91,7 +93,7 @@ def merge(
     done = Merged()
     draft = store.layout.draft(store.run, "import")
     try:
-        with Reader(path) as archive:
+        with Folder(path) if path.is_dir() else Reader(path) as archive:
             files = _manifest(archive)
             _refuse_too_much(archive, files, store.layout.out)
             _unpack(archive, files, draft)
@@ -108,7 +110,7 @@ def merge(
     return done
 
 
-def _unpack(archive: Reader, files: Mapping[str, Mapping[str, Any]], draft: Path) -> None:
+def _unpack(archive: _Source, files: Mapping[str, Mapping[str, Any]], draft: Path) -> None:
     """Write every member to its name below ``draft``; exactly those that the manifest names."""
     left = set(files)
     for name, size in archive.members():
@@ -127,7 +129,7 @@ def _unpack(archive: Reader, files: Mapping[str, Mapping[str, Any]], draft: Path
         raise archive.refused(f"{min(left)}, which its manifest names, is not in it")
 
 
-def _manifest(archive: Reader) -> dict[str, Mapping[str, Any]]:
+def _manifest(archive: _Source) -> dict[str, Mapping[str, Any]]:
     """The named members, each with its ``sha256`` and ``size``."""
     name, size = next(archive.members(), ("", 0))
     if name != MANIFEST or size > most_bytes(name):
@@ -155,7 +157,7 @@ def _manifest(archive: Reader) -> dict[str, Mapping[str, Any]]:
     return {name: {"sha256": h, "size": s} for name, (h, s) in entries.items()}
 
 
-def _refuse_too_much(archive: Reader, files: Mapping[str, Mapping[str, Any]], out: Path) -> None:
+def _refuse_too_much(archive: _Source, files: Mapping[str, Mapping[str, Any]], out: Path) -> None:
     needed, free = sum(entry["size"] for entry in files.values()), shutil.disk_usage(out).free
     archive.expect(needed)
     if needed > free - SPARE:

@@ -17,7 +17,7 @@ from gzsl_bench.records.rescored import overlaid
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import parsed as parsed_suite
 from gzsl_bench.scoring.kept import kept_predictions
-from gzsl_bench.suite.cells import digest
+from gzsl_bench.suite.cells import EXTERNAL, REAL, digest, fold_number
 
 KEY = re.compile(r"[0-9a-f]{24}")
 #: The files of a record.
@@ -89,8 +89,8 @@ def verify(
 def checked(folder: Path) -> Record:
     """The record in a folder whose name is its key, after everything but its numbers was checked.
 
-    Readable, whole, of this version, the key its identity's hash, the
-    predictions those that were recorded.
+    Readable, whole, of this version, the key its identity's hash, the predictions those that were
+    recorded and of the very checkpoints that the record has.
 
     Raises:
         RecordError: it is no record, or a damaged one.
@@ -115,7 +115,29 @@ def checked(folder: Path) -> Record:
         arrays = record.predictions()
         for checkpoint in record.checkpoints:
             kept_predictions(arrays, checkpoint.number)
+        if arrays["checkpoints"].tolist() != [c.number for c in record.checkpoints]:
+            raise RecordError("its checkpoints are not those of its predictions")
+    _agree(record)
     return record
+
+
+def _agree(record: Record) -> None:
+    """What is shown of a record says the same as what its key was made from."""
+    said = record.identity
+    if lacking := {"use", "features", "attributes"} - record.request.keys():
+        raise RecordError(f"its request names no {min(lacking)}")
+    shown = (record.method, record.seed, record.about.get("fidelity") == EXTERNAL)
+    if shown != (said["method"]["name"], said["seed"], said["preprocessing"] == EXTERNAL):
+        raise RecordError(
+            f"it is shown as {record.method!r} with seed {record.seed}, and its key is made from"
+            f" {said['method']['name']!r} with seed {said['seed']}, preprocessing"
+            f" {said['preprocessing']!r}"
+        )
+    if said["task"] != REAL and fold_number(said) < 1:
+        raise RecordError(f"its task {said['task']!r} is neither the real one nor a fold")
+    trained = record.provenance.trained
+    if trained and record.key not in trained:
+        raise RecordError("it is none of the cells that it says were trained together")
 
 
 def _check_rescored(layout: Layout, found: Findings) -> None:

@@ -418,7 +418,7 @@ def _cells(
 ) -> Iterator[Cell]:
     """The cells of one method on one data set, its swept variants among them."""
     spec = registry.methods[method.use]
-    plugin, source = registry.owner("methods", method.use), registry.source_of(method.use)
+    source = registry.source_of(method.use)
     asked = found.asked
     info = DatasetInfo(found.entry.use, asked.features, asked.attributes)
     given = found.given(spec)
@@ -429,7 +429,7 @@ def _cells(
     }
     for variant in variants(method.name, method.config, method.sweep, spec.factory.Config):
         config = resolve_config(spec.name, spec.factory, info, variant.config)
-        lacks = spec.factory.differs(spec.factory.Config.model_validate(config))
+        about = {**about_method(registry, spec.name, config), **variant.about}
         own = method.sweep_seeds if variant.about else None
         chosen = list(seeds or own or method.seeds or found.entry.seeds or suite.seeds)
         # A seed changes nothing for a deterministic method: one cell, always the same, says it all.
@@ -468,17 +468,29 @@ def _cells(
                     "attributes": asked.attributes,
                     **more,
                 },
-                about={
-                    "fidelity": spec.fidelity,
-                    "citation": spec.citation,
-                    "deterministic": spec.deterministic,
-                    "distribution": plugin.distribution,
-                    "distribution_version": plugin.version,
-                    **({"family": spec.family} if spec.family else {}),
-                    **({"differs": lacks} if lacks else {}),
-                    **variant.about,
-                },
+                about=about,
             )
+
+
+def about_method(registry: Registry, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record shows of an installed method, and changes nothing.
+
+    Args:
+        registry: has the method.
+        name: its name.
+        config: the full configuration, as plain data.
+    """
+    spec, plugin = registry.methods[name], registry.owner("methods", name)
+    lacks = spec.factory.differs(spec.factory.Config.model_validate(config))
+    return {
+        "fidelity": spec.fidelity,
+        "citation": spec.citation,
+        "deterministic": spec.deterministic,
+        "distribution": plugin.distribution,
+        "distribution_version": plugin.version,
+        **({"family": spec.family} if spec.family else {}),
+        **({"differs": lacks} if lacks else {}),
+    }
 
 
 def resolve_config(

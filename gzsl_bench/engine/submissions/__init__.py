@@ -1,0 +1,1 @@
+"""Submissions to a results repository: put on a branch, and checked against data and plugins."""
