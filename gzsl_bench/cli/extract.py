@@ -79,8 +79,9 @@ _CHANNELS = Parsed("NUMBERS", _channels)
     help="One vector an image: mean over regions, first token, or the backbone's own embedding.",
 )  # fmt: skip
 @click.option(
-    "--regions", type=click.Choice(["none", "float16", "int8"]), default="none", show_default=True,
-    help="Keep the maps [images, regions, channels], too.",
+    "--regions", type=click.Choice(["none", "float16", "int8", "pixels"]), default="none",
+    show_default=True,
+    help="Keep the maps [images, regions, channels], too; or the photographs, cut and resized.",
 )  # fmt: skip
 @click.option("--resize", type=click.IntRange(1, 4096), help="Pixels of the shorter side.")
 @click.option("--crop", type=click.IntRange(1, 4096), help="Pixels of the square's side.")
@@ -197,7 +198,9 @@ def _images(
         put(str(path))
     shape = f"{found.images} images, {found.width} features"
     if found.regions and order.regions != "none":
-        shape += f", {found.regions[0]} regions of {found.regions[1]} channels"
+        pixels = f", photographs of {found.regions[0]} x {found.regions[1]} pixels"
+        maps = f", {found.regions[0]} regions of {found.regions[1]} channels"
+        shape += pixels if order.regions == "pixels" else maps
     before = f"; {found.reused} images were done before" if found.reused else ""
     say(f"{name}: {shape}{before}; {found.description} says what made them")
 

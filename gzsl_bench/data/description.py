@@ -141,7 +141,7 @@ class RegionPart(_Part):
 
     file: Annotated[str, AfterValidator(_inside), AfterValidator(_mapped_file)] = Field(
         description=".npy file within the data set's folder: [images, regions, channels], int8,"
-        " float16 or float32"
+        " float16 or float32, or photographs [images, height, width, 3], uint8"
     )
     scale: Annotated[str, AfterValidator(_inside), AfterValidator(_mapped_file)] | None = Field(
         None,

@@ -91,11 +91,11 @@ def regions_scale(folder: Path, regions: str) -> Path | None:
 
 
 def region_maps(folder: Path) -> tuple[str, ...]:
-    """Names of the region maps in ``folder``: arrays of three dimensions, or those described."""
+    """Names of the region maps in ``folder``: arrays of three or four axes, or those described."""
     if is_described(folder):
         return _described(folder, "regions")
     found = sorted((folder / REGIONS_FOLDER).glob("*.npy"))
-    return tuple(path.stem for path in found if _head(path)[0] == 3)
+    return tuple(path.stem for path in found if _head(path)[0] in (3, 4))
 
 
 def _head(path: Path) -> tuple[int, str]:

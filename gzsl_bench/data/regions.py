@@ -25,6 +25,8 @@ from gzsl_bench.hooks.images import mapping_behind
 _CHECKED = 1
 #: How the numbers of a map may lie in its file.
 TYPES = ("int8", "float16", "float32")
+#: Numbers of a pixel: photographs are maps, too, [N, height, width, 3] of this type.
+PIXELS = "uint8"
 
 
 def load_regions(
@@ -34,7 +36,7 @@ def load_regions(
 
     Args:
         name: how suites call them.
-        path: an .npy file with an array [N, R, C] of one of :data:`TYPES`.
+        path: an .npy file with an array [N, R, C] of one of :data:`TYPES`, or photographs.
         scale: an .npy file with [C] numbers that the values are multiplied with; int8 needs one.
         count: N, the number of images.
         cache: folder where the digest of the file is noted, or None.
@@ -55,9 +57,17 @@ def check_regions(maps: RegionMaps, count: int, what: str) -> RegionMaps:
         DataError: with what is wrong.
     """
     values, scale = maps.values, maps.scale
-    if values.ndim != 3 or 0 in values.shape:
+    photographs = values.dtype.name == PIXELS and values.ndim == 4 and values.shape[3] == 3
+    if photographs and scale is not None:
+        raise DataError(f"{what} are photographs, whose pixels take no scale")
+    if not photographs and values.dtype.name == PIXELS:
+        raise DataError(
+            f"{what} hold uint8 values of shape {values.shape}, but photographs are [images,"
+            " height, width, 3]"
+        )
+    if (not photographs and values.ndim != 3) or 0 in values.shape:
         raise DataError(f"{what} have shape {values.shape}, but [images, regions, channels] is due")
-    if values.dtype.name not in TYPES or not values.flags.c_contiguous:
+    if values.dtype.name not in (*TYPES, PIXELS) or not values.flags.c_contiguous:
         raise DataError(
             f"{what} hold {values.dtype.name} values"
             f"{'' if values.flags.c_contiguous else ' in Fortran order'}; {', '.join(TYPES)} in C"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Precision = Literal["float32", "float16", "bfloat16"]
-Regions = Literal["none", "float16", "int8"]
+Regions = Literal["none", "float16", "int8", "pixels"]
 #: Largest finite float16.
 _HALF = 65504.0
 
@@ -39,7 +39,7 @@ class Order:
         name: of the feature set.
         transform: what images go through.
         pool: how features are made of a map; see :mod:`gzsl_bench.extract.pooling`.
-        regions: whether maps are kept, and in which numbers.
+        regions: whether maps are kept, and in which numbers; ``pixels`` keeps the photographs.
         precision: arithmetic of the network.
         batch: images at a time; rounding depends on it, so it stays the same in a run that goes on.
         device: where the network runs.
@@ -67,7 +67,7 @@ class Outcome:
         description: the data set's ``dataset.yaml``.
         images: N.
         width: D.
-        regions: [R, C], or None.
+        regions: [R, C], or None; of photographs [height, width, 3].
         reused: images that an earlier run had done.
     """
 
@@ -140,7 +140,8 @@ def _written(
     with Workplace(folder, order.name, plan, order.again) as place:
         drafts = [Draft(place.folder / "features.npy", (count, network.width), "<f4")]
         if network.regions is not None and order.regions != "none":
-            drafts.append(Draft(place.folder / "regions.npy", (count, *network.regions), "<f2"))
+            dtype = "|u1" if order.regions == "pixels" else "<f2"
+            drafts.append(Draft(place.folder / "regions.npy", (count, *network.regions), dtype))
         reused = place.begin(drafts)
         for start, rows in _batches(images, network, order, reused):
             for draft, values in zip(drafts, rows, strict=False):
@@ -164,7 +165,7 @@ def _written(
 def _regions(draft: Path, folder: Path, order: Order) -> list[Path]:
     """The maps' files in their place."""
     maps, scale = (folder / name for name in target.regions_files(order.name))
-    if order.regions == "float16":
+    if order.regions != "int8":
         _move(draft, maps)
         return [maps]
     if draft.exists():  # else a run was killed between here and the description
@@ -197,7 +198,7 @@ class _Network:
         if backbone.module is None:
             raise DataError(f"{backbone.name} is an encoder of texts, but images need a module")
         self.what = f"the layer {backbone.layer} of {backbone.name}"
-        self.pool, self._keep = order.pool, order.regions != "none"
+        self.pool, self._order = order.pool, order
         self._backbone, self._device = backbone, torch.device(order.device)
         self._dtype: torch.dtype = getattr(torch, order.precision)
         self._module = backbone.module.to(self._device, self._dtype)
@@ -214,20 +215,24 @@ class _Network:
             ) from None
         self.width = int(found.shape[1])
         self.regions = None if regions is None else tuple(map(int, regions.shape[1:]))
+        if order.regions == "pixels":
+            self.regions = (side, side, 3)
 
-    def __call__(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        """[B, D] float32, and [B, R, C] float16 where maps are kept.
+    def __call__(self, pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """[B, D] float32, and [B, R, C] float16 or the pixels [B, h, w, 3] where they are kept.
 
         Raises:
             DataError: a number is not finite, or too large for float16.
         """
-        found, regions = self._run(images)
-        rows = [found.cpu().numpy()]
+        found, regions = self._run(self._order.transform.scaled(pixels))
+        rows: list[NDArray[Any]] = [found.cpu().numpy()]
         if not np.isfinite(rows[0]).all():
             raise DataError(
                 f"{self.what} gives NaN or Inf; a wider --precision may help (bfloat16, float32)"
             )
-        if self._keep and regions is not None:
+        if self._order.regions == "pixels":
+            rows.append(pixels)
+        elif self._order.regions != "none" and regions is not None:
             maps = regions.float().cpu().numpy()
             if not np.abs(maps).max() <= _HALF:
                 raise DataError(
@@ -257,7 +262,7 @@ def _batches(
         images.names[at : at + order.batch] for at in range(start, len(images.names), order.batch)
     ]
 
-    def read(name: str) -> NDArray[np.float32]:
+    def read(name: str) -> NDArray[np.uint8]:
         return order.transform(images.root / name)
 
     with ThreadPoolExecutor(order.threads) as pool:

@@ -46,8 +46,8 @@ class Transform:
                 "--std holds a number that is not positive, but pixels are divided by it"
             )
 
-    def __call__(self, path: Path) -> NDArray[np.float32]:
-        """[3, crop, crop] float32.
+    def __call__(self, path: Path) -> NDArray[np.uint8]:
+        """[crop, crop, 3] pixels, as they are before channels are scaled.
 
         Raises:
             DataError: the file is no image, or a damaged one.
@@ -67,10 +67,13 @@ class Transform:
         image = image.resize(size, Image.Resampling[self.interpolation.upper()])
         left, top = ((side - self.crop) // 2 for side in size)
         image = image.crop((left, top, left + self.crop, top + self.crop))
-        pixels = np.asarray(image, dtype=np.float32)
+        return np.asarray(image)
+
+    def scaled(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """[..., 3, crop, crop] float32 of pixels [..., crop, crop, 3]."""
         mean, std = (np.array(values) * 255 for values in (self.mean, self.std))
-        scaled = (pixels - mean.astype(np.float32)) / std.astype(np.float32)
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+        found = (pixels.astype(np.float32) - mean.astype(np.float32)) / std.astype(np.float32)
+        return np.ascontiguousarray(np.moveaxis(found, -1, -3))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as ``dataset.yaml`` keeps it."""

@@ -27,10 +27,11 @@ _MAPPED = 1 << 20
 
 
 class Regions:
-    """Region maps of some images: R vectors of C channels each.
+    """Region maps of some images: R vectors of C channels each, or photographs.
 
     Args:
-        values: [N, R, C] maps of all images of the file, int8, float16 or float32.
+        values: [N, R, C] maps of all images of the file, int8, float16 or float32; or [N, height,
+            width, 3] pixels, uint8.
         scale: [C] float32 that the values are multiplied with, or None.
         rows: [n] the rows of ``values`` that may be asked for; row numbers below mean these.
         device: where gathered maps go.
@@ -50,8 +51,8 @@ class Regions:
         self._file = mapping_behind(values)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(n, R, C)."""
+    def shape(self) -> tuple[int, ...]:
+        """(n, R, C), or (n, height, width, 3) of photographs."""
         return (len(self._rows), *self._values.shape[1:])
 
     def __len__(self) -> int:
@@ -59,6 +60,8 @@ class Regions:
 
     def __getitem__(self, wanted: Wanted) -> torch.Tensor:
         """[..., R, C] float32 maps of the rows [...] asked for, copied, on the device.
+
+        Of photographs [..., height, width, 3], from 0 to 255.
 
         Raises:
             IndexError: there is no such row.

@@ -79,10 +79,18 @@ def test_the_layout_of_xlsa17_has_a_folder_of_maps(root: Path, tmp_path: Path) -
     np.save(folder / "grid.npy", whole_numbers())
     np.save(folder / "scale.npy", np.ones(3, np.float32))
     np.save(folder / "half.npy", whole_numbers().astype(np.float16))
-    assert folder_spec("TINY", root).regions == ("grid", "half")
+    pixels = np.zeros((len(whole_numbers()), 5, 4, 3), np.uint8)
+    np.save(folder / "photos.npy", pixels)
+    assert folder_spec("TINY", root).regions == ("grid", "half", "photos")
     asked = DatasetRequest("TINY", root, "res101", "att")
     whole = load_xlsa17(replace(asked, regions="grid", second="res101"))
     half = load_xlsa17(replace(asked, regions="half"))
+    photos = load_xlsa17(replace(asked, regions="photos"))
+    assert photos.regions is not None
+    assert photos.regions.values.shape == pixels.shape
+    pixels[0, 0, 0, 0] = 1
+    np.save(folder / "photos.npy", pixels)
+    assert extras(load_xlsa17(replace(asked, regions="photos"))) != extras(photos)
     assert whole.regions is not None
     assert half.regions is not None
     assert whole.regions.scale is not None

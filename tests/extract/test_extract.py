@@ -96,6 +96,17 @@ def test_int8_regions_are_the_same_but_for_half_a_step(
     assert np.load(plain[0]).tobytes() == np.load(small[0]).tobytes()
 
 
+def test_photographs_are_kept_as_the_network_is_shown_them(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    found = extract(listing(photos), tmp_path / "ZOO", tiny, replace(ORDER, regions="pixels"))
+    features, pixels = (np.load(path) for path in found.files)
+    assert (pixels.dtype, pixels.shape, found.regions) == (np.uint8, (12, 12, 12, 3), (12, 12, 3))
+    shown = torch.tensor((pixels.astype(np.float64) - 127) / 128).permute(0, 3, 1, 2)
+    wanted = torch.relu(tiny.module.stem.double()(shown)).mean((2, 3)).numpy()
+    np.testing.assert_allclose(features, wanted, rtol=1e-5)
+
+
 class Killed(BaseException):
     pass
 

@@ -81,7 +81,7 @@ def part_features(maps: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     """[R, B, K, C] largest value of every channel in every masked map.
 
     Args:
-        maps: [R, B, P, C], constants.
+        maps: [R, B, P, C].
         masks: [R, B, P, K].
     """
     return _PartFeatures.apply(maps, masks)  # type: ignore[no-untyped-call, no-any-return]
@@ -99,15 +99,18 @@ class _PartFeatures(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[None, torch.Tensor]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         maps, masks, parts = ctx.saved_tensors
         of_masks = torch.empty_like(masks)
+        of_maps = torch.zeros_like(maps) if ctx.needs_input_grad[0] else None
         for k in range(masks.shape[3]):
             largest = maps * masks[..., k, None] == parts[:, :, k, None]
             # Equal values share the gradient, as those of torch.amax do.
             share = grad[:, :, k] / largest.to(grad.dtype).sum(2)
             torch.matmul(maps * largest, share[..., None], out=of_masks[..., k, None])
-        return None, of_masks
+            if of_maps is not None:
+                of_maps.add_(masks[..., k, None] * largest * share[:, :, None])
+        return of_maps, of_masks
 
 
 def second_order(maps: torch.Tensor, masks: torch.Tensor, compressed: torch.Tensor) -> torch.Tensor:

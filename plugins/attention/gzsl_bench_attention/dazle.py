@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from gzsl_bench import Config as BaseConfig
 from gzsl_bench import DatasetInfo, MethodSpec, NotApplicable, Run, Task, stackable
 from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import (
@@ -152,7 +153,7 @@ class DAZLEHead(Head):
 
     def ready(self, maps: torch.Tensor) -> torch.Tensor:
         """Regions of length 1."""
-        return unit_regions(maps)
+        return unit(maps) if maps.requires_grad else unit_regions(maps)
 
     def scores(self, maps: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """See :func:`class_scores`."""
@@ -185,6 +186,14 @@ class DAZLE(RegionMethod):
     """
 
     Config = DAZLEConfig
+    trains_backbone = False
+
+    @classmethod
+    def differs(cls, config: BaseConfig) -> str:
+        """Word vectors that start at random, and reduced embeddings."""
+        assert isinstance(config, DAZLEConfig)
+        random = ["word vectors that start at random"] if config.words == "random" else []
+        return "; ".join([*random, *filter(None, [super().differs(config)])])
 
     @classmethod
     def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gzsl_bench import BatchedMethod, Config, Images, NotApplicable, Run, Task, stackable
 from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import Generators, Phase, Progress, lanes, subsets, train_alternating
-from gzsl_bench.stacked.adam import Optimizer
+from gzsl_bench.stacked.adam import Optimizer, Several
+from gzsl_bench_attention.backbone import Backbone, Tuned
 
 
 class RegionConfig(Config):
@@ -35,6 +37,17 @@ class RegionConfig(Config):
     block: int = Field(
         64, ge=1, description="images whose attention is held at once, to bound the memory"
     )
+
+    finetune: bool = Field(
+        False, description="train the backbone, too, on photographs in place of region maps"
+    )
+    backbone: Backbone | None = Field(None, description="what `finetune` trains")
+
+    @model_validator(mode="after")
+    def _trained(self) -> RegionConfig:
+        if self.finetune != (self.backbone is not None):
+            raise ValueError("finetune: true and backbone: {...} go together")
+        return self
 
 
 class Head(ABC):
@@ -78,8 +91,53 @@ class Head(ABC):
         """
 
 
+class TunedHead(Head):
+    """A head behind a backbone that is trained with it; its maps are photographs."""
+
+    def __init__(self, head: Head, tuned: Tuned) -> None:
+        self.head, self.tuned = head, tuned
+        self.optimizer = Several(head.optimizer, tuned)
+
+    def more_draws(self, steps: int, batch: int) -> list[torch.Tensor]:
+        """The head's."""
+        return self.head.more_draws(steps, batch)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The head's."""
+        self.head.begin_epoch(epoch)
+
+    def losses(
+        self, maps: torch.Tensor, labels: torch.Tensor, *draws: torch.Tensor
+    ) -> Mapping[str, torch.Tensor]:
+        """The head's, on what the backbone sees in photographs [1, B, h, w, 3]."""
+        return self.head.losses(self.head.ready(self.tuned.maps(maps[0])[None]), labels, *draws)
+
+    def scores_of(self, run: int) -> ScoreFunction:
+        """The head's, behind the backbone, which is not copied: whoever scores does so at once."""
+        scores = self.head.scores_of(run)
+        return lambda pixels: scores(self.head.ready(self.tuned.maps(pixels)))
+
+
 class RegionMethod(BatchedMethod):
-    """A head on region maps, trained by the batch and scored after each epoch."""
+    """A head on region maps, trained by the batch and scored after each epoch.
+
+    Attributes:
+        trains_backbone: whether the publication does.
+    """
+
+    trains_backbone: ClassVar[bool] = True
+
+    @classmethod
+    def differs(cls, config: Config) -> str:
+        """A frozen backbone where the paper trains it, and reduced embeddings."""
+        assert isinstance(config, RegionConfig)
+        found = []
+        if config.finetune != cls.trains_backbone:
+            how = ("frozen", "trains") if cls.trains_backbone else ("trained", "freezes")
+            found.append(f"{how[0]} backbone, where the paper {how[1]} it")
+        if config.embedding_dims is not None:
+            found.append(f"{config.embedding_dims} principal components as class embedding")
+        return "; ".join(found)
 
     @abstractmethod
     def head(self, task: Task, runs: Sequence[Run], embeddings: torch.Tensor) -> Head:
@@ -92,15 +150,33 @@ class RegionMethod(BatchedMethod):
         """
 
     def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
-        """Train the stacks that the device takes."""
-        for stack in lanes(runs, task.device):
+        """Train the stacks that the device takes; backbones that are trained are no stack.
+
+        Raises:
+            NotApplicable: photographs stand where maps are due, or maps where photographs are.
+        """
+        config: RegionConfig = self.config
+        assert task.regions is not None
+        if (len(task.regions.shape) == 4) != config.finetune:
+            raise NotApplicable(
+                "finetune trains on photographs, and these are region maps"
+                if config.finetune
+                else "these are photographs, on which only finetune trains; region maps are due"
+            )
+        for stack in [[run] for run in runs] if config.finetune else lanes(runs, task.device):
             self._fit_stack(task, stack)
 
     def _fit_stack(self, task: Task, runs: list[Run]) -> None:
         config: RegionConfig = self.config
         regions = task.regions
         assert regions is not None
-        head = self.head(task, runs, reduced(task.attributes, config.embedding_dims))
+        embeddings = reduced(task.attributes, config.embedding_dims)
+        if config.backbone is None:
+            head = self.head(task, runs, embeddings)
+        else:  # a batch is one block: gradients reach the maps
+            self.config = config.model_copy(update={"block": max(config.block, config.batch)})
+            tuned = Tuned(config.backbone, regions)
+            head = TunedHead(self.head(tuned.task(task), runs, embeddings), tuned)
         rows, dtype = task.labels.numel(), task.features.dtype
         batch = min(config.batch, rows)
         steps = max(1, rows // batch)
