@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.report.plots import style
+from gzsl_bench.report.plots.panels import panels as laid_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_COLUMNS = 3
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,11 @@ class Panel:
 @style.styled
 def figure(title: str, panels: Sequence[Panel]) -> Figure:
     """A point and a line for each method, the best on top, its interval as a band behind all."""
-    columns = min(_COLUMNS, len(panels))
-    lines = math.ceil(len(panels) / columns)
-    tallest = max(len(panel.entries) for panel in panels)
-    made = style.new_figure(max(6.4, 1.2 + 3.1 * columns), 0.7 + lines * (0.85 + 0.27 * tallest))
-    grid = made.subplots(lines, columns, squeeze=False)
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    made, grid = laid_out(
+        [[entry.label for entry in panel.ordered] for panel in panels],
+        [panel.title for panel in panels],
+    )
+    for axes, panel in zip(grid, panels, strict=True):
         entries = panel.ordered
         first = entries[0]
         if first.low is not None and first.high is not None:
@@ -80,13 +78,7 @@ def figure(title: str, panels: Sequence[Panel]) -> Figure:
                 [entry.mean], [place], xerr=ends, marker=style.marker(entry.index), markersize=6,
                 color=style.colour(entry.index), capsize=2.5, elinewidth=1.6, linestyle="none",
             )  # fmt: skip
-        axes.set_yticks(range(len(entries)), [style.words(entry.label) for entry in entries])
-        axes.set_ylim(len(entries) - 0.5, -0.5)
         axes.set_xlim(left=0)
-        axes.set_title(style.words(panel.title), loc="left", fontsize=10)
-        axes.set_xlabel("H (%)")
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
     style.heading(made, title)
     return made
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.report.plots import style
+from gzsl_bench.report.plots.panels import panels as laid_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_COLUMNS = 3
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,11 @@ class Panel:
 @style.styled
 def figure(title: str, panels: Sequence[Panel]) -> Figure:
     """From H by the honest rule (filled) to H by ``best_test`` (open), the gap at its end."""
-    columns = min(_COLUMNS, len(panels))
-    lines = math.ceil(len(panels) / columns)
-    tallest = max(len(panel.entries) for panel in panels)
-    made = style.new_figure(max(6.4, 1.2 + 3.1 * columns), 0.7 + lines * (0.85 + 0.27 * tallest))
-    grid = made.subplots(lines, columns, squeeze=False)
-    for axes, panel in zip(grid.flat, panels, strict=False):
+    made, grid = laid_out(
+        [[entry.label for entry in panel.ordered] for panel in panels],
+        [panel.title for panel in panels],
+    )
+    for axes, panel in zip(grid, panels, strict=True):
         entries = panel.ordered
         for place, entry in enumerate(entries):
             colour, best = style.colour(entry.index), entry.chosen + entry.gap
@@ -73,13 +70,7 @@ def figure(title: str, panels: Sequence[Panel]) -> Figure:
                 f"{entry.gap:+.1f}{spread}", (max(entry.chosen, best), place), (7, 0),
                 textcoords="offset points", va="center", fontsize=8, color=style.GREY,
             )  # fmt: skip
-        axes.set_yticks(range(len(entries)), [style.words(entry.label) for entry in entries])
-        axes.set_ylim(len(entries) - 0.5, -0.5)
         axes.set_xlim(0, 1.28 * max(1.0, *(e.chosen + max(e.gap, 0.0) for e in entries)))
-        axes.set_title(style.words(panel.title), loc="left", fontsize=10)
-        axes.set_xlabel("H (%)")
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
     style.heading(made, title)
     return made
 
