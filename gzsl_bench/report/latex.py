@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from gzsl_bench.report.cells import MINUS, SIGN, UNTOLD, Table
+from gzsl_bench.report.cells import GAP, MINUS, SIGN, UNTOLD, Table
 from gzsl_bench.report.daggers import Daggers
 from gzsl_bench.report.wide import Grid, Line, Value, grouped
 from gzsl_bench.results.comparable import marks
@@ -108,7 +108,11 @@ def _long(lines: Sequence[Sequence[str]], heads: Sequence[str], caption: str, ce
     Deviations are subscripts: beside their means there would be no room for a column of text.
     """
     caption = caption.replace("mean ± sd", "mean and, as a subscript, sd")
-    head = " & ".join(heads) + " \\\\"
+    # The widest heading, over narrow numbers, stands on two lines.
+    gap = escape(GAP)
+    first, _, second = gap.partition(" ")
+    narrow = f"\\shortstack{{{first}\\\\{second}}}"
+    head = " & ".join(narrow if text == gap else text for text in heads) + " \\\\"
     found = [
         _ALONE,
         "\\begingroup",

@@ -160,10 +160,11 @@ def render_wide(
 def short_protocol(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
     """What a paper's caption must say: the numbers, seeds, rules, features and embeddings."""
     counts: dict[int, dict[str, None]] = {}
-    for row in (row for row in table if row.seeds and row.sweep is None):
+    for row in (r for r in table if r.seeds and r.sweep is None and not r.unavailable):
         counts.setdefault(len(row.seeds), {})[row.label] = None
-    order = sorted(counts, key=lambda n: -len(counts[n]))
-    others = "; ".join(f"{n} of {', '.join(counts[n])}" for n in order[1:])
+    # A deviation is over several seeds, however many methods are deterministic.
+    order = sorted(counts, key=lambda n: (n == 1, -len(counts[n])))
+    others = "; ".join(f"{'one run' if n == 1 else n} of {', '.join(counts[n])}" for n in order[1:])
     seeds = "of one run"
     if order and max(order) > 1:
         seeds = f"mean and, as a subscript, sd over n = {order[0]} seeds"
