@@ -128,7 +128,8 @@ def test_a_terminal_gets_as_many_data_sets_as_fit_and_the_others_below():
 CAPTION = (
     "Per-class accuracies in percent, mean and, as a subscript, sd over n = 3 seeds (one run of"
     " ESZSL, SAE, DAP): U unseen, S seen, H their mean (harmonic). val: checkpoint chosen on"
-    " validation folds made of training classes. CUB, FLO, AWA1: features res101, class embedding att."
+    " validation folds made of training classes. CUB, FLO, AWA1: features res101, class"
+    " embedding att."
 )
 
 
