@@ -135,7 +135,7 @@ def check_command(
     from gzsl_bench.cli.launch import worker_settings
     from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.engine.environment import usable_cores
-    from gzsl_bench.engine.submissions.check import Retraining, check, predictions_of
+    from gzsl_bench.engine.submissions.check import Retraining, check, plain, predictions_of
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.records.submissions import Repository
 
@@ -151,7 +151,7 @@ def check_command(
         known = (predictions_of(name, before) if before else {}) | known
     found: dict[str, Checked] = {}
     for index, name in enumerate(names, start=1):
-        say(f"{name} ({index} of {len(names)})")
+        say(f"{plain(name)} ({index} of {len(names)})")
         found[name] = check(repository, name, worker, retraining, known)
         known = predictions_of(name, found[name]) | known
         if write:
@@ -160,7 +160,9 @@ def check_command(
         repository.forget_gone()
     _show(found, as_json)
     for name in brought:
-        say(f"checked/{name}.json came along, and only this repository's own checks write there")
+        say(
+            f"checked/{plain(name)}.json came along, and only this repository's own checks write there"
+        )
     return 0 if all(one.sound for one in found.values()) and not brought else 1
 
 
@@ -203,14 +205,17 @@ def _chosen(
 
 def _show(found: dict[str, Checked], as_json: bool) -> None:
     from gzsl_bench import markdown
+    from gzsl_bench.engine.submissions.check import plain
     from gzsl_bench.records.submissions import NOT_REPRODUCED, REFUSED, STATUSES
 
     if as_json:
         put(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1))
     else:
-        lines = [[name, *(str(one.count(s)) for s in STATUSES)] for name, one in found.items()]
+        lines = [
+            [plain(name), *(str(one.count(s)) for s in STATUSES)] for name, one in found.items()
+        ]
         put(markdown.table(["Submission", *STATUSES], lines))
-    for name, one in found.items():
+    for name, one in ((plain(name), one) for name, one in found.items()):
         for sentence in one.refused:
             say(f"{name}: refused: {sentence}")
         for key, verdict in one.records.items():

@@ -15,6 +15,7 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.submissions import Repository, Submission
 from gzsl_bench.records.unpacked import ABOUT, write
 from gzsl_bench.records.verify import verify
+from gzsl_bench.suite.cells import EXTERNAL
 
 #: Bytes of a file that hosts of git take; GitHub's limit is 100 MiB.
 MOST_OF_A_HOST = 100 * 2**20
@@ -74,8 +75,15 @@ def submit(
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise RecordError(f"{store.layout.out} cannot be submitted: {problems[0]}{more}")
-    made = {key: record.provenance for key in keys if (record := store.read(key)) is not None}
-    changed = [key for key, one in made.items() if one.program and one.program.dirty]
+    found = [record for key in keys if (record := store.read(key)) is not None]
+    made = {record.key: record.provenance for record in found}
+    changed = [
+        record.key
+        for record in found
+        if record.about["fidelity"] != EXTERNAL  # this program did not train those
+        and record.provenance.program is not None
+        and record.provenance.program.dirty
+    ]
     if changed:
         raise RecordError(
             f"{len(changed)} records, {changed[0]} first, were made by a gzsl-bench whose files"

@@ -219,6 +219,12 @@ def renamed(home: Home, place: Path) -> Path:
     return folder
 
 
+def called_elsewhere(home: Home, place: Path) -> Path:
+    record = the(place, "ridge")
+    edit(record.path, lambda c: c["about"].update(fidelity="external"))
+    return rewrite(record, preprocessing="external")
+
+
 def renamed_with_its_key(home: Home, place: Path) -> Path:
     record = the(place, "eszsl")
     copy = Path(shutil.copytree(record.path, place / "cells" / ("0" * 24)))
@@ -303,6 +309,7 @@ FORGED = [
     Forged(renamed, REFUSED, "its key is made from 'eszsl'"),
     Forged(renamed_with_its_key, RECOMPUTED, "to the last score, those of 'eszsl'"),
     Forged(called_another, REFUSED, "called 'ESZSL' and is of 'ridge'"),
+    Forged(called_elsewhere, REFUSED, "called 'ridge' and is of 'outside'"),
     Forged(fidelity, REFUSED, "its fidelity is 'paper'"),
     Forged(seeds_doubled, REFUSED, "seeds 0 and 1 have the same scores"),
     Forged(own_audit, REFUSED, "audits of others count for nothing"),
@@ -375,6 +382,44 @@ def test_a_record_without_its_data_or_metrics_is_as_submitted(home, repository):
     assert found.count(AS_SUBMITTED) == 3
     assert "neither its fingerprint" in found.records[record.key].why
     assert "not computed again" in found.records[one.key].why
+
+
+def test_whatever_a_key_names_is_answered(home, repository):
+    """One submission of records whose identities make no sense, each with the right key."""
+    place = repository.submission("theirs")
+    fold = {"fold": 10**9, "seen_classes": 1, "unseen_classes": 1, "content": "", "code": 1}
+    record, lacking = the(place, "ridge"), the(place, "ridge", 1)
+    method = record.identity["method"]
+    strange: dict[str, dict[str, Any]] = {
+        "its key names what nobody has": {"preprocessing": "none such"},
+        "KeyError: 'float1'": {"precision": "float1"},
+        "neither the real one nor a fold": {"task": "test"},
+        "fold 1000000000": {"task": fold},
+        "its task {'fold': 0": {"task": {**fold, "fold": 0}},
+        "its setting is 'transductive'": {"setting": "transductive"},
+        "'ridge' on digits: the configuration cannot be used": {
+            "method": {**method, "config": {"more": 1}}
+        },
+        "instead of \ufffd::error::, source": {"method": {**method, "version": "\n::error::"}},
+    }
+    wanted = {lacking.key: "its request names no use"}
+    for words, identity in strange.items():
+        whole = {**record.identity, **identity}
+        copy = Path(shutil.copytree(record.path, record.path.with_name(digest(whole))))
+
+        def change(content: dict[str, Any], whole: dict[str, Any] = whole) -> None:
+            content.update(key=digest(whole), identity=whole)
+            content["provenance"]["trained"] = [digest(whole)]
+
+        edit(copy, change)
+        wanted[copy.name] = words
+    edit(lacking.path, lambda c: c["request"].pop("use"))
+    seal(place)
+    found = look(home, repository)
+    assert found.count(REPRODUCED) == 2
+    for key, words in wanted.items():
+        assert found.records[key].status in (REFUSED, RECOMPUTED)
+        assert words in found.records[key].why
 
 
 def own_status(place: Path) -> None:

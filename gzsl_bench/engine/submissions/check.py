@@ -40,6 +40,7 @@ from gzsl_bench.records.submissions import (
     REPRODUCED,
     Checked,
     Repository,
+    Status,
     Submission,
     Verdict,
     fingerprints,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 #: No two seeds share so large a part of their best scores, unless the seed changes nothing.
 _MOST_SHARED = 0.5
+#: Signs of a sentence.
+_LONGEST = 1000
 #: Of fewer distinct scores nothing is concluded.
 _FEWEST = 20
 #: No machine trains so many times faster than another.
@@ -80,7 +83,7 @@ class _Draft:
     record: Record
     digest: str = ""
     scores: np.ndarray = field(default_factory=lambda: np.empty(0))
-    status: str = RECOMPUTED
+    status: Status = RECOMPUTED
     said: str = ""
     seconds: float | None = None
     trainable: bool = False
@@ -109,7 +112,7 @@ def check(
             about = repository.about(name)
             merged = merge(store, repository.submission(name), worker.registry.metrics)
         except RecordError as error:
-            return Checked(refused=(str(error),), program=str(program()))
+            return Checked(refused=(plain(str(error)),), program=str(program()))
         check = _Check(name, store, worker, retraining or Retraining(), known or {})
         for place, sentence in (line.split(": ", 1) for line in merged.refused):
             check.refuse(place, sentence)
@@ -118,8 +121,9 @@ def check(
         check.train_again()
         suites = (place.stem for place in repository.submission(name).glob("suites/*.json"))
         claimed = "" if merged.refused else _claims(about, check.provenances, suites)
-        loose = (*check.loose, *([claimed] if claimed else ()))
-        return Checked(dict(check.verdicts(repository)), loose, str(program()))
+        loose = [*check.loose, *([claimed] if claimed else ())]
+        found = dict(check.verdicts(repository))
+        return Checked(found, tuple(map(plain, loose)), str(program()))
 
 
 def predictions_of(name: str, found: Checked) -> dict[str, tuple[str, str]]:
@@ -257,7 +261,7 @@ class _Check:
     def _train(self, draft: _Draft) -> None:
         limit = self.retraining.limit
         record = checked(self.store.layout.cell(draft.record.key))
-        self.retraining.tell(f"{record.dataset} · {record.label} · seed {record.seed}")
+        self.retraining.tell(plain(cell_of(record).title))
         started = time.monotonic()
 
         def hurry(done: int, total: int) -> None:
@@ -288,13 +292,18 @@ class _Check:
             record, rescored = fingerprints(layout, key)
             draft = self.drafts.get(key)
             if draft is None:
-                yield key, Verdict(REFUSED, self.refused[key], record, rescored)
+                yield key, Verdict(REFUSED, plain(self.refused[key]), record, rescored)
             else:
                 yield key, Verdict(
-                    draft.status,  # type: ignore[arg-type]
-                    draft.said, record, rescored, draft.digest or None, draft.record.method,
-                    draft.seconds,
+                    draft.status, plain(draft.said), record, rescored,
+                    draft.digest or None, draft.record.method, draft.seconds,
                 )  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """A sentence that quotes what somebody else wrote: nothing that a terminal or a log obeys."""
+    shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 def _light(record: Record) -> Record:

@@ -14,10 +14,11 @@ from gzsl_bench.engine.again import cell_of
 from gzsl_bench.engine.bench import ready_method
 from gzsl_bench.engine.outside.question import questions
 from gzsl_bench.engine.taskdata import asked
-from gzsl_bench.errors import DataError, PluginError, RecordError, in_one_line
+from gzsl_bench.errors import DataError, PluginError, RecordError, SuiteError, in_one_line
+from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.hooks.images import EXTRAS
 from gzsl_bench.suite.cells import EXTERNAL, fold_number
-from gzsl_bench.suite.resolve import Found, about_method, dataset_spec, load_data
+from gzsl_bench.suite.resolve import Found, about_method, dataset_spec, load_data, resolve_config
 from gzsl_bench.suite.schema import DatasetEntry
 
 if TYPE_CHECKING:
@@ -120,8 +121,9 @@ def refuse_other_name(record: Record, registry: Registry) -> None:
     Raises:
         RecordError: it is.
     """
+    elsewhere = record.about["fidelity"] == EXTERNAL
     for called, of, names in (
-        (record.label, record.method, registry.methods),
+        (record.label, "outside" if elsewhere else record.method, registry.methods),
         (record.dataset, record.request["use"], registry.datasets),
     ):
         others = {name.casefold() for name in names} - {of.casefold()}
@@ -142,7 +144,7 @@ def why_not_trainable(record: Record, found: Found, registry: Registry) -> str:
     try:
         ready_method(registry, cell_of(record))
     except PluginError as error:
-        return str(error)
+        return str(error).partition("; ")[0]
     except Exception as error:
         raise RecordError(f"its key names what nobody has: {in_one_line(error)}") from None
     _refuse_other_method(record, found, registry.methods[record.method], registry)
@@ -157,13 +159,12 @@ def _refuse_other_method(
     """What follows from plugin, data and configuration is in the key as it would be here."""
     said = record.identity
     config = said["method"]["config"]
+    info = DatasetInfo(found.asked.name, found.asked.features, found.asked.attributes)
     try:
-        whole = spec.factory.Config.model_validate(config).model_dump(mode="json")
+        whole = resolve_config(spec.name, spec.factory, info, config)
         here: dict[str, Any] = {"dataset": found.identity(spec)}
-    except Exception as error:
-        raise RecordError(
-            f"{record.method!r} does not take what its key names: {in_one_line(error)}"
-        ) from None
+    except SuiteError as error:
+        raise RecordError(str(error)) from None
     here |= {"setting": spec.setting, "configuration": whole}
     about = about_method(registry, record.method, config)
     del about["distribution_version"]  # a release may leave a method as it was
