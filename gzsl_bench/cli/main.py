@@ -46,6 +46,10 @@ _COMMANDS = {
     ),
     "predict": ("models:predict_command", "Score new rows with a model that was kept."),
     "records": ("records:records_group", "Check, tidy, export, merge and submit records."),
+    "leaderboard": (
+        "leaderboard:leaderboard_group",
+        "Make a static site of tables from many results.",
+    ),
     "published": ("published:published_group", "List and audit published numbers."),
     "cite": ("cite:cite_command", "Print what to cite for a suite, as BibTeX."),
     "new-plugin": ("new_plugin:new_plugin_command", "Write a package to begin a plugin with."),

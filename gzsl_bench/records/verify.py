@@ -95,15 +95,7 @@ def checked(folder: Path) -> Record:
     Raises:
         RecordError: it is no record, or a damaged one.
     """
-    if not KEY.fullmatch(folder.name):
-        raise RecordError("its name is no key")
-    if folder.is_symlink() or not folder.is_dir():
-        raise RecordError("it is no folder")
-    for path in folder.iterdir():
-        if path.name not in FILES:
-            raise RecordError(f"{path.name!r} is no file of a record")
-        if path.is_symlink() or not path.is_file():
-            raise RecordError(f"{path.name} is no plain file")
+    refuse_foreign(folder)
     try:
         raw = (folder / "record.json").read_bytes()
     except FileNotFoundError:
@@ -138,6 +130,23 @@ def _agree(record: Record) -> None:
     trained = record.provenance.trained
     if trained and record.key not in trained:
         raise RecordError("it is none of the cells that it says were trained together")
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Make sure that a folder is called as a record's is and holds plain files of one alone.
+
+    Raises:
+        RecordError: it is not so.
+    """
+    if not KEY.fullmatch(folder.name):
+        raise RecordError("its name is no key")
+    if folder.is_symlink() or not folder.is_dir():
+        raise RecordError("it is no folder")
+    for path in folder.iterdir():
+        if path.name not in FILES:
+            raise RecordError(f"{path.name!r} is no file of a record")
+        if path.is_symlink() or not path.is_file():
+            raise RecordError(f"{path.name} is no plain file")
 
 
 def _check_rescored(layout: Layout, found: Findings) -> None:

@@ -34,8 +34,9 @@ def per_class_accuracy(labels: IntArray, predicted: IntArray, classes: IntArray)
 
 def mean_class_accuracy(labels: IntArray, predicted: IntArray, classes: IntArray) -> float:
     """Unweighted mean of :func:`per_class_accuracy` over the classes that have test rows."""
-    present = classes[np.isin(classes, labels)]
-    return float(per_class_accuracy(labels, predicted, present).mean()) if present.size else 0.0
+    found = per_class_accuracy(labels, predicted, classes)
+    found = found[~np.isnan(found)]
+    return float(found.mean()) if found.size else 0.0
 
 
 def acc_unseen(predictions: Predictions) -> float:

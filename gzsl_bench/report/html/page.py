@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.age import NAME
 from gzsl_bench.report.html.gather import Ground, grounds
+from gzsl_bench.report.html.templating import PACKAGE, engine
 from gzsl_bench.report.html.verdicts import Verdict, interval, verdicts
 from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.report.plots.save import as_bytes, data_uri, write
@@ -228,22 +228,7 @@ def _full(ground: Ground, table: Table) -> provenance.Grid:
 
 
 def _render(context: Mapping[str, Any]) -> str:
-    from jinja2 import DictLoader, Environment, StrictUndefined
-
-    folder = resources.files("gzsl_bench.report.html") / "templates"
-    templates = {
-        file.name: file.read_text(encoding="utf-8")
-        for file in folder.iterdir()
-        if file.name.endswith(".j2")
-    }
-    engine = Environment(
-        loader=DictLoader(templates),
-        autoescape=True,  # labels, names, descriptions and causes come from anywhere
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return engine.get_template("report.html.j2").render(context)
+    return engine(PACKAGE).get_template("report.html.j2").render(context)
 
 
 def _write(path: Path, text: str) -> None:

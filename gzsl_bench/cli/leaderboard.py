@@ -1,0 +1,70 @@
+"""``gzsl-bench leaderboard``: a static site of tables from any number of results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gzsl_bench.cli.options import debug_option
+from gzsl_bench.cli.streams import put, say
+
+#: Lines of what is left out; the site has more.
+_SHOWN = 20
+#: Fewer records are looked at without a sign of life.
+_MANY = 2000
+
+
+@click.group("leaderboard")
+def leaderboard_group() -> None:
+    """Make a site of tables from results of one's own or of others."""
+
+
+@leaderboard_group.command("build")
+@click.argument(
+    "places",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="DIR...",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    metavar="SITE",
+    help="Folder of the site; an earlier one in it is replaced.",
+)
+@click.option("--title", default="GZSL leaderboard", show_default=True, help="Of its first page.")
+@debug_option
+def build_command(places: tuple[Path, ...], out: Path, title: str) -> int:
+    """Write SITE from every DIR: results folders, exports, results repositories.
+
+    A table per identity (data content, features, class embedding, setting); every number links to
+    its records, which are copied.  Metrics are computed again from the predictions, unless a
+    repository's checks have done it.  Exit code: 0 all records are shown, 1 some were damaged,
+    contradict themselves or others or do not name what they measured, and are left out, 2 a DIR
+    holds no results.
+    """
+    from gzsl_bench.leaderboard.site import build
+
+    def tell(done: int, total: int) -> None:
+        if total > _MANY:
+            say(f"{done} of {total} records")
+
+    made = build(places, out, title, tell)
+    for sentence in made.left_out[:_SHOWN]:
+        say(f"left out: {sentence}")
+    if len(made.left_out) > _SHOWN:
+        say(f"... and {len(made.left_out) - _SHOWN} more (records/left-out.txt lists all)")
+    put(str(made.index))
+    counts = ", ".join(
+        f"{count} {name if count == 1 else plural}"
+        for count, name, plural in (
+            (made.tables, "table", "tables"),
+            (made.entries, "entry", "entries"),
+            (made.records, "record", "records"),
+        )
+    )
+    say(f"{counts}; {made.pages / 1e6:.2f} MB beside entries/ and records/")
+    return 1 if made.left_out else 0

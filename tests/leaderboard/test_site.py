@@ -1,0 +1,157 @@
+"""What the pages of a leaderboard say, and what they leave out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gzsl_bench.cli.main import run
+from gzsl_bench.leaderboard.site import MARK, build
+
+#: A browser that ran it would call the page "broken".
+EVIL = "<img src=x onerror=\"document.title='broken'\">"
+
+
+class Page(HTMLParser):
+    """The rows of a page's tables as texts, and where its links lead."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.links: list[str] = []
+        self._in = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in = (self._in and tag != "script") or tag in ("td", "th")
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.links += [value for name, value in attrs if name in ("href", "src") and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = self._in and tag != "table"
+
+    def handle_data(self, data: str) -> None:
+        if self._in and self.rows and self.rows[-1]:
+            self.rows[-1][-1] = f"{self.rows[-1][-1]} {data.strip()}".strip()
+
+
+def test_every_kind_of_record_stands_where_it_belongs(made, tmp_path):
+    site = build([made.repository, made.own], tmp_path / "site")
+    places = sorted((tmp_path / "site" / "tables").iterdir(), key=lambda p: p.stat().st_size)
+    alone, main = (
+        [[re.sub(r" \[.*?\]", "", cell) for cell in row] for row in Page(place).rows]
+        for place in places
+    )
+    assert (site.tables, site.entries, site.records) == (2, 4, 7)
+    # One name, two contents: two tables.  First of one is no rank.
+    assert [row[:3] for row in alone[2:]] == [["-", "Good", "50.0"]]
+    assert main[1] == ["By val: checkpoint chosen on validation folds made of training classes"]
+    # Folds chose the first checkpoint, the test set the second: 2·80·90/170 is 84.7.
+    assert main[2][:9] == ["-", "Good", "80.0 ± 0.0", "80.0 ± 0.0", "80.0 ± 0.0", "+4.7", "84.7",
+                           "84.7", "2"]  # fmt: skip
+    assert main[2][9:] == ["90 s", "1.0 GiB", "reproduced", "paper", "lab-a also own"]
+    assert main[3] == ["By last: last checkpoint, nothing was chosen"]
+    # Without folds nothing was chosen; these are ranked with one another alone.
+    assert [row[:3] for row in main[4:]] == [["1", EVIL, "84.7"], ["2", "Mine", "70.0"]]
+    assert [row[11] for row in main[4:]] == ["as submitted", "recomputed"]
+    assert "<i>[" in places[1].read_text(encoding="utf-8")
+    left_out = "\n".join(site.left_out)
+    for name, why in (
+        ("refused", "refused by the repository's check: its data are others"),
+        ("forged", "acc_unseen at checkpoint 1 is"),
+        ("nameless", "its identity does not name the setting"),
+    ):
+        assert f"cells/{made.keys[name]}: {why}" in left_out
+    assert "lab-b: Elsewhere on D was tested on other rows" in left_out
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert index.count("<li>") == len(site.left_out) == 4
+    assert "1 failed" in index
+    assert "The people of lab-a" in index
+
+
+def test_links_are_relative_and_lead_to_the_records(made, tmp_path):
+    out = tmp_path / "site"
+    build([made.repository, made.own], out)
+    seen = set()
+    for path in out.rglob("*.html"):
+        for link in Page(path).links:
+            if link != "data:,":
+                goal = (path.parent / link.partition("#")[0]).resolve() if link[0] != "#" else path
+                assert goal.is_file(), (path, link)
+                assert goal.is_relative_to(out.resolve())
+                seen.add(goal)
+    # Everything can be reached, and records are the very bytes.
+    there = {path for path in out.resolve().rglob("*") if path.is_file()}
+    assert there - seen == {out.resolve() / MARK, out.resolve() / "records" / "left-out.txt"}
+    key = made.keys["fold 2"]
+    copied = (out / "records" / "lab-a" / f"{key}.json").read_bytes()
+    assert (
+        copied
+        == (made.repository / "submissions" / "lab-a" / "cells" / key / "record.json").read_bytes()
+    )
+    text = "".join(path.read_text(encoding="utf-8") for path in out.rglob("*.html"))
+    assert "<img" not in text
+
+
+def test_the_command_names_what_is_left_out_and_replaces_its_own_sites_alone(
+    made, tmp_path, capsys
+):
+    out = tmp_path / "site"
+    assert run(["leaderboard", "build", str(made.own), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out / 'index.html'}\n"
+    assert len(list(out.glob("tables/*"))) == 1
+    both = ["leaderboard", "build", str(made.own), str(made.repository), "--out", str(out)]
+    assert run(both) == 1
+    assert f"left out: lab-b: cells/{made.keys['forged']}" in capsys.readouterr().err
+    assert len(list(out.glob("tables/*"))) == 2
+    assert run(["leaderboard", "build", str(made.own), "--out", str(made.own)]) == 2
+    assert "holds files and no leaderboard" in capsys.readouterr().err
+    assert run(["leaderboard", "build", str(out), "--out", str(tmp_path / "other")]) == 2
+    assert "is no results folder" in capsys.readouterr().err
+
+
+def test_an_export_is_a_source_and_links_in_a_submission_are_not_followed(made, tmp_path):
+    archive = tmp_path / "mine.tar.gz"
+    assert run(["records", "export", str(archive), "--out", str(made.own)]) == 0
+    secret = tmp_path / "secret"
+    secret.write_text("{}")
+    place = made.repository / "submissions" / "lab-b" / "cells" / made.keys["forged"]
+    (place / "record.json").unlink()
+    (place / "record.json").symlink_to(secret)
+    site = build([archive, made.repository], tmp_path / "site")
+    assert f"lab-b: cells/{place.name}: record.json is no plain file" in site.left_out
+    entry = next((tmp_path / "site" / "entries").glob("*.html"))
+    assert "mine" in {p.name for p in (tmp_path / "site" / "records").iterdir()}
+    assert entry.is_file()
+
+
+@pytest.mark.parametrize("status", ["reproduced", "recomputed"])
+def test_a_verdict_counts_for_the_bytes_it_is_about(made, tmp_path, status):
+    """A submission that was changed after its check is looked at again, and its verdict is gone."""
+    place = made.repository / "submissions" / "lab-a" / "cells" / made.keys["good 0"]
+    if status == "recomputed":
+        record = place / "record.json"
+        record.write_bytes(record.read_bytes() + b"\n")
+    build([made.repository], tmp_path / "site")
+    text = "".join(p.read_text(encoding="utf-8") for p in (tmp_path / "site" / "tables").iterdir())
+    assert (">reproduced<" in text) == (status == "reproduced")
+    assert ("1 of 2 reproduced" in text) == (status == "recomputed")
+
+
+def test_the_example_of_the_page(tmp_path, monkeypatch, capsys):
+    text = Path(__file__).parents[2].joinpath("docs", "leaderboard.md").read_text(encoding="utf-8")
+    example = text[text.index("## A worked example") :].split("```")[1]
+    commands = [shlex.split(line) for line in example.splitlines() if line.startswith("gzsl-bench")]
+    assert len(commands) == 3
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        assert run(command[1:]) == 0, capsys.readouterr().err
+    assert "1 table, 1 entry, 4 records" in capsys.readouterr().err
+    assert "also mine-2" in next(Path("site", "tables").iterdir()).read_text(encoding="utf-8")
