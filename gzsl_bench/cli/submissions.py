@@ -161,7 +161,8 @@ def check_command(
     _show(found, as_json)
     for name in brought:
         say(
-            f"checked/{plain(name)}.json came along, and only this repository's own checks write there"
+            f"checked/{plain(name)}.json came along, and only this repository's own checks write"
+            " there"
         )
     return 0 if all(one.sound for one in found.values()) and not brought else 1
 
