@@ -159,12 +159,15 @@ def check_command(
     if write:
         repository.forget_gone()
     _show(found, as_json)
+    for name in repository.misnamed:
+        say(f"submissions/{plain(name)} has no name of a submission, and counts for nothing")
     for name in brought:
         say(
             f"checked/{plain(name)}.json came along, and only this repository's own checks write"
             " there"
         )
-    return 0 if all(one.sound for one in found.values()) and not brought else 1
+    sound = all(one.sound for one in found.values())
+    return 0 if sound and not brought and not repository.misnamed else 1
 
 
 @click.command("init")
@@ -220,5 +223,5 @@ def _show(found: dict[str, Checked], as_json: bool) -> None:
         for sentence in one.refused:
             say(f"{name}: refused: {sentence}")
         for key, verdict in one.records.items():
-            if verdict.status in (REFUSED, NOT_REPRODUCED):
+            if verdict.status in (REFUSED, NOT_REPRODUCED) and verdict.why not in one.refused:
                 say(f"{name}/{key}: {verdict.status}: {verdict.why}")

@@ -219,10 +219,18 @@ class Repository:
 
     @property
     def names(self) -> list[str]:
-        """The submissions."""
+        """The submissions that have a name as they should."""
+        return sorted(filter(_is_name, self._there()))
+
+    @property
+    def misnamed(self) -> list[str]:
+        """What else lies beside them, and counts for nothing."""
+        return sorted(name for name in self._there() if not _is_name(name))
+
+    def _there(self) -> list[str]:
         folder = self.root / "submissions"
         there = folder.iterdir() if folder.is_dir() else ()
-        return sorted(place.name for place in there if not place.name.startswith("."))
+        return [place.name for place in there if not place.name.startswith(".")]
 
     def submission(self, name: str) -> Path:
         """The folder of a submission: a results folder of its records, too.
@@ -230,7 +238,7 @@ class Repository:
         Raises:
             RecordError: the name is none that a submission may have.
         """
-        if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        if not _is_name(name):
             raise RecordError(
                 f"{name!r} is no name of a submission: lower case letters and digits, at most"
                 f" {LONGEST_NAME}, with a hyphen, underscore or point between them, would do"
@@ -290,6 +298,10 @@ class Repository:
         for place in folder.glob("*.json") if folder.is_dir() else ():
             if place.stem not in there:
                 place.unlink()
+
+
+def _is_name(name: str) -> bool:
+    return NAME.fullmatch(name) is not None and len(name) <= LONGEST_NAME
 
 
 def fingerprints(layout: Layout, key: str) -> tuple[str | None, str | None]:

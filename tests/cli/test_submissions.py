@@ -467,7 +467,9 @@ def test_a_submission_that_is_not_what_it_should_be_is_refused(home, repository,
     assert not found.sound
     assert words in found.refused[0]
     assert str(repository.root) not in found.refused[0]
-    assert found.count(REPRODUCED) == 0
+    whole = spoil is not says_too_much
+    assert found.count(REFUSED) == len(found.records) * whole
+    assert len(found.records) == 3
 
 
 # On the command line ------------------------------------------------------------------------------
@@ -536,6 +538,9 @@ def test_from_results_to_verdicts(home, clone, capsys):
     assert [p.name for p in (clone / "checked").iterdir()] == ["ours.json"]
     assert call(*checks, "--since", "HEAD")[0] == 0
     assert call(*checks, "--since", "nothing")[0] == 2
+    (clone / "submissions" / "Not A Name").mkdir()
+    code, said, told = call(*checks, "--since", "HEAD")
+    assert (code, "submissions/Not A Name has no name" in told) == (1, True)
     # Bad input is one sentence.
     git(clone, "add", ".")
     git(clone, "commit", "-q", "-m", "verdicts")

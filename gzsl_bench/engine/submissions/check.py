@@ -45,7 +45,7 @@ from gzsl_bench.records.submissions import (
     Verdict,
     fingerprints,
 )
-from gzsl_bench.records.verify import checked
+from gzsl_bench.records.verify import KEY, checked
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.worker import Worker
@@ -112,7 +112,7 @@ def check(
             about = repository.about(name)
             merged = merge(store, repository.submission(name), worker.registry.metrics)
         except RecordError as error:
-            return Checked(refused=(plain(str(error)),), program=str(program()))
+            return _refused(repository, name, plain(str(error)))
         check = _Check(name, store, worker, retraining or Retraining(), known or {})
         for place, sentence in (line.split(": ", 1) for line in merged.refused):
             check.refuse(place, sentence)
@@ -124,6 +124,14 @@ def check(
         loose = [*check.loose, *([claimed] if claimed else ())]
         found = dict(check.verdicts(repository))
         return Checked(found, tuple(map(plain, loose)), str(program()))
+
+
+def _refused(repository: Repository, name: str, why: str) -> Checked:
+    """A submission that is refused with all that lies in it."""
+    layout = Layout(repository.submission(name))
+    keys = (place.name for place in layout.cells.glob("*") if KEY.fullmatch(place.name))
+    found = {key: Verdict(REFUSED, why, *fingerprints(layout, key)) for key in sorted(keys)}
+    return Checked(found, (why,), str(program()))
 
 
 def predictions_of(name: str, found: Checked) -> dict[str, tuple[str, str]]:
