@@ -200,6 +200,8 @@ def open_experiment(store: Store, suite: ResolvedSuite, layout: Layout) -> Exper
         }
         if suite.description:
             tags["mlflow.note.content"] = text(plain_markdown(suite.description))
+        if store.own:
+            _without_default(client)
         try:
             number = client.create_experiment(suite.name, artifact_location=place, tags=tags)
         except MlflowException:
@@ -211,6 +213,14 @@ def open_experiment(store: Store, suite: ResolvedSuite, layout: Layout) -> Exper
             client.restore_experiment(number)
             restored = True
     return Experiment(store, number, suite, str(layout.out.resolve()), restored)
+
+
+def _without_default(client: Any) -> None:
+    """Take the empty experiment that MLflow begins with off its lists, which then name suites."""
+    found = client.get_experiment_by_name("Default")
+    unused = found is not None and not client.search_runs([found.experiment_id], max_results=1)
+    if unused and found.lifecycle_stage == "active":
+        client.delete_experiment(found.experiment_id)
 
 
 def _left_behind(found: Any, store: Store, place: str | None) -> bool:

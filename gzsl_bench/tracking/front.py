@@ -116,7 +116,8 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
         " brackets the 95 % interval over seeds and classes. Metrics of other rules begin with the"
         " rule's name.",
         "",
-        "Views, above the runs on the right, has a table for every data set. The run suite"
+        "Where MLflow shows traces, Model training (top left) leads to the runs. Views, above them"
+        " on the right, has a table for every data set. The run suite"
         f" {plain_markdown(suite.name)} has the whole report under Artifacts.",
     ]
     text = "\n".join(lines)

@@ -16,7 +16,7 @@ from gzsl_bench.records.record import FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.results.view import Results
-from gzsl_bench.tracking import SyncReport, open_mirror, sync
+from gzsl_bench.tracking import SyncReport, open_mirror, stamp, sync
 from gzsl_bench.tracking.describe import describe
 
 
@@ -191,6 +191,27 @@ def test_a_moved_results_folder(store: RecordStore, uri: str, tmp_path: Path) ->
     assert_mirrors(uri, Results(suite, moved))
     assert sync(uri, Results(suite, moved)) == SyncReport(unchanged=1)
     assert not store.layout.out.exists()
+    # What a visitor of the bare address sees: suites alone.
+    assert [e.name for e in client(uri).search_experiments()] == [suite.name]
+
+
+def test_ui_shows_what_a_run_without_mlflow_left(
+    store: RecordStore, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gzsl_bench.cli.sync import _catch_up
+
+    cells = [make_cell(seed=seed) for seed in range(2)]
+    suite = make_suite(cells)
+    commit(store, cells[0])
+    sync(uri, Results(suite, store))
+    commit(store, cells[1])
+    _catch_up(uri, Results(suite, store))
+    assert "1 runs were brought up to date with the records" in capsys.readouterr().err
+    assert_mirrors(uri, Results(suite, store))
+    # Told from the files alone that there is nothing to do.
+    stamp.leave(uri, Results(suite, store))
+    _catch_up(uri, Results(suite, store))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_deleted_experiment_comes_back(store: RecordStore, uri: str) -> None:

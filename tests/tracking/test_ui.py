@@ -76,6 +76,7 @@ ITS_OWN = (
     # Its plots, drawn while the page has not given them a size yet.
     ": Expected number, ",
     ": Expected length, ",
+    ": Trailing garbage, ",
 )
 DATA = ["digits", "twice", "thrice"]
 NAMES = [
