@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gzsl_bench import markdown
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.report import wide
 from gzsl_bench.report.cells import Table, number, untold
@@ -62,7 +62,7 @@ def answer(table: Sequence[Row], results: Results, rule: str, width: int | None 
     if len({row.sweep is None for row in mine}) > 1:
         said.append("Points of sweeps stand in the long table alone.")
     if width is not None:
-        said = [part for line in said for part in textwrap.wrap(line, width)]
+        said = [part for line in said for part in markdown.wrapped(line, width)]
     return "\n".join([body, "", *said])
 
 

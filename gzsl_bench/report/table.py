@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -84,7 +83,7 @@ def render(
         said += _highlight(lines, table, names, lead)
     said += ["", *ending] if ending else []
     body = markdown.table(cells.headings(names), lines)
-    broken = [part for line in said for part in textwrap.wrap(line, width) or [""]]
+    broken = [part for line in said for part in markdown.wrapped(line, width)]
     return "\n".join([body, "", *broken])
 
 
@@ -153,7 +152,7 @@ def render_wide(
         return "\n".join([wide.as_markdown(laid), "", *said])
     said += [f"Bold: best, underlined: second best, {_COLUMN}."] if best else []
     said += ["", *ending] if ending else []
-    broken = [part for line in said for part in textwrap.wrap(line, width) or [""]]
+    broken = [part for line in said for part in markdown.wrapped(line, width)]
     return "\n".join([wide.as_markdown(laid, width, TERMINAL), "", *broken])
 
 
@@ -408,7 +407,7 @@ def failures(records: Sequence[Record], width: int | None = None) -> str:
 
 def _broken(line: list[str], room: int) -> list[list[str]]:
     """A line whose last cell goes on in further lines."""
-    first, *rest = textwrap.wrap(line[-1][: 2 * _CAUSE], room) or [""]
+    first, *rest = markdown.wrapped(line[-1][: 2 * _CAUSE], room) or [""]
     return [[*line[:-1], first], *([*[""] * (len(line) - 1), more] for more in rest)]
 
 

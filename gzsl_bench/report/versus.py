@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -93,7 +92,7 @@ def as_text(
         parts = [
             line
             for part in parts
-            for line in ([part] if part.startswith("|") else textwrap.wrap(part, width) or [""])
+            for line in ([part] if part.startswith("|") else markdown.wrapped(part, width))
         ]
     return "\n".join(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,12 @@ def small() -> list[Row]:
 def test_the_text_of_a_table_of_every_kind_of_row(fmt):
     """Laid down before names were worked out once for a table rather than once for every row."""
     assert render(small(), fmt) == (GOLDEN / f"small.{fmt}").read_text(encoding="utf-8")
+
+
+def test_lines_are_broken_between_words_alone():
+    rows = [replace(r, label=r.label.replace("ACMR", "f-CLSWGAN-with-hyphens")) for r in small()]
+    words = [render(rows, width=width).split("\n\n", 1)[1].split() for width in (60, 80, 999)]
+    assert words[0] == words[1] == words[2]
 
 
 def test_names_are_those_of_a_scan_of_the_whole_table():

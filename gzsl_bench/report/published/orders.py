@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -180,7 +179,7 @@ def as_text(order: Order, width: int | None = None) -> str:
         pairs = [f"{p.ahead} > {p.behind}" for p in order.pairs if p.verdict == verdict]
         said += [f"{verdict.capitalize()}: {', '.join(pairs)}."] if pairs else []
     if width is not None:
-        said = [part for line in said for part in textwrap.wrap(line, width)]
+        said = [part for line in said for part in markdown.wrapped(line, width)]
     return "\n".join([body, "", *said])
 
 
