@@ -1,7 +1,8 @@
 """``python -m benchmarks.same_bytes A B``: are the predictions of two results folders the same?
 
-Compares ``predictions.npz`` byte by byte, cell by cell, whatever the cells' keys are: they change
-with the program.  For a change that must not move a number, before and after it::
+Compares the arrays of ``predictions.npz`` byte by byte, cell by cell, however they are packed and
+whatever the cells' keys are: both change with the program.  For a change that must not move a
+number, before and after it::
 
     gzsl-bench run benchmarks/same_bytes.yaml --out before --jobs 2 --threads 1 --tracking-uri none
 """
@@ -14,6 +15,10 @@ import json
 import sys
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import numpy as np
+
+from gzsl_bench.scoring.packed import unpacked
 
 #: Data content, data set features, method, its configuration, seed, task.
 Name: TypeAlias = "tuple[str, ...]"
@@ -29,11 +34,20 @@ def predictions(out: Path) -> dict[Name, str]:
         record = json.loads((folder / "record.json").read_bytes())
         file = folder / "predictions.npz"
         found[_name(record["identity"])] = (
-            hashlib.sha256(file.read_bytes()).hexdigest()
-            if file.is_file()
-            else str(record["status"])
+            _digest(file) if file.is_file() else str(record["status"])
         )
     return found
+
+
+def _digest(file: Path) -> str:
+    with np.load(file, allow_pickle=False) as stored:
+        arrays = unpacked({name: stored[name] for name in stored.files})
+    hasher = hashlib.sha256()
+    for name in sorted(arrays.keys() - {"rounded"}):  # which says how they were made
+        array = np.ascontiguousarray(arrays[name])
+        hasher.update(f"{name} {array.dtype} {array.shape}".encode())
+        hasher.update(array.tobytes())
+    return hasher.hexdigest()
 
 
 def _name(identity: dict[str, Any]) -> Name:

@@ -15,6 +15,7 @@ from gzsl_bench.report.versus import flat
 from gzsl_bench.results import view
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import NO_RULE, Row, rows
+from gzsl_bench.scoring.axes import position
 from gzsl_bench.scoring.rules import Unchosen
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ class Results:
         return _frame(lines)
 
     def checkpoints(self, *, mixed: bool = False) -> pd.DataFrame:
-        """A line per checkpoint of every training: its metrics, and the rules that choose it."""
+        """A line per checkpoint of every training: its metrics, and the rules that choose it.
+
+        Where a method has axes of checkpoints each is a column (``gan_epoch``).
+        """
         self._rows(None, mixed)
         lines = []
         for cell in self._cells():
@@ -83,6 +87,7 @@ class Results:
             for checkpoint in record.checkpoints:
                 about = {
                     "checkpoint": checkpoint.number,
+                    **position(record.axes, checkpoint.number),
                     "chosen_by": [
                         r for r, numbers in chosen.items() if checkpoint.number in numbers
                     ],

@@ -37,7 +37,8 @@ _OPTIONS = (
     ),
     click.option(
         "--select", multiple=True, metavar="RULE", shell_complete=complete.rules,
-        help="Selection rule of a suite made of -d and -m: last, val, best_test; may be repeated.",
+        help="Selection rule of a suite made of -d and -m: last, val, best_test, or one along a"
+        " single axis of checkpoints, as val.classifier_epoch; may be repeated.",
     ),
     click.option(
         "-m", "--method", "methods", multiple=True, metavar="NAME[KEY=VALUE,...]",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
-from gzsl_bench.hooks.metric import MetricSpec
+from gzsl_bench.hooks.metric import MetricSpec, Predictions
 from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.records.record import Checkpoint
 from gzsl_bench.scoring.evaluate import evaluate
+from gzsl_bench.scoring.packed import MOST_EXACT, rounded
 from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
 
 
@@ -19,14 +22,20 @@ class CellSink:
 
     Of every checkpoint the predicted classes and the best seen and unseen scores are kept: which
     one a rule chooses is not known yet (``val`` looks at other cells, trained later perhaps), and
-    every metric and any bias must stay computable for it.
+    every metric and any bias must stay computable for it.  Where there are very many, scores are
+    rounded (:mod:`gzsl_bench.scoring.packed`), and metrics are those of rounded scores.
 
     Args:
         tests: the test rows.
         metrics: what to compute at every checkpoint.
         on_progress: told how far the run is.
         should_stop: raises if the user wants to stop.
+
+    Attributes:
+        most_exact: beyond so many test rows times checkpoints scores are rounded.
     """
+
+    most_exact: ClassVar[int] = MOST_EXACT
 
     def __init__(
         self,
@@ -44,6 +53,7 @@ class CellSink:
         self._embeddings = EmbeddingCache()
         self._classes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._scores: list[tuple[np.ndarray, np.ndarray]] = []
+        self._rounded = False
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Keep training values; one that is not finite is left out, curves hold numbers."""
@@ -56,6 +66,10 @@ class CellSink:
         """Score all test rows now and compute every metric."""
         self._should_stop()
         found = self.tests.predict(scorer, self._embeddings)
+        if not self._rounded and (len(self.rows) + 1) * len(found.labels) > self.most_exact:
+            self._round()
+        if self._rounded:
+            found = rounded(found)
         self.rows.append(Checkpoint(number, evaluate(found, self._metrics)))
         kind = np.min_scalar_type(int(max(found.seen.max(), found.unseen.max())))
         self._classes.append(
@@ -69,6 +83,24 @@ class CellSink:
         assert found.best_unseen is not None
         self._scores.append((_narrow(found.best_seen), _narrow(found.best_unseen)))
 
+    def _round(self) -> None:
+        """Round the scores so far, for there are many, and compute again what needs them."""
+        self._rounded = True
+        needing = {name: spec for name, spec in self._metrics.items() if spec.needs_scores}
+        for index, row in enumerate(self.rows):
+            chosen, among_seen, among_unseen = (a.astype(np.int64) for a in self._classes[index])
+            seen, unseen = (scores.astype(np.float64) for scores in self._scores[index])
+            found = rounded(
+                Predictions(
+                    self.tests.labels, self.tests.seen, self.tests.unseen,
+                    chosen, among_seen, among_unseen, seen, unseen,
+                )
+            )  # fmt: skip
+            self.rows[index] = replace(row, metrics={**row.metrics, **evaluate(found, needing)})
+            assert found.best_seen is not None
+            assert found.best_unseen is not None
+            self._scores[index] = _narrow(found.best_seen), _narrow(found.best_unseen)
+
     def progress(self, done: int, total: int) -> None:
         """Pass the progress on."""
         self._should_stop()
@@ -79,7 +111,7 @@ class CellSink:
 
         ``labels`` [N], ``seen`` [S], ``unseen`` [U], ``checkpoints`` [K]; ``predicted``,
         ``predicted_seen``, ``predicted_unseen`` [K, N]; ``scored`` [J], the checkpoints whose
-        scores are kept, with ``best_seen`` and ``best_unseen`` [J, N].
+        scores are kept, with ``best_seen`` and ``best_unseen`` [J, N]; ``rounded``.
         """
         numbers = np.array([row.number for row in self.rows], dtype=np.int64)
         columns = [np.stack(column) for column in zip(*self._classes, strict=True)]
@@ -94,6 +126,7 @@ class CellSink:
             "scored": numbers,
             "best_seen": np.stack([seen for seen, _ in self._scores]),
             "best_unseen": np.stack([unseen for _, unseen in self._scores]),
+            "rounded": np.array(self._rounded),
         }
 
 

@@ -20,7 +20,7 @@ from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.hooks.run import Latents, ScoreFunction, Scorer
 from gzsl_bench.records.latents import KeptLatents, predictions_digest
 from gzsl_bench.scoring.predict import TestSet
-from gzsl_bench.scoring.rules import RULES, Last, Unchosen
+from gzsl_bench.scoring.rules import Last, Unchosen, rule_of
 
 if TYPE_CHECKING:
     from gzsl_bench.records.record import Record
@@ -73,11 +73,11 @@ def wanted(results: Results, cell: Cell) -> Wanted:
     """The checkpoint that the suite's honest rule chooses."""
     record = _complete(results, cell)
     rule = results.suite.lead
-    if RULES[rule].reads_test:
+    if rule_of(rule).reads_test:
         rule = Last.name
     if record is None:
         note = f"nothing is recorded of it, so {rule} has nothing to choose from"
-        return Wanted(Last.name, None, note if RULES[rule].needs_folds else "")
+        return Wanted(Last.name, None, note if rule_of(rule).needs_folds else "")
     validation = results.validation
     try:
         return Wanted(rule, validation.choose(rule, cell, record).number)

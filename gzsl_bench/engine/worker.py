@@ -29,6 +29,7 @@ from gzsl_bench.hooks.images import EXTRAS
 from gzsl_bench.hooks.method import BatchedMethod
 from gzsl_bench.hooks.run import Run
 from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE, Provenance, Record
+from gzsl_bench.scoring.axes import Axes, axes_of, fault
 from gzsl_bench.scoring.evaluate import about_metrics
 from gzsl_bench.suite.cells import Cell
 
@@ -171,6 +172,7 @@ class _Training:
         self.cells = cells
         self.runs: list[Run] = []
         self.sinks: list[CellSink] = []
+        self.axes: list[Axes] = []
         self.failures: dict[str, tuple[str, str]] = {}
         self.inapplicable: str | None = None
         self.started = time.monotonic()
@@ -196,15 +198,18 @@ class _Training:
                 self._stop_if_asked,
             )
             self.sinks.append(sink)
+            self.axes.append(axes_of(factory.axes(config)))
             alone = len(self.cells) == 1
             precision = cell.identity["precision"]
             self.runs.append(Run(cell.seed, device, config, sink, alone=alone, precision=precision))
         environment.forget_peak_memory(device)
         settled = first.key, worker.settings.threads
         errors = fit_runs(factory, bench.task, self.runs, settled, bench.changed)
-        for cell, sink, error in zip(self.cells, self.sinks, errors, strict=True):
+        for cell, sink, axes, error in zip(self.cells, self.sinks, self.axes, errors, strict=True):
             if error is None and bench.tests_changed(sink.tests):
                 error = PluginError("the scorer changed the features it was shown; copy them first")
+            if error is None and (why := fault(axes, (row.number for row in sink.rows))):
+                error = PluginError(why)
             if error is not None:
                 self.failures[cell.key] = (in_one_line(error), traced(error))
         self._note_failures()
@@ -251,6 +256,7 @@ class _Training:
                     COMPLETE,
                     provenance,
                     checkpoints=sink.rows,
+                    axes=self.axes[index],
                     curves=sink.curves,
                     metrics=about,
                 )

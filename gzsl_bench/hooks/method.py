@@ -45,6 +45,20 @@ class Method(ABC):
         """
         return ""
 
+    @classmethod
+    def axes(cls, config: Any) -> Mapping[str, int]:
+        """What the numbers of checkpoints count where that is more than one thing.
+
+        Names and lengths, the slowest first: with ``{"gan_epoch": 56, "classifier_epoch": 25}``
+        checkpoint (e - 1) * 25 + k is epoch k of the classifier after GAN epoch e, both from 1.
+        Not every place need have a checkpoint.  Rules may then choose along one of them
+        (``val.classifier_epoch``), others being at their last.
+
+        Args:
+            config: what the method is made with.
+        """
+        return {}
+
     @abstractmethod
     def fit(self, task: Task, run: Run) -> ScoreFunction | None:
         """Learn from ``task``.

@@ -17,7 +17,7 @@ RESERVED = frozenset({
     "seeds", "extra", "keys", "preprocessing", "setting", "precision", "fidelity", "version",
     "source", "checkpoint", "checkpoints", "gamma", "support", "selection_gap", "unavailable",
     "lost", "audit", "sweep_of", "sweep_field", "sweep_value", "published", "seconds", "exposure",
-    "notes",
+    "notes", "at",
 })  # fmt: skip
 
 
@@ -34,6 +34,8 @@ class Predictions:
         predicted_unseen: [N] best class among the unseen ones.
         best_seen: [N] score of ``predicted_seen``, or None where scores were not kept.
         best_unseen: [N] score of ``predicted_unseen``, or None where scores were not kept.
+        rounded: of a training with very many checkpoints ``best_seen`` is the rounded difference of
+            the two, and ``best_unseen`` 0 (:mod:`gzsl_bench.scoring.packed`).
     """
 
     labels: IntArray
@@ -44,6 +46,7 @@ class Predictions:
     predicted_unseen: IntArray
     best_seen: FloatArray | None = None
     best_unseen: FloatArray | None = None
+    rounded: bool = False
 
     @property
     def from_unseen(self) -> NDArray[np.bool_]:

@@ -24,13 +24,17 @@ from typing_extensions import TypedDict
 from gzsl_bench.errors import RecordError
 from gzsl_bench.masking import masked
 from gzsl_bench.records.strict import OPEN, STRICT, parse
+from gzsl_bench.scoring.axes import Axes, fault
+from gzsl_bench.scoring.packed import unpacked
 from gzsl_bench.suite.cells import Identity, digest
 
 if TYPE_CHECKING:
     from gzsl_bench.suite.cells import Cell
 
 #: Grows when the meaning of a field changes; records of another version are not read.
-RECORD_VERSION = 2
+RECORD_VERSION = 3
+#: Versions that say the same and less.
+_READABLE = (2, RECORD_VERSION)
 COMPLETE = "complete"
 FAILED = "failed"
 #: The method says that it cannot work on this kind of data: final, and no failure.
@@ -155,6 +159,7 @@ class Record:
         cause: why there are no numbers, in one sentence.
         traceback: where it failed.
         checkpoints: in the order they came.
+        axes: names and lengths of what their numbers count (:mod:`gzsl_bench.scoring.axes`).
         curves: values by step, for each name that the method logged.
         metrics: how to read each metric, and whose version computed it.
         predictions_sha256: hash of ``predictions.npz``.
@@ -176,6 +181,7 @@ class Record:
     cause: str = ""
     traceback: str = ""
     checkpoints: tuple[Checkpoint, ...] = ()
+    axes: tuple[tuple[str, Count], ...] = ()
     curves: Mapping[str, tuple[tuple[Count, float], ...]] = field(default_factory=dict)
     metrics: Mapping[str, AboutMetric] = field(default_factory=dict)
     predictions_sha256: str | None = None
@@ -192,6 +198,7 @@ class Record:
         cause: str = "",
         traceback: str = "",
         checkpoints: Iterable[Checkpoint] = (),
+        axes: Axes = (),
         curves: Mapping[str, Iterable[tuple[int, float]]] | None = None,
         metrics: Mapping[str, Any] | None = None,
     ) -> Record:
@@ -213,6 +220,7 @@ class Record:
             cause=_shown(cause),
             traceback=_shown(traceback),
             checkpoints=tuple(checkpoints),
+            axes=tuple(axes),
             curves={name: tuple(points) for name, points in (curves or {}).items()},
             metrics=metrics or {},
         )
@@ -220,7 +228,13 @@ class Record:
     def as_failed(self, cause: str) -> Record:
         """The same cell with its numbers gone, because they could not be kept."""
         return replace(
-            self, status="failed", cause=_shown(cause), traceback="", checkpoints=(), curves={}
+            self,
+            status="failed",
+            cause=_shown(cause),
+            traceback="",
+            checkpoints=(),
+            axes=(),
+            curves={},
         )
 
     @property
@@ -261,7 +275,7 @@ class Record:
             if size > MOST_UNPACKED:
                 raise RecordError(f"they unpack to {size} bytes, more than {MOST_UNPACKED}")
             with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+                return unpacked({name: arrays[name] for name in arrays.files})
         except FileNotFoundError:
             why = "the file is missing"
         # zipfile, zlib and numpy raise many things at what is no file of ours.
@@ -301,7 +315,7 @@ def parsed(raw: bytes, key: str, path: Path = Path()) -> Record:
     except RecordError:
         _refuse_other_version(raw)
         raise
-    if record.record_version != RECORD_VERSION:
+    if record.record_version not in _READABLE:
         raise OtherVersion(record.record_version)
     if record.key != key:
         raise RecordError(f"it has the key {record.key!r}")
@@ -317,6 +331,8 @@ def parsed(raw: bytes, key: str, path: Path = Path()) -> Record:
         raise RecordError(f"a checkpoint has no {MAIN}")
     if len({checkpoint.number for checkpoint in record.checkpoints}) < len(record.checkpoints):
         raise RecordError("two of its checkpoints have one number")
+    if why := fault(record.axes, (checkpoint.number for checkpoint in record.checkpoints)):
+        raise RecordError(why)
     return replace(record, path=path)
 
 
@@ -344,7 +360,7 @@ def _refuse_other_version(raw: bytes) -> None:
         version = parse(TypeAdapter(_Versioned), raw).record_version
     except RecordError:
         return
-    if version != RECORD_VERSION:
+    if version not in _READABLE:
         raise OtherVersion(version)
 
 

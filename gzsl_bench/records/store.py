@@ -28,6 +28,7 @@ from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.record import PREDICTIONS, Checkpoint, OtherVersion, Record, parsed
 from gzsl_bench.records.rescored import overlaid
 from gzsl_bench.records.strict import skip, warn
+from gzsl_bench.scoring import packed
 
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 #: Seconds to wait for another process that moves a failure aside.
@@ -155,7 +156,7 @@ class RecordStore:
 
         Args:
             record: what became of a cell.
-            arrays: ``predictions.npz``.
+            arrays: of ``predictions.npz``.
             log: ``log.txt``.
 
         Raises:
@@ -188,7 +189,7 @@ class RecordStore:
         try:
             if arrays is not None:
                 with (draft / PREDICTIONS).open("wb") as file:
-                    np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
+                    packed.write(file, arrays)
                     _flush(file)
                 record = replace(record, predictions_sha256=hash_of(draft / PREDICTIONS))
             with (draft / "log.txt").open("w", encoding="utf-8", errors="replace") as text:

@@ -18,7 +18,7 @@ from gzsl_bench.report.fit import USUAL
 from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.identity import differences
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics
-from gzsl_bench.scoring.rules import GAMMA, RULES, UNSUPPORTED, Support, rule_of
+from gzsl_bench.scoring.rules import GAMMA, UNSUPPORTED, Support, rule_of
 from gzsl_bench.suite.cells import EXTERNAL, fold_number
 
 #: Begins a note on a row without numbers; in a paper its dashes are enough.
@@ -207,8 +207,8 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     if any(h and h.low is not None for row in table if (h := row.metrics.get("harmonic_mean"))):
         lines.append("[low, high]: 95 % interval over seeds and classes; images are held fixed.")
     lines += _explained(table, metrics)
-    rules = {row.selection for row in table}
-    shown = [rule for name, rule in RULES.items() if name in rules and rule.note]
+    names = dict.fromkeys(row.selection for row in table if row.selection != NO_RULE)
+    shown = [rule_of(name) for name in names if not name.endswith(GAMMA) and rule_of(name).note]
     lines += [rule.note for rule in sorted(shown, key=lambda rule: not rule.reads_test)]
     lines += _choices(table)
     lines += _supports(table)

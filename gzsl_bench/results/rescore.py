@@ -131,38 +131,39 @@ def rescore(results: Results, registry: Registry) -> RescoreReport:
 def _draft(record: Record, results: Results, registry: Registry, report: RescoreReport) -> _Draft:
     arrays = results.arrays(record)
     numbers = [checkpoint.number for checkpoint in record.checkpoints]
-    predictions = [kept_predictions(arrays, number) for number in numbers]
     before, after = ([dict(c.metrics) for c in record.checkpoints] for _ in range(2))
     draft = _Draft(record, numbers, before, after)
-    for name, spec in registry.metrics.items():
-        _one_metric(name, spec, predictions, draft, report.metrics[name])
+    for index, number in enumerate(numbers):  # there may be a thousand: one after the other
+        found = kept_predictions(arrays, number)
+        for name, spec in registry.metrics.items():
+            _one_metric(name, spec, found, draft, index, report.metrics[name])
     return draft
 
 
 def _one_metric(
     name: str,
     spec: MetricSpec,
-    predictions: list[Predictions],
+    found: Predictions,
     draft: _Draft,
+    index: int,
     report: MetricReport,
 ) -> None:
-    """Compute one metric at every checkpoint of a record."""
-    for index, found in enumerate(predictions):
-        if spec.needs_scores and found.best_seen is None:
-            continue
-        try:
-            value = evaluate(found, {name: spec})[name]
-        except PluginError as error:
-            if str(error) not in report.failed:
-                report.failed.append(str(error))
-            continue
-        old = draft.before[index].get(name)
-        if old is not None and math.isclose(old, value, rel_tol=1e-9, abs_tol=1e-9):
-            report.same += 1  # the recorded digits stay
-            continue
-        report.added += old is None
-        report.changed += old is not None
-        draft.after[index][name] = value
+    """Compute one metric at one checkpoint of a record."""
+    if spec.needs_scores and found.best_seen is None:
+        return
+    try:
+        value = evaluate(found, {name: spec})[name]
+    except PluginError as error:
+        if str(error) not in report.failed:
+            report.failed.append(str(error))
+        return
+    old = draft.before[index].get(name)
+    if old is not None and math.isclose(old, value, rel_tol=1e-9, abs_tol=1e-9):
+        report.same += 1  # the recorded digits stay
+        return
+    report.added += old is None
+    report.changed += old is not None
+    draft.after[index][name] = value
 
 
 def _write(draft: _Draft, store: RecordStore, registry: Registry) -> bool:

@@ -11,6 +11,7 @@ from gzsl_bench.records.audits import in_words
 from gzsl_bench.records.record import Record
 from gzsl_bench.results.validation import Choice
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.axes import Axes, position
 from gzsl_bench.scoring.rules import Support, Unchosen, rule_of
 from gzsl_bench.scoring.summary import Summary, summarize
 from gzsl_bench.suite.cells import Cell, digest
@@ -100,6 +101,7 @@ class Row:
         code: numbers of the program's own code that fixed its numbers: ``stacked 1, streams 1``.
         about: how to read the metrics beyond the usual ones.
         checkpoints: numbers of the checkpoints that count, for each seed.
+        axes: of these numbers, names and lengths.
         gamma: what is taken off seen scores, for each seed; None where nothing is calibrated.
         support: what the validation folds say for the checkpoint; None where they chose none.
         selection_gap: H by this rule minus H by another one, paired over seeds, for rules that have
@@ -133,6 +135,7 @@ class Row:
     code: str = ""
     about: Mapping[str, About] = field(default_factory=dict)
     checkpoints: tuple[tuple[int, ...], ...] = ()
+    axes: Axes = ()
     gamma: tuple[float, ...] | None = None
     support: Support | None = None
     selection_gap: Summary | None = None
@@ -192,6 +195,8 @@ class Row:
         }
         if self.sweep is not None:
             plain |= {f"sweep_{part}": value for part, value in vars(self.sweep).items()}
+        if self.axes:
+            plain["at"] = [position(self.axes, numbers[-1]) for numbers in self.checkpoints]
         return plain | {"audit": self.audit, "notes": list(self.notes), "exposure": self.exposure}
 
 
@@ -347,6 +352,7 @@ def _row(
         code=", ".join(f"{name} {number}" for name, number in sorted(identity["code"].items())),
         about={name: _about(group, name) for name in names if name not in HEADINGS},
         checkpoints=tuple(choice.numbers for choice in choices),
+        axes=choices[0].axes if choices else (),
         gamma=gammas or None,
         support=choices[0].support if choices else None,
         selection_gap=gap,

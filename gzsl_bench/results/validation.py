@@ -15,8 +15,10 @@ from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.record import Record
+from gzsl_bench.scoring.axes import Axes, along, described
 from gzsl_bench.scoring.calibration import Bias, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
+from gzsl_bench.scoring.packed import short
 from gzsl_bench.scoring.rules import GAMMA, Checkpoint, Folds, Support, Trained, Unchosen, rule_of
 from gzsl_bench.suite.cells import EXTERNAL, Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -34,12 +36,19 @@ class Choice:
         metrics: theirs, calibrated where ``gamma`` is given.
         gamma: subtracted from the scores of seen classes, on the method's own scale; or None.
         support: what the folds say for it; None where they were not asked.
+        axes: of the record's checkpoints.
     """
 
     numbers: tuple[int, ...]
     metrics: Mapping[str, float]
     gamma: float | None = None
     support: Support | None = None
+    axes: Axes = ()
+
+    @property
+    def words(self) -> str:
+        """The checkpoints, each with its place on the axes where there are several."""
+        return ", ".join(described(self.axes, number) for number in self.numbers)
 
     @property
     def number(self) -> int:
@@ -104,7 +113,8 @@ class Validation:
         """
         chosen, support = self._chosen(rule, cell, record)
         if not rule.endswith(GAMMA):
-            return Choice(tuple(c.number for c in chosen), _mean(chosen), support=support)
+            numbers = tuple(c.number for c in chosen)
+            return Choice(numbers, _mean(chosen), support=support, axes=record.axes)
         (checkpoint,) = chosen
         gamma = self.gamma(cell, checkpoint.number)
         try:
@@ -113,13 +123,14 @@ class Validation:
             raise Unchosen(f"{cell.title} cannot be calibrated: {error}") from None
         if scored.best_seen is None:
             raise Unchosen(f"{cell.title} cannot be calibrated: it has classes and no scores")
+        gamma = short(gamma) if scored.rounded else gamma
         builtin = {metric.name: metric for metric in gzsl_bench_metrics()}
         there = checkpoint.metrics
         # What the record knows nothing of is not added: only it can say how to read a metric.
         same = {name: there[name] for name in _UNBIASED if name in there}
         known = {n: spec for n, spec in builtin.items() if n in there and n not in same}
         metrics = evaluate(calibrate(scored, gamma), known)
-        return Choice((checkpoint.number,), metrics | same, gamma, support)
+        return Choice((checkpoint.number,), metrics | same, gamma, support, record.axes)
 
     def numbers(self, rule: str, cell: Cell, record: Record) -> tuple[int, ...]:
         """The checkpoints that ``rule`` chooses, without a look at the record's predictions.
@@ -150,17 +161,21 @@ class Validation:
         self, rule: str, cell: Cell, record: Record
     ) -> tuple[Sequence[Checkpoint], Support | None]:
         """The checkpoints, and what the folds say for them where the rule asks them."""
-        asked: list[Folds] = []
+        chooser, asked = rule_of(rule), list[Folds]()
+        where = " · ".join(cell.place)
+        candidates = _candidates(chooser.over, record, where)
 
         def folds() -> Folds:
-            asked.append(self._of_folds(cell, rule.endswith(GAMMA)))
-            return asked[0]
+            found = self._of_folds(cell, rule.endswith(GAMMA))
+            if chooser.over is not None:
+                found = found.among({checkpoint.number for checkpoint in candidates})
+            asked.append(found)
+            return found
 
-        where = " · ".join(cell.place)
-        if cell.about.get("fidelity") == EXTERNAL and rule_of(rule).needs_folds:
+        if cell.about.get("fidelity") == EXTERNAL and chooser.needs_folds:
             # Of a single checkpoint, too, nobody knows by what it was chosen.
             self._complete(cell)
-        chosen = rule_of(rule).choose(Trained(record.checkpoints, folds, where, cell.seed))
+        chosen = chooser.choose(Trained(candidates, folds, where, cell.seed))
         return chosen, asked[0].elected[1] if asked else None
 
     def _of_folds(self, cell: Cell, calibrated: bool) -> Folds:
@@ -179,13 +194,27 @@ class Validation:
         records = self._complete(cell)
         numbers = set.intersection(*({c.number for c in r.checkpoints} for r in records))
         # All of them at once where folds choose among them: their predictions are read once.
-        if number is not None and not self._known.suite.calibrates_by_folds:
-            numbers &= {number}
+        searched = self._searched(cell)
+        if searched is not None:
+            numbers &= searched | ({number} if number is not None else set())
         folds = self._known.folds[self._known.families[cell.key]]
         try:
             return self._known.biases(folds, sorted(numbers))
         except RecordError as error:
             raise Unchosen(f"{cell.title} cannot be calibrated: {error}") from None
+
+    def _searched(self, cell: Cell) -> set[int] | None:
+        """Checkpoints among which folds choose together with a gamma; None if among all."""
+        rules = [rule_of(name) for name in self._known.suite.selection]
+        axes = {rule.over for rule in rules if rule.calibrates and rule.needs_folds}
+        record = self._known.record(cell.key)
+        if None in axes or record is None:
+            return None
+        numbers = [checkpoint.number for checkpoint in record.checkpoints]
+        found: set[int] = set()
+        for name, _ in record.axes:
+            found.update(along(record.axes, name, numbers) if name in axes else ())
+        return found
 
     def _complete(self, cell: Cell) -> list[Record]:
         """Records of all folds of a cell, every one of them complete."""
@@ -213,6 +242,22 @@ class Validation:
                 " run the suite again"
             )
         return found
+
+
+def _candidates(axis: str | None, record: Record, where: str) -> Sequence[Checkpoint]:
+    """The checkpoints that a rule along ``axis`` may choose: all of them if it is None.
+
+    Raises:
+        Unchosen: the training has no such axis.
+    """
+    if axis is None:
+        return record.checkpoints
+    names = [name for name, _ in record.axes]
+    if axis not in names:
+        has = f"only {' and '.join(names)}" if names else "their numbers count one thing alone"
+        raise Unchosen(f"the checkpoints of {where} have no axis {axis!r}: {has}")
+    wanted = set(along(record.axes, axis, [c.number for c in record.checkpoints]))
+    return [checkpoint for checkpoint in record.checkpoints if checkpoint.number in wanted]
 
 
 def _mean(chosen: Sequence[Checkpoint]) -> Mapping[str, float]:

@@ -48,7 +48,12 @@ def whole(arrays: Arrays) -> dict[str, np.ndarray]:
         kept = {name: np.asarray(arrays[name]) for name in (*_LISTS, *_CLASSES, *_SCORES)}
     except KeyError as error:
         raise RecordError(f"the predictions lack {error}") from None
+    flag = kept["rounded"] = np.asarray(arrays.get("rounded", False))
+    if flag.dtype != bool or flag.ndim:
+        raise RecordError(f"the predictions' rounded is {flag.dtype} with {flag.ndim} axes")
     for name, array in kept.items():
+        if name == "rounded":
+            continue
         axes = 1 if name in _LISTS else 2
         kinds = "f" if name in _SCORES else "iu"
         if array.ndim != axes or array.dtype.kind not in kinds:
@@ -95,7 +100,8 @@ def kept_predictions(arrays: Arrays, number: int) -> Predictions:
     scores = {name: kept[name][index].astype(np.float64) for name in _SCORES}
     if not all(np.isfinite(values).all() for values in scores.values()):
         raise RecordError(f"the predictions' scores of checkpoint {number} are not finite")
-    return Predictions(seen=seen, unseen=unseen, **found, **scores)
+    rounded = bool(kept["rounded"])
+    return Predictions(seen=seen, unseen=unseen, **found, **scores, rounded=rounded)
 
 
 def class_accuracies(predictions: Predictions) -> ClassAccuracies:

@@ -1,15 +1,17 @@
 """Selection rules: which checkpoint's numbers count, chosen from recorded rows after the training.
 
 A rule is one class here and its place in :data:`RULES`; what suites may name, what is trained for
-it, and what tables and pages say of it follow from that.
+it, and what tables and pages say of it follow from that.  A rule that looks for the best of all
+checkpoints may be asked to look along one axis alone (:mod:`gzsl_bench.scoring.axes`):
+``best_test.classifier_epoch`` is the best classifier epoch on the test set, last GAN epoch.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
 from gzsl_bench.errors import GzslBenchError, SuiteError, unknown_name
@@ -91,6 +93,10 @@ class Folds:
         counted = [found for found, number in pairs if number != without]
         return {n: statistics.fmean(each[n][metric] for each in counted) for n in common}
 
+    def among(self, numbers: Collection[int]) -> Folds:
+        """The same folds, where only checkpoints of these numbers may be chosen."""
+        return _Among(self, numbers)
+
     def scores(self) -> dict[int, list[float]]:
         """What speaks for each checkpoint: mean H over all folds, then without each of them."""
         folds = list(dict.fromkeys(self._numbers))
@@ -110,6 +116,15 @@ class Folds:
     def best(self) -> int:
         """The checkpoint number with the best mean H; the last one of equals."""
         return self.elected[0]
+
+
+class _Among(Folds):
+    def __init__(self, folds: Folds, numbers: Collection[int]) -> None:
+        super().__init__(())
+        self._all, self._wanted = folds, numbers
+
+    def scores(self) -> dict[int, list[float]]:
+        return {n: each for n, each in self._all.scores().items() if n in self._wanted}
 
 
 def elect(scores: Mapping[int, Sequence[float]]) -> tuple[int, Support]:
@@ -140,7 +155,7 @@ class Trained:
     """A training of the real task, as a rule sees it.
 
     Attributes:
-        checkpoints: at least one, in the order they came.
+        checkpoints: those to choose from, at least one, in the order they came.
         folds: what its validation folds recorded; raises :class:`Unchosen` where they lack.
         where: data set and method, for messages.
         seed: of the training.
@@ -155,6 +170,9 @@ class Trained:
 class Rule:
     """Chooses checkpoints of a training; a base class.
 
+    Args:
+        over: the only axis along which it chooses; all others are at their last.
+
     Attributes:
         name: what suites, records and tables call it.
         words: what it does, on the first screen of a report.
@@ -163,6 +181,8 @@ class Rule:
         reads_test: it looks at results on the test set: optimistic, never for conclusions.
         calibrates: it may be shown with calibrated scores; its choice is a single checkpoint then.
         gap_to: the rule whose H is taken off its own, as a column of tables.
+        searches: it looks for the best of several checkpoints, so it may do so along one axis.
+        over: that axis, or None.
     """
 
     name: str
@@ -172,6 +192,14 @@ class Rule:
     reads_test = False
     calibrates = True
     gap_to: str | None = None
+    searches = True
+
+    def __init__(self, over: str | None = None) -> None:
+        self.over = over
+        if over is not None:
+            self.note = f"{self.name}.{over}: {self.name} along {over} alone, all else at its last."
+            self.name, self.words = f"{self.name}.{over}", f"{over}, as {self.words}"
+            self.gap_to = self.gap_to and f"{self.gap_to}.{over}"
 
     def choose(self, trained: Trained) -> Sequence[Checkpoint]:
         """The checkpoints whose mean counts, most often a single one.
@@ -187,6 +215,7 @@ class Last(Rule):
 
     name = "last"
     words = "last checkpoint, nothing was chosen"
+    searches = False
 
     def choose(self, trained: Trained) -> Sequence[Checkpoint]:
         """The last one."""
@@ -241,16 +270,23 @@ class BestTest(Rule):
 RULES: Mapping[str, Rule] = {rule.name: rule for rule in (Last(), Val(), BestTest())}
 
 
+@cache
 def rule_of(name: str) -> Rule:
-    """The rule behind a name, calibrated or not.
+    """The rule behind a name, calibrated or not, along one axis or not.
 
     Raises:
         SuiteError: no such rule.
     """
-    plain = name.removesuffix(GAMMA)
+    plain, dot, axis = name.removesuffix(GAMMA).partition(".")
     if plain not in RULES:
         raise SuiteError(unknown_name("selection rule", plain, RULES))
-    return RULES[plain]
+    if not dot:
+        return RULES[plain]
+    if not RULES[plain].searches:
+        raise SuiteError(f"the selection rule {plain!r} chooses nothing, so it takes no axis")
+    if not axis.isidentifier():
+        raise SuiteError(f"{axis!r} is no name of a checkpoint axis: {plain}.AXIS is expected")
+    return type(RULES[plain])(axis)
 
 
 def forms(selection: Iterable[str], calibration: bool) -> list[str]:
@@ -264,5 +300,14 @@ def forms(selection: Iterable[str], calibration: bool) -> list[str]:
 
 
 def lead(selection: Iterable[str]) -> str:
-    """The rule to lead with: an honest one, of these one that validates; whatever stands first."""
-    return max(selection, key=lambda name: (not RULES[name].reads_test, RULES[name].needs_folds))
+    """The rule to lead with: an honest one, of these one that validates, the first of them.
+
+    One along a single axis is for methods that have it, so one without leads where there is any.
+    """
+    rules = {name: rule_of(name) for name in selection}
+
+    def rank(name: str) -> tuple[bool, bool, bool]:
+        rule = rules[name]
+        return not rule.reads_test, rule.needs_folds, rule.over is None
+
+    return max(rules, key=rank)

@@ -113,6 +113,11 @@ class CrossModalVAE(BatchedMethod, Generic[Networks]):
     warm_ups: ClassVar[tuple[str, ...]]
     first_checkpoint: ClassVar[int] = 1
 
+    @classmethod
+    def axes(cls, config: Any) -> Mapping[str, int]:
+        """Epochs of the classifier alone."""
+        return {"classifier_epoch": config.classifier_epochs}
+
     @abstractmethod
     def groups(
         self, runs: Sequence[Run], networks: Networks

@@ -214,6 +214,11 @@ class FeatureGAN(BatchedMethod):
     generator_draws: int = 1
     other_draws: int = 0
 
+    @classmethod
+    def axes(cls, config: Any) -> Mapping[str, int]:
+        """GAN epochs, and within them epochs of the classifier."""
+        return {"gan_epoch": config.epochs, "classifier_epoch": config.classifier_epochs}
+
     def embeddings(self, task: Task) -> torch.Tensor:
         """[C, A] class embeddings; as the data set has them."""
         return task.attributes

@@ -15,7 +15,8 @@ from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, first_of, quo
 from gzsl_bench.errors import GzslBenchError, PluginError, unknown_name
 from gzsl_bench.hooks.inline import find_inline
 from gzsl_bench.hooks.known import distribution_of
-from gzsl_bench.scoring.rules import RULES
+from gzsl_bench.scoring.axes import axes_of
+from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry, Suite
 from gzsl_bench.suite.space import TAGS, Range, check_space
 
@@ -77,6 +78,7 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
             message = unknown_name("data set", dataset.use, known)
             raise loaded.file.error(("datasets", index), message)
         _check_preprocessing(loaded.file, ("datasets", index), dataset)
+    axes: set[str] = set()
     for index, method in enumerate(loaded.suite.methods):
         if method.use not in registry.methods:
             raise loaded.file.error(("methods", index), _unknown_method(method.use, registry))
@@ -88,7 +90,7 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
             )
         config = spec.factory.Config
         try:
-            config.model_validate(method.config)
+            axes.update(dict(axes_of(spec.factory.axes(config.model_validate(method.config)))))
         except ValidationError as error:
             raise _explain(loaded.file, error, ("methods", index, "config"), config) from None
         if method.tune is not None:
@@ -104,6 +106,14 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
                 f"method {spec.name!r} cannot train in {precision}; give this entry a `precision`"
                 f" of its own: {', '.join(spec.precisions)}",
             )
+    for index, name in enumerate(loaded.suite.selection):
+        over = rule_of(name).over
+        if over is not None and over not in axes:
+            why = unknown_name("checkpoint axis", over, axes)
+            raise loaded.file.error(
+                ("selection", index),
+                why if axes else f"checkpoints of no method here have an axis {over!r}, or any",
+            )
     refuse_leaks(loaded, registry)
 
 
@@ -117,7 +127,7 @@ def refuse_leaks(loaded: LoadedSuite, registry: Registry) -> None:
     for place, method in enumerate(suite.methods):
         if not suite.needs_folds and method.tune is None:
             continue
-        rule = next((name for name in suite.selection if RULES[name].needs_folds), None)
+        rule = next((name for name in suite.selection if rule_of(name).needs_folds), None)
         asked = f"the selection rule {rule!r}" if rule else "calibration"
         asked = asked if suite.needs_folds else "a search space, `tune`"
         for index, dataset in enumerate(suite.datasets):

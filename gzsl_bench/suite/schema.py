@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+)
 
-from gzsl_bench.scoring.rules import RULES, Last
+from gzsl_bench.errors import SuiteError
+from gzsl_bench.scoring.rules import RULES, Last, rule_of
 from gzsl_bench.suite.space import SearchKind, Space, Trials
 from gzsl_bench.suite.space import contradiction as space_contradiction
 from gzsl_bench.suite.sweep import Sweep, variants
 
-if TYPE_CHECKING:
-    Selection = str
-else:
-    Selection = Literal[tuple(RULES)]
+
+def _rule(value: str) -> str:
+    try:
+        return rule_of(value).name
+    except SuiteError as error:
+        raise ValueError(str(error)) from None
+
+
+_ALONG = "|".join(name for name, rule in RULES.items() if rule.searches)
+Selection = Annotated[
+    str,
+    AfterValidator(_rule),
+    WithJsonSchema({"anyOf": [{"enum": list(RULES)}, {"pattern": rf"^({_ALONG})\.[A-Za-z_]\w*$"}]}),
+]
 Precision = Literal["float32", "tf32", "bf16"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 
@@ -186,7 +205,7 @@ class Suite(_Strict):
     @property
     def needs_folds(self) -> bool:
         """Whether anything is chosen on validation folds."""
-        return self.calibration or any(RULES[rule].needs_folds for rule in self.selection)
+        return self.calibration or any(rule_of(rule).needs_folds for rule in self.selection)
 
     @field_validator("selection")
     @classmethod
@@ -197,7 +216,7 @@ class Suite(_Strict):
 
     def contradiction(self) -> tuple[tuple[str | int, ...], str] | None:
         """The first thing that is wrong between entries, and where: a path of keys."""
-        if self.calibration and not any(RULES[rule].calibrates for rule in self.selection):
+        if self.calibration and not any(rule_of(rule).calibrates for rule in self.selection):
             fitting = " or ".join(repr(name) for name, rule in RULES.items() if rule.calibrates)
             text = f"calibration is chosen on validation folds, so it needs {fitting} as a rule"
             return ("calibration",), text

@@ -11,8 +11,9 @@ import numpy as np
 
 from gzsl_bench.engine.audit import judge as audit
 from gzsl_bench.engine.audit.observe import RunSpec
-from gzsl_bench.errors import NotApplicable
+from gzsl_bench.errors import NotApplicable, PluginError
 from gzsl_bench.hooks.method import BatchedMethod
+from gzsl_bench.scoring.axes import axes_of, fault
 from gzsl_bench.testing import tasks
 from gzsl_bench.testing.blame import blamed
 from gzsl_bench.testing.order import class_order_matters, moved
@@ -289,6 +290,12 @@ def stacked_equals_alone(t: Trials) -> str | None:
 def checkpoint_numbers(t: Trials) -> str | None:
     """Checkpoint numbers follow from the configuration, not from the number of training rows."""
     base = t.steady()
+    try:
+        why = fault(axes_of(t.spec.factory.axes(t.config)), base.trace.numbers)
+    except PluginError as error:
+        why = str(error)
+    if why:
+        raise Broken(f"{why}; what `axes` says has to hold for every checkpoint's number")
     fewer = t.other("with half of the training rows", f"{base.shape}/fewer rows")
     if fewer.trace.numbers != base.trace.numbers:
         raise Broken(

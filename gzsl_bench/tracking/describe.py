@@ -264,7 +264,7 @@ def _note(
         )
         bias = "" if choice.gamma is None else f", gamma {choice.gamma:.3g}"
         bias += f"; {choice.support.words}" if choice.support and choice.support.words else ""
-        lines.append(f"{name} {found} (checkpoint {choice.number}{bias}).")
+        lines.append(f"{name} {found} (checkpoint {choice.words}{bias}).")
     lines.append(
         "Per-class accuracies in percent: U on unseen classes, S on seen classes, H their harmonic"
         " mean."

@@ -47,6 +47,7 @@ PINNED = {
     "Latents": {"fields": "visual semantic"},
     "Method": {
         "made with": "self config",
+        "axes": "cls config",
         "defaults": "cls dataset",
         "differs": "cls config",
         "fit": "self task run",
@@ -65,7 +66,7 @@ PINNED = {
     "NotApplicable": {},
     "Predictions": {
         "fields": "labels seen unseen predicted predicted_seen predicted_unseen "
-        "best_seen? best_unseen?",
+        "best_seen? best_unseen? rounded?",
         "from_unseen": "property",
     },
     "Results": {

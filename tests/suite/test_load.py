@@ -152,7 +152,10 @@ WRONG = {
     "val_seeds as text": (GOOD + "val_seeds: one\n", "4: 'val_seeds' should be a whole number or"),
     "no val_seeds": (GOOD + "val_seeds: 0\n", "4: a number of seeds must lie between 1 and"),
     "calibration as text": (GOOD + "calibration: soon\n", "4: 'calibration' should be true or"),
-    "unknown rule": (GOOD + "selection: [last, best]\n", "4: 'selection[1]' is 'best', but"),
+    "unknown rule": (
+        GOOD + "selection: [last, best]\n",
+        "4: unknown selection rule 'best'; did you",
+    ),
     "rule as text": (GOOD + "selection: last\n", "4: 'selection' should be a list"),
     "rule twice": (GOOD + "selection: [last, last]\n", "4: the same rule is listed twice"),
     "seed twice": (GOOD + "seeds: [1, 2, 1]\n", "4: the same seed is listed twice"),

@@ -118,6 +118,7 @@ PLANTED = {
     "SortsOut": ("captured_graphs", r"index makes a tensor whose size depends on values \(faults"),
     "CountsSteps": ("captured_graphs", r"steps move the scores by .*frozen there \(faults\.py"),
     "TensorPerEpoch": ("captured_graphs", r"steps move the scores by .*frozen there; give it"),
+    "BeyondItsAxes": ("checkpoint_numbers", "checkpoint 3 does not lie on the axes epoch 2"),
     "CountsBatches": ("checkpoint_numbers", "checkpoints 6, 12, 18 instead of 12, 24, 36"),
     "Silent": ("reports_progress", "iterates and never calls run.progress"),
     "StopsShort": ("reports_progress", "ends at 2 of 3"),

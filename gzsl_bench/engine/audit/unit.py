@@ -32,6 +32,7 @@ from gzsl_bench.engine.units import Unit
 from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.leases import AUDIT
+from gzsl_bench.scoring.packed import difference
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.bench import Bench
@@ -154,6 +155,9 @@ def _beside_the_record(report: AuditReport, bench: Bench, outlet: Outlet, key: s
     position = np.flatnonzero(arrays["scored"] == arrays["checkpoints"][-1])[0]
     scores = report.scores.double()
     best = [scores[:, ids].amax(1).cpu().numpy() for ids in (bench.task.seen, bench.task.unseen)]
+    if arrays.get("rounded", False):
+        found = difference(*best)
+        best = [found, np.zeros_like(found)]
     kept = [arrays[name][position].astype(np.float64) for name in ("best_seen", "best_unseen")]
     predicted = torch.argmax(report.scores, 1).cpu().numpy()
     changed = int((predicted != arrays["predicted"][-1]).sum())

@@ -190,6 +190,7 @@ def _record(cell: Cell, sheet: Sheet, registry: Registry, provenance: Provenance
         COMPLETE,
         replace(provenance, trained=(cell.key,)),
         checkpoints=sink.rows,
+        axes=sheet.axes,
         metrics=about_metrics(registry),
     )
     return Scored(record, arrays)

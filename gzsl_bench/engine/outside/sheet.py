@@ -13,17 +13,21 @@ import numpy as np
 from gzsl_bench.engine.outside.question import Question
 from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.metric import FloatArray, IntArray
+from gzsl_bench.scoring.axes import fault
+from gzsl_bench.scoring.packed import unpacked
 
 _CLASSES = ("predicted", "predicted_seen", "predicted_unseen")
 _BEST = ("best_seen", "best_unseen")
 #: What ``predictions.npz`` of a record holds besides: a file may be one with ``images`` added.
-_OF_RECORDS = ("labels", "seen", "unseen", "scored")
+_OF_RECORDS = ("labels", "seen", "unseen", "scored", "rounded")
 _KNOWN = {
     "task",
     "seed",
     "rows",
     "images",
     "checkpoints",
+    "axes",
+    "lengths",
     "scores",
     *_CLASSES,
     *_BEST,
@@ -39,6 +43,7 @@ class Sheet:
         question: the task.
         seed: of the training.
         numbers: [K] of its checkpoints.
+        axes: names and lengths of what these count.
         digest: SHA-256 of all that the file holds.
         scored: whether there are scores, not only classes.
     """
@@ -46,6 +51,7 @@ class Sheet:
     question: Question
     seed: int
     numbers: tuple[int, ...]
+    axes: tuple[tuple[str, int], ...]
     digest: str
     scored: bool
     _arrays: Mapping[str, np.ndarray]
@@ -106,11 +112,15 @@ def read_sheet(path: Path, asked: Sequence[Question], dataset: str | None, fold:
     seed = arrays.get("seed", np.array(0))
     if seed.size != 1 or seed.dtype.kind not in "iu" or not 0 <= int(seed.reshape(())) < 2**31:
         raise DataError(f"{path}: seed has to be one number from 0 on")
+    axes = _axes(path, arrays)
     number, arrays = _numbers(path, dict(arrays), question)
+    if why := fault(axes, number):
+        raise DataError(f"{path}: {why}")
     return Sheet(
         question=question,
         seed=int(seed.reshape(())),
         numbers=number,
+        axes=axes,
         digest=_digest(arrays, question, back),
         scored="scores" in arrays or "best_seen" in arrays,
         _arrays=arrays,
@@ -134,7 +144,7 @@ def template(path: Path, question: Question) -> None:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in file.files}
+            return unpacked({name: np.asarray(file[name]) for name in file.files})
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     # zipfile, zlib and numpy raise many things at what is no file of ours.
@@ -249,6 +259,16 @@ def _numbers(
             )
         _check_values(path, name, array, question)
     return tuple(int(n) for n in numbers), kept
+
+
+def _axes(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[tuple[str, int], ...]:
+    """What the checkpoints' numbers count, the slowest first."""
+    names, lengths = (arrays.get(name, np.zeros(0, "U1")) for name in ("axes", "lengths"))
+    if names.ndim != 1 or names.shape != lengths.shape:
+        raise DataError(f"{path}: axes and lengths have to be lists that are equally long")
+    if names.size and (names.dtype.kind != "U" or lengths.dtype.kind not in "iu"):
+        raise DataError(f"{path}: axes has to hold names and lengths whole numbers")
+    return tuple((str(name), int(length)) for name, length in zip(names, lengths, strict=True))
 
 
 def _answers(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 from gzsl_bench.records.record import Record
 from gzsl_bench.results.rows import Row
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.axes import described
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -142,7 +143,7 @@ def cells(results: Results, table: Sequence[Row], environment: Mapping[str, int]
     for row in table:
         if "+" not in row.selection and not row.unavailable:
             for key, numbers in zip(row.keys, row.checkpoints, strict=True):
-                shown = ", ".join(map(str, numbers))
+                shown = ", ".join(described(row.axes, number) for number in numbers)
                 chosen.setdefault(key, []).append(f"{row.selection} {shown}")
     lines = [
         _cell(cell, results.record(cell.key), chosen.get(cell.key, ()), environment.get(cell.key))

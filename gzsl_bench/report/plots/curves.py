@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 #: Points of the drawn curve.
 GRID = 200
-#: Shapes and sizes of operating points, one for each rule; calibrated rules have their plain
-#: rule's, filled.  Rules often choose the same checkpoint: sizes let one be seen within the other.
+#: Shapes and sizes of operating points, one for each rule, along whatever axis; calibrated rules
+#: have their plain rule's, filled.  Rules often choose the same checkpoint: sizes let one be seen
+#: within the other.
 _MARKS = (("o", 13.0), ("^", 8.5), ("s", 4.0), ("D", 10.5), ("v", 6.0))
 SHAPES = dict(zip(RULES, itertools.cycle(_MARKS), strict=False))
 
@@ -131,7 +132,7 @@ def rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:
 def _mark(rule: str, colour: str) -> dict[str, Any]:
     """How an operating point looks: calibrated ones are filled, with a white edge."""
     plain, _, calibrated = rule.partition("+")
-    shape, size = SHAPES[plain]
+    shape, size = SHAPES[plain.partition(".")[0]]
     return {
         "marker": shape, "markersize": size, "linestyle": "none",
         "markerfacecolor": colour if calibrated else "none",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -62,6 +62,11 @@ class LisGANCascade(LisGAN):
     """
 
     Config = LisGANCascadeConfig
+
+    @classmethod
+    def axes(cls, config: Any) -> Mapping[str, int]:
+        """GAN epochs alone."""
+        return {"gan_epoch": config.epochs}
 
     def evaluation(
         self, task: Task, runs: list[Run], networks: GANNetworks

@@ -117,6 +117,12 @@ class LsrGAN(FeatureGAN):
         """The released values of ``dataset``; CUB's where there are none."""
         return RECIPES.get(dataset.name, {})
 
+    @classmethod
+    def axes(cls, config: Any) -> Mapping[str, int]:
+        """GAN epochs alone, unless a classifier of its own is trained after them."""
+        both = super().axes(config)
+        return both if config.classifier == "softmax" else {"gan_epoch": both["gan_epoch"]}
+
     def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
         """Beside them the softmax of all classes, trained on real features of seen ones."""
         config: LsrGANConfig = self.config
