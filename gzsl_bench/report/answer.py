@@ -9,7 +9,7 @@ from gzsl_bench import markdown
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.report import wide
 from gzsl_bench.report.cells import Table, number, untold
-from gzsl_bench.report.compare import ahead
+from gzsl_bench.report.compare import standing
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import TERMINAL, remarks
 from gzsl_bench.results.comparable import leagues
@@ -140,8 +140,7 @@ def bests(mine: Sequence[Row], results: Results, cells: Table | None = None) -> 
 def _lead(first: Row, second: Row, results: Results, cells: Table) -> str:
     name, lead = cells.who(second), first.summary().mean - second.summary().mean
     try:
-        difference, low, high = ahead(first, second, results)
+        _, words, _ = standing(first, second, name, results)
     except GzslBenchError as error:
         return f"{lead:+.1f} to {name}, not tested: {error}"
-    words = "ahead of" if low > 0 else "not told apart from"
-    return f"{words} {name}: difference {difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return words

@@ -36,6 +36,9 @@ from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.scoring.sample import Sample, means
 from gzsl_bench.suite.resolve import ResolvedSuite
 
+#: Below it a p-value speaks for a difference, as a 95 % interval without 0 does.
+P_LEVEL = 0.05
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -166,6 +169,35 @@ def against_best(
             )
             records.append((best.keys, other.keys))
     return _corrected(compared, records), reasons
+
+
+def standing(first: Row, second: Row, name: str, results: Results) -> tuple[bool, str, Comparison]:
+    """How the best by H stands to the next one, by interval and p-value alike.
+
+    Args:
+        first: the best.
+        second: the next one.
+        name: what the next one is called.
+        results: of the suite.
+
+    Returns:
+        Whether the lead is established, that is whether the 95 % interval of the difference leaves
+        out 0 and p (classes) is below 5 %; it in words; and all numbers.
+
+    Raises:
+        SuiteError: different data, or too few seeds for a stochastic method.
+        RecordError: predictions are missing or damaged.
+    """
+    compared = head_to_head(first, second, results)
+    h = next(r for r in compared.results if r.metric == "harmonic_mean")
+    by_interval, by_classes = h.low > 0, h.p_classes.p < P_LEVEL
+    text = f"not told apart from {name}"
+    if by_interval or by_classes:
+        text = f"ahead of {name}" if by_interval and by_classes else f"not surely ahead of {name}"
+    text += f": difference {h.difference:+.1f} [{h.low:+.1f}, {h.high:+.1f}]"
+    if by_interval != by_classes:
+        text += f", p (classes) {h.p_classes.p:.2g}"
+    return by_interval and by_classes, text, compared
 
 
 def ahead(one: Row, two: Row, results: Results) -> tuple[float, float, float]:

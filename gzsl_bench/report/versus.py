@@ -7,15 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from gzsl_bench import markdown
-from gzsl_bench.report.compare import Comparison, describe_fragile
+from gzsl_bench.report.compare import P_LEVEL, Comparison, describe_fragile
 from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.scoring.paired import FEWEST_SEEDS, PairedResult, PValue
 from gzsl_bench.scoring.ranks import Ranking
 
 #: Columns of a comparison that a narrow terminal does without, in this order; p (Holm) stays.
 _LAST_FIRST = ("dz", "Classes won/lost/tied", "n", "p (seeds)", "p (classes)")
-#: Below it a corrected p-value speaks for a difference, as a 95 % interval without 0 does.
-_LEVEL = 0.05
 
 
 def plain(
@@ -118,7 +116,7 @@ def _behind_notes(comparisons: Sequence[Comparison]) -> list[str]:
         "H and differences in points of percent, means over the seeds both have; in brackets the"
         " 95 % interval over seeds and classes, images held fixed.",
         f"Told apart: the interval leaves out 0 and p (Holm), corrected for the"
-        f" {comparisons[0].tests} tests of this table, is below {_LEVEL}. The best was picked by"
+        f" {comparisons[0].tests} tests of this table, is below {P_LEVEL}. The best was picked by"
         " these numbers, so a narrow lead is narrower than it looks.",
     ]
     lines += _disagreements(comparisons)
@@ -129,7 +127,7 @@ def _behind_notes(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _told(comparison: Comparison, result: PairedResult) -> tuple[bool, bool]:
     """Whether the interval, and the corrected p-value, tell the two apart."""
-    return result.low > 0 or result.high < 0, comparison.p_holm[result.metric] < _LEVEL
+    return result.low > 0 or result.high < 0, comparison.p_holm[result.metric] < P_LEVEL
 
 
 def _apart(comparison: Comparison, result: PairedResult) -> str:

@@ -17,7 +17,15 @@ from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.record import COMPLETE, NOT_APPLICABLE
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
-from gzsl_bench.report.compare import compare, fragile_pairs, method_label, rank, table_of
+from gzsl_bench.report.compare import (
+    against_best,
+    compare,
+    fragile_pairs,
+    method_label,
+    rank,
+    standing,
+    table_of,
+)
 from gzsl_bench.report.published import orders
 from gzsl_bench.report.published.entries import Entry
 from gzsl_bench.report.samples import sample, with_intervals
@@ -590,3 +598,19 @@ def test_the_printed_order_beside_ours(store, capsys, monkeypatch):
     monkeypatch.setattr(orders, "entries", lambda: few)
     assert run(["published", "orders", suite.name, "--out", out]) == 0
     assert "no printed table has four or more methods" in capsys.readouterr().err
+
+
+def test_where_interval_and_p_disagree_a_lead_is_not_sure(store):
+    """Far apart on every class: the interval has no width, five classes allow p 2 / 2^5."""
+    cells = [make_cell(label, deterministic=True) for label in "AB"]
+    finish(store, cells[0], [9] * 5)
+    finish(store, cells[1], [3] * 5)
+    results = Results(make_suite(*cells), store)
+    best, second = table_of(results, "last")
+    sure, words, _ = standing(best, second, "B", results)
+    assert not sure
+    assert words == "not surely ahead of B: difference +60.0 [+60.0, +60.0], p (classes) 0.062"
+    found, _ = against_best(results, "last")
+    text = as_text(found, None, "", "last")
+    assert "| interval alone |" in text
+    assert "Interval and p (Holm) disagree: CUB H A - B." in text

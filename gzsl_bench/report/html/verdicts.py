@@ -9,7 +9,7 @@ from typing import Any
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.report.answer import lacking
 from gzsl_bench.report.cells import Table, number
-from gzsl_bench.report.compare import Comparison, describe_fragile, head_to_head
+from gzsl_bench.report.compare import Comparison, describe_fragile, standing
 from gzsl_bench.report.html.gather import Ground
 from gzsl_bench.results.comparable import obstacle
 from gzsl_bench.results.rows import NO_RULE, Row
@@ -33,7 +33,7 @@ class Verdict:
         seeds: how many, in words.
         rule: what the selection rule did.
         against: how it stands to the next method.
-        clear: the next method is told apart.
+        clear: the lead over the next method is established, by interval and p-value.
         doubt: what the validation folds leave open about the winner's checkpoint; or empty.
         calibrated: a sentence on the best by calibrated scores; empty where there is none.
         habit: what the literature's habit would have shown, in words; empty where unknown.
@@ -147,17 +147,12 @@ def _against(best: Row, second: Row, results: Results, table: Table) -> tuple[st
     name = table.who(second)
     ahead = best.summary().mean - second.summary().mean
     try:
-        compared = head_to_head(best, second, results)
+        clear, text, compared = standing(best, second, name, results)
     except GzslBenchError as error:
         return f"{ahead:+.1f} to {name}; not tested: {error}", False
-    result = next(r for r in compared.results if r.metric == "harmonic_mean")
-    clear = result.low > 0
-    text = (
-        f"{'ahead of' if clear else 'not told apart from'} {name}"
-        f" ({second.summary().mean:.1f}): difference {result.difference:+.1f}"
-        f" [{result.low:+.1f}, {result.high:+.1f}]"
-    )
-    return text + _fragile(compared), clear
+    words, numbers = text.split(f" {name}: ", 1)
+    said = f"{words} {name} ({second.summary().mean:.1f}): {numbers}"
+    return said + _fragile(compared), clear
 
 
 def _fragile(compared: Comparison) -> str:
