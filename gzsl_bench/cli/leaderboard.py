@@ -53,8 +53,11 @@ def build_command(places: tuple[Path, ...], out: Path, title: str) -> int:
             say(f"{done} of {total} records")
 
     made = build(places, out, title, tell)
-    for sentence in made.left_out[:_SHOWN]:
-        say(f"left out: {sentence}")
+    if made.left_out:
+        from gzsl_bench.engine.submissions.check import plain
+
+        for sentence in made.left_out[:_SHOWN]:
+            say(f"left out: {plain(sentence)}")
     if len(made.left_out) > _SHOWN:
         say(f"... and {len(made.left_out) - _SHOWN} more (records/left-out.txt lists all)")
     put(str(made.index))

@@ -111,7 +111,7 @@ def _entries(
     origins: Sequence[Source], into: Path, tell: Callable[[int, int], None]
 ) -> dict[str, Found]:
     """What is shown of every source, by its name."""
-    keys = {s.name: sorted(p.name for p in (s.folder / "cells").iterdir()) for s in origins}
+    keys = {source.name: source.keys for source in origins}
     total, done = sum(map(len, keys.values())), 0
     found: dict[str, Found] = {}
     for source in origins:
@@ -124,7 +124,7 @@ def _entries(
         for part in on_all_cores(index):
             for family, members in part.items():
                 together.setdefault(family, []).extend(members)
-        known = sources.datasets(source)
+        known = {} if source.closed else sources.datasets(source)
         pieces = list(_pieces(together.values()))
         results: list[Found] = []
         for k in range(0, len(pieces), _ROUND):

@@ -37,6 +37,7 @@ class Source:
         said: what the repository's checks found, by key.
         about: of a submission, whose it is, when it was trained, and what else is said of it.
         refused: what of it is left out already, and why.
+        closed: none of its records is shown.
     """
 
     name: str
@@ -44,6 +45,13 @@ class Source:
     said: Mapping[str, Verdict] = field(default_factory=dict)
     about: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    closed: bool = False
+
+    @property
+    def keys(self) -> list[str]:
+        """The cells whose records are looked at."""
+        cells = Layout(self.folder).cells
+        return [] if self.closed else sorted(place.name for place in cells.iterdir())
 
 
 def find(places: Iterable[Path], scratch: Path) -> list[Source]:
@@ -90,16 +98,30 @@ def datasets(source: Source) -> dict[str, Mapping[str, Any]]:
 
 
 def _submission(repository: Repository, name: str, taken: set[str]) -> Source:
-    folder, checked = repository.submission(name), repository.checked(name)
-    about: tuple[str, ...] = ()
-    refused = list(checked.refused) if checked else []
+    """A submission; one that is none, or was refused as a whole, has no record that is shown."""
+    shown = _unused(name, taken)
+    place = repository.root / "submissions" / name
     try:
-        said = repository.about(name)
-        about = tuple(filter(None, (said.who, said.contact, said.when, said.text)))
+        folder = repository.submission(name)
+        about = repository.about(name)
+        if (
+            folder.is_symlink()
+            or (folder / "cells").is_symlink()
+            or not (folder / "cells").is_dir()
+        ):
+            raise RecordError(f"submissions/{name} is no folder with records of its own")
     except RecordError as error:
-        refused.append(str(error))
-    return Source(_unused(name, taken), folder, checked.records if checked else {}, about,
-                  tuple(refused))  # fmt: skip
+        return Source(shown, place, refused=(str(error),), closed=True)
+    checked = repository.checked(name)
+    said, refused = (checked.records, checked.refused) if checked else ({}, ())
+    return Source(
+        name=shown,
+        folder=folder,
+        said=said,
+        about=tuple(filter(None, (about.who, about.contact, about.when, about.text))),
+        refused=refused,
+        closed=bool(refused) and not said,
+    )
 
 
 def _name(place: Path) -> str:

@@ -52,6 +52,9 @@ def test_the_site_works_in_a_browser(browser, listen, made, tmp_path):
     page.get_by_label("Status").select_option("recomputed")
     assert _shown(page) == ["70.0"]
     page.get_by_label("Status").select_option("")
+    page.get_by_label("Source").select_option("lab-a")
+    assert _shown(page) == ["80.0", "84.7"]
+    page.get_by_label("Source").select_option("")
     page.get_by_label("Method").fill("GOO")
     assert _shown(page) == ["80.0"]
     assert page.locator("output").inner_text() == "1 of 3"

@@ -11,6 +11,7 @@ import pytest
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.leaderboard.site import MARK, build
+from gzsl_bench.records.submissions import Checked, Repository
 
 #: A browser that ran it would call the page "broken".
 EVIL = "<img src=x onerror=\"document.title='broken'\">"
@@ -155,3 +156,19 @@ def test_the_example_of_the_page(tmp_path, monkeypatch, capsys):
         assert run(command[1:]) == 0, capsys.readouterr().err
     assert "1 table, 1 entry, 4 records" in capsys.readouterr().err
     assert "also mine-2" in next(Path("site", "tables").iterdir()).read_text(encoding="utf-8")
+
+
+def test_a_submission_that_is_none_or_was_refused_as_a_whole_shows_nothing(made, tmp_path):
+    submissions = made.repository / "submissions"
+    (submissions / "Bad Name").mkdir()
+    (submissions / "empty").mkdir()
+    (submissions / "link").symlink_to(made.own)
+    clone = Repository.at(made.repository)
+    clone.write_checked("lab-b", Checked(refused=("its manifest cannot be read",)))
+    site = build([made.repository], tmp_path / "site")
+    said = "\n".join(site.left_out)
+    assert "Bad-Name: 'Bad Name' is no name of a submission" in said
+    assert "empty: submissions/empty/submission.json cannot be read" in said
+    assert "link: submissions/link" in said
+    assert "lab-b: its manifest cannot be read" in said
+    assert {entry.name for entry in (tmp_path / "site" / "records").glob("*/")} == {"lab-a"}
