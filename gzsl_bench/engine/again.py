@@ -15,6 +15,7 @@ from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.errors import GzslBenchError, RecordError, WorkerError, in_one_line
 from gzsl_bench.hooks.run import Run
+from gzsl_bench.records.record import MAIN
 from gzsl_bench.scoring.evaluate import outdated
 from gzsl_bench.scoring.predict import TestSet
 from gzsl_bench.suite.cells import EXTERNAL, Cell
@@ -83,6 +84,7 @@ class Reproduction:
         metrics: names of metrics that are others somewhere.
         checkpoints: numbers that only one of the two has.
         rounded: the scores that are others differ by no more than rounding does.
+        main: H at the last checkpoint, now and in the record.
     """
 
     predictions: int
@@ -91,6 +93,7 @@ class Reproduction:
     metrics: tuple[str, ...]
     checkpoints: tuple[int, ...] = ()
     rounded: bool = True
+    main: tuple[float, float] | None = None
 
     @property
     def equal(self) -> bool:
@@ -113,7 +116,9 @@ class Reproduction:
         if self.same_predictions:
             how = "rounded otherwise" if self.rounded else "others"
             return f"equal predictions; {self.scores} scores are {how}{metrics}"
-        return f"differs in {self.differing} of {self.predictions} predictions{metrics}"
+        both = "" if self.main is None else "; H at the last checkpoint is {:.1f}, not {:.1f}"
+        last = both.format(*(self.main or ()))
+        return f"differs in {self.differing} of {self.predictions} predictions{last}{metrics}"
 
 
 def find(store: RecordStore, key: str) -> Record:
@@ -176,6 +181,7 @@ def reproduce(
         differing=sum(_other(ours, theirs, name) for name in classes),
         scores=sum(_other(ours, theirs, name) for name in ("best_seen", "best_unseen")),
         metrics=tuple(sorted(others)),
+        main=(sink.rows[-1].metrics[MAIN], record.checkpoints[-1].metrics[MAIN]),
         rounded=all(_near(ours[name], theirs[name]) for name in ("best_seen", "best_unseen")),
     )
 

@@ -284,6 +284,12 @@ def own_audit(home: Home, place: Path) -> Path:
     return record.path
 
 
+def device(home: Home, place: Path) -> Path:
+    folder = predictions_swapped_for_the_test_labels(home, place)
+    edit(folder, lambda c: c["provenance"]["hardware"].update(device="cuda:0"))
+    return folder
+
+
 class Forged(NamedTuple):
     how: Callable[[Home, Path], Path]
     status: Status
@@ -293,7 +299,7 @@ class Forged(NamedTuple):
 
 FORGED = [
     Forged(metrics, REFUSED, "but 99.0 is recorded"),
-    Forged(predictions_changed, NOT_REPRODUCED, "it differs in", only_a_rerun=True),
+    Forged(predictions_changed, NOT_REPRODUCED, "H at the last checkpoint is", only_a_rerun=True),
     Forged(
         predictions_swapped_for_the_test_labels, NOT_REPRODUCED, "it differs in", only_a_rerun=True
     ),
@@ -305,6 +311,7 @@ FORGED = [
     Forged(version, RECOMPUTED, "is not the one of the cell's key"),
     Forged(code_digest, RECOMPUTED, "is not the one of the cell's key"),
     Forged(another_split, REFUSED, "its fingerprint is '0000000000000000'"),
+    Forged(device, RECOMPUTED, "it was trained on cuda, which rounds otherwise than cpu"),
     Forged(timings, REFUSED, "1e-09 s are recorded"),
     Forged(renamed, REFUSED, "its key is made from 'eszsl'"),
     Forged(renamed_with_its_key, RECOMPUTED, "to the last score, those of 'eszsl'"),

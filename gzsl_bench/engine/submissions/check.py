@@ -209,7 +209,8 @@ class _Check:
             draft.status, draft.said = AS_SUBMITTED, str(error)
             return draft
         refuse_other_data(record, found)
-        draft.said = why_not_trainable(record, found, self.worker.registry)
+        here = self.worker.settings.device
+        draft.said = why_not_trainable(record, found, self.worker.registry, here)
         draft.trainable = not draft.said
         if names := ", ".join(sorted(believed)):
             draft.status = AS_SUBMITTED

@@ -131,8 +131,14 @@ def refuse_other_name(record: Record, registry: Registry) -> None:
             raise RecordError(f"it is called {called!r} and is of {of!r}")
 
 
-def why_not_trainable(record: Record, found: Found, registry: Registry) -> str:
+def why_not_trainable(record: Record, found: Found, registry: Registry, device: str) -> str:
     """Why the cell of a record cannot be trained again here; "" where it can.
+
+    Args:
+        record: the record.
+        found: its data, as they are here.
+        registry: the plugins.
+        device: where it would be trained.
 
     Raises:
         RecordError: the method is here, and the record says of it what is not so.
@@ -150,6 +156,9 @@ def why_not_trainable(record: Record, found: Found, registry: Registry) -> str:
     _refuse_other_method(record, found, registry.methods[record.method], registry)
     if found.folds and found.folds[0].describe() != record.identity["task"]:
         return "the program makes folds in another way here"
+    then = str(record.provenance.hardware.get("device") or device).partition(":")[0]
+    if then != device.partition(":")[0]:
+        return f"it was trained on {then}, which rounds otherwise than {device} here"
     return ""
 
 
