@@ -32,6 +32,7 @@ from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.results.comparable import SAME
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, rows
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.axes import described
 from gzsl_bench.scoring.rules import RULES, lead
 from gzsl_bench.suite.cells import Cell, digest
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -49,7 +50,7 @@ class Part:
         why: a sentence on that, where the repository's check left one.
         sha256: of its ``record.json``.
         rescored: its metrics were computed again later and lie beside it.
-        checkpoints: the numbers that rules chose, by rule; of folds none.
+        checkpoints: those that rules chose, in words, by rule; of folds none.
         metrics: U, S and H in percent at the checkpoint of the leading rule; of folds none.
         seconds: training and scoring; what a stack took is shared out.
         memory: peak of the process in bytes; None where not recorded.
@@ -63,7 +64,7 @@ class Part:
     why: str
     sha256: str
     rescored: bool
-    checkpoints: Mapping[str, int]
+    checkpoints: Mapping[str, str]
     metrics: Mapping[str, float]
     seconds: float
     memory: int | None
@@ -369,7 +370,7 @@ def _part(
         why=judged.why,
         sha256=hashlib.sha256(judged.raw).hexdigest(),
         rescored=store.layout.rescoring(cell.key).is_file(),
-        checkpoints=numbers,
+        checkpoints={rule: described(record.axes, number) for rule, number in numbers.items()},
         metrics={name: metrics[name] for name in HEADINGS if name in metrics},
         seconds=record.seconds_each,
         memory=about.peak_memory,

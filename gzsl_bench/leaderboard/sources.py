@@ -69,7 +69,8 @@ def find(places: Iterable[Path], scratch: Path) -> list[Source]:
     for place in places:
         if (place / MARK).is_file():
             repository = Repository.at(place)
-            found += [_submission(repository, name, taken) for name in repository.names]
+            names = [*repository.names, *repository.misnamed]
+            found += [_submission(repository, name, taken) for name in names]
         elif place.is_file() and place.name.endswith(_ARCHIVES):
             name = _unused(re.sub(r"\.(tar|tar\.gz|tgz)$", "", place.name), taken)
             (scratch / name).mkdir()
