@@ -137,12 +137,19 @@ def check_command(
     from gzsl_bench.engine.environment import usable_cores
     from gzsl_bench.engine.submissions.check import Retraining, check, plain, predictions_of
     from gzsl_bench.engine.worker import Worker
+    from gzsl_bench.errors import RecordError
     from gzsl_bench.records.submissions import Repository
 
     repository = Repository.at(clone)
     names, brought = _chosen(repository, only, since)
     registry, chosen = open_plugins(plugin), choose_device(device)
-    settings = worker_settings(clone, place(data), chosen, usable_cores(), tuple(plugin))
+    where = place(data)
+    if where.root is not None and where.root.resolve().is_relative_to(clone.resolve()):
+        raise RecordError(
+            f"the data folder {where.root} lies in the clone, so a submission could bring its own:"
+            " name another one with --data"
+        )
+    settings = worker_settings(clone, where, chosen, usable_cores(), tuple(plugin))
     worker = Worker(registry, settings, lambda event: None)
     retraining = Retraining(retrain, limit, lambda title: say(f"  trained again: {title}"))
     known: dict[str, tuple[str, str]] = {}

@@ -558,6 +558,7 @@ def test_from_results_to_verdicts(home, clone, capsys):
         ((*mine, *who, "--suite", "other"), "nothing of the suite 'other'"),
         (("init", str(clone)), "is there already"),
         ((*checks, "--only", "our"), "did you mean 'ours'"),
+        ((*checks, "--data", str(clone / "checked")), "lies in the clone"),
     ):
         code, said, told = call(*arguments)
         assert (code, said, told.count("\n")) == (2, "", 1), told
@@ -614,6 +615,8 @@ def test_the_workflow_is_one(clone):
     assert any("--write" in line for name, line in commands if name == "judge")
     assert all("--write" not in line for name, line in commands if name == "proposed")
     for _, line in commands:
+        # Data lie where no pull request can put its own.
+        assert '--data "$RUNNER_TEMP/data"' in line
         words = line.split("gzsl-bench ")[1].split(";")[0].split()
         command: click.Command = cli
         while isinstance(command, click.Group):
