@@ -27,7 +27,7 @@ from benchmarks.roofline import FLOAT, Kernels, Phase, least_seconds
 from gzsl_bench import Run, Task, markdown
 from gzsl_bench.engine.fit import settle
 from gzsl_bench.stacked import Critic, Generator, RestartedClassifier, StackedAdam
-from gzsl_bench.stacked.gan import critic_terms, generator_terms
+from gzsl_bench.stacked.gan.terms import critic_terms, generator_terms
 
 #: Least times that the plain loop takes of what the toolkit takes, and share of the roofline.
 BARS = {"critic step": 2.0, "classifier epoch": 5.0}

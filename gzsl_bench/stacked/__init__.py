@@ -15,19 +15,11 @@ from gzsl_bench.stacked.diffusion import Diffusion, TimeEmbedding
 from gzsl_bench.stacked.draws import Generators, Shuffles, normals, permutations, subsets
 from gzsl_bench.stacked.dropout import dropout, keeps
 from gzsl_bench.stacked.elementwise import ElementwiseAdam, StackedRMSprop, StackedSGD
-from gzsl_bench.stacked.gan import (
-    FeatureGAN,
-    GANNetworks,
-    Generator,
-    Terms,
-    as_they_are,
-    class_means,
-    generated_latents,
-    generator_terms,
-    seen_loss,
-    trained_softmax,
-    unseen_classes,
-)
+from gzsl_bench.stacked.gan.final import as_they_are, generated_latents
+from gzsl_bench.stacked.gan.method import FeatureGAN, unseen_classes
+from gzsl_bench.stacked.gan.networks import GANNetworks, Generator
+from gzsl_bench.stacked.gan.seen import class_means, seen_loss, trained_softmax
+from gzsl_bench.stacked.gan.terms import Terms, generator_terms
 from gzsl_bench.stacked.gaussian import (
     kl_divergence,
     l1_error,

@@ -28,7 +28,7 @@ from gzsl_bench.stacked import (
     normals,
     per_run,
 )
-from gzsl_bench.stacked.gan import CHUNK
+from gzsl_bench.stacked.gan.networks import CHUNK
 from gzsl_bench_feature_gan.adaptive import AdaptiveConfig, AdaptivePenalty, weighted_l1
 from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, Encoder
 
