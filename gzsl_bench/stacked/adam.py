@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -126,9 +126,10 @@ class Several:
 class _Group:
     """Rows with one learning rate.
 
-    On a CPU the kernel behind ``torch.optim.Adam(fused=True)`` is called as it is: finding its
-    arguments anew in every step takes the optimiser a millisecond.  Elsewhere, and with a torch
-    that has no such kernel, the optimiser itself does the work.
+    The kernel behind ``torch.optim.Adam(fused=True)`` is called as it is: finding its arguments
+    anew in every step takes the optimiser a millisecond, and the first one that a process makes
+    imports a compiler for seconds.  With a torch that has no such kernel the optimiser itself does
+    the work.
     """
 
     def __init__(
@@ -142,20 +143,14 @@ class _Group:
         moving: bool,
     ) -> None:
         captured = backend_of(params[0].device).graphs is not None
-        self._direct = FUSED_ADAM is not None and not captured
-        if not self._direct:
+        # A captured step reads a rate that moves, and the number of steps, from the device.
+        read = captured and moving
+        lr = params[0].new_tensor(rate, dtype=torch.float32) if read else rate
+        if FUSED_ADAM is None:
             self._adam = torch.optim.Adam(
-                params,
-                # A captured step reads a rate that moves from the device.
-                lr=params[0].new_tensor(rate, dtype=torch.float32) if moving else rate,
-                betas=betas,
-                eps=eps,
-                amsgrad=amsgrad,
-                weight_decay=weight_decay,
-                fused=True,
-                # Captured graphs need the step count on the device.
-                capturable=captured,
-            )
+                params, lr=lr, betas=betas, eps=eps, amsgrad=amsgrad, weight_decay=weight_decay,
+                fused=True, capturable=captured,
+            )  # fmt: skip
             return
         self._params = params
         self._grads = [param.grad for param in params]
@@ -163,25 +158,21 @@ class _Group:
             [torch.zeros_like(param) for param in params] for _ in range(3)
         )
         self._largest = largest if amsgrad else []
-        self._steps = [torch.zeros(()) for _ in params]
-        self._how = {"lr": rate, "beta1": betas[0], "beta2": betas[1], "eps": eps}
+        self._steps = [torch.zeros((), device=params[0].device) for _ in params]
+        self._how: dict[str, Any] = {"lr": lr, "beta1": betas[0], "beta2": betas[1], "eps": eps}
         self._how |= {"weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": False}
 
     def rescale(self, factor: float) -> None:
-        if self._direct:
-            self._how["lr"] = float(self._how["lr"]) * factor
-            return
-        for group in self._adam.param_groups:
+        for group in [self._how] if FUSED_ADAM is not None else self._adam.param_groups:
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].mul_(factor)
             else:
                 group["lr"] = group["lr"] * factor
 
     def step(self) -> None:
-        if not self._direct:
+        if FUSED_ADAM is None:
             self._adam.step()
             return
-        assert FUSED_ADAM is not None
         torch._foreach_add_(self._steps, 1)
         FUSED_ADAM(
             self._params,

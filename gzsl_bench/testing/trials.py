@@ -143,6 +143,7 @@ class Trials:
     fresh: Any = None
     _trials: dict[tuple[str, int, str], Trial] = field(default_factory=dict)
     _audit: AuditReport | None = None
+    _stacks: dict[tuple[int, ...], list[Trial]] = field(default_factory=dict)
     _start: GlobalRandomStates | None = None
 
     @property
@@ -265,8 +266,11 @@ class Trials:
         return base
 
     def repeated(self) -> Trial:
-        """The base training once more."""
-        return self.on(self.base().shape, again="repeated")
+        """The base training once more, as it is where the audit's original came to the same."""
+        base, original = self.base(), self.audited().original
+        if original is not None and base.trace.equals(original):
+            return base
+        return self.on(base.shape, again="repeated")
 
     def restless(self) -> set[str]:
         """Curves that differ between equal trainings though the scores agree: times, say."""
@@ -281,13 +285,29 @@ class Trials:
         return trial
 
     def audited(self) -> AuditReport:
-        """The blind twin on the base shape."""
+        """The blind twin on the base shape, right after a training on another task."""
         base = self.base()
         if self._audit is None:
+            self.relabelled()
             specs = [RunSpec(0, self.config)]
             with self.alike():
                 (self._audit,) = audit_runs(self.spec, self.setup(base.shape), specs)
         return self._audit
+
+    def relabelled(self, again: str = "") -> Trial:
+        """The base task with other training labels."""
+        return self.on(f"{self.base().shape}/other labels", again=again)
+
+    def as_on_a_gpu(self, *seeds: int) -> list[Trial]:
+        """A batched method's runs in the same products on a CPU, too; once for all who ask."""
+        from gzsl_bench.stacked.backend import pretending
+        from gzsl_bench.testing.graphs import rerun
+
+        if seeds not in self._stacks:
+            specs = [RunSpec(seed, self.config) for seed in seeds]
+            with pretending(rerun()) if self.device == "cpu" else contextlib.nullcontext():
+                self._stacks[seeds] = self.train(self.base().shape, specs)
+        return self._stacks[seeds]
 
 
 _TENSORS = ("features", "labels", "attributes", "seen", "unseen", "second", "words", "groups")

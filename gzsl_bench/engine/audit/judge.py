@@ -19,8 +19,6 @@ from gzsl_bench.engine.audit.watch import Guard, opened_files
 from gzsl_bench.records.audits import FAILED, NOT_AUDITED, OK
 
 if TYPE_CHECKING:
-    import torch
-
     from gzsl_bench.data.gzsl import GZSLData
     from gzsl_bench.hooks.config import Config
     from gzsl_bench.hooks.method import MethodSpec
@@ -63,7 +61,7 @@ class AuditReport:
         notes: worth knowing, wrong in no way.
         trainings: by role (``original``, ``twin``, ...): checkpoints, hashes, failure.
         seconds: what the audit took, all runs of the company together.
-        scores: [N, C] of the original's last checkpoint, or None.
+        original: what the original reported, or None.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -71,7 +69,7 @@ class AuditReport:
     notes: tuple[str, ...] = ()
     trainings: Mapping[str, Mapping[str, Any]] | None = None
     seconds: float = 0.0
-    scores: torch.Tensor | None = None
+    original: Trace | None = None
 
     @property
     def outcome(self) -> str:
@@ -257,7 +255,7 @@ class _Audit:
             notes=tuple(notes),
             trainings={role: traces[i].summary() for role, traces in self.traces.items()},
             seconds=seconds,
-            scores=original.scores,
+            original=original,
         )
 
     def _files(self) -> Finding | None:
