@@ -52,7 +52,13 @@ class TestLisGANCascade(MethodConformance):
 
 class TestLsrGAN(MethodConformance):
     method = "lsrgan"
-    config = SMALL | {"seen_epochs": 10, "evaluate_every": 10, "sr_loss": "grad"}
+    config = SMALL | {
+        "epochs": 16,
+        "critic_steps": 2,
+        "seen_epochs": 10,
+        "evaluate_every": 10,
+        "sr_loss": "grad",
+    }
 
 
 class TestDASCN(MethodConformance):
@@ -60,7 +66,9 @@ class TestDASCN(MethodConformance):
     config = TestFCLSWGAN.config | {
         "dual_hidden": 16,
         "dual_critic_hidden": 16,
-        "critic_steps": 2,
+        "epochs": 16,
+        "evaluate_every": 12,
+        "critic_steps": 1,
         "dual": 0.1,
         "visual": 10.0,
     }
@@ -77,7 +85,7 @@ class TestEPGN(MethodConformance):
 class TestZeroDiff(MethodConformance):
     method = "zerodiff"
     config = SMALL | {
-        "encoder_hidden": 32, "critic_steps": 2, "batch": 48, "epochs": 12, "evaluate_every": 6,
+        "encoder_hidden": 32, "critic_steps": 1, "epochs": 14, "evaluate_every": 10,
         "decoder_lr": 0.01, "diffusion_steps": 2, "gamma": 1.0, "classifier_epochs": 3,
     }  # fmt: skip
 
@@ -85,23 +93,23 @@ class TestZeroDiff(MethodConformance):
 class TestZLA(MethodConformance):
     method = "zla"
     config = SMALL | {
-        "prototype_hidden": 32, "classifier_epochs": 4, "halved_after": 3, "classifier_lr": 0.01,
+        "epochs": 16, "critic_steps": 2, "prototype_hidden": 32, "classifier_epochs": 4, "halved_after": 3, "classifier_lr": 0.01,
         "classifier_batch": 24, "samples": 10, "ratio": 1.0, "temperature": 0.1,
-        "evaluate_every": 20,
+        "evaluate_every": 12,
     }  # fmt: skip
 
 
 class TestFVAEGAN(MethodConformance):
     method = "f_vaegan"
-    config = SMALL | {"encoder_hidden": 32, "gamma": 10.0}
+    config = SMALL | {"encoder_hidden": 32, "gamma": 10.0, "critic_steps": 2, "lr": 0.02}
 
 
 class TestFVAEGAND2(MethodConformance):
     method = "f_vaegan_d2"
     config = TestFVAEGAN.config | {
+        "lr": 0.01,
         "epochs": 18,
         "evaluate_every": 14,
-        "critic_steps": 2,
         "unlabelled": 1.0,
     }
 
@@ -111,7 +119,7 @@ class TestTFVAEGAN(MethodConformance):
     config = TestFVAEGAN.config | {
         "epochs": 6,
         "evaluate_every": 4,
-        "critic_steps": 2,
+        "lr": 0.01,
         "decoder_lr": 0.01,
         "feedback_lr": 0.01,
     }
@@ -122,7 +130,7 @@ class TestFREE(MethodConformance):
     config = TestFVAEGAN.config | {
         "epochs": 12,
         "evaluate_every": 8,
-        "critic_steps": 2,
+        "lr": 0.01,
         "refiner_lr": 0.01,
     }
 
