@@ -26,7 +26,7 @@ from benchmarks.plugin_runs import Clock, alternate, median, random_task
 from benchmarks.roofline import FLOAT, Kernels, Phase, least_seconds
 from gzsl_bench import Run, Task, markdown
 from gzsl_bench.engine.fit import settle
-from gzsl_bench.stacked import Critic, Generator, RestartedClassifier, StackedAdam
+from gzsl_bench.stacked import Batch, Critic, Generator, RestartedClassifier, StackedAdam
 from gzsl_bench.stacked.gan.terms import critic_terms, generator_terms
 
 #: Least times that the plain loop takes of what the toolkit takes, and share of the roofline.
@@ -133,6 +133,10 @@ class Toolkit(_Steps):
         self.classifier.own.fill_(0.5)
         self.classifier.restart()
         self.factor = torch.tensor([config.penalty])
+        self.batch = Batch(
+            task, task.attributes, torch.arange(config.batch)[None], self.noise[None, None],
+            self.mix[None], config.critic_steps, [self.factor], [],
+        )  # fmt: skip
 
     def critic_step(self) -> None:
         """One step of the critic."""
@@ -145,10 +149,7 @@ class Toolkit(_Steps):
 
     def generator_step(self) -> None:
         """One step of the generator, without the seen softmax."""
-        terms = generator_terms(
-            self.critic, self.generator, self.attributes[None], self.labels[None],
-            self.noise[None], _nothing,
-        )  # fmt: skip
+        terms = generator_terms(self.critic, self.generator, self.batch, _nothing)
         terms["loss"].sum().backward()  # type: ignore[no-untyped-call]
         self.of_generator.step()
 
@@ -157,9 +158,7 @@ class Toolkit(_Steps):
         self.classifier.train_epoch()
 
 
-def _nothing(
-    generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def _nothing(generated: torch.Tensor, batch: Batch) -> dict[str, Any]:
     return {}
 
 

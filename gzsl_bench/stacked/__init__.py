@@ -5,21 +5,31 @@ Every parameter and every activation carries a leading run axis: weights are [R,
 *summed* before the backward pass, and the optimiser is elementwise.
 """
 
-from gzsl_bench.stacked.adam import Several, StackedAdam
+from gzsl_bench.stacked.adam import Optimizer, Several, StackedAdam
 from gzsl_bench.stacked.attention import in_blocks, region_products, unit_regions
 from gzsl_bench.stacked.autoencoder import Decoder, Encoder
 from gzsl_bench.stacked.cada_vae import first_rows, reparameterize
 from gzsl_bench.stacked.critic import Critic
 from gzsl_bench.stacked.crossmodal import CrossModalNetworks, CrossModalVAE
 from gzsl_bench.stacked.diffusion import Diffusion, TimeEmbedding
-from gzsl_bench.stacked.draws import Generators, Shuffles, normals, permutations, subsets
+from gzsl_bench.stacked.draws import (
+    Generators,
+    Shuffles,
+    integers,
+    normals,
+    permutations,
+    subsets,
+    subsets_in_turn,
+    uniforms,
+)
 from gzsl_bench.stacked.dropout import dropout, keeps
 from gzsl_bench.stacked.elementwise import ElementwiseAdam, StackedRMSprop, StackedSGD
+from gzsl_bench.stacked.gan.batch import Batch
 from gzsl_bench.stacked.gan.final import as_they_are, generated_latents
 from gzsl_bench.stacked.gan.method import FeatureGAN, unseen_classes
-from gzsl_bench.stacked.gan.networks import GANNetworks, Generator
-from gzsl_bench.stacked.gan.seen import class_means, seen_loss, trained_softmax
-from gzsl_bench.stacked.gan.terms import Terms, generator_terms
+from gzsl_bench.stacked.gan.networks import GANNetworks, Generator, Maker
+from gzsl_bench.stacked.gan.seen import class_means, seen_loss, seen_places, trained_softmax
+from gzsl_bench.stacked.gan.terms import Terms, generator_terms, with_more
 from gzsl_bench.stacked.gaussian import (
     kl_divergence,
     l1_error,
@@ -32,7 +42,7 @@ from gzsl_bench.stacked.latents import (
     train_on_latents,
 )
 from gzsl_bench.stacked.layers import Linear, Parameters, frozen, linear, permute_channels
-from gzsl_bench.stacked.loop import Phase, Progress, train, train_alternating
+from gzsl_bench.stacked.loop import Loss, Phase, Progress, train, train_alternating
 from gzsl_bench.stacked.norm import BatchNorm
 from gzsl_bench.stacked.precision import arithmetic, precision_of
 from gzsl_bench.stacked.restarted import RestartedClassifier
@@ -47,6 +57,7 @@ from gzsl_bench.stacked.table import Table
 NUMERICS = 1
 
 __all__ = [
+    "Batch",
     "BatchNorm",
     "Critic",
     "CrossModalNetworks",
@@ -60,6 +71,9 @@ __all__ = [
     "Generator",
     "Generators",
     "Linear",
+    "Loss",
+    "Maker",
+    "Optimizer",
     "Parameters",
     "Phase",
     "Progress",
@@ -85,6 +99,7 @@ __all__ = [
     "generated_latents",
     "generator_terms",
     "in_blocks",
+    "integers",
     "keeps",
     "kl_divergence",
     "l1_error",
@@ -100,12 +115,16 @@ __all__ = [
     "reparameterize",
     "sampled_latents",
     "seen_loss",
+    "seen_places",
     "subsets",
+    "subsets_in_turn",
     "train",
     "train_alternating",
     "train_on_latents",
     "trained_softmax",
+    "uniforms",
     "unit_regions",
     "unseen_classes",
     "wasserstein_distance",
+    "with_more",
 ]

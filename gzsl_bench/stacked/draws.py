@@ -75,6 +75,19 @@ def subsets(
     return generators.block(lambda stream: subset_block(n, size, steps, stream), device)
 
 
+def subsets_in_turn(
+    generators: Generators,
+    n: int,
+    size: int,
+    turns: int,
+    steps: int,
+    device: torch.device | None = None,
+) -> torch.Tensor:
+    """[steps, R, turns, size] row numbers, a subset for every turn of a step."""
+    picked = subsets(generators, n, size, steps * turns, device)
+    return picked.view(steps, turns, len(generators), size).transpose(1, 2)
+
+
 def normals(
     generators: Generators,
     shape: Sequence[int],
@@ -85,6 +98,26 @@ def normals(
     """[steps, R, *shape] standard normal numbers."""
     return generators.block(
         lambda stream: torch.randn(steps, *shape, generator=stream, dtype=dtype), device
+    )
+
+
+def uniforms(
+    generators: Generators, shape: Sequence[int], steps: int, device: torch.device | None = None
+) -> torch.Tensor:
+    """[steps, R, *shape] numbers between 0 and 1."""
+    return generators.block(lambda stream: torch.rand(steps, *shape, generator=stream), device)
+
+
+def integers(
+    generators: Generators,
+    high: int,
+    shape: Sequence[int],
+    steps: int,
+    device: torch.device | None = None,
+) -> torch.Tensor:
+    """[steps, R, *shape] whole numbers below ``high``."""
+    return generators.block(
+        lambda stream: torch.randint(high, (steps, *shape), generator=stream), device
     )
 
 

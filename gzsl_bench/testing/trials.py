@@ -182,7 +182,7 @@ class Trials:
             if (value := getattr(setup.task, name)) is not None
         }
         owner = self.spec.factory
-        variables = module_variables(owner)
+        variables, imported = module_variables(owner), len(sys.modules)
         began = time.monotonic()
         with self.alike() as start, opened_files() as opened:
             traces = observe(owner, setup, specs, sink=sink, should_stop=lambda: self._stop(began))
@@ -190,13 +190,17 @@ class Trials:
             moved = start.moved(GlobalRandomStates.now())
         names = {*self.variables, *changed(variables, module_variables(owner))}
         self.variables = sorted(names)
+        files = _foreign(opened, owner)
+        if len(sys.modules) > imported and (moved or files):
+            # A library that is imported where it is first needed opens files and draws numbers.
+            return self.train(shape, specs)
         first = Trial(
             shape,
             traces[0],
             probes[0].seen,
             seconds,
             moved,
-            _foreign(opened, owner),
+            files,
             _change(setup, kept, traces[0]),
         )
         return [

@@ -455,12 +455,12 @@ class Generative(Config):
 class Generated(stacked.FeatureGAN):
     """With a term of its own."""
 
-    def more_terms(self, task, runs):
+    def more_terms(self, networks):
         loss = stacked.seen_loss(
-            task, runs, epochs=2, batch=4, lr=0.05, betas=(0.5, 0.999), std=0.3
+            networks.task, networks.runs, epochs=2, batch=4, lr=0.05, betas=(0.5, 0.999), std=0.3
         )
         weight = torch.tensor([0.5])
-        return lambda made, attributes, labels: {"seen": (weight, loss(made, labels))}
+        return lambda made, batch: {"seen": (weight, loss(made, batch.labels))}
 
 
 @case("stacked")

@@ -72,8 +72,8 @@ PLANTS = {
         "stacked-optimizer",
     ),
     "Adam's bias correction": Plant(
-        "self._steps = [torch.zeros(()) for _ in params]",
-        "self._steps = [torch.ones(()) for _ in params]",
+        "self._steps = [torch.zeros((), device=params[0].device) for _ in params]",
+        "self._steps = [torch.ones((), device=params[0].device) for _ in params]",
         "stacked-optimizer",
     ),
     "classifier's epsilon": Plant(

@@ -174,6 +174,7 @@ def test_config_is_strict():
 
 
 STACKED = {
+    "Batch",
     "BatchNorm",
     "Critic",
     "CrossModalNetworks",
@@ -185,6 +186,9 @@ STACKED = {
     "GANNetworks",
     "Generator",
     "Generators",
+    "Loss",
+    "Maker",
+    "Optimizer",
     "Linear",
     "Parameters",
     "Phase",
@@ -211,6 +215,7 @@ STACKED = {
     "frozen",
     "generated_latents",
     "generator_terms",
+    "integers",
     "in_blocks",
     "keeps",
     "kl_divergence",
@@ -226,14 +231,18 @@ STACKED = {
     "region_products",
     "reparameterize",
     "sampled_latents",
+    "seen_places",
     "seen_loss",
+    "subsets_in_turn",
     "subsets",
     "train",
     "train_alternating",
     "train_on_latents",
     "trained_softmax",
+    "uniforms",
     "unseen_classes",
     "unit_regions",
+    "with_more",
     "wasserstein_distance",
 }
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
 from gzsl_bench.hooks.run import Latents, Run, ScoreFunction
-from gzsl_bench.hooks.task import Task
 from gzsl_bench.stacked.gan.networks import CHUNK, GANNetworks, Generator
 from gzsl_bench.stacked.latents import train_on_latents
 from gzsl_bench.stacked.loop import Progress
@@ -32,25 +30,20 @@ class FinalSoftmax:
 
     def __init__(
         self,
-        task: Task,
-        runs: Sequence[Run],
         networks: GANNetworks,
-        config: Any,
         synthesiser: Callable[[], Generator],
         representation: Callable[[int], ScoreFunction | None],
     ) -> None:
         """Make room for the generated features.
 
         Args:
-            task: the real features.
-            runs: the stack.
             networks: those of the stack.
-            config: the method's.
             synthesiser: gives what makes features of unseen classes.
             representation: number of a run -> what its classifier sees of features [N, D]: [N, L];
                 None: the features.
         """
-        self._task, self._runs, self._networks, self._config = task, runs, networks, config
+        task, config = networks.task, networks.make.config
+        self._networks, self._epochs = networks, config.classifier_epochs
         self._synthesiser, self._representation = synthesiser, representation
         self._made = task.unseen.repeat_interleave(config.samples)
         features, labels, own, represent = task.features, task.labels, self._made, representation(0)
@@ -59,21 +52,21 @@ class FinalSoftmax:
             features, labels = represent(features[:1])[:0], labels[:0]
             own = torch.cat([task.labels, self._made])
         self._classifier = RestartedClassifier(
-            runs,
+            networks.runs,
             features,
             labels,
             task.num_classes,
             own_labels=own,
-            rates=per_run(runs, "classifier_lr"),
+            rates=per_run(networks.runs, "classifier_lr"),
             betas=(config.beta1, config.beta2),
             batch=config.classifier_batch or config.samples,
             std=config.init_std,
         )
-        self.units = self._classifier.steps * config.classifier_epochs
+        self.units = self._classifier.steps * self._epochs
 
     def __call__(self, epoch: int, progress: Progress) -> None:
         """After GAN epoch ``epoch``, from 1."""
-        runs, classifier, epochs = self._runs, self._classifier, self._config.classifier_epochs
+        runs, classifier, epochs = self._networks.runs, self._classifier, self._epochs
         synthesiser = self._synthesiser()
         ones = [synthesiser.of(number) for number in range(len(runs))]
         represents = [self._representation(number) for number in range(len(runs))]
@@ -85,7 +78,7 @@ class FinalSoftmax:
             runs,
             classifier,
             embeds,
-            latents=generated_latents(self._networks, runs, ones, embeds),
+            latents=generated_latents(self._networks, ones, embeds),
             epochs=epochs,
             before=(epoch - 1) * epochs,
             progress=progress,
@@ -100,7 +93,7 @@ class FinalSoftmax:
         stream: torch.Generator,
     ) -> None:
         """``own`` becomes what one run's classifier learns from beside shared rows."""
-        features, classes = self._task.features, self._networks.embeddings[self._made]
+        features, classes = self._networks.task.features, self._networks.embeddings[self._made]
         if represent is None:
             generator.features(classes, stream, own)
             return
@@ -114,7 +107,6 @@ class FinalSoftmax:
 
 def generated_latents(
     networks: GANNetworks,
-    runs: Sequence[Run],
     generators: Sequence[Generator] = (),
     embeds: Sequence[ScoreFunction] = (),
 ) -> list[Latents]:
@@ -122,7 +114,6 @@ def generated_latents(
 
     Args:
         networks: those of the stack.
-        runs: the stack.
         generators: of each run; none: the stack's.
         embeds: features [N, D] -> [N, L] of each run; none: as they are.
     """
@@ -135,6 +126,7 @@ def generated_latents(
 
         return Latents(visual=embed, semantic=semantic)
 
+    runs = networks.runs
     generators = generators or [networks.generator.of(number) for number in range(len(runs))]
     embeds = embeds or [as_they_are] * len(runs)
     return [of(*each) for each in zip(runs, generators, embeds, strict=True)]

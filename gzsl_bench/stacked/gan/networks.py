@@ -8,9 +8,12 @@ from typing import Any
 
 import torch
 
+from gzsl_bench.hooks.run import Run
+from gzsl_bench.hooks.task import Task
+from gzsl_bench.stacked.adam import StackedAdam
 from gzsl_bench.stacked.critic import Critic
-from gzsl_bench.stacked.layers import Activation, Linear
-from gzsl_bench.stacked.runs import HasStreams
+from gzsl_bench.stacked.layers import Activation, Linear, Parameters
+from gzsl_bench.stacked.runs import HasStreams, per_run
 
 #: Rows generated at once; it bounds the memory that noise and hidden layers take.
 CHUNK = 2048
@@ -84,17 +87,109 @@ class Generator:
 
 
 @dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes the networks of a stack and their optimisers, all in the same way.
+
+    Attributes:
+        task: what they are for.
+        runs: the stack.
+        config: the method's.
+        embeddings: [C, A] class embeddings as the networks see them.
+    """
+
+    task: Task
+    runs: Sequence[Run]
+    config: Any
+    embeddings: torch.Tensor
+
+    @property
+    def features(self) -> int:
+        """D, width of the features."""
+        return self.task.features.shape[1]
+
+    @property
+    def attributes(self) -> int:
+        """A, width of the class embeddings."""
+        return self.embeddings.shape[1]
+
+    @property
+    def noise(self) -> int:
+        """Z, width of the noise."""
+        return int(self.config.noise or self.attributes)
+
+    @property
+    def batch(self) -> int:
+        """B, rows in a step: all where there are fewer than configured."""
+        return min(int(self.config.batch), self.task.labels.numel())
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Standard deviation of initial weights, device and type."""
+        features = self.task.features
+        return {"std": self.config.init_std, "device": features.device, "dtype": features.dtype}
+
+    def linear(
+        self, name: str, inputs: int, outputs: int, activation: Activation | None = None
+    ) -> Linear:
+        """A layer."""
+        return Linear(self.runs, name, inputs, outputs, activation=activation, **self.how)
+
+    def critic(self, name: str, features: int, attributes: int, hidden: int) -> Critic:
+        """A critic of ``features`` numbers, given ``attributes`` numbers."""
+        return Critic(self.runs, name, features, attributes, hidden, **self.how)
+
+    def generator(self, given: int, output: Activation) -> Generator:
+        """The generator, of noise beside ``given`` numbers."""
+        hidden = self.config.generator_hidden
+        return Generator(
+            self.runs, "generator", self.noise, given, hidden, self.features,
+            output=output, **self.how,
+        )  # fmt: skip
+
+    def values(self, *fields: str) -> list[torch.Tensor]:
+        """[R] for each of the fields: what the runs' configurations say."""
+        return [self.task.features.new_tensor(per_run(self.runs, field)) for field in fields]
+
+    def adam(
+        self,
+        layers: Sequence[Parameters],
+        rate: str = "lr",
+        *,
+        beta1: float | None = None,
+        moving: bool = False,
+    ) -> StackedAdam:
+        """An optimiser whose rates stand in the field ``rate``; see :class:`.StackedAdam`."""
+        betas = self.config.beta1 if beta1 is None else beta1, self.config.beta2
+        return StackedAdam([(layers, per_run(self.runs, rate))], betas=betas, moving=moving)
+
+
+@dataclass(frozen=True, eq=False)
 class GANNetworks:
     """What is trained for a stack.
 
     Attributes:
+        make: what they were made by.
         generator: makes features.
         critic: tells them from real ones.
-        embeddings: [C, A] class embeddings as both see them.
-        encoder: what a method adds; None for a plain GAN.
+        parts: what a method adds; None for a plain GAN.
     """
 
+    make: Maker
     generator: Generator
     critic: Critic
-    embeddings: torch.Tensor
-    encoder: Any = None
+    parts: Any = None
+
+    @property
+    def task(self) -> Task:
+        """What they are for."""
+        return self.make.task
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """The stack."""
+        return self.make.runs
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """[C, A] class embeddings as they see them."""
+        return self.make.embeddings

@@ -12,6 +12,13 @@ from gzsl_bench.stacked.layers import linear
 from gzsl_bench.stacked.restarted import RestartedClassifier
 
 
+def seen_places(task: Task) -> torch.Tensor:
+    """[C] place of each seen class in ``task.seen``; of the others 0."""
+    places = task.seen.new_zeros(task.num_classes)
+    places[task.seen] = torch.arange(task.seen.numel(), device=task.device)
+    return places
+
+
 def class_means(
     features: torch.Tensor, labels: torch.Tensor, classes: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,9 +99,7 @@ def seen_loss(
     Returns:
         Features [R, B, D] and ids of seen classes [R, B] -> the mean NLL [R].
     """
-    classes = task.seen.numel()
-    places = task.seen.new_zeros(task.num_classes)
-    places[task.seen] = torch.arange(classes, device=task.device)
+    classes, places = task.seen.numel(), seen_places(task)
     classifier = trained_softmax(
         task, runs, places[task.labels], classes, epochs=epochs, batch=batch,
         rates=[lr] * len(runs), betas=betas, std=std,

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from gzsl_bench.stacked.critic import Critic
+from gzsl_bench.stacked.gan.batch import Batch
 from gzsl_bench.stacked.gan.networks import Generator
 from gzsl_bench.stacked.layers import frozen
 
@@ -16,14 +17,13 @@ class Terms(Protocol):
     """What a method adds to the generator's loss."""
 
     def __call__(
-        self, generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-    ) -> Mapping[str, tuple[torch.Tensor, torch.Tensor]]:
-        """By name a weight [R] and what it weighs [R].
+        self, generated: torch.Tensor, batch: Batch
+    ) -> Mapping[str, tuple[torch.Tensor | float, torch.Tensor]]:
+        """By name a weight, [R] or one number, and what it weighs [R].
 
         Args:
             generated: [R, B, D] features.
-            attributes: [R, B, A] embeddings of their classes.
-            labels: [R, B] ids of their classes.
+            batch: whose classes they are of.
         """
 
 
@@ -58,27 +58,30 @@ def critic_terms(
 
 
 def generator_terms(
-    critic: Critic,
-    generator: Generator,
-    attributes: torch.Tensor,
-    labels: torch.Tensor,
-    noise: torch.Tensor,
-    more: Terms,
+    critic: Critic, generator: Generator, batch: Batch, more: Terms
 ) -> dict[str, torch.Tensor]:
     """Terms [R] of a generator's step: -E[D(x~)] and what ``more`` weighs is minimised.
 
     Args:
         critic: the critic; constant here.
         generator: the generator.
-        attributes: [R, B, A] class embeddings.
-        labels: [R, B] ids of their classes.
-        noise: [R, B, Z] standard normal numbers.
+        batch: classes and noise.
         more: the method's own terms.
     """
-    generated = generator(noise, attributes)
+    generated = generator(batch.noise, batch.attributes)
     with frozen(*critic.layers):
-        loss = -critic(generated, attributes).mean(1)
-    terms = {"adversarial": loss}
-    for name, (weight, value) in more(generated, attributes, labels).items():
+        loss = -critic(generated, batch.attributes).mean(1)
+    return with_more({"adversarial": loss}, loss, generated, batch, more)
+
+
+def with_more(
+    terms: dict[str, torch.Tensor],
+    loss: torch.Tensor,
+    generated: torch.Tensor,
+    batch: Batch,
+    more: Terms,
+) -> dict[str, torch.Tensor]:
+    """``terms`` and ``loss`` [R], to which ``more`` is added."""
+    for name, (weight, value) in more(generated, batch).items():
         terms[name], loss = value, loss + weight * value
     return terms | {"loss": loss}

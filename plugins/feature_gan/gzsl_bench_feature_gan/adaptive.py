@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 
-from gzsl_bench.stacked import GANNetworks
+from gzsl_bench.stacked import Batch, GANNetworks, Terms
 from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, FVAEGANConfig
 
 
@@ -59,31 +60,23 @@ class AdaptiveConfig(FVAEGANConfig):
 
 
 class AdaptiveVAEGAN(FVAEGAN):
-    """f-VAEGAN whose penalty has a weight that adapts; ``networks.encoder.penalty`` holds it."""
+    """f-VAEGAN whose penalty has a weight that adapts; ``networks.parts.penalty`` holds it."""
 
     Config: ClassVar[type[AdaptiveConfig]] = AdaptiveConfig
 
-    def critic_losses(
-        self,
-        networks: GANNetworks,
-        features: torch.Tensor,
-        attributes: torch.Tensor,
-        labels: torch.Tensor,
-        noise: torch.Tensor,
-        mix: torch.Tensor,
-        penalty_factor: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
+    def critic_losses(self, networks: GANNetworks, batch: Batch) -> dict[str, torch.Tensor]:
         """With the penalty's weight as it is now."""
-        penalty: AdaptivePenalty = networks.encoder.penalty
-        terms = super().critic_losses(
-            networks, features, attributes, labels, noise, mix, penalty.weight
-        )
+        penalty: AdaptivePenalty = networks.parts.penalty
+        terms = super().critic_losses(networks, replace(batch, factors=[penalty.weight]))
         penalty.seen(terms["penalty"])
         return terms
 
-    def generator_losses(self, networks: GANNetworks, *rows: Any) -> dict[str, torch.Tensor]:
+    def generator_losses(
+        self, networks: GANNetworks, batch: Batch, more: Terms
+    ) -> dict[str, torch.Tensor]:
         """After the penalty's weight was adapted to the critic's steps."""
-        penalty: AdaptivePenalty = networks.encoder.penalty
+        penalty: AdaptivePenalty = networks.parts.penalty
         if self.config.adaptive_penalty:
             penalty.adapt(self.config.critic_steps)
-        return super().generator_losses(networks, *rows) | {"penalty_weight": penalty.weight}
+        terms = super().generator_losses(networks, batch, more)
+        return terms | {"penalty_weight": penalty.weight}

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from pydantic import Field
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench import stackable
+from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import (
+    Batch,
     FeatureGAN,
     GANNetworks,
+    Maker,
+    Parameters,
     Phase,
     Several,
     StackedAdam,
     Terms,
     embed_in_chunks,
     frozen,
-    per_run,
 )
 from gzsl_bench_feature_gan.comparator import Parts
-from gzsl_bench_feature_gan.config import GANConfig
+from gzsl_bench_feature_gan.config import GANConfig, looks, spec
 
 
 class CEGZSLConfig(GANConfig):
@@ -31,12 +34,7 @@ class CEGZSLConfig(GANConfig):
     batch: int = Field(2048, ge=1, description="rows in a step; all of them where there are fewer")
     epochs: int = Field(2000, ge=1, description="epochs of ceil(rows / batch) generator steps each")
     samples: int = Field(100, ge=1, description="generated features of each unseen class")
-    evaluate_every: int = Field(
-        100,
-        ge=0,
-        description="train a classifier after every so many GAN epochs and after the last;"
-        " 0: after the last alone",
-    )
+    evaluate_every: int = looks(100)
     embedded: int = Field(2048, ge=1, description="width of the embedding, which is classified")
     projected: int = Field(512, ge=1, description="width of its projection, which is contrasted")
     comparator_hidden: int = Field(2048, ge=1, description="hidden units of the comparator")
@@ -79,78 +77,53 @@ class CEGZSL(FeatureGAN):
     """
 
     Config = CEGZSLConfig
+    recipes = RECIPES
 
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """The authors' values of ``dataset``; CUB's where there are none."""
-        return RECIPES.get(dataset.name, {})
-
-    def adam(self, runs: Sequence[Run], layers: Sequence[Any], beta1: float) -> StackedAdam:
+    def adam(
+        self, networks: GANNetworks, layers: Sequence[Parameters], **settings: Any
+    ) -> StackedAdam:
         """At rates that decay."""
-        betas = (beta1, self.config.beta2)
-        return StackedAdam([(layers, per_run(runs, "lr"))], betas=betas, moving=True)
+        return super().adam(networks, layers, moving=True, **settings)
 
-    def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
-        """With embedding and comparator."""
-        networks = super().networks(task, runs)
-        return replace(networks, encoder=Parts(task, runs, self.config, networks.embeddings))
+    def parts(self, make: Maker) -> Parts:
+        """Embedding and comparator."""
+        return Parts(make)
 
-    def critic_losses(
-        self,
-        networks: GANNetworks,
-        features: torch.Tensor,
-        attributes: torch.Tensor,
-        labels: torch.Tensor,
-        noise: torch.Tensor,
-        mix: torch.Tensor,
-        penalty_factor: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
+    def critic_losses(self, networks: GANNetworks, batch: Batch) -> dict[str, torch.Tensor]:
         """And the losses of embedding and comparator on real features."""
-        terms = super().critic_losses(
-            networks, features, attributes, labels, noise, mix, penalty_factor
-        )
-        instances, classes = networks.encoder.losses(features, labels)
+        terms = super().critic_losses(networks, batch)
+        instances, classes = networks.parts.losses(batch.features, batch.labels)
         loss = terms["loss"] + instances + classes
         return terms | {"instances": instances, "classes": classes, "loss": loss}
 
-    def generator_losses(
-        self,
-        networks: GANNetworks,
-        features: torch.Tensor,
-        attributes: torch.Tensor,
-        labels: torch.Tensor,
-        noises: torch.Tensor,
-        more: Terms,
-    ) -> dict[str, torch.Tensor]:
-        """With both on generated features, which are contrasted with real ones, too."""
-        parts: Parts = networks.encoder
+    def more_terms(self, networks: GANNetworks) -> Terms:
+        """Both losses of generated features, which are contrasted with real ones, too."""
+        parts: Parts = networks.parts
 
-        def guided(
-            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        def guided(generated: torch.Tensor, batch: Batch) -> Mapping[str, Any]:
             with frozen(parts.embedding, parts.projection, *parts.comparator.layers):
-                instances, classes = parts.losses(generated, labels, features)
+                instances, classes = parts.losses(generated, batch.labels, batch.features)
             return {"instances": (parts.instances, instances), "classes": (parts.classes, classes)}
 
-        return super().generator_losses(networks, features, attributes, labels, noises, guided)
+        return guided
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+    def phases(self, networks: GANNetworks) -> list[Phase]:
         """Embedding and comparator step with the critic."""
-        parts, config = networks.encoder, self.config
-        critic, generator = super().phases(task, runs, networks)
-        comparator = self.adam(runs, parts.comparator.layers, config.beta1)
-        embedding = self.adam(runs, [parts.embedding, parts.projection], config.beta1)
+        parts: Parts = networks.parts
+        critic, generator = super().phases(networks)
+        comparator = self.adam(networks, parts.comparator.layers)
+        embedding = self.adam(networks, [parts.embedding, parts.projection])
         parts.adams = [critic.optimizer, generator.optimizer, embedding, comparator]
         together = replace(
             critic,
             optimizer=Several(critic.optimizer, embedding, comparator),
-            recalls=comparator if config.accumulated else None,
+            recalls=comparator if self.config.accumulated else None,
         )
         return [together, generator]
 
     def epoch_done(self, networks: GANNetworks, epoch: int) -> None:
         """Rates decay; gradients that added up are cleared."""
-        parts: Parts = networks.encoder
+        parts: Parts = networks.parts
         if epoch % self.config.decay_every == 0:
             for adam in parts.adams:
                 adam.rescale(self.config.decay)
@@ -158,23 +131,15 @@ class CEGZSL(FeatureGAN):
             if layer.grad is not None:
                 layer.grad.zero_()
 
-    def representation(
-        self, networks: GANNetworks, run: int
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
+    def representation(self, networks: GANNetworks, run: int) -> ScoreFunction:
         """Embedded features."""
-        embedding = networks.encoder.embedding.of(run)
+        embedding = networks.parts.embedding.of(run)
         return lambda features: embed_in_chunks(embedding, features)
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="ce_gzsl",
     factory=CEGZSL,
     citation="Han et al., Contrastive Embedding for Generalized Zero-Shot Learning, CVPR 2021",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="A WGAN and an embedding learned by contrast, in which a softmax is trained.",
 )

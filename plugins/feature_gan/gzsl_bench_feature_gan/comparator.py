@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from gzsl_bench import Run, Task
-from gzsl_bench.stacked import Linear, StackedAdam, Table, per_run
+from gzsl_bench.stacked import Maker, Table, seen_places
 
 LEAK = 0.2
 #: Numbers of hidden units that are held at once: every row meets every class in each of them.
@@ -45,12 +43,11 @@ class Comparator:
         layers: what an optimiser needs.
     """
 
-    def __init__(
-        self, runs: Sequence[Run], embedded: int, attributes: int, hidden: int, how: dict[str, Any]
-    ) -> None:
-        self._rows = Linear(runs, "comparator/rows", embedded, hidden, **how)
-        self._classes = Table(runs, "comparator/classes", attributes, hidden, **how)
-        self._output = Table(runs, "comparator/output", 1, hidden, **how)
+    def __init__(self, make: Maker) -> None:
+        embedded, hidden = make.config.embedded, make.config.comparator_hidden
+        self._rows = make.linear("comparator/rows", embedded, hidden)
+        self._classes = Table(make.runs, "comparator/classes", make.attributes, hidden, **make.how)
+        self._output = Table(make.runs, "comparator/output", 1, hidden, **make.how)
         self.layers = [self._rows, self._classes, self._output]
 
     def __call__(self, embedded: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
@@ -122,25 +119,15 @@ class Parts:
         adams: all optimisers, whose rates decay together.
     """
 
-    def __init__(
-        self, task: Task, runs: Sequence[Run], config: Any, embeddings: torch.Tensor
-    ) -> None:
-        width, attributes = task.features.shape[1], embeddings.shape[1]
-        how: dict[str, Any] = {
-            "std": config.init_std, "device": task.device, "dtype": task.features.dtype
-        }  # fmt: skip
-        self.embedding = Linear(runs, "embedding", width, config.embedded, activation="relu", **how)
-        self.projection = Linear(runs, "projection", config.embedded, config.projected, **how)
-        self.comparator = Comparator(
-            runs, config.embedded, attributes, config.comparator_hidden, how
-        )
-        self.instances, self.classes = (
-            task.features.new_tensor(per_run(runs, field)) for field in ("instances", "classes")
-        )
-        self.adams: list[StackedAdam] = []
-        self._seen, self._config = embeddings[task.seen], config
-        self._places = task.seen.new_zeros(task.num_classes)
-        self._places[task.seen] = torch.arange(len(task.seen), device=task.device)
+    def __init__(self, make: Maker) -> None:
+        task, config = make.task, make.config
+        self.embedding = make.linear("embedding", make.features, config.embedded, "relu")
+        self.projection = make.linear("projection", config.embedded, config.projected)
+        self.comparator = Comparator(make)
+        self.instances, self.classes = make.values("instances", "classes")
+        self.adams: list[Any] = []
+        self._seen, self._config = make.embeddings[task.seen], config
+        self._places = seen_places(task)
 
     def project(self, embedded: torch.Tensor) -> torch.Tensor:
         """[R, B, E] -> [R, B, Z] at unit length."""

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
-from gzsl_bench import Config, stackable
+from gzsl_bench import Config, Method, MethodSpec, stackable
+
+
+def looks(every: int) -> Any:
+    """The field ``evaluate_every`` with this default."""
+    return Field(
+        every,
+        ge=0,
+        description="train a classifier after every so many GAN epochs and after the last;"
+        " 0: after the last alone",
+    )
 
 
 class GANConfig(Config):
@@ -34,9 +46,22 @@ class GANConfig(Config):
         None, ge=1, description="rows in a step of the classifier; none: `samples`"
     )
     classifier_lr: float = stackable(1e-3, "learning rate of the classifier", gt=0)
-    evaluate_every: int = Field(
-        5,
-        ge=0,
-        description="train a classifier after every so many GAN epochs and after the last;"
-        " 0: after the last alone",
+    evaluate_every: int = looks(5)
+
+
+def spec(name: str, factory: type[Method], citation: str, summary: str, **about: Any) -> MethodSpec:
+    """What the methods of this distribution say of themselves, where ``about`` says nothing else.
+
+    Most fill in what papers and released code leave open: ``fidelity`` is "approximation".
+    """
+    usual: dict[str, Any] = {
+        "version": "1",
+        "fidelity": "approximation",
+        "family": "Generative: GAN",
+        "preprocessing": "minmax",
+        "precisions": ("float32", "tf32"),
+        "latents": True,
+    }
+    return MethodSpec(
+        name=name, factory=factory, citation=citation, summary=summary, **usual | about
     )

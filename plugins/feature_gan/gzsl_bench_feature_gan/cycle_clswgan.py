@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from pydantic import Field
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench import DatasetInfo, stackable
 from gzsl_bench.stacked import (
+    Batch,
     GANNetworks,
     Generators,
     Linear,
@@ -19,11 +19,11 @@ from gzsl_bench.stacked import (
     StackedAdam,
     Terms,
     frozen,
-    per_run,
     subsets,
     train_alternating,
     unseen_classes,
 )
+from gzsl_bench_feature_gan.config import spec
 from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, RECIPES, FCLSWGANConfig
 
 
@@ -59,56 +59,41 @@ class CycleCLSWGAN(FCLSWGAN):
         values = {**RECIPES.get(dataset.name, {}), "classification": 0.01}
         return values | ({"regressor_epochs": 100} if dataset.name == "SUN" else {})
 
-    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
+    def generator_draws(self, networks: GANNetworks) -> int:
         """With noise for features of unseen classes, where they are made."""
-        self.generator_draws = 2 if self.config.unseen_cycle else 1
-        super().fit_batch(task, runs)
+        return 2 if self.config.unseen_cycle else 1
 
-    def draws(
-        self, task: Task, runs: Sequence[Run], networks: GANNetworks
-    ) -> Callable[[int], list[torch.Tensor]]:
+    def draws(self, networks: GANNetworks) -> Callable[[int], list[torch.Tensor]]:
         """Unseen classes [steps, R, B], where their features are made."""
-        if not self.config.unseen_cycle:
-            return super().draws(task, runs, networks)
-        return unseen_classes(task, runs, min(self.config.batch, task.labels.numel()))
+        return unseen_classes(networks) if self.config.unseen_cycle else super().draws(networks)
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
-        """The generator's loss has a term of unseen classes, where they are made."""
-        critic, of_generator = super().phases(task, runs, networks)
-        weight, regress = self.config.unseen_cycle, self._regress
-
-        def loss(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            terms = of_generator.loss(factors, turn, *drawn)
-            attributes = networks.embeddings[drawn[3]]
-            made = networks.generator(drawn[1][:, -1], attributes)
-            error = (regress(made) - attributes).square().mean((1, 2))
-            return {**terms, "unseen_cycle": error, "loss": terms["loss"] + weight * error}
-
-        return [critic, replace(of_generator, loss=loss) if weight else of_generator]
-
-    def more_terms(self, task: Task, runs: Sequence[Run]) -> Terms:
+    def more_terms(self, networks: GANNetworks) -> Terms:
         """Beside the NLL of seen classes: the mean squared error of the class embedding."""
-        classification = super().more_terms(task, runs)
-        regress = self._regress = self._regressor(task, runs)
-        weight = task.features.new_tensor(per_run(runs, "cycle"))
+        classification, regress = super().more_terms(networks), self._regressor(networks)
+        (weight,), of_unseen = networks.make.values("cycle"), self.config.unseen_cycle
 
-        def terms(
-            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-            error = (regress(generated) - attributes).square().mean((1, 2))
-            return {**classification(generated, attributes, labels), "cycle": (weight, error)}
+        def off(generated: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+            return (regress(generated) - attributes).square().mean((1, 2))
+
+        def terms(generated: torch.Tensor, batch: Batch) -> Mapping[str, Any]:
+            found = {**classification(generated, batch)}
+            found["cycle"] = weight, off(generated, batch.attributes)
+            if of_unseen:
+                attributes = networks.embeddings[batch.own[0]]
+                made = networks.generator(batch.noises[:, 1], attributes)
+                found["unseen_cycle"] = of_unseen, off(made, attributes)
+            return found
 
         return terms
 
-    def _regressor(self, task: Task, runs: Sequence[Run]) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _regressor(self, networks: GANNetworks) -> Callable[[torch.Tensor], torch.Tensor]:
         """Features [R, B, D] -> class embeddings [R, B, A], by constant weights."""
         config: CycleCLSWGANConfig = self.config
-        (rows, width), batches = task.features.shape, Generators(runs, "regressor/batches")
+        task, runs, make = networks.task, networks.runs, networks.make
+        rows, batches = task.labels.numel(), Generators(runs, "regressor/batches")
         batch = min(config.regressor_batch, rows)
         layer = Linear(
-            runs, "regressor", width, task.attributes.shape[1],
+            runs, "regressor", make.features, make.attributes,
             device=task.device, dtype=task.features.dtype,
         )  # fmt: skip
 
@@ -134,15 +119,9 @@ class CycleCLSWGAN(FCLSWGAN):
         return regress
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="cycle_clswgan",
     factory=CycleCLSWGAN,
     citation="Felix et al., Multi-modal Cycle-consistent Generalized Zero-Shot Learning, ECCV 2018",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="f-CLSWGAN whose features must lead back to the embedding of their class.",
 )

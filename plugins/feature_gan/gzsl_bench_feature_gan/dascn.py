@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from pydantic import Field
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench import stackable
 from gzsl_bench.stacked import (
+    Batch,
     Critic,
     GANNetworks,
     Generators,
     Linear,
+    Loss,
+    Maker,
     Phase,
     class_means,
     frozen,
-    per_run,
+    uniforms,
 )
+from gzsl_bench_feature_gan.config import spec
 from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, RECIPES, FCLSWGANConfig
 
 
@@ -35,15 +39,14 @@ class DASCNConfig(FCLSWGANConfig):
 class Dual:
     """Features -> class embeddings, and the critic of these."""
 
-    def __init__(
-        self, runs: Sequence[Run], features: int, attributes: int, config: DASCNConfig, how: Any
-    ) -> None:
-        hidden, critic = config.dual_hidden, config.dual_critic_hidden
+    def __init__(self, make: Maker) -> None:
+        config: DASCNConfig = make.config
+        hidden, features, attributes = config.dual_hidden, make.features, make.attributes
         self.layers = [
-            Linear(runs, "dual/hidden", features, hidden, activation="leaky_relu", **how),
-            Linear(runs, "dual/output", hidden, attributes, **how),
+            make.linear("dual/hidden", features, hidden, "leaky_relu"),
+            make.linear("dual/output", hidden, attributes),
         ]
-        self.critic = Critic(runs, "dual/critic", attributes, 0, critic, **how)
+        self.critic = make.critic("dual/critic", attributes, 0, config.dual_critic_hidden)
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """[R, B, D] -> [R, B, A]."""
@@ -64,43 +67,29 @@ class DASCN(FCLSWGAN):
     """
 
     Config = DASCNConfig
+    recipes = RECIPES
 
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """f-CLSWGAN's values of ``dataset``; CUB's where there are none."""
-        return RECIPES.get(dataset.name, {})
+    def generator_draws(self, networks: GANNetworks) -> int:
+        """Noise for x2 in every turn of the critic, and for x1 and x2 of the generators."""
+        return int(self.config.critic_steps) + 2
 
-    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
-        """With noise for x2 in every step of the critic, and for x1 and x2 of the generators."""
-        self.generator_draws = self.config.critic_steps + 2
-        super().fit_batch(task, runs)
-
-    def encoder(
-        self, runs: Sequence[Run], features: int, attributes: int, noise: int, how: dict[str, Any]
-    ) -> Dual:
+    def parts(self, make: Maker) -> Dual:
         """The dual GAN."""
-        return Dual(runs, features, attributes, self.config, how)
+        return Dual(make)
 
-    def draws(
-        self, task: Task, runs: Sequence[Run], networks: GANNetworks
-    ) -> Callable[[int], list[torch.Tensor]]:
+    def draws(self, networks: GANNetworks) -> Callable[[int], list[torch.Tensor]]:
         """Mixes [steps, R, 3 * turns, B, 1] for the penalties at x2, a1 and a0."""
-        mixes, like = Generators(runs, "dual/interpolation"), task.features
-        shape = 3 * self.config.critic_steps, min(self.config.batch, len(like)), 1
-        return lambda steps: [
-            mixes.block(
-                lambda stream: torch.rand(steps, *shape, generator=stream), task.device
-            ).to(like.dtype)
-        ]  # fmt: skip
+        mixes = Generators(networks.runs, "dual/interpolation")
+        shape = 3 * self.config.critic_steps, networks.make.batch, 1
+        return lambda steps: [uniforms(mixes, shape, steps, networks.task.device)]
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+    def phases(self, networks: GANNetworks) -> list[Phase]:
         """Both critics, then both generators."""
-        config: DASCNConfig = self.config
-        generator, critic, embeddings = networks.generator, networks.critic, networks.embeddings
-        dual: Dual = networks.encoder
-        turns, more = config.critic_steps, self.more_terms(task, runs)
-        dual_weight, visual_weight, semantic_weight = (
-            task.features.new_tensor(per_run(runs, name)) for name in ("dual", "visual", "semantic")
+        task, generator, critic = networks.task, networks.generator, networks.critic
+        dual: Dual = networks.parts
+        turns, more = self.config.critic_steps, self.more_terms(networks)
+        dual_weight, visual_weight, semantic_weight = networks.make.values(
+            "dual", "visual", "semantic"
         )
         centres = class_means(task.features[None], task.labels[None], task.seen)[0][0]
 
@@ -113,89 +102,73 @@ class DASCN(FCLSWGAN):
             loss = of_fake - of_real + factor * penalty
             return {"wasserstein": of_real - of_fake, "penalty": penalty, "loss": loss}
 
-        def of_critic(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            picked, (noise, again) = drawn[0][:, turn], (drawn[1][:, turn + n] for n in (0, turns))
-            attributes = embeddings[task.labels[picked]]
+        def of_critic(batch: Batch) -> dict[str, torch.Tensor]:
             with torch.no_grad():
-                first = generator(noise, attributes)
-                second = generator(again, dual(first))
-            mixes = drawn[2][:, turn], drawn[3][:, turn]
-            real = task.features[picked]
-            return critics(critic, real, (first, second), attributes, mixes, factors[0])
+                first = generator(batch.noise, batch.attributes)
+                second = generator(batch.noises[:, turns], dual(first))
+            mixes, fakes = (batch.mix, batch.own_now(0)), (first, second)
+            return critics(critic, batch.features, fakes, batch.attributes, mixes, batch.factors[0])
 
-        def of_dual_critic(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            picked = drawn[0][:, turn]
-            attributes, mix = embeddings[task.labels[picked]], drawn[3]
+        def of_dual_critic(batch: Batch) -> dict[str, torch.Tensor]:
+            attributes = batch.attributes
             with torch.no_grad():
-                fakes = dual(generator(drawn[1][:, turn], attributes)), dual(task.features[picked])
-            mixes = mix[:, turns + turn], mix[:, 2 * turns + turn]
-            return critics(dual.critic, attributes, fakes, attributes[..., :0], mixes, factors[0])
+                fakes = dual(generator(batch.noise, attributes)), dual(batch.features)
+            mixes = [batch.own[0][:, number * turns + batch.turn] for number in (1, 2)]
+            nothing = attributes[..., :0]
+            return critics(dual.critic, attributes, fakes, nothing, mixes, batch.factors[0])
 
-        def of_generator(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            labels = task.labels[drawn[0][:, -1]]
-            attributes, nothing = embeddings[labels], embeddings[labels][..., :0]
+        def of_generator(batch: Batch) -> dict[str, torch.Tensor]:
+            attributes, nothing = batch.attributes, batch.attributes[..., :0]
             with frozen(*critic.layers, *dual.layers, *dual.critic.layers):
-                first = generator(drawn[1][:, -2], attributes)
+                first = generator(batch.noises[:, -2], attributes)
                 back = dual(first)
-                made = first, generator(drawn[1][:, -1], back)
+                made = first, generator(batch.noises[:, -1], back)
                 scores = [critic(each, attributes).mean(1) for each in made]
                 terms = {
                     "adversarial": -scores[0] - scores[1],
                     "dual": -dual.critic(back, nothing).mean(1),
                 }
-            means, present = zip(*(class_means(x, labels, task.seen) for x in made), strict=True)
+            means, present = zip(
+                *(class_means(x, batch.labels, task.seen) for x in made), strict=True
+            )
             off = sum((mean - centres).square().sum(-1) for mean in means) / 2
             here = present[0].to(off.dtype)
             terms["visual"] = (off * here).sum(1) / here.sum(1)
             terms["semantic"] = (back - attributes).square().mean((1, 2))
             loss = terms["adversarial"] + dual_weight * terms["dual"]
             loss = loss + visual_weight * terms["visual"] + semantic_weight * terms["semantic"]
-            named = [more(each, attributes, labels) for each in made]
+            named = [more(each, batch) for each in made]
             for name, (weight, value) in named[0].items():
                 terms[name] = (value + named[1][name][1]) / 2
                 loss = loss + weight * terms[name]
             return terms | {"loss": loss}
 
-        def of_dual(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            picked = drawn[0][:, -1]
-            attributes = embeddings[task.labels[picked]]
+        def of_dual(batch: Batch) -> dict[str, torch.Tensor]:
+            attributes = batch.attributes
             with torch.no_grad():
-                first = generator(drawn[1][:, -2], attributes)
-            backs = dual(first), dual(task.features[picked])
+                first = generator(batch.noises[:, -2], attributes)
+            backs = dual(first), dual(batch.features)
             with frozen(*dual.critic.layers):
                 terms = [-dual.critic(back, attributes[..., :0]).mean(1) for back in backs]
             error = (backs[0] - attributes).square().mean((1, 2))
             return {"loss": (terms[0] + terms[1]) / 2 + semantic_weight * error}
 
-        def adam(layers: Sequence[Linear]) -> Any:
-            return self.adam(runs, layers, config.beta1)
+        def phase(layers: Sequence[Linear], loss: Loss, name: str, repeat: int = 1) -> Phase:
+            return Phase(self.adam(networks, layers), loss, name, repeat)
 
+        in_turn, after = (partial(way, networks) for way in (self.in_turn, self.after_turns))
         return [
-            Phase(adam(critic.layers), of_critic, "critic/", turns),
-            Phase(adam(dual.critic.layers), of_dual_critic, "dual_critic/", turns),
-            Phase(adam(generator.layers), of_generator, "generator/"),
-            Phase(adam(dual.layers), of_dual, "dual/"),
+            phase(critic.layers, in_turn(of_critic), "critic/", turns),
+            phase(dual.critic.layers, in_turn(of_dual_critic), "dual_critic/", turns),
+            phase(generator.layers, after(of_generator), "generator/"),
+            phase(dual.layers, after(of_dual), "dual/"),
         ]
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="dascn",
     factory=DASCN,
     citation="Ni et al., Dual Adversarial Semantics-Consistent Network for Generalized Zero-Shot "
     "Learning, NeurIPS 2019",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="A GAN of features and one of class embeddings, each fed by the other.",
 )

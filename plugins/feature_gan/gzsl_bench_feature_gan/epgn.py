@@ -8,14 +8,12 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
 
 from gzsl_bench import (
     BatchedMethod,
     Config,
     DatasetInfo,
     Latents,
-    MethodSpec,
     NotApplicable,
     Run,
     Scorer,
@@ -29,14 +27,14 @@ from gzsl_bench.stacked import (
     Progress,
     StackedAdam,
     as_they_are,
-    dropout,
-    frozen,
     keeps,
     lanes,
     per_run,
     train_alternating,
 )
 from gzsl_bench.stacked.draws import subset_block
+from gzsl_bench_feature_gan.config import spec
+from gzsl_bench_feature_gan.episodes import Networks, closeness, losses
 
 
 class EPGNConfig(Config):
@@ -73,67 +71,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     },
     "FLO": {"critic_hidden": 1200, "epochs": 50, "regressor_activation": "relu"},
 }  # fmt: skip
-
-
-class Networks:
-    """Embeddings -> features, features -> embeddings, and the discriminator of pairs of both."""
-
-    def __init__(self, runs: Sequence[Run], task: Task, config: EPGNConfig) -> None:
-        features, attributes = task.features.shape[1], task.attributes.shape[1]
-        pairs = features + attributes
-
-        def layer(name: str, inputs: int, outputs: int, activation: Any) -> Linear:
-            made = Linear(
-                runs, name, inputs, outputs,
-                activation=activation, device=task.device, dtype=task.features.dtype,
-            )  # fmt: skip
-            with torch.no_grad():
-                for run, weight in zip(runs, made.weight, strict=True):
-                    drawn, std = torch.empty(outputs, inputs), config.init_std
-                    stream = run.generator(f"init/{name}")
-                    weight.copy_(
-                        torch.nn.init.trunc_normal_(drawn, 0, std, -2 * std, 2 * std, stream)
-                    )
-                made.bias.fill_(0.01)
-            return made
-
-        self.generator = [
-            layer("generator/hidden", attributes, config.hidden, "tanh"),
-            layer("generator/output", config.hidden, features, "relu"),
-        ]
-        self.regressor = [
-            layer("regressor/hidden", features, config.hidden, config.regressor_activation),
-            layer("regressor/output", config.hidden, attributes, "relu"),
-        ]
-        self.critic = [
-            layer("critic/hidden", pairs, config.critic_hidden, "relu"),
-            layer("critic/output", config.critic_hidden, 1, None),
-        ]
-        self.rates = config.regressor_dropout, config.critic_dropout
-
-    def prototypes(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """[R, K, A] -> [R, K, D]."""
-        return self.generator[1](self.generator[0](embeddings))
-
-    def regress(self, features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        """[R, B, D] -> [R, B, A], by the hidden units that are kept [R, B, H]."""
-        return self.regressor[1](dropout(self.regressor[0](features), kept, self.rates[0]))
-
-    def judge(self, x: torch.Tensor, a: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        """Logits [R, B] of pairs being real, by the hidden units that are kept."""
-        hidden = self.critic[0](torch.cat([x, a], -1))
-        return self.critic[1](dropout(hidden, kept, self.rates[1])).squeeze(-1)
-
-
-def cross_entropy(logits: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """[R, B] of logits [R, B, K]."""
-    return -logits.log_softmax(-1).gather(-1, places.unsqueeze(-1)).squeeze(-1)
-
-
-def closeness(x: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
-    """Negative mean squared distances [..., B, K] of x [..., B, D] to prototypes [..., K, D]."""
-    squares = prototypes.square().mean(-1).unsqueeze(-2) + x.square().mean(-1, keepdim=True)
-    return 2 / x.shape[-1] * (x @ prototypes.mT) - squares
 
 
 def nearest(prototypes: torch.Tensor) -> Scorer:
@@ -231,62 +168,11 @@ class EPGN(BatchedMethod):
         return draw
 
 
-def losses(task: Task, networks: Networks) -> tuple[Any, Any, Any, Any]:
-    """Of the base step, of the discriminator, of both maps against it, of held-out classes."""
-    seen = task.attributes[task.seen]
-    places = task.seen.new_zeros(task.num_classes)
-    places[task.seen] = torch.arange(task.seen.numel(), device=task.device)
-
-    def batch(turn: int, use: int, drawn: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        picked = drawn[0][:, turn]
-        back = networks.regress(task.features[picked], drawn[3][:, turn, use])
-        return task.features[picked], task.attributes[task.labels[picked]], back
-
-    def of_base(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
-        x, a, back = batch(turn, 0, drawn)
-        of = places[task.labels[drawn[0][:, turn]]]
-        made = networks.prototypes(seen.expand(len(x), -1, -1))
-        own = made.gather(1, of.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
-        terms = {
-            "features": (x - own).square().mean((1, 2)),
-            "embeddings": (a - back).square().mean((1, 2)),
-            "by_features": cross_entropy(x @ made.mT, of).mean(1),
-            "by_embeddings": cross_entropy(back @ seen.t(), of).mean(1),
-        }
-        return terms | {"loss": torch.stack(list(terms.values())).sum(0)}
-
-    def of_critic(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
-        with torch.no_grad():
-            x, a, back = batch(turn, 1, drawn)
-            made = networks.prototypes(a)
-        real = F.softplus(-networks.judge(x, a, drawn[4][:, turn, 0]))
-        fake = F.softplus(networks.judge(made, back, drawn[4][:, turn, 1]))
-        return {"loss": (real + fake).mean(1)}
-
-    def of_maps(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
-        _, a, back = batch(turn, 2, drawn)
-        with frozen(*networks.critic):
-            score = networks.judge(networks.prototypes(a), back, drawn[4][:, turn, 2])
-        return {"loss": F.softplus(-score).mean(1)}
-
-    def of_held_out(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
-        x, of = task.features[drawn[1]], places[task.labels[drawn[1]]]
-        made = networks.prototypes(seen.expand(len(x), -1, -1))
-        return {"loss": (cross_entropy(closeness(x, made), of) * drawn[2]).sum(1)}
-
-    return of_base, of_critic, of_maps, of_held_out
-
-
-SPEC = MethodSpec(
+SPEC = spec(
     name="epgn",
     factory=EPGN,
     citation="Yu et al., Episode-based Prototype Generating Network for Zero-Shot Learning, "
     "CVPR 2020",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
     preprocessing="none",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="One prototype a class, learnt in episodes in which seen classes play unseen ones.",
 )

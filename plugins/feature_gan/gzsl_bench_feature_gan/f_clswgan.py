@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
-from gzsl_bench.stacked import FeatureGAN, Terms, per_run, seen_loss
-from gzsl_bench_feature_gan.config import GANConfig
+from gzsl_bench import stackable
+from gzsl_bench.stacked import FeatureGAN, GANNetworks, Terms, seen_loss
+from gzsl_bench_feature_gan.config import GANConfig, spec
 
 
 class FCLSWGANConfig(GANConfig):
@@ -45,39 +45,30 @@ class FCLSWGAN(FeatureGAN):
     """
 
     Config: ClassVar[type[GANConfig]] = FCLSWGANConfig
+    recipes = RECIPES
 
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """The released values of ``dataset``; CUB's where there are none."""
-        return RECIPES.get(dataset.name, {})
-
-    def more_terms(self, task: Task, runs: Sequence[Run]) -> Terms:
+    def more_terms(self, networks: GANNetworks) -> Terms:
         """The NLL of generated features in a frozen softmax among seen classes (Eq. 4)."""
         config: FCLSWGANConfig = self.config
         classify = seen_loss(
-            task,
-            runs,
+            networks.task,
+            networks.runs,
             epochs=config.seen_epochs,
             batch=config.seen_batch,
             lr=config.seen_lr,
             betas=(config.beta1, config.beta2),
             std=config.init_std,
         )
-        weight = task.features.new_tensor(per_run(runs, "classification"))
-        return lambda generated, attributes, labels: {
-            "classification": (weight, classify(generated, labels))
+        (weight,) = networks.make.values("classification")
+        return lambda generated, batch: {
+            "classification": (weight, classify(generated, batch.labels))
         }
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="f_clswgan",
     factory=FCLSWGAN,
     citation="Xian et al., Feature Generating Networks for Zero-Shot Learning, CVPR 2018",
-    version="1",
     fidelity="official-code",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="A WGAN makes features of unseen classes that a softmax learns beside real ones.",
 )

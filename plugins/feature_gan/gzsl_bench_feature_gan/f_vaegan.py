@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch.nn import functional as F
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench import Task, stackable
 from gzsl_bench.stacked import (
+    Batch,
     FeatureGAN,
     GANNetworks,
-    Linear,
+    Maker,
+    Optimizer,
     Several,
-    StackedAdam,
     Terms,
     frozen,
     kl_divergence,
-    per_run,
+    with_more,
 )
-from gzsl_bench_feature_gan.config import GANConfig
+from gzsl_bench_feature_gan.config import GANConfig, looks, spec
 
 
 class FVAEGANConfig(GANConfig):
@@ -34,12 +35,7 @@ class FVAEGANConfig(GANConfig):
     encoded_noise: bool = Field(
         True, description="the critic sees reconstructions; else features made from noise"
     )
-    evaluate_every: int = Field(
-        20,
-        ge=0,
-        description="train a classifier after every so many GAN epochs and after the last;"
-        " 0: after the last alone",
-    )
+    evaluate_every: int = looks(20)
 
 
 #: The released scripts of TF-VAEGAN, whose first pass without feedback is this model; AWA1 takes
@@ -61,16 +57,15 @@ class Encoder:
         gamma: [R] weight of the adversarial term beside what the encoder learns from.
     """
 
-    def __init__(
-        self, runs: Sequence[Run], inputs: int, hidden: int, noise: int, how: Mapping[str, Any]
-    ) -> None:
-        widths = (inputs, hidden, 2 * noise)
+    def __init__(self, make: Maker) -> None:
+        inputs, heads = make.features + make.attributes, 2 * make.noise
+        hidden = make.config.encoder_hidden
         self.layers = [
-            Linear(runs, f"encoder/{name}", a, b, activation="leaky_relu", **how)
-            for name, a, b in zip(("first", "second"), widths[:-1], widths[1:], strict=True)
+            make.linear("encoder/first", inputs, hidden, "leaky_relu"),
+            make.linear("encoder/second", hidden, heads, "leaky_relu"),
+            make.linear("encoder/heads", heads, heads),
         ]
-        self.layers.append(Linear(runs, "encoder/heads", 2 * noise, 2 * noise, **how))
-        self.gamma = self.layers[0].flat.new_tensor(per_run(runs, "gamma"))
+        (self.gamma,) = make.values("gamma")
 
     def __call__(
         self, features: torch.Tensor, attributes: torch.Tensor
@@ -81,6 +76,17 @@ class Encoder:
             x = layer(x)
         mu, logvar = x.chunk(2, -1)
         return mu, logvar
+
+
+def vae_terms(
+    features: torch.Tensor, made: torch.Tensor, mu: torch.Tensor, logvar: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Means over a batch of the cross-entropies of reconstructions, and of the KL term: [R]."""
+    error = F.binary_cross_entropy((made + 1e-12).clamp(max=1), features, reduction="none")
+    rows = features.shape[1]
+    return {
+        "reconstruction": error.sum((1, 2)) / rows, "kl": kl_divergence(mu, logvar) / rows
+    }  # fmt: skip
 
 
 class FVAEGAN(FeatureGAN):
@@ -94,92 +100,60 @@ class FVAEGAN(FeatureGAN):
     """
 
     Config: ClassVar[type[FVAEGANConfig]] = FVAEGANConfig
+    recipes = RECIPES
     output: ClassVar[Any] = "sigmoid"
-    generator_draws = 2
-
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """TF-VAEGAN's values of ``dataset``; CUB's where there are none."""
-        return RECIPES.get(dataset.name, {})
 
     def embeddings(self, task: Task) -> torch.Tensor:
         """At unit length."""
         return F.normalize(task.attributes, dim=1)
 
-    def encoder(
-        self, runs: Sequence[Run], features: int, attributes: int, noise: int, how: dict[str, Any]
-    ) -> Encoder:
-        """Of features beside class embeddings."""
-        return Encoder(runs, features + attributes, self.config.encoder_hidden, noise, how)
+    def parts(self, make: Maker) -> Encoder:
+        """The encoder."""
+        return Encoder(make)
 
-    def latent(
-        self,
-        networks: GANNetworks,
-        features: torch.Tensor,
-        attributes: torch.Tensor,
-        noise: torch.Tensor,
-    ) -> torch.Tensor:
+    def latent(self, networks: GANNetworks, batch: Batch) -> torch.Tensor:
         """A sample of the encoder's posterior, or noise where ``encoded_noise`` is off."""
         if not self.config.encoded_noise:
-            return noise
-        encoder: Encoder = networks.encoder
-        mu, logvar = encoder(features, attributes)
-        return mu + noise * torch.exp(0.5 * logvar)
+            return batch.noise
+        encoder: Encoder = networks.parts
+        mu, logvar = encoder(batch.features, batch.attributes)
+        return mu + batch.noise * torch.exp(0.5 * logvar)
+
+    def generator_draws(self, networks: GANNetworks) -> int:
+        """For reconstructions, and for features made from noise."""
+        return 2
 
     def generator_losses(
-        self,
-        networks: GANNetworks,
-        features: torch.Tensor,
-        attributes: torch.Tensor,
-        labels: torch.Tensor,
-        noises: torch.Tensor,
-        more: Terms,
+        self, networks: GANNetworks, batch: Batch, more: Terms
     ) -> dict[str, torch.Tensor]:
         """Terms [R] of a step of encoder and generator."""
-        generator, rows = networks.generator, features.shape[1]
-        mu, logvar = networks.encoder(features, attributes)
-        made = generator(mu + noises[:, 0] * torch.exp(0.5 * logvar), attributes)
-        error = F.binary_cross_entropy((made + 1e-12).clamp(max=1), features, reduction="none")
-        reconstruction = error.sum((1, 2)) / rows
-        kl = kl_divergence(mu, logvar) / rows
+        encoder: Encoder = networks.parts
+        mu, logvar = encoder(batch.features, batch.attributes)
+        made = networks.generator(mu + batch.noise * torch.exp(0.5 * logvar), batch.attributes)
+        terms = vae_terms(batch.features, made, mu, logvar)
         if not self.config.encoded_noise:
-            made = self.from_noise(networks, noises[:, 1], attributes, made)
+            made = self.from_noise(networks, batch, made)
         with frozen(*networks.critic.layers):
-            adversarial = -networks.critic(made, attributes).mean(1)
-        terms = {"reconstruction": reconstruction, "kl": kl, "adversarial": adversarial}
-        loss = reconstruction + kl + networks.encoder.gamma * adversarial
-        for name, (weight, value) in more(made, attributes, labels).items():
-            terms[name], loss = value, loss + weight * value
-        return terms | {"loss": loss}
+            terms["adversarial"] = -networks.critic(made, batch.attributes).mean(1)
+        loss = terms["reconstruction"] + terms["kl"] + encoder.gamma * terms["adversarial"]
+        return with_more(terms, loss, made, batch, more)
 
     def from_noise(
-        self,
-        networks: GANNetworks,
-        noise: torch.Tensor,
-        attributes: torch.Tensor,
-        reconstruction: torch.Tensor,
+        self, networks: GANNetworks, batch: Batch, reconstruction: torch.Tensor
     ) -> torch.Tensor:
         """[R, B, D] what the critic judges in the generator's step instead of reconstructions."""
-        return networks.generator(noise, attributes)
+        return networks.generator(batch.noises[:, 1], batch.attributes)
 
-    def optimizer(self, runs: Sequence[Run], networks: GANNetworks) -> StackedAdam | Several:
+    def optimizer(self, networks: GANNetworks) -> Optimizer:
         """The generator's, and the encoder's with betas of its own."""
-        return Several(
-            self.adam(runs, networks.generator.layers, self.config.beta1),
-            self.adam(runs, networks.encoder.layers, self.config.encoder_beta1),
-        )
+        encoder = self.adam(networks, networks.parts.layers, beta1=self.config.encoder_beta1)
+        return Several(super().optimizer(networks), encoder)
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="f_vaegan",
     factory=FVAEGAN,
     citation="Xian et al., f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning, "
     "CVPR 2019",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="A VAE and a WGAN share the network that makes features of unseen classes.",
 )

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench import DatasetInfo, Task, stackable
 from gzsl_bench.stacked import (
-    Critic,
+    Batch,
     GANNetworks,
     Generators,
+    Maker,
     Phase,
     Terms,
     frozen,
+    integers,
     normals,
-    per_run,
-    subsets,
+    subsets_in_turn,
+    uniforms,
 )
+from gzsl_bench_feature_gan.config import spec
 from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, RECIPES, Encoder, FVAEGANConfig
 
 
@@ -40,18 +43,11 @@ class Parts(Encoder):
         unlabelled: [R] weight of its term in the generator's loss.
     """
 
-    def __init__(
-        self,
-        runs: Sequence[Run],
-        features: int,
-        attributes: int,
-        noise: int,
-        config: FVAEGAND2Config,
-        how: Mapping[str, Any],
-    ) -> None:
-        super().__init__(runs, features + attributes, config.encoder_hidden, noise, how)
-        self.judge = Critic(runs, "unlabelled/critic", features, 0, config.critic_hidden, **how)
-        self.unlabelled = self.gamma.new_tensor(per_run(runs, "unlabelled"))
+    def __init__(self, make: Maker) -> None:
+        super().__init__(make)
+        hidden = make.config.critic_hidden
+        self.judge = make.critic("unlabelled/critic", make.features, 0, hidden)
+        (self.unlabelled,) = make.values("unlabelled")
 
 
 class FVAEGAND2(FVAEGAN):
@@ -74,76 +70,56 @@ class FVAEGAND2(FVAEGAN):
         values = RECIPES.get(dataset.name, {})
         return {**values, "unlabelled": values["gamma"]} if "gamma" in values else values
 
-    def encoder(
-        self, runs: Sequence[Run], features: int, attributes: int, noise: int, how: dict[str, Any]
-    ) -> Parts:
+    def parts(self, make: Maker) -> Parts:
         """With the second critic."""
-        return Parts(runs, features, attributes, noise, self.config, how)
+        return Parts(make)
 
-    def draws(
-        self, task: Task, runs: Sequence[Run], networks: GANNetworks
-    ) -> Callable[[int], list[torch.Tensor]]:
+    def draws(self, networks: GANNetworks) -> Callable[[int], list[torch.Tensor]]:
         """For every turn and the generator: unlabelled rows, classes, noise, mixes."""
-        config: FVAEGAND2Config = self.config
-        turns, rows = config.critic_steps, len(unlabelled(task))
-        batch = min(config.batch, rows)
-        wanted = task.unseen if config.unlabelled_classes == "unseen" else None
+        task, turns, width = networks.task, self.config.critic_steps, networks.generator.noise
+        rows, device = len(unlabelled(task)), task.device
+        batch = min(self.config.batch, rows)
+        wanted = task.unseen if self.config.unlabelled_classes == "unseen" else None
         count = task.num_classes if wanted is None else wanted.numel()
         batches, classes, noises, mixes = (
-            Generators(runs, f"unlabelled/{purpose}")
+            Generators(networks.runs, f"unlabelled/{purpose}")
             for purpose in ("batches", "classes", "noise", "interpolation")
         )
-        device, dtype = task.device, task.features.dtype
 
         def draw(steps: int) -> list[torch.Tensor]:
-            picked = subsets(batches, rows, batch, steps * turns, device)
-            places = classes.block(
-                lambda stream: torch.randint(count, (steps, turns + 1, batch), generator=stream),
-                device,
-            )
-            width = networks.generator.noise
-            mix = mixes.block(
-                lambda stream: torch.rand(steps, turns, batch, 1, generator=stream), device
-            )
+            places = integers(classes, count, (turns + 1, batch), steps, device)
             return [
-                picked.view(steps, turns, len(runs), batch).transpose(1, 2),
+                subsets_in_turn(batches, rows, batch, turns, steps, device),
                 places if wanted is None else wanted[places],
-                normals(noises, (turns + 1, batch, width), steps, device).to(dtype),
-                mix.to(dtype),
+                normals(noises, (turns + 1, batch, width), steps, device),
+                uniforms(mixes, (turns, batch, 1), steps, device),
             ]
 
         return draw
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+    def phases(self, networks: GANNetworks) -> list[Phase]:
         """The second critic's between the first one's and the generator's."""
-        config: FVAEGAND2Config = self.config
-        parts: Parts = networks.encoder
-        embeddings, pool = networks.embeddings, unlabelled(task)
-        penalty = parts.unlabelled.new_tensor(per_run(runs, "penalty"))
+        parts: Parts = networks.parts
+        pool, (penalty,) = unlabelled(networks.task), networks.make.values("penalty")
 
-        def of_judge(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            rows, classes, noise, mix = (block[:, turn] for block in drawn[3:])
+        def of_judge(batch: Batch) -> dict[str, torch.Tensor]:
+            rows, classes, noise, mix = map(batch.own_now, range(4))
             with torch.no_grad():
-                generated = networks.generator(noise, embeddings[classes])
+                generated = networks.generator(noise, networks.embeddings[classes])
             real, fake, slope = parts.judge.losses(pool[rows], generated, generated[..., :0], mix)
             loss = fake - real + penalty * slope
             return {"wasserstein": real - fake, "penalty": slope, "loss": loss}
 
-        critic, generator = super().phases(task, runs, networks)
-        adam = self.adam(runs, parts.judge.layers, config.beta1)
-        judge = Phase(adam, of_judge, "unlabelled/", config.critic_steps)
-        return [critic, judge, generator]
+        critic, generator = super().phases(networks)
+        adam, loss = self.adam(networks, parts.judge.layers), self.in_turn(networks, of_judge)
+        return [critic, Phase(adam, loss, "unlabelled/", self.config.critic_steps), generator]
 
-    def step_terms(self, networks: GANNetworks, more: Terms, *drawn: torch.Tensor) -> Terms:
+    def more_terms(self, networks: GANNetworks) -> Terms:
         """The second critic's term."""
-        parts: Parts = networks.encoder
-        classes, noise = drawn[1][:, -1], drawn[2][:, -1]
+        parts: Parts = networks.parts
 
-        def judged(
-            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        def judged(generated: torch.Tensor, batch: Batch) -> Mapping[str, Any]:
+            classes, noise = batch.own_now(1), batch.own_now(2)
             others = networks.generator(noise, networks.embeddings[classes])
             with frozen(*parts.judge.layers):
                 term = -parts.judge(others, others[..., :0]).mean(1)
@@ -163,17 +139,11 @@ def unlabelled(task: Task) -> torch.Tensor:
     return task.unlabelled
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="f_vaegan_d2",
     factory=FVAEGAND2,
     citation="Xian et al., f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning, "
     "CVPR 2019",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
     setting="transductive",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="f-VAEGAN with a second critic, of unlabelled test features.",
 )

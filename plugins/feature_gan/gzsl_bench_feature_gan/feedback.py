@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F
 
-from gzsl_bench import Run
-from gzsl_bench.stacked import GANNetworks, Generator, Linear, StackedAdam, per_run
-from gzsl_bench_feature_gan.adaptive import AdaptiveConfig, AdaptivePenalty, weighted_l1
+from gzsl_bench.stacked import GANNetworks, Generator, Linear, Maker
+from gzsl_bench_feature_gan.adaptive import AdaptivePenalty
+from gzsl_bench_feature_gan.decoder import Decoder
 from gzsl_bench_feature_gan.f_vaegan import Encoder
 
 
@@ -68,8 +66,7 @@ class Parts(Encoder):
     """The encoder, and what TF-VAEGAN trains beside it.
 
     Attributes:
-        hidden: features [D] -> leaky ReLU -> [K]: the decoder's first layer.
-        output: [K] -> [A], scaled to unit length: its second.
+        decoder: class embeddings from features, and what is fed back.
         feedback: [K] -> leaky ReLU -> [K] -> leaky ReLU: what is added to the generator's.
         penalty: weight of the critic's penalty.
         decoded: [R] weight of the decoder's error.
@@ -77,40 +74,23 @@ class Parts(Encoder):
         synthesis: [R] weight of the feedback where the classifier's features are made.
     """
 
-    def __init__(
-        self,
-        runs: Sequence[Run],
-        features: int,
-        attributes: int,
-        noise: int,
-        config: AdaptiveConfig,
-        how: Mapping[str, Any],
-    ) -> None:
-        super().__init__(runs, features + attributes, config.encoder_hidden, noise, how)
-        units, betas = config.generator_hidden, (config.beta1, config.beta2)
-        leaky: dict[str, Any] = {**how, "activation": "leaky_relu"}
-        self.hidden = Linear(runs, "decoder/hidden", features, units, **leaky)
-        self.output = Linear(runs, "decoder/output", units, attributes, **how)
+    def __init__(self, make: Maker) -> None:
+        super().__init__(make)
+        units = make.config.generator_hidden
+        self.decoder = Decoder(make)
         self.feedback = [
-            Linear(runs, f"feedback/{name}", units, units, **leaky) for name in ("first", "second")
+            make.linear(f"feedback/{name}", units, units, "leaky_relu")
+            for name in ("first", "second")
         ]
-        self.decoder_adam, self.feedback_adam = (
-            StackedAdam([(layers, per_run(runs, rate))], betas=betas)
-            for layers, rate in (
-                ([self.hidden, self.output], "decoder_lr"),
-                (self.feedback, "feedback_lr"),
-            )
-        )
-        self.decoded, self.training, self.synthesis, penalty = (
-            self.gamma.new_tensor(per_run(runs, field))
-            for field in ("decoded", "feedback", "synthesis_feedback", "penalty")
+        self.decoder_adam = make.adam(self.decoder.layers, "decoder_lr")
+        self.feedback_adam = make.adam(self.feedback, "feedback_lr")
+        self.decoded, self.training, self.synthesis, penalty = make.values(
+            "decoded", "feedback", "synthesis_feedback", "penalty"
         )
         self.penalty = AdaptivePenalty(penalty)
 
-    def error(self, features: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
-        """[R] weighted L1 error of the class embeddings [R, B, A] decoded from [R, B, D]."""
-        return weighted_l1(F.normalize(self.output(self.hidden(features)), dim=-1), attributes)
-
     def fed(self, networks: GANNetworks, weight: torch.Tensor) -> FedGenerator:
         """The generator with feedback of this ``weight`` [R]."""
-        return FedGenerator(networks.generator, self.hidden, self.feedback, weight[:, None, None])
+        return FedGenerator(
+            networks.generator, self.decoder.hidden, self.feedback, weight[:, None, None]
+        )

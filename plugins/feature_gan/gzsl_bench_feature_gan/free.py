@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench import stackable
+from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import (
+    Batch,
     GANNetworks,
     Generators,
+    Maker,
+    Optimizer,
     Phase,
     Several,
     Terms,
     embed_in_chunks,
     frozen,
+    integers,
     normals,
 )
 from gzsl_bench_feature_gan.adaptive import (
@@ -25,6 +30,7 @@ from gzsl_bench_feature_gan.adaptive import (
     AdaptiveVAEGAN,
     weighted_l1,
 )
+from gzsl_bench_feature_gan.config import looks, spec
 from gzsl_bench_feature_gan.refiner import Parts
 
 
@@ -35,12 +41,7 @@ class FREEConfig(AdaptiveConfig):
     epochs: int = Field(1002, ge=1, description="epochs; two of them are one of the released code")
     critic_steps: int = Field(1, ge=1, description="steps of the critic for one of the generator")
     samples: int = Field(700, ge=1, description="generated features of each unseen class")
-    evaluate_every: int = Field(
-        40,
-        ge=0,
-        description="train a classifier after every so many GAN epochs and after the last;"
-        " 0: after the last alone",
-    )
+    evaluate_every: int = looks(40)
     refined: float = stackable(1e-3, "weight of refined class embeddings' error", ge=0)
     refiner_lr: float = stackable(1e-4, "learning rate of the refiner", gt=0)
     freeze_refiner: bool = Field(
@@ -93,91 +94,73 @@ class FREE(AdaptiveVAEGAN):
     """
 
     Config = FREEConfig
+    recipes = RECIPES
 
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """The released values of ``dataset``; CUB's where there are none."""
-        return RECIPES.get(dataset.name, {})
-
-    def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
+    def parts(self, make: Maker) -> Parts:
         """With refiner and centres."""
-        networks, config = super().networks(task, runs), self.config
-        how = {"std": config.init_std, "device": task.device, "dtype": task.features.dtype}
-        return replace(networks, encoder=Parts(task, runs, networks.generator.noise, config, how))
+        return Parts(make)
 
-    def draws(
-        self, task: Task, runs: Sequence[Run], networks: GANNetworks
-    ) -> Callable[[int], list[torch.Tensor]]:
+    def draws(self, networks: GANNetworks) -> Callable[[int], list[torch.Tensor]]:
         """The refiner's noise [R, turns + 1, B, A]; steps from the own to the other centre."""
-        config: FREEConfig = self.config
-        noises, steps_away = (Generators(runs, name) for name in ("refiner/noise", "centres/other"))
-        turns, batch = config.critic_steps, min(config.batch, task.labels.numel())
-        width, classes, device = task.attributes.shape[1], task.seen.numel(), task.device
+        task, make, turns = networks.task, networks.make, self.config.critic_steps
+        noises, steps_away = (
+            Generators(networks.runs, name) for name in ("refiner/noise", "centres/other")
+        )
 
         def draw(steps: int) -> list[torch.Tensor]:
-            noise = normals(noises, (turns + 1, batch, width), steps, device)
-            blocks = [noise.to(task.features.dtype)]
-            if config.other == "random":
-                shape = (steps, turns, batch)
-                blocks.append(
-                    steps_away.block(
-                        lambda stream: torch.randint(classes, shape, generator=stream), device
-                    )
-                )
+            shape, others = (turns + 1, make.batch, make.attributes), (turns, make.batch)
+            blocks = [normals(noises, shape, steps, task.device)]
+            if self.config.other == "random":
+                classes = task.seen.numel()
+                blocks.append(integers(steps_away, classes, others, steps, task.device))
             return blocks
 
         return draw
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+    def phases(self, networks: GANNetworks) -> list[Phase]:
         """The refiner's and the centres' before the critic's."""
         config: FREEConfig = self.config
-        parts: Parts = networks.encoder
-        embeddings, classes = networks.embeddings, task.seen.numel()
+        parts: Parts = networks.parts
+        classes = networks.task.seen.numel()
 
-        def of_refiner(
-            factors: Sequence[torch.Tensor], turn: int, picked: torch.Tensor, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            labels, noise = task.labels[picked[:, turn]], drawn[2][:, turn]
-            mu, found = parts.refine(task.features[picked[:, turn]], noise)
-            error, own, other = weighted_l1(found, embeddings[labels]), parts.places[labels], None
+        def of_refiner(batch: Batch) -> dict[str, torch.Tensor]:
+            mu, found = parts.refine(batch.features, batch.own_now(0))
+            error = weighted_l1(found, batch.attributes)
+            own, other = parts.places[batch.labels], None
             if config.other == "random":
-                other = (own + drawn[3][:, turn]) % classes
+                other = (own + batch.own_now(1)) % classes
             margin = parts.margin_loss(mu, own, other)
             loss = parts.weight * margin + parts.refined * error
             return {"margin": margin, "error": error, "loss": loss}
 
-        critic, generator = super().phases(task, runs, networks)
+        critic, generator = super().phases(networks)
         refiner = Phase(
             Several(parts.refiner_adam, parts.centre_adam),
-            of_refiner,
+            self.in_turn(networks, of_refiner),
             "refiner/",
             recalls=parts.centre_adam if config.accumulated else None,
         )
         return [replace(critic, before=[refiner]), generator]
 
-    def step_terms(self, networks: GANNetworks, more: Terms, *drawn: torch.Tensor) -> Terms:
+    def more_terms(self, networks: GANNetworks) -> Terms:
         """The refiner's error on what the critic judges."""
-        parts: Parts = networks.encoder
+        parts: Parts = networks.parts
         constant = (parts.hidden, parts.heads) if self.config.freeze_refiner else ()
 
-        def refined(
-            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        def refined(generated: torch.Tensor, batch: Batch) -> Mapping[str, Any]:
             with frozen(*constant):
-                _, found = parts.refine(generated, drawn[0][:, -1])
-            return {"refined": (parts.refined, weighted_l1(found, attributes))}
+                _, found = parts.refine(generated, batch.own_now(0))
+            return {"refined": (parts.refined, weighted_l1(found, batch.attributes))}
 
         return refined
 
-    def optimizer(self, runs: Sequence[Run], networks: GANNetworks) -> Several:
+    def optimizer(self, networks: GANNetworks) -> Optimizer:
         """The generator's, the encoder's and the refiner's."""
-        return Several(super().optimizer(runs, networks), networks.encoder.refiner_adam)
+        return Several(super().optimizer(networks), networks.parts.refiner_adam)
 
-    def representation(
-        self, networks: GANNetworks, run: int
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
+    def representation(self, networks: GANNetworks, run: int) -> ScoreFunction:
         """Features, the refiner's hidden units and its class embedding side by side."""
-        hidden, heads = networks.encoder.hidden.of(run), networks.encoder.heads.of(run)
+        hidden, heads = networks.parts.hidden.of(run), networks.parts.heads.of(run)
 
         def encode(features: torch.Tensor) -> torch.Tensor:
             units = hidden(features)
@@ -187,15 +170,9 @@ class FREE(AdaptiveVAEGAN):
         return lambda features: embed_in_chunks(encode, features)
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="free",
     factory=FREE,
     citation="Chen et al., FREE: Feature Refinement for Generalized Zero-Shot Learning, ICCV 2021",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="f-VAEGAN, and features refined towards class centres and class embeddings.",
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
-from gzsl_bench.stacked import GANNetworks, Terms, per_run
+from gzsl_bench import Task, stackable
+from gzsl_bench.stacked import Batch, GANNetworks, Maker, Terms, seen_places
+from gzsl_bench_feature_gan.config import spec
 from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, FCLSWGANConfig
 
 #: Soul samples of a class, and what the released code begins its clustering with.
@@ -83,13 +84,11 @@ class Souls:
         class_weight: [R].
     """
 
-    def __init__(self, task: Task, runs: Sequence[Run], samples: int) -> None:
-        self.souls = task.shared(soul_samples)
-        self.attributes = task.attributes[task.seen.repeat_interleave(samples)]
-        self.places = task.seen.new_zeros(task.num_classes)
-        self.places[task.seen] = torch.arange(task.seen.numel(), device=task.device)
-        self.sample_weight = task.features.new_tensor(per_run(runs, "sample_souls"))
-        self.class_weight = task.features.new_tensor(per_run(runs, "class_souls"))
+    def __init__(self, make: Maker) -> None:
+        task = make.task
+        self.souls, self.places = task.shared(soul_samples), seen_places(task)
+        self.attributes = task.attributes[task.seen.repeat_interleave(make.config.class_samples)]
+        self.sample_weight, self.class_weight = make.values("sample_souls", "class_souls")
 
 
 class LisGAN(FCLSWGAN):
@@ -106,61 +105,38 @@ class LisGAN(FCLSWGAN):
     """
 
     Config: ClassVar[type[LisGANConfig]] = LisGANConfig
+    recipes = RECIPES
 
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """The released values of ``dataset``; CUB's where there are none."""
-        return RECIPES.get(dataset.name, {})
-
-    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
+    def generator_draws(self, networks: GANNetworks) -> int:
         """With as much noise as the class means take beside a batch."""
-        rows = self.config.class_samples * task.seen.numel()
-        self.generator_draws = 1 + -(-rows // min(self.config.batch, task.labels.numel()))
-        super().fit_batch(task, runs)
+        return 1 + math.ceil(len(networks.parts.attributes) / networks.make.batch)
 
-    def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
-        """Beside them the souls."""
-        souls = Souls(task, runs, self.config.class_samples)
-        return replace(super().networks(task, runs), encoder=souls)
+    def parts(self, make: Maker) -> Souls:
+        """The souls."""
+        return Souls(make)
 
-    def generator_losses(
-        self,
-        networks: GANNetworks,
-        features: torch.Tensor,
-        attributes: torch.Tensor,
-        labels: torch.Tensor,
-        noises: torch.Tensor,
-        more: Terms,
-    ) -> dict[str, torch.Tensor]:
+    def more_terms(self, networks: GANNetworks) -> Terms:
         """Those of f-CLSWGAN and the two distances."""
-        souls: Souls = networks.encoder
+        souls, classification = networks.parts, super().more_terms(networks)
 
-        def terms(
-            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-            of_samples = nearest(generated, souls.souls[souls.places[labels]]).mean(1)
-            rows = len(souls.attributes)
-            noise = noises[:, 1:].flatten(1, 2)[:, :rows]
+        def terms(generated: torch.Tensor, batch: Batch) -> Mapping[str, Any]:
+            of_samples = nearest(generated, souls.souls[souls.places[batch.labels]]).mean(1)
+            noise = batch.noises[:, 1:].flatten(1, 2)[:, : len(souls.attributes)]
             made = networks.generator(noise, souls.attributes.expand(len(noise), -1, -1))
             means = made.view(len(made), len(souls.souls), -1, made.shape[-1]).mean(2)
             return {
-                **more(generated, attributes, labels),
+                **classification(generated, batch),
                 "sample_souls": (souls.sample_weight, of_samples),
                 "class_souls": (souls.class_weight, nearest(means, souls.souls[None]).mean(1)),
             }
 
-        return super().generator_losses(networks, features, attributes, labels, noises, terms)
+        return terms
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="lisgan",
     factory=LisGAN,
     citation="Li et al., Leveraging the Invariant Side of Generative Zero-Shot Learning, CVPR 2019",
-    version="1",
     fidelity="official-code",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="f-CLSWGAN whose features must lie near the mean of a cluster of their class.",
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from gzsl_bench import MethodSpec, Run, Scorer, Task
+from gzsl_bench import Scorer
 from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import (
     GANNetworks,
@@ -18,6 +18,7 @@ from gzsl_bench.stacked import (
     generated_latents,
     per_run,
 )
+from gzsl_bench_feature_gan.config import spec
 from gzsl_bench_feature_gan.f_vaegan_d2 import unlabelled
 from gzsl_bench_feature_gan.lisgan import LisGAN, LisGANConfig
 
@@ -68,11 +69,10 @@ class LisGANCascade(LisGAN):
         """GAN epochs alone."""
         return {"gan_epoch": config.epochs}
 
-    def evaluation(
-        self, task: Task, runs: list[Run], networks: GANNetworks
-    ) -> tuple[Callable[[int, Progress], None], int]:
+    def evaluation(self, networks: GANNetworks) -> tuple[Callable[[int, Progress], None], int]:
         """Both stages."""
         config: LisGANCascadeConfig = self.config
+        task, runs = networks.task, networks.runs
         images, made = unlabelled(task), task.unseen.repeat_interleave(config.samples)
         chosen = max(1, int(config.ratio * len(images)))
 
@@ -112,7 +112,7 @@ class LisGANCascade(LisGAN):
             for _ in range(config.second_epochs):
                 second.train_epoch()
             progress.advance(first.steps * config.second_epochs)
-            finite, offered = second.finite(), generated_latents(networks, runs)
+            finite, offered = second.finite(), generated_latents(networks)
             for number, (run, (label, threshold)) in enumerate(zip(runs, stages, strict=True)):
                 if not finite[number]:
                     run.fail(f"the classifier is not finite after GAN epoch {epoch}")
@@ -124,16 +124,10 @@ class LisGANCascade(LisGAN):
         return evaluate, steps * (config.classifier_epochs + config.second_epochs)
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="lisgan_cascade",
     factory=LisGANCascade,
     citation="Li et al., Leveraging the Invariant Side of Generative Zero-Shot Learning, CVPR 2019",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
     setting="transductive",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="LisGAN whose classifier learns from the test images that it is surest of, too.",
 )

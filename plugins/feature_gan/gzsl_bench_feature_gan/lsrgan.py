@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Scorer, Task, stackable
+from gzsl_bench import Scorer, stackable
 from gzsl_bench.stacked import (
+    Batch,
     FeatureGAN,
     GANNetworks,
     Linear,
+    Maker,
     Phase,
     Progress,
     Several,
-    StackedAdam,
     as_they_are,
-    class_means,
     frozen,
     generated_latents,
     generator_terms,
@@ -28,7 +26,8 @@ from gzsl_bench.stacked import (
     trained_softmax,
     unseen_classes,
 )
-from gzsl_bench_feature_gan.config import GANConfig
+from gzsl_bench_feature_gan.config import GANConfig, spec
+from gzsl_bench_feature_gan.similarity import Similarity
 
 
 class LsrGANConfig(GANConfig):
@@ -76,26 +75,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-def similarity_loss(
-    means: torch.Tensor, present: torch.Tensor, centroids: torch.Tensor,
-    wanted: torch.Tensor, near: torch.Tensor, band: torch.Tensor,
-) -> torch.Tensor:  # fmt: skip
-    """[R] squared distances to the band around wanted similarities, summed over present classes.
-
-    Args:
-        means: [R, K, D] means of generated features.
-        present: [R, K].
-        centroids: [S, D] of real features.
-        wanted: [K, N] similarities of class embeddings to the nearest seen classes'.
-        near: [K, N] places of those in ``centroids``.
-        band: [R] half its width.
-    """
-    found = F.normalize(means, dim=-1) @ F.normalize(centroids, dim=-1).t()
-    found = found.gather(2, near.expand(len(means), -1, -1))
-    outside = ((found - wanted).abs() - band[:, None, None]).clamp(min=0).square().mean(2)
-    return torch.where(present, outside, 0).sum(1)
-
-
 class LsrGAN(FeatureGAN):
     """A WGAN-GP and one softmax of all classes, which learns with it and is the classifier.
 
@@ -110,12 +89,11 @@ class LsrGAN(FeatureGAN):
     """
 
     Config = LsrGANConfig
-    generator_draws = 2
+    recipes = RECIPES
 
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """The released values of ``dataset``; CUB's where there are none."""
-        return RECIPES.get(dataset.name, {})
+    def generator_draws(self, networks: GANNetworks) -> int:
+        """For the step on seen classes, and for that on unseen ones."""
+        return 2
 
     @classmethod
     def axes(cls, config: Any) -> Mapping[str, int]:
@@ -123,136 +101,98 @@ class LsrGAN(FeatureGAN):
         both = super().axes(config)
         return both if config.classifier == "softmax" else {"gan_epoch": both["gan_epoch"]}
 
-    def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
-        """Beside them the softmax of all classes, trained on real features of seen ones."""
-        config: LsrGANConfig = self.config
+    def parts(self, make: Maker) -> Linear:
+        """The softmax of all classes, trained on real features of seen ones."""
+        task, runs, config = make.task, make.runs, make.config
         trained = trained_softmax(
             task, runs, task.labels, task.num_classes, epochs=config.seen_epochs,
             batch=config.seen_batch, rates=per_run(runs, "classifier_lr"),
             betas=(config.beta1, config.beta2), std=config.init_std,
         )  # fmt: skip
-        layer = Linear(
-            runs, "joint", task.features.shape[1], task.num_classes,
-            device=task.device, dtype=task.features.dtype,
-        )  # fmt: skip
+        layer = make.linear("joint", make.features, task.num_classes)
         with torch.no_grad():
             layer.weight.copy_(trained.weight)
             layer.bias.copy_(trained.bias)
-        return replace(super().networks(task, runs), encoder=layer)
+        return layer
 
-    def evaluation(
-        self, task: Task, runs: list[Run], networks: GANNetworks
-    ) -> tuple[Callable[[int, Progress], None], int]:
+    def evaluation(self, networks: GANNetworks) -> tuple[Callable[[int, Progress], None], int]:
         """The joint softmax as it is: the number of a checkpoint is that of the GAN epoch."""
         if self.config.classifier == "softmax":
-            return super().evaluation(task, runs, networks)
+            return super().evaluation(networks)
 
         def evaluate(epoch: int, progress: Progress) -> None:
-            offered = generated_latents(networks, runs)
-            for number, (run, latents) in enumerate(zip(runs, offered, strict=True)):
-                one: Linear = networks.encoder.of(number)
+            offered = generated_latents(networks)
+            for number, (run, latents) in enumerate(zip(networks.runs, offered, strict=True)):
+                one: Linear = networks.parts.of(number)
                 score = lambda features, one=one: one(features[None])[0]  # noqa: E731
                 run.checkpoint(epoch, Scorer(as_they_are, score, latents))
 
         return evaluate, 0
 
-    def weights(self, task: Task, runs: Sequence[Run]) -> Callable[[int], list[torch.Tensor]]:
+    def weights(self, networks: GANNetworks) -> Callable[[int], list[torch.Tensor]]:
         """Of penalty and seen classes' NLL, which may be halved."""
-        of_penalty, at = super().weights(task, runs), self.config.halved_at
-        classification = task.features.new_tensor(per_run(runs, "classification"))
-        return lambda epoch: [
-            *of_penalty(epoch), classification / (2 if at is not None and epoch >= at else 1)
-        ]  # fmt: skip
+        penalty, whole = networks.make.values("penalty", "classification")
+        at = self.config.halved_at
+        return lambda epoch: [penalty, whole / (2 if at is not None and epoch >= at else 1)]
 
-    def draws(
-        self, task: Task, runs: Sequence[Run], networks: GANNetworks
-    ) -> Callable[[int], list[torch.Tensor]]:
+    def draws(self, networks: GANNetworks) -> Callable[[int], list[torch.Tensor]]:
         """Unseen classes [steps, R, B]."""
-        return unseen_classes(task, runs, min(self.config.batch, task.labels.numel()))
+        return unseen_classes(networks)
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+    def phases(self, networks: GANNetworks) -> list[Phase]:
         """Critic, generator on seen classes, generator and softmax on unseen ones."""
         config: LsrGANConfig = self.config
-        generator, embeddings = networks.generator, networks.embeddings
-        joint: Linear = networks.encoder
-        turns, new = config.critic_steps, task.features.new_tensor
-        unseen_weight, centre_weight, weight, band = (
-            new(per_run(runs, name))
-            for name in ("unseen_classification", "centroids", "similarity", "band")
+        task, generator, embeddings = networks.task, networks.generator, networks.embeddings
+        joint: Linear = networks.parts
+        unseen_weight, centre_weight, weight, band = networks.make.values(
+            "unseen_classification", "centroids", "similarity", "band"
         )
-        centroids = class_means(task.features[None], task.labels[None], task.seen)[0][0]
-        unit = F.normalize(embeddings, dim=1)
-        nearest = (unit @ unit[task.seen].t()).topk(min(config.neighbours, task.seen.numel()))
+        similarity = Similarity(networks, config.neighbours, band)
 
         def nll(features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             return -joint(features).log_softmax(-1).gather(-1, labels[..., None]).mean((1, 2))
 
-        def similar(
-            features: torch.Tensor, labels: torch.Tensor, ids: torch.Tensor
-        ) -> torch.Tensor:
-            means, present = class_means(features, labels, ids)
-            wanted, near = nearest.values[ids], nearest.indices[ids]
-            return similarity_loss(means, present, centroids, wanted, near, band)
+        def held(generated: torch.Tensor, batch: Batch) -> Mapping[str, Any]:
+            distance = similarity.distance(generated, batch.labels)
+            with frozen(joint):
+                found = {"classification": (batch.factors[1], nll(generated, batch.labels))}
+            found["centroids"] = centre_weight, distance
+            if config.sr_loss == "grad":
+                found["similarity"] = weight, similarity.loss(generated, batch.labels, task.seen)
+            return found
 
-        def of_seen(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            def terms(
-                generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-            ) -> Any:
-                means, present = class_means(generated, labels, task.seen)
-                off = torch.where(present[..., None], means - centroids, 0)
-                distance = torch.linalg.vector_norm(off, dim=-1).mean(1)
-                with frozen(joint):
-                    found = {"classification": (factors[1], nll(generated, labels))}
-                found["centroids"] = centre_weight, distance
-                if config.sr_loss == "grad":
-                    found["similarity"] = weight, similar(generated, labels, task.seen)
-                return found
-
-            labels = task.labels[drawn[0][:, -1]]
-            noise = drawn[1][:, turns]
-            return generator_terms(
-                networks.critic, generator, embeddings[labels], labels, noise, terms
-            )
-
-        def of_unseen(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            picked, labels = drawn[0][:, -1], drawn[3]
-            generated = generator(drawn[1][:, -1], embeddings[labels])
+        def of_unseen(batch: Batch) -> dict[str, torch.Tensor]:
+            labels = batch.own[0]
+            generated = generator(batch.noises[:, 1], embeddings[labels])
             terms = {
                 "classification": nll(generated, labels),
-                "real": nll(task.features[picked], task.labels[picked]),
+                "real": nll(batch.features, batch.labels),
             }
-            loss = unseen_weight * terms["classification"] + factors[1] * terms["real"]
+            loss = unseen_weight * terms["classification"] + batch.factors[1] * terms["real"]
             if config.sr_loss == "grad":
-                terms["similarity"] = similar(generated, labels, task.unseen)
+                terms["similarity"] = similarity.loss(generated, labels, task.unseen)
                 loss = loss + weight * terms["similarity"]
             return terms | {"loss": loss}
 
-        of_generator = self.adam(runs, generator.layers, config.beta1)
-        of_joint = StackedAdam(
-            [([joint], per_run(runs, "classifier_lr"))], betas=(config.beta1, config.beta2)
+        of_seen = self.after_turns(
+            networks, lambda batch: generator_terms(networks.critic, generator, batch, held)
         )
-        both, recalls = Several(of_generator, of_joint), of_generator if config.recalled else None
+        adam = self.adam(networks, generator.layers)
+        both = Several(adam, self.adam(networks, [joint], rate="classifier_lr"))
         return [
-            self.critic_phase(task, runs, networks),
-            Phase(of_generator, of_seen, "generator/"),
-            Phase(both, of_unseen, "unseen/", recalls=recalls, since=1),
-        ]
+            self.critic_phase(networks),
+            Phase(adam, of_seen, "generator/"),
+            Phase(
+                both, self.after_turns(networks, of_unseen), "unseen/",
+                recalls=adam if config.recalled else None, since=1,
+            ),
+        ]  # fmt: skip
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="lsrgan",
     factory=LsrGAN,
     citation="Vyas et al., Leveraging Seen and Unseen Semantic Relationships for Generative "
     "Zero-Shot Learning, ECCV 2020",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="A WGAN and a softmax of all classes learn together, from unseen embeddings, too.",
 )

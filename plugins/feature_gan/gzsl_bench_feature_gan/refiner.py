@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 
-from gzsl_bench import Run, Task
-from gzsl_bench.stacked import Linear, StackedAdam, Table, per_run
-from gzsl_bench_feature_gan.adaptive import AdaptiveConfig, AdaptivePenalty
+from gzsl_bench.stacked import Maker, Table, seen_places
+from gzsl_bench_feature_gan.adaptive import AdaptivePenalty
 from gzsl_bench_feature_gan.f_vaegan import Encoder
 
 
@@ -23,34 +19,20 @@ class Parts(Encoder):
         penalty: weight of the critic's penalty.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        runs: Sequence[Run],
-        noise: int,
-        config: AdaptiveConfig,
-        how: dict[str, Any],
-    ) -> None:
-        (features, attributes), classes = (
-            (rows.shape[1] for rows in (task.features, task.attributes)),
-            task.seen.numel(),
-        )
-        super().__init__(runs, features + attributes, config.encoder_hidden, noise, how)
-        units, betas = config.generator_hidden, (config.beta1, config.beta2)
-        self.hidden = Linear(
-            runs, "refiner/hidden", features, units, activation="leaky_relu", **how
-        )
-        self.heads = Linear(runs, "refiner/heads", units, 2 * attributes, **how)
-        self.centres = Table(runs, "centres", classes, attributes, **{**how, "std": 1.0})
-        self.places = task.seen.new_zeros(task.num_classes)
-        self.places[task.seen] = torch.arange(classes, device=task.device)
-        self.refiner_adam = StackedAdam(
-            [([self.hidden, self.heads], per_run(runs, "refiner_lr"))], betas=betas
-        )
-        self.centre_adam = StackedAdam([([self.centres], per_run(runs, "lr"))], betas=betas)
-        self.refined, self.weight, self.margin, self.own_share, penalty = (
-            self.gamma.new_tensor(per_run(runs, field))
-            for field in ("refined", "centres", "margin", "own_share", "penalty")
+    def __init__(self, make: Maker) -> None:
+        super().__init__(make)
+        units, heads, classes = (
+            make.config.generator_hidden, 2 * make.attributes, make.task.seen.numel()
+        )  # fmt: skip
+        self.hidden = make.linear("refiner/hidden", make.features, units, "leaky_relu")
+        self.heads = make.linear("refiner/heads", units, heads)
+        how = {**make.how, "std": 1.0}
+        self.centres = Table(make.runs, "centres", classes, make.attributes, **how)
+        self.places = seen_places(make.task)
+        self.refiner_adam = make.adam([self.hidden, self.heads], "refiner_lr")
+        self.centre_adam = make.adam([self.centres])
+        self.refined, self.weight, self.margin, self.own_share, penalty = make.values(
+            "refined", "centres", "margin", "own_share", "penalty"
         )
         self.penalty = AdaptivePenalty(penalty)
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench import stackable
+from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import (
+    Batch,
     GANNetworks,
+    Maker,
+    Optimizer,
     Phase,
     Several,
     Terms,
     embed_in_chunks,
     frozen,
 )
-from gzsl_bench_feature_gan.adaptive import (
-    AdaptiveConfig,
-    AdaptiveVAEGAN,
-)
+from gzsl_bench_feature_gan.adaptive import AdaptiveConfig, AdaptiveVAEGAN
+from gzsl_bench_feature_gan.config import spec
 from gzsl_bench_feature_gan.feedback import FedGenerator, Parts
 
 
@@ -82,106 +83,80 @@ class TFVAEGAN(AdaptiveVAEGAN):
     """
 
     Config = TFVAEGANConfig
+    recipes = RECIPES
 
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """The released values of ``dataset``; CUB's where there are none."""
-        return RECIPES.get(dataset.name, {})
-
-    def encoder(
-        self, runs: Sequence[Run], features: int, attributes: int, noise: int, how: dict[str, Any]
-    ) -> Parts:
+    def parts(self, make: Maker) -> Parts:
         """With decoder and feedback."""
-        return Parts(runs, features, attributes, noise, self.config, how)
+        return Parts(make)
 
-    def step_terms(self, networks: GANNetworks, more: Terms, *drawn: torch.Tensor) -> Terms:
+    def more_terms(self, networks: GANNetworks) -> Terms:
         """The decoder's error on what the critic judges."""
-        parts: Parts = networks.encoder
-        constant = (parts.hidden, parts.output) if self.config.freeze_decoder else ()
+        parts: Parts = networks.parts
+        constant = parts.decoder.layers if self.config.freeze_decoder else ()
 
-        def decoded(
-            generated: torch.Tensor, attributes: torch.Tensor, labels: torch.Tensor
-        ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        def decoded(generated: torch.Tensor, batch: Batch) -> Mapping[str, Any]:
             with frozen(*constant):
-                return {"decoded": (parts.decoded, parts.error(generated, attributes))}
+                error = parts.decoder.error(generated, batch.attributes)
+            return {"decoded": (parts.decoded, error)}
 
         return decoded
 
     def from_noise(
-        self,
-        networks: GANNetworks,
-        noise: torch.Tensor,
-        attributes: torch.Tensor,
-        reconstruction: torch.Tensor,
+        self, networks: GANNetworks, batch: Batch, reconstruction: torch.Tensor
     ) -> torch.Tensor:
         """With the feedback about the reconstruction, as released."""
         if isinstance(networks.generator, FedGenerator):
-            return networks.generator(noise, attributes, reconstruction)
-        return super().from_noise(networks, noise, attributes, reconstruction)
+            return networks.generator(batch.noises[:, 1], batch.attributes, reconstruction)
+        return super().from_noise(networks, batch, reconstruction)
 
-    def passes(
-        self, task: Task, runs: Sequence[Run], networks: GANNetworks
-    ) -> list[Sequence[Phase]]:
+    def passes(self, networks: GANNetworks) -> list[Sequence[Phase]]:
         """Without feedback, then with; the optimisers are the same."""
-        parts: Parts = networks.encoder
+        parts: Parts = networks.parts
 
-        def of_decoder(
-            factors: Sequence[torch.Tensor], turn: int, picked: torch.Tensor, *drawn: torch.Tensor
-        ) -> dict[str, torch.Tensor]:
-            rows = picked[:, turn]
-            error = parts.error(task.features[rows], networks.embeddings[task.labels[rows]])
+        def of_decoder(batch: Batch) -> dict[str, torch.Tensor]:
+            error = parts.decoder.error(batch.features, batch.attributes)
             return {"error": error, "loss": parts.decoded * error}
 
-        def before(name: str) -> list[Phase]:
-            return [Phase(parts.decoder_adam, of_decoder, f"{name}decoder/")]
-
-        critic, generator = self.phases(task, runs, networks)
+        loss = self.in_turn(networks, of_decoder)
+        before, before_fed = (
+            [Phase(parts.decoder_adam, loss, f"{name}decoder/")] for name in ("", "feedback/")
+        )
+        critic, generator = self.phases(networks)
         fed = replace(networks, generator=parts.fed(networks, parts.training))
-        of_critic, of_generator = (phase.loss for phase in self.phases(task, runs, fed))
+        of_critic, of_generator = (phase.loss for phase in self.phases(fed))
+        both = Several(generator.optimizer, parts.feedback_adam)
         with_feedback = [
-            replace(critic, loss=of_critic, name="feedback/critic/", before=before("feedback/")),
-            replace(
-                generator,
-                loss=of_generator,
-                name="feedback/generator/",
-                optimizer=Several(generator.optimizer, parts.feedback_adam),
-            ),
+            replace(critic, loss=of_critic, name="feedback/critic/", before=before_fed),
+            replace(generator, loss=of_generator, name="feedback/generator/", optimizer=both),
         ]
-        return [[replace(critic, before=before("")), generator], with_feedback]
+        return [[replace(critic, before=before), generator], with_feedback]
 
-    def optimizer(self, runs: Sequence[Run], networks: GANNetworks) -> Several:
+    def optimizer(self, networks: GANNetworks) -> Optimizer:
         """The generator's, the encoder's, and the decoder's unless it is frozen."""
-        others = [] if self.config.freeze_decoder else [networks.encoder.decoder_adam]
-        return Several(super().optimizer(runs, networks), *others)
+        others = [] if self.config.freeze_decoder else [networks.parts.decoder_adam]
+        return Several(super().optimizer(networks), *others)
 
     def synthesiser(self, networks: GANNetworks) -> FedGenerator:
         """The generator with feedback."""
-        parts: Parts = networks.encoder
+        parts: Parts = networks.parts
         return parts.fed(networks, parts.synthesis)
 
-    def representation(
-        self, networks: GANNetworks, run: int
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
+    def representation(self, networks: GANNetworks, run: int) -> ScoreFunction:
         """Features, the decoded class embedding and the decoder's hidden units side by side."""
-        hidden, output = networks.encoder.hidden.of(run), networks.encoder.output.of(run)
+        decode = networks.parts.decoder.of(run)
 
         def encode(features: torch.Tensor) -> torch.Tensor:
-            units = hidden(features)
-            return torch.cat([features, F.normalize(output(units), dim=-1), units], -1)
+            units, embedding = decode(features)
+            return torch.cat([features, embedding, units], -1)
 
         return lambda features: embed_in_chunks(encode, features)
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="tf_vaegan",
     factory=TFVAEGAN,
     citation="Narayan et al., Latent Embedding Feedback and Discriminative Features for Zero-Shot "
     "Classification, ECCV 2020",
-    version="1",
     fidelity="official-code",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="f-VAEGAN with a decoder of class embeddings that feeds back and refines features.",
 )

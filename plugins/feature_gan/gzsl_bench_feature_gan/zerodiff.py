@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Task, stackable
+from gzsl_bench import Run, Task, stackable
+from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import (
-    Critic,
-    Diffusion,
+    Batch,
     GANNetworks,
-    Generator,
     Generators,
-    Linear,
+    Maker,
     Phase,
     Several,
-    StackedAdam,
-    TimeEmbedding,
     embed_in_chunks,
     frozen,
-    kl_divergence,
+    integers,
     normals,
-    per_run,
+    uniforms,
 )
-from gzsl_bench.stacked.gan.networks import CHUNK
-from gzsl_bench_feature_gan.adaptive import AdaptiveConfig, AdaptivePenalty, weighted_l1
-from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, Encoder
+from gzsl_bench_feature_gan.adaptive import AdaptiveConfig
+from gzsl_bench_feature_gan.config import looks, spec
+from gzsl_bench_feature_gan.denoising import Parts, Synthesis
+from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, vae_terms
 
 
 class ZeroDiffConfig(AdaptiveConfig):
@@ -38,9 +36,7 @@ class ZeroDiffConfig(AdaptiveConfig):
 
     lr: float = stackable(5e-4, "learning rate of critics, generator and encoder", gt=0)
     samples: int = Field(5400, ge=1, description="generated features of each unseen class")
-    evaluate_every: int = Field(
-        5, ge=0, description="train a classifier after every so many GAN epochs; 0: after the last"
-    )
+    evaluate_every: int = looks(5)
     diffusion_steps: int = Field(4, ge=1, description="steps of noise (paper: T)")
     rate_first: float = Field(0.1, gt=0, description="rate of noise at the first time")
     rate_last: float = Field(20.0, gt=0, description="rate of noise at the last time")
@@ -70,76 +66,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class Parts(Encoder):
-    """The encoder, and what is trained beside it.
-
-    Attributes:
-        diffusion: the schedule.
-        time: embeds times for the generator.
-        critic: of noisy features, given those noisier by a step, class embedding and time.
-        critic_time: embeds times for it.
-        hidden: features -> leaky ReLU -> [K]: the decoder's first layer.
-        output: [K] -> [A], scaled to unit length: its second.
-        penalty: weight of the critics' penalties.
-    """
-
-    def __init__(
-        self, runs: Sequence[Run], features: int, attributes: int, noise: int,
-        config: ZeroDiffConfig, how: dict[str, Any],
-    ) -> None:  # fmt: skip
-        super().__init__(runs, features + attributes, config.encoder_hidden, noise, how)
-        width, units = config.time_width or max(2, attributes), config.generator_hidden
-        rates = config.rate_first, config.rate_last
-        self.diffusion = Diffusion(config.diffusion_steps, rates, self.gamma)
-        self.time = TimeEmbedding(runs, "time", width, how)
-        self.critic_time = TimeEmbedding(runs, "noisy_critic/time", width, how)
-        given = features + attributes + width
-        self.critic = Critic(runs, "noisy_critic", features, given, config.critic_hidden, **how)
-        self.hidden = Linear(
-            runs, "decoder/hidden", features, units, activation="leaky_relu", **how
-        )
-        self.output = Linear(runs, "decoder/output", units, attributes, **how)
-        self.penalty = AdaptivePenalty(self.gamma.new_tensor(per_run(runs, "penalty")))
-
-    def error(self, features: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
-        """[R] weighted L1 error of the class embeddings [R, B, A] decoded from [R, B, D]."""
-        return weighted_l1(F.normalize(self.output(self.hidden(features)), dim=-1), attributes)
-
-
-class Synthesis(Generator):
-    """The generator from noise alone, in one step or in all."""
-
-    def __init__(
-        self, generator: Generator, time: TimeEmbedding, diffusion: Diffusion, progressive: bool
-    ) -> None:
-        """Share all layers."""
-        self.noise, self.hidden, self.output = generator.noise, generator.hidden, generator.output
-        self._time, self._diffusion, self._progressive = time, diffusion, progressive
-
-    def of(self, run: int) -> Synthesis:
-        """That of one run, for inference."""
-        return Synthesis(super().of(run), self._time.of(run), self._diffusion, self._progressive)
-
-    @torch.no_grad()
-    def features(
-        self, attributes: torch.Tensor, stream: torch.Generator, into: torch.Tensor
-    ) -> torch.Tensor:
-        """Fill ``into`` [M, D] with features of ``attributes`` [M, A]; of one run alone."""
-        last = self._diffusion.steps - 1
-        for rows, part in zip(
-            torch.split(attributes, CHUNK), torch.split(into, CHUNK), strict=True
-        ):
-            noisy = torch.randn(part.shape, generator=stream).to(rows)[None]
-            for step in range(last, -1 if self._progressive else last - 1, -1):
-                index = torch.full((1, len(rows)), step, device=rows.device)
-                noise = torch.randn(len(rows), self.noise, generator=stream).to(rows)[None]
-                made = self(noise, torch.cat([rows[None], noisy, self._time(index)], -1))
-                again = torch.randn(part.shape, generator=stream).to(rows)[None]
-                noisy = self._diffusion.back(made, noisy, index, again)
-            part.copy_((noisy if self._progressive else made)[0])
-        return into
-
-
 class ZeroDiff(FVAEGAN):
     """f-VAEGAN's generator sees a noisy feature and its time, too, and guesses the clean one.
 
@@ -154,94 +80,67 @@ class ZeroDiff(FVAEGAN):
     """
 
     Config = ZeroDiffConfig
+    recipes = RECIPES
 
-    @classmethod
-    def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
-        """What differs from AWA2's values."""
-        return RECIPES.get(dataset.name, {})
+    def generator_draws(self, networks: GANNetworks) -> int:
+        """For the posterior."""
+        return 1
 
-    def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
-        """With three noises as wide as features in every step of critics and generator."""
-        turns, batch = self.config.critic_steps, min(self.config.batch, task.labels.numel())
-        self.generator_draws, self.other_draws = 1, 3 * (turns + 1) * batch * task.features.shape[1]
-        super().fit_batch(task, runs)
+    def other_draws(self, networks: GANNetworks) -> int:
+        """Three noises as wide as features in every step of critics and generator."""
+        turns: int = self.config.critic_steps + 1
+        return 3 * turns * networks.make.batch * networks.make.features
 
-    def encoder(
-        self, runs: Sequence[Run], features: int, attributes: int, noise: int, how: dict[str, Any]
-    ) -> Parts:
+    def parts(self, make: Maker) -> Parts:
         """With decoder, noisy critic and times."""
-        return Parts(runs, features, attributes, noise, self.config, how)
+        return Parts(make)
 
     def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
         """The generator sees a noisy feature and a time beside the class embedding."""
         made = super().networks(task, runs)
-        width, attributes = task.features.shape[1], task.attributes.shape[1]
-        given = attributes + width + made.encoder.time.second.outputs
-        generator = Generator(
-            runs, "generator", made.generator.noise, given, self.config.generator_hidden, width,
-            output=self.output, std=self.config.init_std, device=task.device,
-            dtype=task.features.dtype,
-        )  # fmt: skip
-        return replace(made, generator=generator)
+        make = made.make
+        given = make.attributes + make.features + made.parts.time.second.outputs
+        return replace(made, generator=make.generator(given, self.output))
 
     def synthesiser(self, networks: GANNetworks) -> Synthesis:
         """From noise alone."""
-        parts: Parts = networks.encoder
+        parts: Parts = networks.parts
         progressive = self.config.progressive
         return Synthesis(networks.generator, parts.time, parts.diffusion, progressive)
 
-    def representation(
-        self, networks: GANNetworks, run: int
-    ) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    def representation(self, networks: GANNetworks, run: int) -> ScoreFunction | None:
         """Features, the decoder's hidden units and the decoded embedding, for ``VS``."""
         if self.config.classifier_input == "V":
             return None
-        hidden, output = networks.encoder.hidden.of(run), networks.encoder.output.of(run)
+        decode = networks.parts.decoder.of(run)
+        return lambda features: embed_in_chunks(lambda x: torch.cat([x, *decode(x)], -1), features)
 
-        def encode(features: torch.Tensor) -> torch.Tensor:
-            units = hidden(features)
-            return torch.cat([features, units, F.normalize(output(units), dim=-1)], -1)
-
-        return lambda features: embed_in_chunks(encode, features)
-
-    def draws(
-        self, task: Task, runs: Sequence[Run], networks: GANNetworks
-    ) -> Callable[[int], list[torch.Tensor]]:
+    def draws(self, networks: GANNetworks) -> Callable[[int], list[torch.Tensor]]:
         """Times [.., turns + 1, B], noises [.., turns + 1, 3, B, D], mixes [.., turns, B, 1]."""
         times, noises, mixes = (
-            Generators(runs, f"diffusion/{name}") for name in ("times", "noise", "interpolation")
+            Generators(networks.runs, f"diffusion/{name}")
+            for name in ("times", "noise", "interpolation")
         )
-        turns, width = self.config.critic_steps, task.features.shape[1]
-        batch, last = min(self.config.batch, task.labels.numel()), self.config.diffusion_steps
-        device, dtype = task.device, task.features.dtype
+        turns, last = self.config.critic_steps, self.config.diffusion_steps
+        batch, width, device = networks.make.batch, networks.make.features, networks.task.device
         return lambda steps: [
-            times.block(
-                lambda stream: torch.randint(last, (steps, turns + 1, batch), generator=stream),
-                device,
-            ),
-            normals(noises, (turns + 1, 3, batch, width), steps, device).to(dtype),
-            mixes.block(
-                lambda stream: torch.rand(steps, turns, batch, 1, generator=stream), device
-            ).to(dtype),
+            integers(times, last, (turns + 1, batch), steps, device),
+            normals(noises, (turns + 1, 3, batch, width), steps, device),
+            uniforms(mixes, (turns, batch, 1), steps, device),
         ]
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
+    def phases(self, networks: GANNetworks) -> list[Phase]:
         """Decoder and critics, then generator and encoder."""
         config: ZeroDiffConfig = self.config
-        generator, clean, embeddings = networks.generator, networks.critic, networks.embeddings
-        parts: Parts = networks.encoder
+        generator, clean, parts = networks.generator, networks.critic, networks.parts
         turns, diffusion, noisy = config.critic_steps, parts.diffusion, parts.critic
-        vae, distillation, decoded = (
-            task.features.new_tensor(per_run(runs, name))
-            for name in ("vae", "distillation", "decoded")
-        )
+        vae, distillation, decoded = networks.make.values("vae", "distillation", "decoded")
 
-        def rows(turn: int, drawn: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-            """Features, embeddings, times, a noisier pair and noise for the way back."""
-            picked = drawn[0][:, min(turn, turns - 1)]
-            x, index, noise = task.features[picked], drawn[3][:, turn], drawn[4][:, turn]
-            pair = diffusion.pair(x, index, noise[:, 0], noise[:, 1])
-            return x, embeddings[task.labels[picked]], index, *pair, noise[:, 2]
+        def noised(batch: Batch) -> tuple[torch.Tensor, ...]:
+            """Times, a noisier pair and noise for the way back."""
+            index, noise = batch.own_now(0), batch.own_now(1)
+            pair = diffusion.pair(batch.features, index, noise[:, 0], noise[:, 1])
+            return index, *pair, noise[:, 2]
 
         def made(
             z: torch.Tensor, a: torch.Tensor, index: torch.Tensor, further: torch.Tensor,
@@ -250,80 +149,63 @@ class ZeroDiff(FVAEGAN):
             found = generator(z, torch.cat([a, further, parts.time(index)], -1))
             return found, diffusion.back(found, further, index, noise)
 
-        def of_decoder(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
-            x, a, *_ = rows(turn, drawn)
-            return {"loss": parts.error(x, a)}
+        def of_decoder(batch: Batch) -> dict[str, torch.Tensor]:
+            return {"loss": parts.decoder.error(batch.features, batch.attributes)}
 
-        def of_critics(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
-            x, a, index, less, further, noise = rows(turn, drawn)
+        def of_critics(batch: Batch) -> dict[str, torch.Tensor]:
+            x, a, (index, less, further, noise) = batch.features, batch.attributes, noised(batch)
             with torch.no_grad():
-                z = self.latent(networks, x, a, drawn[1][:, turn])
-                fake, fake_less = made(z, a, index, further, noise)
+                fake, fake_less = made(self.latent(networks, batch), a, index, further, noise)
             given = torch.cat([further, a, parts.critic_time(index)], -1)
-            of_clean = clean.losses(x, fake, a, drawn[2][:, turn])
-            of_noisy = noisy.losses(less, fake_less, given, drawn[5][:, turn])
+            of_clean = clean.losses(x, fake, a, batch.mix)
+            of_noisy = noisy.losses(less, fake_less, given, batch.own_now(2))
             real, generated, penalty = (p + q for p, q in zip(of_clean, of_noisy, strict=True))
             parts.penalty.seen(penalty / 2)
             opinion = clean(x, a) - clean(fake, a)
             other = noisy(less, given) - noisy(fake_less, given)
             apart = (opinion - other.detach()).square() + (opinion.detach() - other).square()
-            weights = diffusion.clean[index] ** config.distillation_power
-            apart = (apart * weights).mean(1)
+            apart = (apart * diffusion.clean[index] ** config.distillation_power).mean(1)
             loss = parts.gamma * (generated - real + parts.penalty.weight * penalty)
             loss = loss + distillation * apart
             return {
                 "wasserstein": real - generated, "penalty": penalty, "apart": apart, "loss": loss
             }  # fmt: skip
 
-        def of_generator(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
+        def of_generator(batch: Batch) -> dict[str, torch.Tensor]:
             if config.adaptive_penalty:
                 parts.penalty.adapt(turns)
-            x, a, index, _, further, noise = rows(turns, drawn)
+            x, a, (index, _, further, noise) = batch.features, batch.attributes, noised(batch)
             mu, logvar = parts(x, a)
-            z = mu + drawn[1][:, -1] * torch.exp(0.5 * logvar)
+            z = mu + batch.noise * torch.exp(0.5 * logvar)
             found, less = made(z, a, index, further, noise)
-            error = F.binary_cross_entropy((found + 1e-12).clamp(max=1), x, reduction="none")
+            terms = vae_terms(x, found, mu, logvar)
             constant = (*clean.layers, *noisy.layers, *parts.critic_time.layers)
-            with frozen(*constant, parts.hidden, parts.output):
+            with frozen(*constant, *parts.decoder.layers):
                 given = torch.cat([further, a, parts.critic_time(index)], -1)
-                adversarial = -(clean(found, a) + noisy(less, given)).mean(1)
-                off = parts.error(found, a)
-            terms = {
-                "reconstruction": error.sum((1, 2)) / x.shape[1],
-                "kl": kl_divergence(mu, logvar) / x.shape[1],
-                "adversarial": adversarial,
-                "decoded": off,
-            }
-            loss = vae * (terms["reconstruction"] + terms["kl"]) + parts.gamma * adversarial
-            return terms | {"loss": loss + decoded * off}
+                terms["adversarial"] = -(clean(found, a) + noisy(less, given)).mean(1)
+                terms["decoded"] = parts.decoder.error(found, a)
+            loss = vae * (terms["reconstruction"] + terms["kl"])
+            loss = loss + parts.gamma * terms["adversarial"]
+            return terms | {"loss": loss + decoded * terms["decoded"]}
 
-        betas = config.beta1, config.beta2
-        decoder = StackedAdam(
-            [([parts.hidden, parts.output], per_run(runs, "decoder_lr"))], betas=betas
-        )
-        critics = [*clean.layers, *noisy.layers, *parts.critic_time.layers]
+        adam, in_turn = partial(self.adam, networks), partial(self.in_turn, networks)
+        decoder = adam(parts.decoder.layers, rate="decoder_lr")
+        critics = adam([*clean.layers, *noisy.layers, *parts.critic_time.layers])
         makers = Several(
-            self.adam(runs, [*generator.layers, *parts.time.layers], config.beta1),
-            self.adam(runs, parts.layers, config.encoder_beta1),
+            adam([*generator.layers, *parts.time.layers]),
+            adam(parts.layers, beta1=config.encoder_beta1),
         )
-        before = [Phase(decoder, of_decoder, "decoder/")]
-        adam = self.adam(runs, critics, config.beta1)
+        before = [Phase(decoder, in_turn(of_decoder), "decoder/")]
         return [
-            Phase(adam, of_critics, "critic/", turns, before=before),
-            Phase(makers, of_generator, "generator/"),
+            Phase(critics, in_turn(of_critics), "critic/", turns, before=before),
+            Phase(makers, self.after_turns(networks, of_generator), "generator/"),
         ]
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="zerodiff",
     factory=ZeroDiff,
     citation="Ye et al., ZeroDiff: Solidified Visual-Semantic Correlation in Zero-Shot Learning, "
     "ICLR 2025",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="A VAE-GAN whose generator denoises features in a few diffusion steps.",
 )

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
 
-from gzsl_bench import DatasetInfo, MethodSpec, Run, Scorer, Task, stackable
+from gzsl_bench import DatasetInfo, stackable
 from gzsl_bench.stacked import (
+    Batch,
     FeatureGAN,
     GANNetworks,
-    Linear,
-    Phase,
     Progress,
-    Shuffles,
-    StackedAdam,
-    as_they_are,
-    generated_latents,
-    per_run,
-    train_alternating,
 )
-from gzsl_bench_feature_gan.config import GANConfig
+from gzsl_bench_feature_gan.adjusted import AdjustedClassifier
+from gzsl_bench_feature_gan.config import GANConfig, looks, spec
 
 
 class ZLAConfig(GANConfig):
@@ -47,12 +39,7 @@ class ZLAConfig(GANConfig):
     )
     classifier_lr: float = stackable(1e-4, "learning rate of the classifier", gt=0)
     weight_decay: float = Field(1e-4, ge=0, description="of the classifier")
-    evaluate_every: int = Field(
-        100,
-        ge=0,
-        description="train a classifier after every so many GAN epochs and after the last;"
-        " 0: after the last alone",
-    )
+    evaluate_every: int = looks(100)
 
 
 #: The released ratios; CUB's is for sentences, that of its attributes is 45.  AWA1 has none and
@@ -63,41 +50,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "AWA2": {"ratio": 1000.0},
     "APY": {"ratio": 300.0},
 }
-
-
-def log_priors(task: Task, ratio: torch.Tensor) -> torch.Tensor:
-    """[R, C]: of seen classes their share of the rows, of unseen ones equal shares.
-
-    Args:
-        task: the training rows.
-        ratio: [R] prior of all seen classes together over that of all unseen ones.
-    """
-    counts = torch.bincount(task.labels, minlength=task.num_classes).to(ratio)
-    seen = (counts / counts.sum()).log() + (ratio / (ratio + 1)).log()[:, None]
-    seen[:, task.unseen] = -(ratio + 1).log()[:, None] - math.log(task.unseen.numel())
-    return seen
-
-
-class Prototypes:
-    """Class embeddings -> Linear -> leaky ReLU -> Linear -> what features are compared with."""
-
-    def __init__(
-        self, runs: Sequence[Run], name: str, networks: GANNetworks, hidden: int, std: float
-    ) -> None:
-        self.classes = networks.embeddings
-        widths = self.classes.shape[1], hidden, networks.generator.output.outputs
-        how: dict[str, Any] = {
-            "std": std, "device": self.classes.device, "dtype": networks.embeddings.dtype
-        }  # fmt: skip
-        self.layers = [
-            Linear(runs, f"{name}/hidden", *widths[:2], activation="leaky_relu", **how),
-            Linear(runs, f"{name}/output", *widths[1:], **how),
-        ]
-
-    def __call__(self, runs: int) -> torch.Tensor:
-        """[R, C, D] of length 1."""
-        hidden = self.layers[0](self.classes.expand(runs, -1, -1))
-        return F.normalize(self.layers[1](hidden), dim=-1)
 
 
 class ZLA(FeatureGAN):
@@ -121,91 +73,27 @@ class ZLA(FeatureGAN):
             return {"ratio": 45.0}
         return RECIPES.get(dataset.name, {})
 
-    def phases(self, task: Task, runs: Sequence[Run], networks: GANNetworks) -> list[Phase]:
-        """The generator's step may use noise again."""
-        critic, generator = super().phases(task, runs, networks)
-        turns = self.config.critic_steps
+    def batch(
+        self,
+        networks: GANNetworks,
+        turn: int,
+        factors: Sequence[torch.Tensor],
+        drawn: Sequence[torch.Tensor],
+    ) -> Batch:
+        """The generator's step may use the critic's last noise again."""
+        made = super().batch(networks, turn, factors, drawn)
+        again = self.config.reused_noise and turn == self.config.critic_steps
+        return replace(made, noises=drawn[1][:, turn - 1 :]) if again else made
 
-        def loss(
-            factors: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> Mapping[str, torch.Tensor]:
-            last = drawn[1][:, :turns]
-            noises = torch.cat([last, last[:, -1:]], 1)
-            return generator.loss(factors, turn, drawn[0], noises, *drawn[2:])
-
-        return [critic, replace(generator, loss=loss) if self.config.reused_noise else generator]
-
-    def evaluation(
-        self, task: Task, runs: list[Run], networks: GANNetworks
-    ) -> tuple[Callable[[int, Progress], None], int]:
+    def evaluation(self, networks: GANNetworks) -> tuple[Callable[[int, Progress], None], int]:
         """Prototypes, trained anew."""
-        config: ZLAConfig = self.config
-        made = task.unseen.repeat_interleave(config.samples)
-        labels, shared = torch.cat([task.labels, made]), len(task.labels)
-        batch = min(config.classifier_batch or config.samples, len(labels))
-        steps, total = math.ceil(len(labels) / batch), config.classifier_epochs
-        real = F.normalize(task.features, dim=1)
-        own = task.features.new_empty(len(runs), len(made), task.features.shape[1])
-        number = torch.arange(len(runs), device=task.device)[:, None]
-        priors = log_priors(task, real.new_tensor(per_run(runs, "ratio"))).unsqueeze(1)
-
-        def evaluate(epoch: int, progress: Progress) -> None:
-            ones = [networks.generator.of(number) for number in range(len(runs))]
-            for run, one, into in zip(runs, ones, own, strict=True):
-                one.features(networks.embeddings[made], run.generator(f"synthetic/{epoch}"), into)
-            own.copy_(F.normalize(own, dim=-1))
-            offered = generated_latents(networks, runs, ones, [as_they_are] * len(runs))
-            name, width = f"classifier/{epoch}", config.prototype_hidden
-            prototypes = Prototypes(runs, name, networks, width, config.init_std)
-            order = Shuffles(runs, f"{name}/shuffle", len(labels))
-            optimizer = StackedAdam(
-                [(prototypes.layers, per_run(runs, "classifier_lr"))],
-                betas=(config.beta1, config.beta2), weight_decay=config.weight_decay,
-            )  # fmt: skip
-
-            def draw(count: int) -> list[torch.Tensor]:
-                drawn = [order.draw(run, count, batch) for run in range(len(runs))]
-                return [torch.stack(drawn, 1).to(task.device)]
-
-            def loss(_: Any, turn: int, picked: torch.Tensor) -> dict[str, torch.Tensor]:
-                x = torch.where(
-                    (picked < shared)[..., None],
-                    real[picked.clamp(max=shared - 1)],
-                    own[number, (picked - shared).clamp(min=0)],
-                )
-                logits = x @ prototypes(len(runs)).mT / config.temperature + priors
-                found = logits.log_softmax(-1).gather(-1, labels[picked][..., None])
-                return {"loss": -found.mean((1, 2))}
-
-            def offer(checkpoint: int) -> None:
-                progress.advance(steps)
-                with torch.no_grad():
-                    units = prototypes(len(runs))
-                for run, unit, latents in zip(runs, units, offered, strict=True):
-                    score = lambda x, unit=unit: F.normalize(x, dim=1) @ unit.t()  # noqa: E731
-                    if not run.failure:
-                        run.checkpoint(checkpoint, Scorer(as_they_are, score, latents))
-
-            done, halved = (epoch - 1) * total, min(config.halved_after, total)
-            for epochs, before in ((halved, done), (total - halved, done + halved)):
-                train_alternating(
-                    runs, [Phase(optimizer, loss, "classifier/")], epochs=epochs, steps=steps,
-                    draw=draw, after_epoch=offer, before=before,
-                )  # fmt: skip
-                optimizer.rescale(0.5)
-
-        return evaluate, steps * total
+        classifier = AdjustedClassifier(networks, self.config)
+        return classifier, classifier.units
 
 
-SPEC = MethodSpec(
+SPEC = spec(
     name="zla",
     factory=ZLA,
     citation="Chen et al., Zero-Shot Logit Adjustment, IJCAI 2022",
-    version="1",
-    fidelity="approximation",
-    family="Generative: GAN",
-    preprocessing="minmax",
-    precisions=("float32", "tf32"),
-    latents=True,
     summary="A WGAN's features train prototypes of all classes with the prior of seen ones.",
 )

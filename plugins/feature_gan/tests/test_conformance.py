@@ -85,7 +85,7 @@ class TestEPGN(MethodConformance):
 class TestZeroDiff(MethodConformance):
     method = "zerodiff"
     config = SMALL | {
-        "encoder_hidden": 32, "critic_steps": 1, "epochs": 14, "evaluate_every": 10,
+        "encoder_hidden": 32, "critic_steps": 1, "epochs": 12, "evaluate_every": 8, "lr": 0.02,
         "decoder_lr": 0.01, "diffusion_steps": 2, "gamma": 1.0, "classifier_epochs": 3,
     }  # fmt: skip
 
@@ -93,7 +93,8 @@ class TestZeroDiff(MethodConformance):
 class TestZLA(MethodConformance):
     method = "zla"
     config = SMALL | {
-        "epochs": 16, "critic_steps": 2, "prototype_hidden": 32, "classifier_epochs": 4, "halved_after": 3, "classifier_lr": 0.01,
+        "epochs": 16, "critic_steps": 2, "prototype_hidden": 32, "classifier_epochs": 4,
+        "halved_after": 3, "classifier_lr": 0.01,
         "classifier_batch": 24, "samples": 10, "ratio": 1.0, "temperature": 0.1,
         "evaluate_every": 12,
     }  # fmt: skip

@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from gzsl_bench_feature_gan.zla import ZLA, log_priors
+from gzsl_bench_feature_gan.adjusted import log_priors
+from gzsl_bench_feature_gan.zla import ZLA
 from plain_gan import SETTINGS, Plain, beside
 from torch import nn
 from torch.nn import functional as F
