@@ -144,8 +144,8 @@ def _beside_the_record(report: AuditReport, bench: Bench, outlet: Outlet, key: s
     """
     import torch
 
-    found = None if report.original is None else report.original.scores
-    if found is None or report.not_audited:
+    told = None if report.original is None else report.original.scores
+    if told is None or report.not_audited:
         return report
     try:
         arrays = outlet.predictions(key)
@@ -154,13 +154,13 @@ def _beside_the_record(report: AuditReport, bench: Bench, outlet: Outlet, key: s
     if arrays is None:
         return report
     position = np.flatnonzero(arrays["scored"] == arrays["checkpoints"][-1])[0]
-    scores = found.double()
+    scores = told.double()
     best = [scores[:, ids].amax(1).cpu().numpy() for ids in (bench.task.seen, bench.task.unseen)]
     if arrays.get("rounded", False):
         found = difference(*best)
         best = [found, np.zeros_like(found)]
     kept = [arrays[name][position].astype(np.float64) for name in ("best_seen", "best_unseen")]
-    predicted = torch.argmax(found, 1).cpu().numpy()
+    predicted = torch.argmax(told, 1).cpu().numpy()
     changed = int((predicted != arrays["predicted"][-1]).sum())
     if not changed and all(map(np.array_equal, best, kept)):
         return report
