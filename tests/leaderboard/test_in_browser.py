@@ -39,7 +39,8 @@ def test_the_site_works_in_a_browser(browser, listen, made, tmp_path):
     # With one it is sorted and filtered; nothing scrolls sideways but the tables.
     page = browser.new_page(viewport={"width": 390, "height": 800})
     troubles_too, asked_too = listen(page)
-    for place in ("index.html", "methods.html", f"tables/{table.name}"):
+    entry = next(place.name for place in (out / "entries").iterdir())
+    for place in ("index.html", "methods.html", f"entries/{entry}", f"tables/{table.name}"):
         page.goto((out / place).as_uri())
         assert page.evaluate(_WIDTH) <= 390
         assert page.title() != "broken"
