@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,18 @@ def test_real_smoke_suite(call: Callable[..., str], tmp_path: Path, empty_mlflow
     assert found["CUB", "ESZSL"]["harmonic_mean"]["mean"] == pytest.approx(23.5, abs=0.1)
     assert found["CUB", "ESZSL"]["zsl_acc"]["mean"] == pytest.approx(55.8, abs=0.1)
     assert found["FLO", "CADA-VAE (2 epochs)"]["seeds"] == [0]
+
+
+def test_an_sdist_is_the_whole_checkout() -> None:
+    """Its own tests read documentation, suites and plugins: whatever lies here belongs into it."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout")
+    command = ["git", "ls-files"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    words = [line.split() for line in (ROOT / "MANIFEST.in").read_text("utf-8").splitlines()]
+    grafted = {word for first, *rest in words if first == "graft" for word in rest}
+    included = {word for first, *rest in words if first == "include" for word in rest}
+    # setuptools itself takes these.
+    included |= {"LICENSE", "MANIFEST.in", "pyproject.toml"}
+    for top in {Path(name).parts[0] for name in done.stdout.splitlines()} - {"gzsl_bench"}:
+        assert top in grafted or any(fnmatch(top, pattern) for pattern in included), top
