@@ -250,7 +250,7 @@ def _candidates(axis: str | None, record: Record, where: str) -> Sequence[Checkp
     Raises:
         Unchosen: the training has no such axis.
     """
-    if axis is None:
+    if axis is None or len(record.checkpoints) == 1:  # there is no choice
         return record.checkpoints
     names = [name for name, _ in record.axes]
     if axis not in names:

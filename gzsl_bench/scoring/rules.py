@@ -198,7 +198,7 @@ class Rule:
         self.over = over
         if over is not None:
             self.note = f"{self.name}.{over}: {self.name} along {over} alone, all else at its last."
-            self.name, self.words = f"{self.name}.{over}", f"{over}, as {self.words}"
+            self.name, self.words = f"{self.name}.{over}", f"along {over} alone, {self.words}"
             self.gap_to = self.gap_to and f"{self.gap_to}.{over}"
 
     def choose(self, trained: Trained) -> Sequence[Checkpoint]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -109,6 +110,9 @@ def test_rules_choose_along_one_axis_or_both(make_registry, resolve_text, run_in
     why = table["once", "val.gan_epoch"].unavailable
     assert why == "the checkpoints of tiny · once have no axis 'gan_epoch': their numbers count" \
         " one thing alone"  # fmt: skip
+    other = next(c for c in suite.cells if not c.fold and c.label == "once")
+    single = replace(store.read(other.key), checkpoints=real[0].checkpoints[:1])
+    assert results.validation.choose("best_test.gan_epoch", other, single).number == 4
     text = "\n".join(notes(list(table.values())))
     assert f"No numbers for val.gan_epoch: {why}." in text
     assert "best_test.gan_epoch: best_test along gan_epoch alone, all else at its last." in text
