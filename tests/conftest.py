@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gzsl_bench import DatasetSpec, GZSLData, MethodSpec
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
@@ -39,6 +40,11 @@ for _part in ("records", "report"):
     assert _spec.loader is not None
     sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[_spec.name])
+
+
+# On a busy machine drawing an example may take a while: nothing is wrong with the test then.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

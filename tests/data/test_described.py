@@ -101,7 +101,8 @@ matrices = hnp.arrays(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(values=matrices, suffix=st.sampled_from(FORMATS), turned=st.booleans())
 def test_the_digest_of_features_knows_no_format_and_no_orientation(

@@ -80,7 +80,7 @@ def assert_sound(data: GZSLData, fold: Fold) -> None:
 @given(
     st.integers(3, 12), st.integers(1, 6), st.integers(2, 12), st.integers(0, 5), st.integers(1, 7)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_fold_is_made_of_training_rows(seen, unseen, rows, seed, number):
     data = made(seen, unseen, rows, seed)
     (fold,) = validation_folds(data, [number])
@@ -93,7 +93,7 @@ def test_every_fold_is_made_of_training_rows(seen, unseen, rows, seed, number):
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_only_content_counts(random, seed):
     """Rows, classes and index lists in another order: the same images on the same side."""
     data = made(7, 3, 6, seed)

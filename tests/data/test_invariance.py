@@ -75,7 +75,7 @@ def shuffled(data: GZSLData, seed: int) -> GZSLData:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 3), st.sampled_from(sorted(PREPROCESSING)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_orders_change_no_metric_of_eszsl(make_data, seed, which, preprocessing):
     data = make_data(which)
     before, after = numbers(data, preprocessing), numbers(shuffled(data, seed), preprocessing)

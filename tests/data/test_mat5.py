@@ -43,7 +43,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.one_of(numbers, words.map(cells)), min_size=1, max_size=3), st.booleans())
 def test_it_reads_what_scipy_reads(tmp_path: Path, values: list[Any], packed: bool) -> None:

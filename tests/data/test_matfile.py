@@ -74,7 +74,10 @@ def test_a_truncated_file_is_recognised_wherever_it_is_cut(sound: Path, share: f
         read_mat(sound, ["a"])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_a_damaged_byte_never_gives_anything_but_data_or_a_sentence(
     sound: Path, position: int, change: int

@@ -189,7 +189,7 @@ def test_audits_are_leased_by_their_targets():
     assert len(part.cells) == 3
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_suites_that_overlap_train_every_cell_once(tmp_path_factory, data):
     """Threads with units of their own over the same cells, until all cells have records."""

@@ -210,7 +210,7 @@ def fuzz(count: int, folder: Path, fresh: bool = False) -> tuple[Counter[str], l
     path = folder / "suite.yaml"
 
     @settings(
-        max_examples=count, deadline=None, database=None, derandomize=not fresh,
+        max_examples=count, database=None, derandomize=not fresh,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip

@@ -231,7 +231,7 @@ def test_a_lease_cut_short_is_watched_until_nobody_can_be_writing_it(tmp_path, c
     assert lease.number == 2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(runs=st.integers(2, 6), keys=st.integers(1, 5), dead=st.integers(0, 5))
 def test_of_threads_that_race_one_gets_each_lease(tmp_path_factory, runs, keys, dead):
     """Also where the first ``dead`` keys belong to a run that has died."""

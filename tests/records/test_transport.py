@@ -621,7 +621,7 @@ def test_a_record_that_is_not_what_it_claims_is_left_out_and_the_rest_is_merged(
     assert "the key is not of this cell" in found.refused[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_changed_archive_is_refused_or_says_the_same(tmp_path_factory, archive, data):
     """Any byte changed, cut or doubled: a sentence, or records that are what they were."""

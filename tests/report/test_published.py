@@ -345,7 +345,7 @@ def exact_h(unseen: Fraction, seen: Fraction) -> Fraction:
     st.integers(0, 100_000),
     st.integers(0, 100_000),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_was_rounded_from_true_values_is_never_called_inconsistent(unseen, seen):
     """True U and S in thousandths of a percent, H of them, all rounded to a decimal."""
     u, s = Fraction(unseen, 1000), Fraction(seen, 1000)

@@ -146,7 +146,7 @@ def brute_h(scores, labels, seen, unseen, gamma) -> float:
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_gamma_is_better_than_the_best(case):
     folds, seen, unseen = case
     gamma, h = gamma_and_h([predictions(x, y, seen, unseen) for x, y in folds])
@@ -163,7 +163,7 @@ def test_no_gamma_is_better_than_the_best(case):
 
 
 @given(cases(), st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 3.5]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_calibrated_predictions_equal_shifted_scores(case, gamma):
     folds, seen, unseen = case
     for scores, labels in folds:

@@ -104,7 +104,7 @@ def test_nothing_to_estimate_from_has_no_width():
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 7), st.integers(1, 7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_intervals_hold_their_mean_and_stay_within_0_and_100(seed, seeds, unseen, seen):
     given_ = random_sample(seeds, unseen, seen, seed)
     found, level = intervals(given_), means(given_)

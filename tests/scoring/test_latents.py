@@ -57,7 +57,7 @@ points = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1,
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(points, points, st.integers(1, 12), st.randoms(use_true_random=False))
 def test_mixing_depends_on_no_order_and_treats_both_alike(visual, semantic, k, random):
     found = modality_mixing(visual, semantic, k)

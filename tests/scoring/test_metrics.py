@@ -156,13 +156,13 @@ def brute_force(scores, labels, seen, unseen) -> float:
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_ausuc_equals_a_brute_force_sweep(case):
     assert ausuc(predictions(*case)) == pytest.approx(brute_force(*case), abs=1e-12)
 
 
 @given(cases())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_curve_ends_where_the_parts_do(case):
     found = predictions(*case)
     unseen, seen = seen_unseen_curve(found)
@@ -176,7 +176,7 @@ def test_the_curve_ends_where_the_parts_do(case):
 
 
 @given(cases(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_order_of_rows_and_names_of_classes_change_nothing(case, random):
     scores, labels, seen, unseen = case
     # Distinct scores within a row: then no tie is decided by the class id.
@@ -250,7 +250,7 @@ def test_confusion_of_the_parts_by_hand():
 
 
 @given(cases())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_confusion_accuracy_and_the_rest_make_one(case):
     found = predictions(*case)
     within = np.isin(found.predicted, found.unseen) & (found.predicted != found.labels)

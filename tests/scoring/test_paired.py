@@ -43,7 +43,7 @@ def test_sign_flip_by_hand():
 
 
 @given(st.lists(st.integers(-20, 20), min_size=2, max_size=9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sign_flip_agrees_with_scipy(values):
     reference = stats.permutation_test(
         (np.array(values, float), np.zeros(len(values))),

@@ -12,7 +12,7 @@ from gzsl_bench.scoring.ranks import critical_difference, friedman, ranking
 
 
 @given(st.integers(0, 10_000), st.integers(3, 6), st.integers(3, 8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_friedman_agrees_with_scipy_ties_included(seed, methods, datasets):
     scores = np.random.default_rng(seed).integers(0, 5, size=(datasets, methods)).astype(float)
     ranks = np.stack([rankdata(-row) for row in scores])

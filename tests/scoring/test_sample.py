@@ -31,7 +31,7 @@ def test_means_are_those_of_the_table():
 
 
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_leaving_out_and_doubling_equal_doing_it_by_hand(seed, random):
     given_ = random_sample(3, 4, 5, seed)
     index = random.randrange(4)

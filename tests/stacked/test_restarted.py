@@ -110,7 +110,7 @@ def test_a_stack_equals_its_runs_alone_bit_for_bit():
 
 
 @given(rows=st.integers(1, 40), batch=st.integers(1, 50), epochs=st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_row_comes_again_before_all_others_came(rows, batch, epochs):
     classifier = RestartedClassifier(
         RUNS[:1], torch.zeros(rows, 2), torch.zeros(rows, dtype=torch.int64), 2,

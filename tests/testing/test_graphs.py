@@ -83,7 +83,7 @@ def test_gradients_and_hand_written_backward_passes_are_captured():
         torch.testing.assert_close(gradient, 2 * torch.tensor([2 * value]).exp())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     steps=st.lists(st.sampled_from(["scale", "shift", "swap", "view"]), min_size=1, max_size=8),
     times=st.integers(1, 4),
