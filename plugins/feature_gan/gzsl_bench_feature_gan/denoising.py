@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from gzsl_bench.stacked import Diffusion, Generator, Maker, TimeEmbedding
+from gzsl_bench.stacked import Batch, Diffusion, Generator, Maker, TimeEmbedding
 from gzsl_bench.stacked.gan.networks import CHUNK
 from gzsl_bench_feature_gan.adaptive import AdaptivePenalty
 from gzsl_bench_feature_gan.decoder import Decoder
 from gzsl_bench_feature_gan.f_vaegan import Encoder
+from gzsl_bench_feature_gan.second_set import SecondSet, SetEmbedding
 
 
 class Parts(Encoder):
@@ -21,6 +22,7 @@ class Parts(Encoder):
         critic_time: embeds times for it.
         decoder: class embeddings from features.
         penalty: weight of the critics' penalties.
+        second: what a second feature set brings, or None.
     """
 
     def __init__(self, make: Maker) -> None:
@@ -31,26 +33,63 @@ class Parts(Encoder):
         self.diffusion = Diffusion(config.diffusion_steps, rates, self.gamma)
         self.time = TimeEmbedding(make.runs, "time", width, make.how)
         self.critic_time = TimeEmbedding(make.runs, "noisy_critic/time", width, make.how)
-        given = features + attributes + width
+        self.second = None if make.task.second is None else SecondSet(make, width)
+        given = features + attributes + width + (self.second.width if self.second else 0)
         self.critic = make.critic("noisy_critic", features, given, config.critic_hidden)
         self.decoder = Decoder(make)
         (penalty,) = make.values("penalty")
         self.penalty = AdaptivePenalty(penalty)
+
+    def of_second(self, batch: Batch, part: str) -> list[torch.Tensor]:
+        """What ``generator`` or ``critics`` see of the rows in the second set; [] without one."""
+        if self.second is None or batch.task.second is None:
+            return []
+        embedded: SetEmbedding = getattr(self.second, part)
+        return [embedded(batch.task.second[batch.picked])]
+
+
+class Noised:
+    """The rows of a batch with noise: what a step of the diffusion sees.
+
+    Attributes:
+        index: [R, B] numbers of steps.
+        less: [R, B, D] features after so many steps of noise.
+        further: the same after one more.
+    """
+
+    def __init__(self, parts: Parts, batch: Batch) -> None:
+        self.index, noise = batch.own_now(0), batch.own_now(1)
+        self._diffusion, self._noise = parts.diffusion, noise[:, 2]
+        self.less, self.further = parts.diffusion.pair(
+            batch.features, self.index, noise[:, 0], noise[:, 1]
+        )
+
+    def back(self, guess: torch.Tensor) -> torch.Tensor:
+        """A sample [R, B, D] one step less noisy than ``further``, by a guess of the clean ones."""
+        return self._diffusion.back(guess, self.further, self.index, self._noise)
 
 
 class Synthesis(Generator):
     """The generator from noise alone, in one step or in all."""
 
     def __init__(
-        self, generator: Generator, time: TimeEmbedding, diffusion: Diffusion, progressive: bool
+        self,
+        generator: Generator,
+        time: TimeEmbedding,
+        diffusion: Diffusion,
+        progressive: bool,
+        second: tuple[Generator, SetEmbedding] | None = None,
     ) -> None:
-        """Share all layers."""
+        """Share all layers; ``second`` makes features of the second set and embeds them."""
         self.noise, self.hidden, self.output = generator.noise, generator.hidden, generator.output
         self._time, self._diffusion, self._progressive = time, diffusion, progressive
+        self._second = second
 
     def of(self, run: int) -> Synthesis:
         """That of one run, for inference."""
-        return Synthesis(super().of(run), self._time.of(run), self._diffusion, self._progressive)
+        second = (self._second[0].of(run), self._second[1].of(run)) if self._second else None
+        one = super().of(run), self._time.of(run), self._diffusion, self._progressive
+        return Synthesis(*one, second)
 
     @torch.no_grad()
     def features(
@@ -61,11 +100,16 @@ class Synthesis(Generator):
         for rows, part in zip(
             torch.split(attributes, CHUNK), torch.split(into, CHUNK), strict=True
         ):
-            noisy = torch.randn(part.shape, generator=stream).to(rows)[None]
+            noisy, more = torch.randn(part.shape, generator=stream).to(rows)[None], []
+            if self._second is not None:
+                make, embed = self._second
+                width = make.output.outputs
+                r = make.features(rows, stream, rows.new_empty(len(rows), width))
+                more = [embed(r[None])]
             for step in range(last, -1 if self._progressive else last - 1, -1):
                 index = torch.full((1, len(rows)), step, device=rows.device)
                 noise = torch.randn(len(rows), self.noise, generator=stream).to(rows)[None]
-                made = self(noise, torch.cat([rows[None], noisy, self._time(index)], -1))
+                made = self(noise, torch.cat([rows[None], noisy, self._time(index), *more], -1))
                 again = torch.randn(part.shape, generator=stream).to(rows)[None]
                 noisy = self._diffusion.back(made, noisy, index, again)
             part.copy_((noisy if self._progressive else made)[0])

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from gzsl_bench import Config as BaseConfig
 from gzsl_bench import Run, Task, stackable
 from gzsl_bench.hooks.run import ScoreFunction
 from gzsl_bench.stacked import (
@@ -18,6 +19,7 @@ from gzsl_bench.stacked import (
     Generators,
     Maker,
     Phase,
+    Progress,
     Several,
     embed_in_chunks,
     frozen,
@@ -27,8 +29,9 @@ from gzsl_bench.stacked import (
 )
 from gzsl_bench_feature_gan.adaptive import AdaptiveConfig
 from gzsl_bench_feature_gan.config import looks, spec
-from gzsl_bench_feature_gan.denoising import Parts, Synthesis
+from gzsl_bench_feature_gan.denoising import Noised, Parts, Synthesis
 from gzsl_bench_feature_gan.f_vaegan import FVAEGAN, vae_terms
+from gzsl_bench_feature_gan.second_set import SecondSet, Stage, first_set
 
 
 class ZeroDiffConfig(AdaptiveConfig):
@@ -56,6 +59,11 @@ class ZeroDiffConfig(AdaptiveConfig):
     classifier_input: Literal["V", "VS"] = Field(
         "V", description="features alone, or what the decoder makes of them beside"
     )
+    second: bool = Field(
+        True,
+        description="generate features given those of a second set, where the data set's entry"
+        " names one; else the first set stands alone",
+    )
 
 
 #: Numbers of samples of f-CLSWGAN's scripts: the released ones are known for AWA2 alone.
@@ -73,14 +81,23 @@ class ZeroDiff(FVAEGAN):
     the generator saw, given that, class and time.  Each is held to the other's opinion of every
     row.  A decoder judges generated features and may widen the classifier's input.
 
-    The released code works on features fine-tuned on seen classes and a second, contrastive set of
-    them: a generator of the latter, a third critic and that condition of all networks are left out,
-    so no number of the paper compares.  Filled in: the penalty's weight follows the mean of both
-    critics', the decoder's term has weight 1, and numbers of samples but for AWA2.
+    A second feature set of the same images (the paper: contrastive features) is a condition of
+    generator and noisy critic, and a third critic tells features given it alone.  A generator of
+    its own, trained before, makes it for unseen classes: the same model, of adversarial terms only.
+
+    The released code works on two sets that were fine-tuned on seen classes, so no number of the
+    paper compares.  Filled in: the penalty's weight follows the mean of all critics', the decoder's
+    term has weight 1, the condition in training is the real row of the second set, and numbers of
+    samples but for AWA2.
     """
 
     Config = ZeroDiffConfig
     recipes = RECIPES
+
+    @classmethod
+    def differs(cls, config: BaseConfig) -> str:
+        """The features."""
+        return "frozen features, where the paper takes two sets fine-tuned on seen classes"
 
     def generator_draws(self, networks: GANNetworks) -> int:
         """For the posterior."""
@@ -96,37 +113,61 @@ class ZeroDiff(FVAEGAN):
         return Parts(make)
 
     def networks(self, task: Task, runs: Sequence[Run]) -> GANNetworks:
-        """The generator sees a noisy feature and a time beside the class embedding."""
-        made = super().networks(task, runs)
-        make = made.make
-        given = make.attributes + make.features + made.parts.time.second.outputs
+        """The generator sees a noisy feature and a time beside the class embedding.
+
+        With a second feature set the generator of that is trained here.
+        """
+        if not self.config.second:
+            task = replace(task, second=None)
+        if task.second is None:
+            return self._conditioned(super().networks(task, runs))
+        second, total = trained_maker(task, runs, self.config)
+        later: Any = [Stage(run, before=total) for run in runs]
+        made = super().networks(task, later)
+        made.parts.second.made = second
+        return self._conditioned(made)
+
+    def _conditioned(self, made: GANNetworks) -> GANNetworks:
+        """With the generator that sees all this."""
+        make, parts = made.make, made.parts
+        given = make.attributes + make.features + parts.time.second.outputs
+        given += parts.second.width if parts.second else 0
         return replace(made, generator=make.generator(given, self.output))
 
     def synthesiser(self, networks: GANNetworks) -> Synthesis:
         """From noise alone."""
         parts: Parts = networks.parts
+        second = (parts.second.made, parts.second.generator) if parts.second else None
         progressive = self.config.progressive
-        return Synthesis(networks.generator, parts.time, parts.diffusion, progressive)
+        return Synthesis(networks.generator, parts.time, parts.diffusion, progressive, second)
 
     def representation(self, networks: GANNetworks, run: int) -> ScoreFunction | None:
         """Features, the decoder's hidden units and the decoded embedding, for ``VS``."""
         if self.config.classifier_input == "V":
-            return None
+            return None if networks.parts.second is None else first_set
         decode = networks.parts.decoder.of(run)
-        return lambda features: embed_in_chunks(lambda x: torch.cat([x, *decode(x)], -1), features)
+
+        def encode(features: torch.Tensor) -> torch.Tensor:
+            return torch.cat([features, *decode(features)], -1)
+
+        return lambda images: embed_in_chunks(encode, first_set(images))
 
     def draws(self, networks: GANNetworks) -> Callable[[int], list[torch.Tensor]]:
-        """Times [.., turns + 1, B], noises [.., turns + 1, 3, B, D], mixes [.., turns, B, 1]."""
-        times, noises, mixes = (
+        """Times [.., turns + 1, B], noises [.., turns + 1, 3, B, D], mixes [.., turns, B, 1].
+
+        Mixes are for the noisy critic, and for that of the second set where there is one.
+        """
+        times, noises, *mixes = (
             Generators(networks.runs, f"diffusion/{name}")
-            for name in ("times", "noise", "interpolation")
+            for name in ("times", "noise", "interpolation", "interpolation/second")
         )
+        mixes = mixes if networks.parts.second is not None else mixes[:1]
         turns, last = self.config.critic_steps, self.config.diffusion_steps
         batch, width, device = networks.make.batch, networks.make.features, networks.task.device
         return lambda steps: [
             integers(times, last, (turns + 1, batch), steps, device),
             normals(noises, (turns + 1, 3, batch, width), steps, device),
-            uniforms(mixes, (turns, batch, 1), steps, device),
+            *(uniforms(source, (turns, batch, 1), steps, device) for source in mixes),
         ]
 
     def phases(self, networks: GANNetworks) -> list[Phase]:
@@ -134,37 +175,41 @@ class ZeroDiff(FVAEGAN):
         config: ZeroDiffConfig = self.config
         generator, clean, parts = networks.generator, networks.critic, networks.parts
         turns, diffusion, noisy = config.critic_steps, parts.diffusion, parts.critic
+        second: SecondSet | None = parts.second
         vae, distillation, decoded = networks.make.values("vae", "distillation", "decoded")
-
-        def noised(batch: Batch) -> tuple[torch.Tensor, ...]:
-            """Times, a noisier pair and noise for the way back."""
-            index, noise = batch.own_now(0), batch.own_now(1)
-            pair = diffusion.pair(batch.features, index, noise[:, 0], noise[:, 1])
-            return index, *pair, noise[:, 2]
-
-        def made(
-            z: torch.Tensor, a: torch.Tensor, index: torch.Tensor, further: torch.Tensor,
-            noise: torch.Tensor,
-        ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-            found = generator(z, torch.cat([a, further, parts.time(index)], -1))
-            return found, diffusion.back(found, further, index, noise)
 
         def of_decoder(batch: Batch) -> dict[str, torch.Tensor]:
             return {"loss": parts.decoder.error(batch.features, batch.attributes)}
 
         def of_critics(batch: Batch) -> dict[str, torch.Tensor]:
-            x, a, (index, less, further, noise) = batch.features, batch.attributes, noised(batch)
+            x, a, noised = batch.features, batch.attributes, Noised(parts, batch)
+            index, less, further = noised.index, noised.less, noised.further
             with torch.no_grad():
-                fake, fake_less = made(self.latent(networks, batch), a, index, further, noise)
-            given = torch.cat([further, a, parts.critic_time(index)], -1)
-            of_clean = clean.losses(x, fake, a, batch.mix)
-            of_noisy = noisy.losses(less, fake_less, given, batch.own_now(2))
-            real, generated, penalty = (p + q for p, q in zip(of_clean, of_noisy, strict=True))
-            parts.penalty.seen(penalty / 2)
-            opinion = clean(x, a) - clean(fake, a)
-            other = noisy(less, given) - noisy(fake_less, given)
-            apart = (opinion - other.detach()).square() + (opinion.detach() - other).square()
-            apart = (apart * diffusion.clean[index] ** config.distillation_power).mean(1)
+                shown = [a, further, parts.time(index), *parts.of_second(batch, "generator")]
+                fake = generator(self.latent(networks, batch), torch.cat(shown, -1))
+                fake_less = noised.back(fake)
+            more = parts.of_second(batch, "critics")
+            given = torch.cat([further, a, parts.critic_time(index), *more], -1)
+            judged = [
+                (clean, x, fake, a, batch.mix),
+                (noisy, less, fake_less, given, batch.own_now(2)),
+            ]
+            if second is not None:
+                judged.append((second.critic, x, fake, *more, batch.own_now(3)))
+            losses = [critic.losses(*seen) for critic, *seen in judged]
+            real, generated, penalty = (
+                sum(each[1:], each[0]) for each in zip(*losses, strict=True)
+            )
+            parts.penalty.seen(penalty / len(judged))
+            opinions = [
+                critic(true, by) - critic(false, by) for critic, true, false, by, _ in judged
+            ]
+            weight = diffusion.clean[index] ** config.distillation_power
+            apart = distances(opinions[0], opinions[1]) * weight
+            if second is not None:
+                apart = apart + distances(opinions[2], opinions[1]) * weight
+                apart = apart + distances(opinions[0], opinions[2])
+            apart = apart.mean(1)
             loss = parts.gamma * (generated - real + parts.penalty.weight * penalty)
             loss = loss + distillation * apart
             return {
@@ -174,15 +219,21 @@ class ZeroDiff(FVAEGAN):
         def of_generator(batch: Batch) -> dict[str, torch.Tensor]:
             if config.adaptive_penalty:
                 parts.penalty.adapt(turns)
-            x, a, (index, _, further, noise) = batch.features, batch.attributes, noised(batch)
+            x, a, noised = batch.features, batch.attributes, Noised(parts, batch)
+            index, further = noised.index, noised.further
             mu, logvar = parts(x, a)
             z = mu + batch.noise * torch.exp(0.5 * logvar)
-            found, less = made(z, a, index, further, noise)
+            shown = [a, further, parts.time(index), *parts.of_second(batch, "generator")]
+            found = generator(z, torch.cat(shown, -1))
+            found_less = noised.back(found)
             terms = vae_terms(x, found, mu, logvar)
-            constant = (*clean.layers, *noisy.layers, *parts.critic_time.layers)
-            with frozen(*constant, *parts.decoder.layers):
-                given = torch.cat([further, a, parts.critic_time(index)], -1)
-                terms["adversarial"] = -(clean(found, a) + noisy(less, given)).mean(1)
+            with frozen(*of_critics_layers, *parts.decoder.layers):
+                more = parts.of_second(batch, "critics")
+                given = torch.cat([further, a, parts.critic_time(index), *more], -1)
+                opinion = clean(found, a) + noisy(found_less, given)
+                if second is not None:
+                    opinion = opinion + second.critic(found, *more)
+                terms["adversarial"] = -opinion.mean(1)
                 terms["decoded"] = parts.decoder.error(found, a)
             loss = vae * (terms["reconstruction"] + terms["kl"])
             loss = loss + parts.gamma * terms["adversarial"]
@@ -190,9 +241,14 @@ class ZeroDiff(FVAEGAN):
 
         adam, in_turn = partial(self.adam, networks), partial(self.in_turn, networks)
         decoder = adam(parts.decoder.layers, rate="decoder_lr")
-        critics = adam([*clean.layers, *noisy.layers, *parts.critic_time.layers])
+        of_generator_layers = [*generator.layers, *parts.time.layers]
+        of_critics_layers = [*clean.layers, *noisy.layers, *parts.critic_time.layers]
+        if second is not None:
+            of_generator_layers += second.generator.layers
+            of_critics_layers += [*second.critics.layers, *second.critic.layers]
+        critics = adam(of_critics_layers)
         makers = Several(
-            adam([*generator.layers, *parts.time.layers]),
+            adam(of_generator_layers),
             adam(parts.layers, beta1=config.encoder_beta1),
         )
         before = [Phase(decoder, in_turn(of_decoder), "decoder/")]
@@ -202,10 +258,83 @@ class ZeroDiff(FVAEGAN):
         ]
 
 
+class SecondSetGAN(ZeroDiff):
+    """The generator of the second set (paper: DRG): adversarial terms alone, from noise.
+
+    In training it is shown features as noisy as what its guess becomes, as released: the authors
+    found the formula's, one step noisier, to be worse.
+    """
+
+    def phases(self, networks: GANNetworks) -> list[Phase]:
+        """Two critics of equal weight, then the generator."""
+        generator, clean, parts = networks.generator, networks.critic, networks.parts
+        noisy = parts.critic
+
+        def made(batch: Batch, noised: Noised) -> torch.Tensor:
+            given = [batch.attributes, noised.less, parts.time(noised.index)]
+            return generator(batch.noise, torch.cat(given, -1))
+
+        def given(batch: Batch, noised: Noised) -> torch.Tensor:
+            return torch.cat(
+                [noised.further, batch.attributes, parts.critic_time(noised.index)], -1
+            )
+
+        def of_critics(batch: Batch) -> dict[str, torch.Tensor]:
+            noised = Noised(parts, batch)
+            with torch.no_grad():
+                fake = made(batch, noised)
+                fake_less = noised.back(fake)
+            a, of_noisy = batch.attributes, given(batch, noised)
+            one = clean.losses(batch.features, fake, a, batch.mix)
+            other = noisy.losses(noised.less, fake_less, of_noisy, batch.own_now(2))
+            real, generated, penalty = (p + q for p, q in zip(one, other, strict=True))
+            loss = generated - real + batch.factors[0] * penalty
+            return {"wasserstein": real - generated, "penalty": penalty, "loss": loss}
+
+        def of_generator(batch: Batch) -> dict[str, torch.Tensor]:
+            noised = Noised(parts, batch)
+            fake = made(batch, noised)
+            with frozen(*clean.layers, *noisy.layers, *parts.critic_time.layers):
+                opinion = noisy(noised.back(fake), given(batch, noised))
+                return {"loss": -(clean(fake, batch.attributes) + opinion).mean(1)}
+
+        critics = [*clean.layers, *noisy.layers, *parts.critic_time.layers]
+        makers = self.adam(networks, [*generator.layers, *parts.time.layers])
+        return [
+            Phase(
+                self.adam(networks, critics),
+                self.in_turn(networks, of_critics),
+                "critic/",
+                self.config.critic_steps,
+            ),
+            Phase(makers, self.after_turns(networks, of_generator), "generator/"),
+        ]
+
+    def evaluation(self, networks: GANNetworks) -> tuple[Callable[[int, Progress], None], int]:
+        """Nothing is scored."""
+        return lambda epoch, progress: None, 0
+
+
+def trained_maker(task: Task, runs: Sequence[Run], config: ZeroDiffConfig) -> tuple[Synthesis, int]:
+    """What makes features of the second set, and what its training was worth in progress."""
+    assert task.second is not None
+    aside: Any = [Stage(run, "second/") for run in runs]
+    method = SecondSetGAN(config.model_copy(update={"progressive": False}))
+    networks = method.networks(replace(task, features=task.second, second=None), aside)
+    method._fit_stack(networks)
+    return method.synthesiser(networks), max(run.total for run in aside)
+
+
+def distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """[R, B] squared differences of opinions, each drawn to the other."""
+    return (one - other.detach()).square() + (one.detach() - other).square()
+
+
 SPEC = spec(
     name="zerodiff",
     factory=ZeroDiff,
     citation="Ye et al., ZeroDiff: Solidified Visual-Semantic Correlation in Zero-Shot Learning, "
     "ICLR 2025",
+    wants=("second",),
     summary="A VAE-GAN whose generator denoises features in a few diffusion steps.",
 )

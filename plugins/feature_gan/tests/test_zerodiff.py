@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from gzsl_bench_feature_gan.zerodiff import ZeroDiff
-from plain_gan import VAEGAN, PlainVAEGAN, beside
+from plain_gan import VAEGAN, PlainVAEGAN, beside, train
 from torch import nn
 from torch.nn import functional as F
 
@@ -57,12 +58,14 @@ class PlainZeroDiff(PlainVAEGAN):
         super().prepare()
         lin = self.linear
         self.schedule = Schedule(3)
+        self.second = self.task.second if self.config.second else None
+        extra = 0 if self.second is None else 5
         self.generator = nn.Sequential(
-            lin("init/generator/hidden", 3 + 4 + 6 + 5, 11), nn.LeakyReLU(0.2),
+            lin("init/generator/hidden", 3 + 4 + 6 + 5 + extra, 11), nn.LeakyReLU(0.2),
             lin("init/generator/output", 11, 6), nn.Sigmoid(),
         )  # fmt: skip
         self.noisy_critic = nn.Sequential(
-            lin("init/noisy_critic/hidden", 6 + 6 + 4 + 5, 12), nn.LeakyReLU(0.2),
+            lin("init/noisy_critic/hidden", 6 + 6 + 4 + 5 + extra, 12), nn.LeakyReLU(0.2),
             lin("init/noisy_critic/output", 12, 1),
         )  # fmt: skip
         self.time, self.critic_time = (
@@ -71,6 +74,18 @@ class PlainZeroDiff(PlainVAEGAN):
         )
         self.decoder_hidden = nn.Sequential(lin("init/decoder/hidden", 6, 11), nn.LeakyReLU(0.2))
         self.decoder_output = lin("init/decoder/output", 11, 4)
+        if extra:
+            self.seen, self.critic_seen = (
+                nn.Sequential(
+                    lin(f"init/{name}/first", 7, 5), nn.SiLU(), lin(f"init/{name}/last", 5, 5)
+                )
+                for name in ("second", "noisy_critic/second")
+            )
+            self.second_critic = nn.Sequential(
+                lin("init/second_critic/hidden", 6 + 5, 12), nn.LeakyReLU(0.2),
+                lin("init/second_critic/output", 12, 1),
+            )  # fmt: skip
+            self.train_second()
 
     def xavier(self, name):
         return self.linear(f"init/{name}", 5, 5)
@@ -88,8 +103,64 @@ class PlainZeroDiff(PlainVAEGAN):
         angles = t[:, None].double() * rates
         return torch.cat([angles.sin(), angles.cos(), torch.zeros(len(t), 1).double()], 1)
 
-    def guess(self, z, a, further, t):
-        return self.generator(torch.cat([z, a, further, self.time(self.waves(t))], 1))
+    def guess(self, z, a, further, t, r=None):
+        more = [] if r is None else [self.seen(r)]
+        return self.generator(torch.cat([z, a, further, self.time(self.waves(t)), *more], 1))
+
+    def train_second(self):
+        """The generator of the second set, from noise and by two critics alone."""
+
+        def lin(name, *shape):
+            return self.linear(f"second/init/{name}", *shape)
+
+        def mlp(name, inputs, hidden, outputs, *last):
+            layers = lin(f"{name}/hidden", inputs, hidden), nn.LeakyReLU(0.2)
+            return nn.Sequential(*layers, lin(f"{name}/output", hidden, outputs), *last)
+
+        self.maker = mlp("generator", 3 + 4 + 7 + 5, 11, 7, nn.Sigmoid())
+        clean, noisy = mlp("critic", 7 + 4, 12, 1), mlp("noisy_critic", 7 + 7 + 4 + 5, 12, 1)
+        self.maker_time, critic_time = (
+            nn.Sequential(lin(f"{name}/first", 5, 5), nn.SiLU(), lin(f"{name}/second", 5, 5))
+            for name in ("time", "noisy_critic/time")
+        )
+        of_critics = self.adam(nn.ModuleList([clean, noisy, critic_time]), 0.01)
+        of_maker = self.adam(nn.ModuleList([self.maker, self.maker_time]), 0.01)
+        self.second_curve = {}
+        for epoch in (1, 2, 3):
+            picked = subset_block(29, 8, 8, self.stream("second/batches")).view(4, 2, 8)
+            z = torch.randn(4, 3, 8, 3, generator=self.stream("second/noise")).double()
+            names = ("interpolation", "diffusion/interpolation")
+            mixes = [
+                torch.rand(4, 2, 8, 1, generator=self.stream(f"second/{name}")).double()
+                for name in names
+            ]
+            times = torch.randint(3, (4, 3, 8), generator=self.stream("second/diffusion/times"))
+            source = self.stream("second/diffusion/noise")
+            noise = torch.randn(4, 3, 3, 8, 7, generator=source).double()
+            total = 0.0
+            for s in range(4):
+                for n in range(3):
+                    rows, t, e = picked[s, min(n, 1)], times[s, n], noise[s, n]
+                    r, a = self.second[rows], self.attributes[self.task.labels[rows]]
+                    less, further = self.schedule.pair(r, t, e[0], e[1])
+                    shown = torch.cat([z[s, n], a, less, self.maker_time(self.waves(t))], 1)
+                    fake = self.maker(shown)
+                    fake_less = self.schedule.back(fake, further, t, e[2])
+                    given = torch.cat([further, a, critic_time(self.waves(t))], 1)
+                    of_critics.zero_grad()
+                    of_maker.zero_grad()
+                    if n == 2:
+                        judged = clean(torch.cat([fake, a], 1))
+                        judged = judged + noisy(torch.cat([fake_less, given], 1))
+                        total -= judged.mean().item() / 4
+                        (-judged.mean()).backward()
+                        of_maker.step()
+                        break
+                    one, p1 = self.wgan(clean, r, fake.detach(), a, mixes[0][s, n])
+                    two, p2 = self.wgan(noisy, less, fake_less.detach(), given, mixes[1][s, n])
+                    (-one.mean() - two.mean() + 10.0 * (p1 + p2)).backward()
+                    of_critics.step()
+            self.second_curve[epoch] = total
 
     def synthesise(self, noise, attributes):
         raise NotImplementedError
@@ -99,10 +170,16 @@ class PlainZeroDiff(PlainVAEGAN):
         made = task.unseen.repeat_interleave(7)
         a = self.attributes[made]
         with torch.no_grad():
-            noisy = torch.randn(14, 6, generator=stream).double()
+            noisy, r = torch.randn(14, 6, generator=stream).double(), None
+            if self.second is not None:
+                r, t = torch.randn(14, 7, generator=stream).double(), torch.full((14,), 2)
+                of_noise = torch.randn(14, 3, generator=stream).double()
+                torch.randn(14, 7, generator=stream)  # of a step back that nobody takes
+                waves = self.maker_time(self.waves(t))
+                r = self.maker(torch.cat([of_noise, a, r, waves], 1))
             for step in [2, 1, 0] if config.progressive else [2]:
                 t = torch.full((14,), step)
-                x = self.guess(torch.randn(14, 3, generator=stream).double(), a, noisy, t)
+                x = self.guess(torch.randn(14, 3, generator=stream).double(), a, noisy, t, r)
                 again = torch.randn(14, 6, generator=stream).double()
                 noisy = self.schedule.back(x, noisy, t, again)
             x = noisy if config.progressive else x
@@ -128,9 +205,14 @@ class PlainZeroDiff(PlainVAEGAN):
         task = self.task
         self.prepare()
         critics = nn.ModuleList([self.critic, self.noisy_critic, self.critic_time])
+        of_second = self.second is not None
+        makers = nn.ModuleList([self.generator, self.time])
+        if of_second:
+            critics.extend([self.second_critic, self.critic_seen])
+            makers.append(self.seen)
         decoder = nn.ModuleList([self.decoder_hidden, self.decoder_output])
         of_critics, of_decoder = self.adam(critics, 0.01), self.adam(decoder, 0.02)
-        of_maker = self.adam(nn.ModuleList([self.generator, self.time]), 0.01)
+        of_maker = self.adam(makers, 0.01)
         of_encoder = self.adam(self.encoder, 0.01, 0.9)
         every = [of_critics, of_decoder, of_maker, of_encoder]
 
@@ -151,6 +233,8 @@ class PlainZeroDiff(PlainVAEGAN):
                 torch.rand(4, 2, 8, 1, generator=self.stream(name)).double()
                 for name in ("interpolation", "diffusion/interpolation")
             )
+            third = self.stream("diffusion/interpolation/second")
+            third = torch.rand(4, 2, 8, 1, generator=third).double()
             times = torch.randint(3, (4, 3, 8), generator=self.stream("diffusion/times"))
             noise = torch.randn(4, 3, 3, 8, 6, generator=self.stream("diffusion/noise")).double()
             sums = dict.fromkeys(curves, 0.0)
@@ -162,9 +246,11 @@ class PlainZeroDiff(PlainVAEGAN):
                     less, further = self.schedule.pair(x, t, noise[s, n, 0], noise[s, n, 1])
                     mean, log_var = self.encode(x, a)
                     code = mean + z[s, n] * torch.exp(0.5 * log_var)
-                    found = self.guess(code, a, further, t)
+                    r = self.second[rows] if of_second else None
+                    found = self.guess(code, a, further, t, r)
                     found_less = self.schedule.back(found, further, t, noise[s, n, 2])
-                    given = torch.cat([further, a, self.critic_time(self.waves(t))], 1)
+                    more = [self.critic_seen(r)] if of_second else []
+                    given = torch.cat([further, a, self.critic_time(self.waves(t)), *more], 1)
                     if n == 2:
                         break
                     sums["decoder/loss"] += step(self.error(x, a), of_decoder) / 8
@@ -172,11 +258,22 @@ class PlainZeroDiff(PlainVAEGAN):
                     two, p2 = self.wgan(
                         self.noisy_critic, less, found_less.detach(), given, other[s, n]
                     )
-                    factor = torch.tensor([self.schedule.clean[i] ** 1.5 for i in t.tolist()])
+                    factor = torch.tensor(
+                        [self.schedule.clean[i] ** 1.5 for i in t.tolist()], dtype=torch.float64
+                    )
                     apart = (one - two.detach()) ** 2 + (two - one.detach()) ** 2
-                    loss = 2.0 * (-one.mean() - two.mean() + weight * (p1 + p2))
-                    loss = loss + 0.7 * (factor.double() * apart).mean()
-                    penalties += (p1 + p2).item() / 4
+                    apart, count = factor * apart, 2
+                    wanted, p = -one.mean() - two.mean(), p1 + p2
+                    if of_second:
+                        three, p3 = self.wgan(
+                            self.second_critic, x, found.detach(), more[0], third[s, n]
+                        )
+                        wanted, p, count = wanted - three.mean(), p + p3, 3
+                        with_noisy = (two - three.detach()) ** 2 + (three - two.detach()) ** 2
+                        with_clean = (one - three.detach()) ** 2 + (three - one.detach()) ** 2
+                        apart = apart + factor * with_noisy + with_clean
+                    loss = 2.0 * (wanted + weight * p) + 0.7 * apart.mean()
+                    penalties += p.item() / count / 2
                     sums["critic/loss"] += step(loss, of_critics) / 8
                 if penalties > 1.05:
                     weight *= 1.1
@@ -186,18 +283,34 @@ class PlainZeroDiff(PlainVAEGAN):
                 kl = -0.5 * (1 + log_var - mean**2 - log_var.exp()).sum() / 8
                 judged = self.score(found, a)
                 judged = judged + self.noisy_critic(torch.cat([found_less, given], 1)).mean()
+                if of_second:
+                    judged = judged + self.second_critic(torch.cat([found, *more], 1)).mean()
                 loss = 0.6 * (bce + kl) - 2.0 * judged + 0.8 * self.error(found, a)
                 sums["generator/loss"] += step(loss, of_maker, of_encoder) / 4
             for name, value in sums.items():
                 curves[name][epoch] = value
             if epoch > 1:
                 scores.update(self.evaluate(epoch, test))
+        if of_second:
+            curves["second/generator/loss"] = self.second_curve
         return scores, curves
 
 
 @pytest.mark.parametrize("more", [{}, {"progressive": True, "classifier_input": "VS"}])
 def test_it_is_the_sheet_in_plain_torch(task, more):
     beside(task, ZeroDiff, PlainZeroDiff, SETTINGS | more)
+
+
+@pytest.mark.parametrize("more", [{}, {"progressive": True, "classifier_input": "VS"}])
+def test_a_second_set_conditions_generator_and_critics(task, more):
+    second = torch.rand(29, 7, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    both = replace(task, second=second)
+    beside(both, ZeroDiff, PlainZeroDiff, SETTINGS | more)
+    if not more:  # one set alone is the option that it falls back to
+        test = torch.rand(5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        (one,) = train(both, [3], test, ZeroDiff, **SETTINGS, second=False)
+        (other,) = train(task, [3], test, ZeroDiff, **SETTINGS)
+        assert all(one.scores[n].equal(other.scores[n]) for n in other.scores)
 
 
 def test_a_step_back_from_the_truth_has_the_law_of_a_step_less():
