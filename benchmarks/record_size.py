@@ -86,7 +86,7 @@ def sizes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     start = time.process_time()
     file = _packed(short)
     written = time.process_time()
-    with np.load(io.BytesIO(file)) as stored:
+    with np.load(io.BytesIO(file), allow_pickle=False) as stored:
         again = unpacked({name: stored[name] for name in stored.files})
     found |= {
         "rounded": len(file),
