@@ -6,6 +6,7 @@ pages against the program: whatever they lack, or lists without a word of descri
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
@@ -104,8 +105,13 @@ def where(module: Any, name: str) -> str:
     if inspect.isclass(value) or inspect.isfunction(value):
         return f"{value.__module__}.{value.__qualname__}"
     places: Mapping[str, str] = getattr(module, "_WHERE", {})
-    inside = f"{places[name]}." if name in places else ""
-    return f"{module.__name__}.{inside}{name}"
+    if name in places:
+        return f"{module.__name__}.{places[name]}.{name}"
+    for node in ast.parse(inspect.getsource(module)).body:
+        # A constant does not know its module: the package says where it has it from.
+        if isinstance(node, ast.ImportFrom) and name in (alias.name for alias in node.names):
+            return f"{node.module}.{name}"
+    return f"{module.__name__}.{name}"
 
 
 def comment(path: str) -> str:
