@@ -167,6 +167,12 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     their results have shapes, and those that change what they made; a tensor from outside stays.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Torch asks this when the class is made; else the first operation imports its compiler,
+        # which takes seconds, only to switch it off.
+        return False
+
     def __init__(self, capture: Capture, waits: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._capture, self._waits = capture, waits

@@ -167,8 +167,8 @@ class Trials:
             (self._trials[wanted],) = self.train(shape, [RunSpec(seed, self.config)])
         return self._trials[wanted]
 
-    def train(self, shape: str, specs: Sequence[RunSpec]) -> list[Trial]:
-        """Train some runs together."""
+    def train(self, shape: str, specs: Sequence[RunSpec], *, again: bool = False) -> list[Trial]:
+        """Train some runs together; ``again`` after a training that imported libraries."""
         probes: list[Probe] = []
 
         def sink(*arguments: Any) -> Probe:
@@ -191,9 +191,9 @@ class Trials:
         names = {*self.variables, *changed(variables, module_variables(owner))}
         self.variables = sorted(names)
         files = _foreign(opened, owner)
-        if len(sys.modules) > imported and (moved or files):
+        if len(sys.modules) > imported and (moved or files) and not again:
             # A library that is imported where it is first needed opens files and draws numbers.
-            return self.train(shape, specs)
+            return self.train(shape, specs, again=True)
         first = Trial(
             shape,
             traces[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import sys
 import tempfile
@@ -667,6 +668,14 @@ class TriesOut(Honest):
     def learn(self, x):
         with tempfile.NamedTemporaryFile() as passing:
             passing.write(b"x")
+        return super().learn(x)
+
+
+class ImportsLate(Honest):
+    """Needs a library that draws numbers and reads a file as it is imported."""
+
+    def learn(self, x):
+        importlib.import_module("gz_late")
         return super().learn(x)
 
 

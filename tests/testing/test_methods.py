@@ -239,6 +239,16 @@ def test_files_outside_the_package(faults, tmp_path, monkeypatch):
     assert str(secret) in found["opens_no_files"]
 
 
+def test_what_a_library_does_as_it_is_imported_is_no_fault(faults, tmp_path, monkeypatch):
+    (tmp_path / "words.txt").write_text("a word")
+    late = "import random\nrandom.random()\n"
+    late += "open(__file__.replace('gz_late.py', 'words.txt')).close()\n"
+    (tmp_path / "gz_late.py").write_text(late)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert look(faults.ImportsLate).passed
+    assert sys.modules.pop("gz_late")
+
+
 # A fresh process ---------------------------------------------------------------------------------
 
 

@@ -25,11 +25,7 @@ from gzsl_bench.stacked import (
     integers,
     normals,
 )
-from gzsl_bench_feature_gan.adaptive import (
-    AdaptiveConfig,
-    AdaptiveVAEGAN,
-    weighted_l1,
-)
+from gzsl_bench_feature_gan.adaptive import AdaptiveConfig, AdaptiveVAEGAN, weighted_l1
 from gzsl_bench_feature_gan.config import looks, spec
 from gzsl_bench_feature_gan.refiner import Parts
 
