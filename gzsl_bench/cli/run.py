@@ -16,8 +16,6 @@ from gzsl_bench.cli.options import parse_seeds, seeds_option
 from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.results.view import Results
@@ -113,7 +111,7 @@ def run_command(
             say(f"warning: {sentence}")
         training.conclude(outcome, failed=", --only-failed these alone")
         if table and not outcome.interrupted:
-            _say_next(resolved, store.layout.out, launch.uri is not None)
+            _say_next(everything, launch.uri is not None)
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:
             shown = results.of(current(store.layout, resolved))
             if _renew_front(launch.uri, shown, sync) and outcome.exit_code == 0:
@@ -126,10 +124,14 @@ def run_command(
         return outcome.exit_code
 
 
-def _say_next(suite: ResolvedSuite, out: Path, mirrored: bool) -> None:
+def _say_next(results: Results, mirrored: bool) -> None:
     """What there is to do with the numbers."""
+    from gzsl_bench.report.html.age import stale
     from gzsl_bench.tracking import installed
 
+    suite, out = results.suite, results.store.layout.out
+    if old := stale(results, out):
+        say(f"{old}; gzsl-bench report makes it anew")
     where = f"{shlex.quote(suite.name)} --out {shlex.quote(str(out))}"
     labels = list(dict.fromkeys(cell.label for cell in suite.cells))
     commands = [("report", where, "a page with intervals, curves and all behind them")]
