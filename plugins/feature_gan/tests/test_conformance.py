@@ -77,8 +77,8 @@ class TestDASCN(MethodConformance):
 class TestEPGN(MethodConformance):
     method = "epgn"
     config = {  # noqa: RUF012
-        "hidden": 48, "critic_hidden": 16, "init_std": 0.2, "held_out": 3, "epochs": 2,
-        "episodes": 30, "inner": 3, "batch": 24, "lr": 0.005,
+        "hidden": 48, "critic_hidden": 16, "init_std": 0.2, "held_out": 3, "epochs": 4,
+        "episodes": 15, "inner": 3, "batch": 24, "lr": 0.005,
     }  # fmt: skip
 
 
