@@ -399,8 +399,6 @@ def _compare(
     first, second = _samples(dataset, one, two, seeds, results)
     fragile = _named(fragile_classes(first, second), one, results)
     remarks = []
-    if fragile and not class_names(results.suite.datasets, one.fingerprint):
-        remarks.append(nameless(dataset))
     if one.preprocessing != two.preprocessing:
         remarks.append(
             f"{dataset}: preprocessing differs ({one.label} {one.preprocessing},"
@@ -408,6 +406,8 @@ def _compare(
         )
     if rule_of(one.selection).reads_test:
         remarks.append(f"{dataset}: checkpoints were chosen on the test set; both are optimistic.")
+    if fragile and not class_names(results.suite.datasets, one.fingerprint):
+        remarks.append(nameless(dataset))
     return Comparison(
         dataset=dataset,
         a=one.label,
