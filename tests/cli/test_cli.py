@@ -321,6 +321,8 @@ def matches(schema: dict, value: object, root: dict) -> bool:
         return value in schema["enum"]
     if "const" in schema:
         return value == schema["const"]
+    if "pattern" in schema and not (isinstance(value, str) and re.search(schema["pattern"], value)):
+        return False
     kind = schema.get("type")
     if kind == "object":
         if not isinstance(value, dict) or not set(schema.get("required", ())) <= set(value):
