@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -150,10 +150,11 @@ def row_order_plays_no_part(m: Values) -> str | None:
     """Test rows in another order give the same number."""
     given = _predictions("guessed")
     order = np.random.default_rng(3).permutation(given.labels.size)
-    rows = {
-        field.name: getattr(given, field.name)[order]
+    rows: dict[str, Any] = {
+        field.name: value[order]
         for field in fields(given)
-        if field.name not in ("seen", "unseen")
+        if isinstance(value := getattr(given, field.name), np.ndarray)
+        and field.name not in ("seen", "unseen")
     }
     before, after = m.steady(given), m.of(replace(given, **rows))
     if not math.isclose(before, after, rel_tol=1e-9, abs_tol=1e-12):

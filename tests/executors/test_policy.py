@@ -656,11 +656,13 @@ CAUSES = {
 @pytest.mark.parametrize("executor", ALL)
 def test_whatever_a_method_raises_is_that_cells_cause_and_no_interruption(real, executor):
     one = real(executor)
-    outcome = one.run(one.cells(*CAUSES, "wordy", "nothing"))
+    # A job takes seconds to come up, and what it does is what a process here does.
+    causes = dict(list(CAUSES.items())[:2]) if executor == "slurm" else CAUSES
+    outcome = one.run(one.cells(*causes, "wordy", "nothing"))
     assert (outcome.interrupted, outcome.done) == (False, 1)
     found = {record.label: record for record in one.store if not record.complete}
     wordy = found.pop("wordy")
-    assert {label: record.cause for label, record in found.items()} == CAUSES
+    assert {label: record.cause for label, record in found.items()} == causes
     for label, record in found.items():
         assert "in fit" in record.traceback, label
     assert wordy.cause.startswith("ValueError: beginning xxx")
