@@ -1,5 +1,7 @@
-# gzsl-bench with its plugins.  Build for a CPU (default), or with the CUDA build of torch:
+# gzsl-bench with its plugins.  By default torch comes from the package index, which on x86-64 has a CUDA
+# build; another one, for a CPU alone or another CUDA, comes from the index that has it:
 #   docker build -t gzsl-bench .
+#   docker build -t gzsl-bench:cpu --build-arg TORCH_INDEX=https://URL-OF-TORCH-WHEELS/cpu .
 #   docker build -t gzsl-bench:cuda --build-arg TORCH_INDEX=https://URL-OF-TORCH-WHEELS/cu128 .
 #   docker run --rm -v "$PWD:/work" gzsl-bench run quickstart
 FROM python:3.11-slim
