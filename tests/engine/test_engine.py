@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import gc
 import json
@@ -665,7 +666,7 @@ def test_peak_memory_is_that_of_the_cell(make_registry, resolve_text, run_inline
     """A process that has held much before, and does not any more, has not held it for the cell."""
 
     def greedy(task, run):
-        held = torch.ones(60 << 18)  # 60 MiB
+        held = torch.ones(400 << 18)  # 400 MiB
         return lambda x: x @ torch.ones(5, 7) * held.mean()
 
     registry = make_registry(
@@ -673,7 +674,9 @@ def test_peak_memory_is_that_of_the_cell(make_registry, resolve_text, run_inline
     )
     cells = resolve_text(suite_text("greedy", "modest"), registry).cells
     for cell in cells:
+        # What tests before it have freed, and this process keeps, would be taken again unseen.
+        ctypes.CDLL(None).malloc_trim(0)
         _, store, _ = run_inline((cell,), registry)
         gc.collect()  # what a cell leaves in cycles is held by this process until somebody looks
     peaks = [store.read(cell.key).provenance.peak_memory for cell in cells]
-    assert peaks[0] - peaks[1] > 40 << 20
+    assert peaks[0] - peaks[1] > 200 << 20

@@ -39,9 +39,15 @@ SUITE = "name: mine\ndatasets: [digits]\nmethods: [inline_ridge]\n"
 
 @pytest.fixture(autouse=True)
 def forget_modules():
+    """Before as well: another test of this process may have had a plugin of the same name."""
+
+    def forget():
+        for name in [n for n in sys.modules if n.startswith("gzsl_bench_inline_")]:
+            del sys.modules[name]
+
+    forget()
     yield
-    for name in [n for n in sys.modules if n.startswith("gzsl_bench_inline_")]:
-        del sys.modules[name]
+    forget()
 
 
 @pytest.fixture

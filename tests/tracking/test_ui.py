@@ -73,10 +73,8 @@ ITS_OWN = (
     "/users/current",
     "ResizeObserver loop",
     "telemetry-worker",
-    # Its plots, drawn while the page has not given them a size yet.
-    ": Expected number, ",
-    ": Expected length, ",
-    ": Trailing garbage, ",
+    # Its plots, drawn while the page has not given them a size yet: "<rect> attribute height: ...".
+    "> attribute ",
 )
 DATA = ["digits", "twice", "thrice"]
 NAMES = [
