@@ -579,8 +579,8 @@ def test_the_printed_order_beside_ours(store, capsys, monkeypatch):
     assert [(s.label, s.their_rank, s.our_rank) for s in found.standings] == [
         ("A", 1, 1), ("B", 2, 2), ("D", 3, 4), ("C", 4, 3), ("E", 5, 5),
     ]  # fmt: skip
-    assert found.spearman == pytest.approx(0.9)  # 1 - 6 (1 + 1) / (5 (25 - 1))
-    assert found.sound == pytest.approx(1.0)
+    assert found.spearman[0] == pytest.approx(0.9)  # 1 - 6 (1 + 1) / (5 (25 - 1))
+    assert found.sound[0] == pytest.approx(1.0)
     verdicts = {(p.ahead, p.behind): p.verdict for p in found.pairs}
     assert verdicts["A", "B"] == "holds"
     assert verdicts["D", "C"] == "contradicted"
@@ -595,6 +595,13 @@ def test_the_printed_order_beside_ours(store, capsys, monkeypatch):
     assert run(["published", "orders", suite.name, "--out", out, "--format", "json"]) == 0
     (plain,) = json.loads(capsys.readouterr().out)
     assert plain["pairs"][0]["verdict"] == "holds"
+    # Where all have the same H there is no order, and no number that is none.
+    level = [replace(entry, printed={"H": "50.0"}) for entry in printed]
+    monkeypatch.setattr(orders, "entries", lambda: level)
+    assert run(["published", "orders", suite.name, "--out", out]) == 0
+    assert "correlation cannot be given over 5 methods" in capsys.readouterr().out
+    assert run(["published", "orders", suite.name, "--out", out, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["spearman"] is None
     monkeypatch.setattr(orders, "entries", lambda: few)
     assert run(["published", "orders", suite.name, "--out", out]) == 0
     assert "no printed table has four or more methods" in capsys.readouterr().err

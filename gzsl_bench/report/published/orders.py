@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -86,11 +85,10 @@ class Order:
         printed_features: of the printed numbers, as far as is known.
         rule: whose H of ours counts.
         standings: the methods of both, the printed best first.
-        spearman: correlation of the two orders.
-        p: of a correlation as large in either direction by chance.
-        sound: the correlation without rows against which the audit has something; None where
-            fewer than four are left.
-        sound_p: its p.
+        spearman: correlation of the two orders, and the p of one as large in either direction by
+            chance; None where all have the same H.
+        sound: the same without rows against which the audit has something; None, too, where fewer
+            than four are left.
         pairs: every two of them that differ in print.
     """
 
@@ -100,10 +98,8 @@ class Order:
     printed_features: tuple[str, ...]
     rule: str
     standings: tuple[Standing, ...]
-    spearman: float
-    p: float
-    sound: float | None
-    sound_p: float | None
+    spearman: tuple[float, float] | None
+    sound: tuple[float, float] | None
     pairs: tuple[Pair, ...]
 
     def count(self, verdict: str) -> int:
@@ -162,15 +158,16 @@ def as_text(order: Order, width: int | None = None) -> str:
             for s in order.standings
         ],
     )  # fmt: skip
+    sound = sum(s.status == "ok" for s in order.standings)
     rest = (
-        "fewer than four rows are left without those that have a remark."
-        if order.sound is None
-        else f"without rows that have a remark {order.sound:+.2f} (p {order.sound_p:.2g})."
+        f"without those that have a remark {_words(order.sound)} over {sound}."
+        if sound >= FEWEST
+        else "fewer than four rows are left without those that have a remark."
     )
     said = [
         f"{order.dataset} ({order.features}) by {order.rule} beside {order.table}"
         f" ({', '.join(order.printed_features) or 'features unknown'}): Spearman's correlation"
-        f" {order.spearman:+.2f} (p {order.p:.2g}) over {len(order.standings)} methods; {rest}",
+        f" {_words(order.spearman)} over {len(order.standings)} methods; {rest}",
         f"Of {len(order.pairs)} pairs that differ in print {order.count('holds')} hold,"
         f" {order.count('contradicted')} are contradicted, {order.count('not told apart')} are not"
         f" told apart, {order.count('not tested')} were not tested.",
@@ -211,8 +208,6 @@ def _order(
             strict=True,
         )
     )  # fmt: skip
-    spearman, p = _correlation(standings)
-    sound = _correlation([s for s in standings if s.status == "ok"])
     return Order(
         dataset=label,
         features=matched[0][0].features,
@@ -220,21 +215,23 @@ def _order(
         printed_features=tuple(sorted({str(e.features) for _, e in matched if e.features})),
         rule=rule,
         standings=standings,
-        spearman=spearman,
-        p=p,
-        sound=None if math.isnan(sound[0]) else sound[0],
-        sound_p=None if math.isnan(sound[0]) else sound[1],
+        spearman=_correlation(standings),
+        sound=_correlation([s for s in standings if s.status == "ok"]),
         pairs=tuple(_pairs(matched, results)),
     )
 
 
-def _correlation(standings: Sequence[Standing]) -> tuple[float, float]:
-    """Spearman's, with its p; not numbers where there are too few or one side is constant."""
+def _words(found: tuple[float, float] | None) -> str:
+    return "cannot be given" if found is None else f"{found[0]:+.2f} (p {found[1]:.2g})"
+
+
+def _correlation(standings: Sequence[Standing]) -> tuple[float, float] | None:
+    """Spearman's, with its p; None where there are too few or one side is constant."""
     from scipy.stats import spearmanr
 
     ours, theirs = [s.ours for s in standings], [s.theirs for s in standings]
     if len(standings) < FEWEST or len(set(ours)) < 2 or len(set(theirs)) < 2:
-        return math.nan, math.nan
+        return None
     found = spearmanr(ours, theirs)
     return float(found.statistic), float(found.pvalue)
 
