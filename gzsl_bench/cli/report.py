@@ -21,10 +21,21 @@ from gzsl_bench.cli.streams import put, say
     help="Where to write report.html [default: the results folder].",
 )
 @click.option("--plots", is_flag=True, help="Write each plot as PNG and PDF, its data as CSV.")
+@click.option(
+    "--figures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write each plot as SVG there, for documents.",
+)
 @rule_option
 @debug_option
 def report_command(
-    suite: str | None, out: Path, into: Path | None, plots: bool, rule: str | None
+    suite: str | None,
+    out: Path,
+    into: Path | None,
+    plots: bool,
+    figures: Path | None,
+    rule: str | None,
 ) -> None:
     """Write report.html of SUITE (a suite file, or a suite's name): one self-contained page.
 
@@ -39,8 +50,12 @@ def report_command(
 
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
-    made = build(Results(resolved, store), into or out, plots, chosen_rule(resolved, rule))
+    results = Results(resolved, store)
+    made = build(results, into or out, plots, chosen_rule(resolved, rule), figures)
     put(str(made.path))
     say(f"{made.size / 1e6:.1f} MB, opens in any browser")
+    if figures:
+        names = ", ".join(path.name for path in made.figures)
+        say(f"{len(made.figures)} plots as SVG in {figures}: {names}")
     if made.plots:
         say(f"{len(made.plots)} plots as PNG, PDF and CSV in {made.path.parent / 'plots'}")

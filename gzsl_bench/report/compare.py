@@ -6,9 +6,10 @@ predictions.  What cannot be tested honestly is refused with the reason.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -198,6 +199,35 @@ def standing(first: Row, second: Row, name: str, results: Results) -> tuple[bool
     if by_interval != by_classes:
         text += f", p (classes) {h.p_classes.p:.2g}"
     return by_interval and by_classes, text, compared
+
+
+def open_ranks(rivals: Sequence[Row], results: Results) -> dict[Row, tuple[int, int]]:
+    """The ranks by H that each row may have: 1 + those surely ahead of it to all but those behind.
+
+    Each row is compared with every other one on the seeds and classes both have, at 95 % after
+    Bonferroni for its comparisons, so that its ranks hold the true one at 95 % (Mogstad, Romano,
+    Shaikh and Wilhelm, Inference for Ranks, Review of Economic Studies 2024, there with a
+    bootstrap).  What cannot be compared is not told apart.
+
+    Args:
+        rivals: rows that may be ranked with one another.
+        results: of the suite.
+    """
+    read = functools.cache(sample)
+    above, below = dict.fromkeys(rivals, 0), dict.fromkeys(rivals, 0)
+    level = 1 - P_LEVEL / max(1, len(rivals) - 1)
+    for one, two in itertools.combinations(rivals, 2):
+        try:
+            seeds = _common_seeds(one.dataset, (one, two), results)
+            first, second = _samples(one.dataset, one, two, seeds, results, read)
+        except GzslBenchError:
+            continue
+        low, high = difference_intervals(first, second, level)["harmonic_mean"]
+        better, worse = (one, two) if low > 0 else (two, one)
+        if low > 0 or high < 0:
+            below[better] += 1
+            above[worse] += 1
+    return {row: (1 + above[row], len(rivals) - below[row]) for row in rivals}
 
 
 def ahead(one: Row, two: Row, results: Results) -> tuple[float, float, float]:
@@ -424,11 +454,26 @@ def _compare(
 
 
 def _samples(
-    dataset: str, one: Row, two: Row, seeds: Sequence[int], results: Results
+    dataset: str,
+    one: Row,
+    two: Row,
+    seeds: Sequence[int],
+    results: Results,
+    read: Callable[..., Sample] = sample,
 ) -> tuple[Sample, Sample]:
-    """Accuracies of both on the same seeds and classes."""
+    """Accuracies of both on the same seeds and classes.
+
+    Args:
+        dataset: what it is called.
+        one: A.
+        two: B.
+        seeds: that both have.
+        results: of the suite.
+        read: what reads a row's accuracies.
+    """
     first, second = (
-        _repeated(sample(row, results, _of(row, seeds)), max(1, len(seeds))) for row in (one, two)
+        _repeated(read(row, results=results, seeds=_of(row, seeds)), max(1, len(seeds)))
+        for row in (one, two)
     )
     if not np.array_equal(first.unseen_ids, second.unseen_ids) or not np.array_equal(
         first.seen_ids, second.seen_ids
@@ -437,9 +482,9 @@ def _samples(
     return first, second
 
 
-def _of(row: Row, seeds: Sequence[int]) -> Sequence[int] | None:
+def _of(row: Row, seeds: Sequence[int]) -> tuple[int, ...] | None:
     """The common seeds, or all of a deterministic method, which has one that stands for any."""
-    return seeds if seeds and set(seeds) <= set(row.seeds) else None
+    return tuple(seeds) if seeds and set(seeds) <= set(row.seeds) else None
 
 
 def _repeated(given: Sample, count: int) -> Sample:

@@ -232,6 +232,11 @@ def protocol(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     return [*(line for line in said if not line.startswith(_NO_NUMBERS)), *own]
 
 
+def identities(table: Sequence[Row]) -> list[str]:
+    """What was measured: data sets with features and content, methods with version and source."""
+    return list(dict.fromkeys([*map(_whence, table), *_sources(table), *map(_whose, table)]))
+
+
 def remarks(table: Sequence[Row]) -> list[str]:
     """Of the notes those that say what is wrong, missing or audited."""
     lacking = (row for row in table if row.unavailable or row.lost)

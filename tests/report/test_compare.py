@@ -22,6 +22,7 @@ from gzsl_bench.report.compare import (
     compare,
     fragile_pairs,
     method_label,
+    open_ranks,
     rank,
     standing,
     table_of,
@@ -139,6 +140,23 @@ def test_samples_are_the_chosen_checkpoints(store):
     (row, *_) = rows(Results(make_suite(*suite.cells[2:]), store))
     np.testing.assert_allclose(sample(row, results, [1]).unseen, [[50, 30]])
     assert sample(row, results, [1, 0]).unseen.tolist() == [[50, 30], [40, 30]]
+
+
+def test_ranks_are_open_among_those_that_are_not_told_apart(store):
+    """Two of a kind share the first ranks, one far behind is last, one seed may be anywhere."""
+    one, two = [8, 8, 8, 8, 7], [8, 8, 8, 7, 8]
+    numbers = {"A": [one, two], "B": [two, one], "C": [[1, 1, 1, 1, 1]] * 2}
+    cells = {(who, s): make_cell(who, seed=s) for who in numbers for s in (0, 1)}
+    for (who, seed), cell in cells.items():
+        finish(store, cell, numbers[who][seed])
+    found = table_of(Results(make_suite(*cells.values()), store), "last")
+    results = Results(make_suite(*cells.values()), store)
+    assert [*open_ranks(found, results).values()] == [(1, 2), (1, 2), (3, 3)]
+    lonely = make_cell("D")
+    finish(store, lonely, [10, 10, 10, 10, 10])
+    more = Results(make_suite(*cells.values(), lonely), store)
+    found = table_of(more, "last")
+    assert [*open_ranks(found, more).values()] == [(1, 3), (1, 3), (3, 4), (1, 4)]
 
 
 def test_the_comparison_by_hand(store):

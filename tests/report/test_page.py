@@ -8,6 +8,8 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import markupsafe
 import numpy as np
@@ -122,7 +124,9 @@ def made(tmp_path_factory, make_data):
         store, suite.cells, plan(suite.cells, registry, 1), executor, settings, lambda _: None
     )
     remember(store.layout, replace(suite, text="name: s # as it was", cells=suite.cells[:3]))
-    report = build(Results(suite, store), folder / "page", plot_files=True)
+    report = build(
+        Results(suite, store), folder / "page", plot_files=True, figures_into=folder / "figures"
+    )
     return suite, store, report, report.path.read_text(encoding="utf-8")
 
 
@@ -148,7 +152,7 @@ def test_the_page_asks_nobody_for_anything(made):
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             value = attributes.get(name, "#")
             assert value.startswith(("data:", "#")), (tag, name, value[:80])
-    assert "url(" not in made[3]
+    assert "url(" not in re.sub(r'<img src="[^"]*"', "", made[3])  # in a picture none is followed
     assert "@import" not in made[3]
     assert "default-src 'none'" in made[3]
 
@@ -160,7 +164,7 @@ def test_all_that_is_promised_is_there(made):
     images = [attributes for tag, attributes in tags.found if tag == "img"]
     # H and its selection gap; curves, confusion, classes, training, losses and cost of both.
     assert len(images) == 14
-    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in images)
+    assert all(image["src"].startswith("data:image/svg+xml,") for image in images)
     assert all(image["alt"] for image in images)
     ids = [attributes["id"] for _, attributes in tags.found if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -248,6 +252,25 @@ def test_plots_come_as_files_with_their_data(made):
         for line in (line for line in lines if not line["without"]):
             shares = [float(line[n]) for n in ("right", "wrong_within_part", "called_other_part")]
             assert sum(shares) == pytest.approx(100)
+
+
+def test_a_plot_for_a_document_says_what_was_measured(made):
+    suite, store, report, page = made
+    assert [path.stem for path in report.figures] == [*report.plots]
+    assert {path.name for path in report.figures} >= {"h.svg", "gap.svg", "tiny-cost.svg"}
+    table = [row for row in rows(Results(suite, store)) if not row.unavailable]
+    for path in report.figures:
+        text = "".join(ElementTree.parse(path).getroot().itertext())
+        assert "checkpoints by val, seeds 0, 1." in text
+        for row in table:
+            assert f"features {row.features}" in text
+            assert f"data {row.fingerprint[:12]}" in text
+            assert f"{row.label}: version {row.version}, source {row.source[:8]}" in text
+    # The page has the same pictures.
+    found = re.findall(r'<img src="data:image/svg\+xml,([^"]*)"', page)
+    drawn = sorted(len(list(ElementTree.fromstring(unquote(text)).iter())) for text in found)
+    alone = sorted(len(list(ElementTree.parse(path).getroot().iter())) for path in report.figures)
+    assert [count + 1 for count in drawn] == alone  # and the description
 
 
 def test_the_same_records_give_the_same_page(made, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.record import Record
 from gzsl_bench.report.cells import Table
+from gzsl_bench.report.compare import open_ranks
 from gzsl_bench.report.html.sweeps import sweeps
 from gzsl_bench.report.plots.confusion import Confusion, mean, shares
 from gzsl_bench.report.plots.cost import Cost
@@ -22,7 +23,7 @@ from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.samples import predictions, sample
 from gzsl_bench.results.classes import class_names, nameless
-from gzsl_bench.results.comparable import Place, place
+from gzsl_bench.results.comparable import Place, obstacle, place
 from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.metrics import bias_sweep
@@ -147,7 +148,7 @@ class _Gatherer:
             costs=tuple(self._cost(row) for row in main if row.fidelity != EXTERNAL),
             sweeps=sweeps(rows, self.results.cells, self.rule),
             leads=(
-                *(self._entry(row) for row in main),
+                *self._leads(main),
                 *(Entry(w, self.numbers.get(w, 0), why=why) for w, why in absent),
             ),
             gaps=self._gaps(main, shown),
@@ -261,9 +262,15 @@ class _Gatherer:
         label = f"{self.table.who(row)}: {name}"
         return Panel(label, self.numbers[self.table.who(row)], seeds)
 
-    def _entry(self, row: Row) -> Entry:
-        h, label = row.summary(), self.table.who(row)
-        return Entry(label, self.numbers[label], h.mean, h.low, h.high)
+    def _leads(self, main: Sequence[Row]) -> Iterator[Entry]:
+        """H of every method, with its ranks where any two of them are told apart."""
+        rivals = [row for row in main if not obstacle(row)]
+        ranks = open_ranks(rivals, self.results)
+        if set(ranks.values()) == {(1, len(rivals))}:
+            ranks = {}
+        for row in main:
+            h, label = row.summary(), self.table.who(row)
+            yield Entry(label, self.numbers[label], h.mean, h.low, h.high, ranks=ranks.get(row))
 
     def _cost(self, row: Row) -> Cost:
         found = [self._record(row, i) for i in range(len(row.seeds))]

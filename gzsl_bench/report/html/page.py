@@ -19,14 +19,14 @@ from gzsl_bench.report.html.gather import Ground, grounds
 from gzsl_bench.report.html.templating import PACKAGE, engine
 from gzsl_bench.report.html.verdicts import Verdict, interval, verdicts
 from gzsl_bench.report.plots.pool import on_all_cores
-from gzsl_bench.report.plots.save import as_bytes, data_uri, write
+from gzsl_bench.report.plots.save import as_bytes, data_uri, described, write
 from gzsl_bench.report.published import beside as published
 from gzsl_bench.report.samples import with_intervals
-from gzsl_bench.report.table import notes
+from gzsl_bench.report.table import identities, notes
 from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.digest import digest
 from gzsl_bench.results.earlier import earlier
-from gzsl_bench.results.rows import HEADINGS, NO_RULE, extra_metrics, rows
+from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -43,17 +43,23 @@ class Report:
         path: the page.
         size: its bytes.
         plots: files of single plots, a stem for each.
+        figures: SVG files of single plots, for documents.
         verdicts: the cards of its first screen.
     """
 
     path: Path
     size: int
     plots: tuple[str, ...]
+    figures: tuple[Path, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
 
 
 def build(
-    results: Results, into: Path, plot_files: bool = False, rule: str | None = None
+    results: Results,
+    into: Path,
+    plot_files: bool = False,
+    rule: str | None = None,
+    figures_into: Path | None = None,
 ) -> Report:
     """Write ``into/report.html`` and, where asked, ``into/plots/*.{png,pdf,csv}``.
 
@@ -62,6 +68,7 @@ def build(
         into: the folder, made where it is absent.
         plot_files: write each plot and its data as files, too.
         rule: whose numbers lead; by default those of the suite's honest rule.
+        figures_into: a folder for each plot as SVG, with what was measured written into it.
 
     Raises:
         RecordError: predictions are damaged, or the folder cannot be written.
@@ -89,7 +96,10 @@ def build(
     per_ground = [figures.of_ground(ground, rule, taken) for ground in found]
     folder = into / "plots" if plot_files else None
     plots = [*leads, *gaps, *overall, *(p for plots in per_ground for p in plots)]
-    texts = on_all_cores([functools.partial(_drawn, plot, folder) for plot in plots])
+    about = _identity(results, table, rule)
+    texts = on_all_cores(
+        [functools.partial(_drawn, plot, folder, figures_into, about) for plot in plots]
+    )
     drawn = {plot.name: text for plot, text in zip(plots, texts, strict=True)}
     environment, of_cell = provenance.environments(results)
     # One line per printed number: ours by the rule they chose by, or else by the honest one.
@@ -136,16 +146,44 @@ def build(
     text = _render(context)
     path = into / NAME
     _write(path, text)
-    return Report(path, len(text.encode()), tuple(drawn) if plot_files else (), cards)
+    return Report(
+        path=path,
+        size=len(text.encode()),
+        plots=tuple(drawn) if plot_files else (),
+        figures=tuple(figures_into / f"{name}.svg" for name in drawn) if figures_into else (),
+        verdicts=cards,
+    )
 
 
-def _drawn(plot: figures.Plot, folder: Path | None) -> str:
-    """A plot for the page, and its files where there is a folder for them."""
+def _drawn(plot: figures.Plot, folder: Path | None, alone: Path | None, about: str) -> str:
+    """A plot for the page, and its files where there are folders for them."""
     figure = plot.draw()
-    text = data_uri(as_bytes(figure, "svg"))
+    svg = as_bytes(figure, "svg")
     if folder is not None:
-        write(folder, plot.name, figure, plot.rows())
-    return text
+        write(folder, plot.name, figure, plot.rows(), about=about)
+    if alone is not None:
+        _keep(alone / f"{plot.name}.svg", described(svg, f"{plot.heading}. {about}"))
+    return data_uri(svg)
+
+
+def _keep(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise RecordError(f"the plot {path} cannot be written: {error}") from error
+
+
+def _identity(results: Results, table: Sequence[Row], rule: str) -> str:
+    """What a plot that leaves its page takes along: what was measured, by what code."""
+    seeds = ", ".join(map(str, sorted({seed for row in table for seed in row.seeds})))
+    return "\n".join(
+        [
+            f"Suite {results.suite.name}, checkpoints by {rule}, seeds {seeds}.",
+            *identities(table),
+            f"gzsl-bench {__version__}, {provenance.made_of(results)}, digest {digest(results)}.",
+        ]
+    )
 
 
 def _fitting(line: Mapping[str, Any], rule: str, suite: ResolvedSuite) -> bool:

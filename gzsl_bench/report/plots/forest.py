@@ -1,4 +1,4 @@
-"""Every method's H with its interval, a panel for each data set: who is ahead, and how surely."""
+"""Every method's H with its interval and its ranks, a panel for each data set."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Entry:
         low: lower end of its 95 % interval; None where there is none.
         high: upper end.
         why: there is no H.
+        ranks: the best and the worst rank that it may have; None where nothing was compared.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Entry:
     low: float | None = None
     high: float | None = None
     why: str = ""
+    ranks: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,16 @@ def figure(title: str, panels: Sequence[Panel]) -> Figure:
                 [entry.mean], [place], xerr=ends, marker=style.marker(entry.index), markersize=6,
                 color=style.colour(entry.index), capsize=2.5, elinewidth=1.6, linestyle="none",
             )  # fmt: skip
+            if entry.ranks is not None:
+                axes.text(1.01, place, _ranks(*entry.ranks), va="center", fontsize=8,
+                          color=style.GREY, transform=axes.get_yaxis_transform())  # fmt: skip
         axes.set_xlim(left=0)
     style.heading(made, title)
     return made
+
+
+def _ranks(best: int, worst: int) -> str:
+    return f"no. {best}" if best == worst else f"no. {best}-{worst}"
 
 
 def rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
