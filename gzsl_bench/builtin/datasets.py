@@ -90,6 +90,11 @@ def _regions(name: str, root: Path) -> tuple[str, ...]:
     return region_maps(root / plain_name(name, "the data set"))
 
 
+def reads(spec: DatasetSpec) -> bool:
+    """Whether a reader that comes along loads a data set: it has checked and identified it."""
+    return spec.load in (_load_folder, _load_digits, _load_synthetic)
+
+
 def current_spec(spec: DatasetSpec, root: Path | None) -> DatasetSpec:
     """``spec``, or for a folder of ``root`` with a description what that says."""
     return folder_spec(spec.name, root) if spec.load is _load_folder else spec

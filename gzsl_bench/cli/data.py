@@ -310,14 +310,13 @@ def _variants(spec: DatasetSpec, root: Path | None) -> list[str]:
 
 
 def _load(spec: DatasetSpec, request: DatasetRequest) -> GZSLData:
-    from gzsl_bench.data.checks import check_data
-    from gzsl_bench.data.identity import identify
+    from gzsl_bench.suite.resolve import load_data
 
     absent = list(spec.missing(request))
     if absent:
         lines = [f"{spec.name} cannot be loaded, since files are missing:"]
         raise DataError("\n".join([*lines, *(f"  {file.path}: {file.hint}" for file in absent)]))
-    return identify(check_data(spec.load(request), "its plugin"))
+    return load_data(spec, request)
 
 
 def _describe(data: GZSLData) -> dict[str, Any]:

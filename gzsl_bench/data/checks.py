@@ -199,14 +199,13 @@ def check_extras(data: GZSLData, where: str) -> None:
             raise DataError(f"the {name} of {where} hold NaN or Inf, but must be finite numbers")
 
 
-def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
+def check_data(data: GZSLData) -> GZSLData:
     """Refuse a data object that breaks the contract, wherever it came from.
 
     Meant for data of third-party plugins; the readers in here check while they read.
 
     Args:
         data: the object.
-        origin: who made it, for the messages.
 
     Returns:
         ``data``, with warnings about its class embeddings where nobody looked at them before.
@@ -214,7 +213,7 @@ def check_data(data: GZSLData, origin: str = "its plugin") -> GZSLData:
     Raises:
         DataError: the first thing that is wrong.
     """
-    where = f"data set {data.name!r} of {origin}"
+    where = f"data set {data.name!r} of its plugin"
     expected = (
         ("features", data.features, 2, "float32"),
         ("labels", data.labels, 1, "int64"),

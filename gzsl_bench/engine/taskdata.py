@@ -56,18 +56,18 @@ def task_data(cell: Cell, data: GZSLData) -> TaskData:
     Raises:
         DataError: the data are not those that the cell's key was made from.
     """
-    if data.fingerprint != cell.identity["dataset"]["fingerprint"]:
-        raise DataError(
-            f"the data of {cell.dataset} changed on disk, or are not those of the key:"
-            f" fingerprint {data.fingerprint} instead of"
-            f" {cell.identity['dataset']['fingerprint']}"
-        )
-    found = extras(data)
-    for name in (name for name in EXTRAS if name in cell.identity["dataset"]):
-        if found.get(name) != cell.identity["dataset"][name]:
+    found = {
+        "data": data.fingerprint,
+        "order of training rows": data.provenance["trainval_order"],
+        **extras(data),
+    }
+    said = {**cell.identity["dataset"]}
+    said["data"], said["order of training rows"] = said["fingerprint"], said["trainval_order"]
+    for name in ("data", "order of training rows", *EXTRAS):
+        if name in said and found.get(name) != said[name]:
             raise DataError(
                 f"the {name} of {cell.dataset} changed on disk, or are not those of the key:"
-                f" {found.get(name)} instead of {cell.identity['dataset'][name]}"
+                f" {found.get(name)} instead of {said[name]}"
             )
     return prepare(_split(cell, data), cell.identity["preprocessing"])
 

@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import json
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -318,10 +319,12 @@ def test_data_that_changed_meanwhile_fail_the_cell(
     make_registry, make_data, resolve_text, run_inline
 ):
     cells = resolve_text(suite_text("noisy"), make_registry(NOISY)).cells
-    changed = make_registry(NOISY, data={"tiny": make_data(seed=5)})
-    outcome, _, _ = run_inline(cells, changed)
-    assert outcome.exit_code == 1
-    assert "changed on disk" in outcome.failed[0].cause
+    whole = make_data()
+    reordered = replace(whole, trainval=whole.trainval[::-1].copy())
+    for data, what in ((make_data(seed=5), "data"), (reordered, "order of training rows")):
+        outcome, _, _ = run_inline(cells, make_registry(NOISY, data={"tiny": data}))
+        assert outcome.exit_code == 1
+        assert f"the {what} of tiny changed on disk" in outcome.failed[0].cause
 
 
 # Units and batches -------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gzsl_bench import Config, DatasetSpec, Method, MethodSpec, MissingFile, stackable
+from gzsl_bench.data.identity import identify
 from gzsl_bench.errors import DataError, PluginError, SuiteError
 from gzsl_bench.records.suites import parsed
 from gzsl_bench.suite.cells import Cell, digest
@@ -138,6 +139,18 @@ def test_version_source_and_content_change_the_key(make_registry, make_data, res
     variants.append(make_registry(PLAIN, data={"tiny": reordered}))
     found = [keys(resolve_text(TEXT, registry)) for registry in variants]
     assert len(set.union(*found)) == 2 * len(variants)
+
+
+def test_what_a_reader_gave_and_a_plugin_changed_has_a_key_of_its_own(
+    make_registry, make_data, resolve_text
+):
+    read = identify(make_data())
+    found = []
+    for changed in ({}, {"features": read.features * 2}, {"trainval": read.trainval[::-1].copy()}):
+        registry = make_registry(PLAIN, data={"tiny": replace(read, **changed)})
+        found.append(keys(resolve_text(TEXT, registry)))
+    assert len(set.union(*found)) == 2 * len(found)
+    assert found[0] == keys(resolve_text(TEXT, make_registry(PLAIN, data={"tiny": make_data()})))
 
 
 def test_the_name_of_the_data_set_changes_nothing(make_registry, make_data, resolve_text):

@@ -88,7 +88,6 @@ PLANTED = {
     "other name": ("is_what_was_asked_for", "feature_set is 'res101' where the request says 'raw'"),
     "lenient": ("unknown_variants_are_refused", "gives data all the same; look at request.feat"),
     "differs": ("fingerprint_is_stable", "two loads give other contents"),
-    "own fingerprint": ("fingerprint_is_stable", "brings the fingerprint 0123, but its content"),
     "global": ("no_global_random_state", r"global random state of numpy\.random"),
 }
 
@@ -112,7 +111,6 @@ def test_planted_faults_fail_their_check_and_no_other(offer, make_data, tmp_path
         "other name": lambda: offer(lambda data, request: replace(data, feature_set="res101")),
         "lenient": lambda: offer(load=_lenient(make_data)),
         "differs": lambda: offer(_differs),
-        "own fingerprint": lambda: offer(lambda data, r: replace(data, fingerprint="0123")),
         "global": lambda: offer(_moves),
     }
     check, reason = PLANTED[name]
