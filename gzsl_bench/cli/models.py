@@ -22,27 +22,39 @@ if TYPE_CHECKING:
     from gzsl_bench.engine.events import WorkerSettings
     from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.results.view import Results
+    from gzsl_bench.suite.cells import Cell
 
 
 def keep(results: Results, registry: Registry, settings: WorkerSettings) -> None:
     """Keep the models of a suite's finished cells of the real task that have none yet."""
-    from gzsl_bench.engine.models import keep_model
+    from gzsl_bench.engine.models import keep_models, trained_together
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.errors import GzslBenchError
 
-    worker = Worker(registry, settings, lambda event: None)
+    worker, layout = Worker(registry, settings, lambda event: None), results.store.layout
+    missing: dict[tuple[str, ...], tuple[list[Cell], list[Cell]]] = {}
     for key, (cell, *_) in results.cells.items():
         record = results.record(key)
-        path = results.store.layout.model(key)
-        if cell.fold or record is None or not record.complete or path.exists():
+        if cell.fold or record is None or not record.complete or layout.model(key).exists():
             continue
-        say(f"training {cell.title} again for its model")
+        together = trained_together(results, cell)
+        keys = tuple(each.key for each in together)
+        missing.setdefault(keys, ([], together))[0].append(cell)
+    for cells, together in missing.values():
+        titles = ", ".join(cell.title for cell in cells)
+        beside = f", {len(together)} as one" if len(together) > 1 else ""
+        say(f"training {titles} again for the model{beside}")
         try:
-            choice = keep_model(worker, results, cell, lambda done, total: None)
+            kept = keep_models(worker, results, cells, together, lambda done, total: None)
         except GzslBenchError as error:
-            say(f"warning: {cell.title}: no model was kept: {error}")
-        else:
-            say(f"{path}: checkpoint {choice.checkpoint} ({choice.rule}), predicts as recorded")
+            say(f"warning: {titles}: no model was kept: {error}")
+            continue
+        for cell, choice in zip(cells, kept, strict=True):
+            if isinstance(choice, GzslBenchError):
+                say(f"warning: {cell.title}: no model was kept: {choice}")
+                continue
+            chosen = f"checkpoint {choice.checkpoint} ({choice.rule})"
+            say(f"{layout.model(cell.key)}: {chosen}, predicts as recorded")
 
 
 @click.command("predict")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,25 +52,71 @@ def train_again(
         WorkerError: the training failed.
         NotApplicable: the method cannot work on these data.
     """
+    ((sink, error),) = train_together(worker, [cell], record, make_sink)
+    if error is not None:
+        raise error
+    return sink
+
+
+def train_together(
+    worker: Worker,
+    cells: Sequence[Cell],
+    record: Record | None,
+    make_sink: Callable[[TestSet], S],
+) -> list[tuple[S, GzslBenchError | None]]:
+    """Train cells again that were trained together, see :func:`train_again`.
+
+    Args:
+        worker: with the plugins and the data.
+        cells: in the order of that training: of one data set and method, with their seeds.
+        record: of one of them.
+        make_sink: makes what each reports to.
+
+    Returns:
+        For every cell its sink, and what went wrong with it alone.
+
+    Raises:
+        GzslBenchError: the training as a whole went wrong.
+    """
     import torch
 
+    first = cells[0]
     threads = (record.provenance.threads if record else None) or worker.settings.threads
-    factory, bench = ready_method(worker.registry, cell), worker.bench(cell)
-    sink = make_sink(bench.tests(cell.seed))
-    config = factory.Config.model_validate(cell.identity["method"]["config"])
+    factory, bench = ready_method(worker.registry, first), worker.bench(first)
     device = torch.device(worker.settings.device)
-    run = Run(cell.seed, device, config, sink, precision=cell.identity["precision"])
+    sinks = [make_sink(bench.tests(cell.seed)) for cell in cells]
+    runs = [
+        Run(
+            cell.seed,
+            device,
+            factory.Config.model_validate(cell.identity["method"]["config"]),
+            sink,
+            alone=len(cells) == 1,
+            precision=cell.identity["precision"],
+        )
+        for cell, sink in zip(cells, sinks, strict=True)
+    ]
     try:
-        (error,) = fit_runs(factory, bench.task, [run], (cell.key, threads), bench.changed)
-        if error is not None:
-            raise error
+        errors = fit_runs(factory, bench.task, runs, (first.key, threads), bench.changed)
     except GzslBenchError:
         raise
     except Exception as error:
-        raise WorkerError(f"{cell.title}: the training failed: {in_one_line(error)}") from error
-    if run.failure is not None:
-        raise WorkerError(f"{cell.title}: the training failed: {run.failure}")
-    return sink
+        raise _failed(first, in_one_line(error)) from error
+    return [
+        (sink, _own(cell, error, run.failure))
+        for cell, sink, run, error in zip(cells, sinks, runs, errors, strict=True)
+    ]
+
+
+def _own(cell: Cell, error: Exception | None, failure: str | None) -> GzslBenchError | None:
+    """What went wrong with one cell of a training."""
+    if error is None:
+        return None if failure is None else _failed(cell, failure)
+    return error if isinstance(error, GzslBenchError) else _failed(cell, in_one_line(error))
+
+
+def _failed(cell: Cell, why: str) -> WorkerError:
+    return WorkerError(f"{cell.title}: the training failed: {why}")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """Models of finished cells: kept as safetensors, tied to the record, and made to score again.
 
 A cell is trained once more, as its record was, and the model of the chosen checkpoint is kept where
-it predicts what is recorded.  Before a kept model scores anything new it has to do so again.
+it predicts what is recorded.  Before a kept model scores anything new it has to do so again.  A
+model is the tensors that a method names, or the operations of its scorer (:mod:`.recorded`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from gzsl_bench import atomic
 from gzsl_bench.data.tasks import preprocessing
-from gzsl_bench.engine.again import train_again
+from gzsl_bench.engine.again import cell_of, train_together
 from gzsl_bench.engine.bench import ready_method
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.visualize import Wanted, wanted
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
     from gzsl_bench.records.record import Record
     from gzsl_bench.results.view import Results
 
-_CELL = tuple(field.name for field in fields(Cell))
-#: Rows that are scored at once.
+#: Rows that are scored at once where the model leaves it open.
 _ROWS = 4096
 
 
@@ -61,6 +61,10 @@ class ModelSink(CellSink):
     """Scores as in any run; at the wanted checkpoint it takes the scorer's state.
 
     It is taken at once, since parameters may change afterwards.
+
+    Attributes:
+        state: the tensors that the scorer names, or those of its operations.
+        program: its operations; "" where it names its tensors.
     """
 
     def __init__(
@@ -68,56 +72,118 @@ class ModelSink(CellSink):
         tests: TestSet,
         metrics: Mapping[str, MetricSpec],
         on_progress: Callable[[int, int], None],
-        wanted: int,
+        wanted: int | None,
     ) -> None:
         super().__init__(tests, metrics, on_progress, lambda: None)
         self._wanted = wanted
         self.state: dict[str, torch.Tensor] = {}
+        self.program = ""
 
     def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
         """Score, then take the state."""
         super().checkpoint(number, scorer)
         if number != self._wanted:
             return
-        if not isinstance(scorer, Scorer) or scorer.state is None:
-            raise NotApplicable("its scorers offer no state, so no model can be kept")
+        if isinstance(scorer, Scorer) and scorer.state is not None:
+            state = scorer.state()
+        else:
+            state = self._recorded(scorer)
         self.state = {
-            name: tensor.detach().cpu().clone().contiguous()
-            for name, tensor in scorer.state().items()
+            name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()
         }
 
+    def _recorded(self, scorer: ScoreFunction) -> Mapping[str, torch.Tensor]:
+        import torch
 
-def keep_model(
-    worker: Worker, results: Results, cell: Cell, on_progress: Callable[[int, int], None]
-) -> Wanted:
-    """Train a finished cell again and keep its model; says which checkpoint's.
+        from gzsl_bench.engine.recorded import record
+
+        if not isinstance(self.tests.shown, torch.Tensor):
+            raise NotApplicable("it is shown more than features, and a kept model is not")
+        found = record(scorer, self.tests.shown)
+        self.program = found.program
+        return found.state
+
+
+def trained_together(results: Results, cell: Cell) -> list[Cell]:
+    """The cells of the training that a finished cell's record came of, in its order.
+
+    A GPU trains many as one, and rounds otherwise when one is trained alone.
+    """
+    record = results.record(cell.key)
+    assert record is not None
+    keys = record.provenance.trained
+    found = [each for each in map(results.store.read, keys) if each is not None]
+    whole = len(found) == len(keys) and record.key in keys
+    return [cell_of(each) for each in found] if whole else [cell]
+
+
+def keep_models(
+    worker: Worker,
+    results: Results,
+    cells: Sequence[Cell],
+    together: Sequence[Cell],
+    on_progress: Callable[[int, int], None],
+) -> list[Wanted | GzslBenchError]:
+    """Train finished cells again and keep their models; says which checkpoint's, or why not.
+
+    Args:
+        worker: with the plugins and the data.
+        results: the suite's.
+        cells: whose models are to be kept.
+        together: all cells that were trained together, these among them.
+        on_progress: told how far it is.
 
     Raises:
-        NotApplicable: the method offers no state.
-        PluginError: trained again it does not predict what is recorded.
-        GzslBenchError: it cannot be trained again.
+        NotApplicable: the method's scorers cannot be kept.
+        GzslBenchError: they cannot be trained again.
+    """
+    records = {cell.key: results.record(cell.key) for cell in cells}
+    choices = {cell.key: wanted(results, cell) for cell in cells}
+    metrics, others = worker.registry.metrics, iter(together)
+
+    def sink(tests: TestSet) -> ModelSink:
+        choice = choices.get(next(others).key)
+        return ModelSink(tests, metrics, on_progress, choice.checkpoint if choice else None)
+
+    trained = train_together(worker, together, records[cells[0].key], sink)
+    outcomes = dict(zip((cell.key for cell in together), trained, strict=True))
+    found: list[Wanted | GzslBenchError] = []
+    for cell in cells:
+        made, error = outcomes[cell.key]
+        record, choice = records[cell.key], choices[cell.key]
+        assert record is not None
+        try:
+            if error is not None:
+                raise error
+            _keep(results.store.layout.model(cell.key), record, choice, made)
+        except GzslBenchError as refused:
+            found.append(refused)
+        else:
+            found.append(choice)
+    return found
+
+
+def _keep(path: Path, record: Record, choice: Wanted, sink: ModelSink) -> None:
+    """Write a model whose training predicts what is recorded.
+
+    Raises:
+        PluginError: it does not.
     """
     from safetensors.torch import save
 
-    record = results.record(cell.key)
-    assert record is not None
-    choice = wanted(results, cell)
     assert choice.checkpoint is not None  # of a record it is known
-    number, metrics = choice.checkpoint, worker.registry.metrics
-    sink = train_again(
-        worker, cell, record, lambda tests: ModelSink(tests, metrics, on_progress, number)
-    )
-    _compare(record, number, sink.arrays(), f"{cell.title}, trained again,")
+    _compare(record, choice.checkpoint, sink.arrays(), "trained again it")
     about = {
-        "key": cell.key,
-        "checkpoint": str(number),
+        "key": record.key,
+        "checkpoint": str(choice.checkpoint),
         "rule": choice.rule,
         "predictions_sha256": record.predictions_sha256 or "",
-        "identity": json.dumps(cell.identity, sort_keys=True),
+        "identity": json.dumps(record.identity, sort_keys=True),
     }
-    with atomic.writing(results.store.layout.model(cell.key)) as file:
+    if sink.program:
+        about["program"] = sink.program
+    with atomic.writing(path) as file:
         file.write(save(sink.state, metadata=about))
-    return choice
 
 
 def _compare(record: Record, number: int, arrays: Mapping[str, np.ndarray], who: str) -> None:
@@ -160,6 +226,8 @@ class Model:
         """
         import torch
 
+        from gzsl_bench.engine.recorded import RecordedScorer
+
         if features.ndim != 2 or features.dtype.kind != "f" or features.shape[1] != self._width:
             raise DataError(
                 f"the features are {features.dtype} of the shape {features.shape}; floats of the"
@@ -168,8 +236,9 @@ class Model:
         if not np.isfinite(features).all():
             raise DataError("the features hold NaN or infinite values")
         found = [np.zeros((0, self.classes))]
-        for start in range(0, len(features), _ROWS):
-            block = features[start : start + _ROWS].astype(np.float32).astype(np.float64)
+        size = self._scorer.rows if isinstance(self._scorer, RecordedScorer) else _ROWS
+        for start in range(0, len(features), size):
+            block = features[start : start + size].astype(np.float32).astype(np.float64)
             ready = torch.from_numpy(self._transform(block).astype(np.float32)).to(self._device)
             with torch.no_grad():
                 found.append(self._scorer(ready).double().cpu().numpy())
@@ -180,21 +249,27 @@ def open_model(worker: Worker, record: Record, layout: Layout) -> Model:
     """The kept model of a record, once it has predicted its test rows as they are recorded.
 
     Raises:
-        RecordError: none was kept, or it is of another record.
+        RecordError: none was kept, or it is of another record, or cannot be read.
         DataError: the data are not those of the record.
         PluginError: nor is the method; or the model predicts something else.
     """
     import torch
 
+    from gzsl_bench.engine.recorded import RecordedScorer
+
     about, state = _read(layout.model(record.key), record)
-    cell = Cell(**{name: getattr(record, name) for name in _CELL})
+    cell = cell_of(record)
     chosen = preprocessing(cell.identity["preprocessing"])
     if chosen.leaks:
         raise RecordError(f"{cell.title}: new rows cannot be scaled as {chosen.name} scales")
     factory, bench = ready_method(worker.registry, cell), worker.bench(cell)
     device, number = torch.device(worker.settings.device), int(about["checkpoint"])
-    config = factory.Config.model_validate(cell.identity["method"]["config"])
-    scorer = factory(config).restore({name: t.to(device) for name, t in state.items()})
+    scorer: ScoreFunction
+    if "program" in about:
+        scorer = RecordedScorer(about["program"], state, device)
+    else:
+        config = factory.Config.model_validate(cell.identity["method"]["config"])
+        scorer = factory(config).restore({name: t.to(device) for name, t in state.items()})
     tests = bench.tests(cell.seed)
     with torch.no_grad():
         found = tests.predict(scorer, EmbeddingCache())

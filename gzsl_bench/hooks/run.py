@@ -49,7 +49,8 @@ class Scorer:
         score: embedded features -> class scores [N, C]; runs once per checkpoint.
         latents: what can be drawn of the space in between, or None; the scores never depend on it.
         state: gives the tensors from which :meth:`~gzsl_bench.hooks.method.Method.restore` makes
-            this scorer again, or None where the method cannot; only ``--keep-models`` calls it.
+            this scorer again; only ``--keep-models`` calls it, and where it is None keeps the
+            scorer's operations.
     """
 
     embed: ScoreFunction

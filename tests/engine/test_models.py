@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from gzsl_bench.builtin.digits import load
@@ -14,7 +16,11 @@ from gzsl_bench.cli.main import run
 from gzsl_bench.hooks.dataset import DatasetRequest
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.stacked import CrossModalVAE
+from gzsl_bench.stacked.backend import pretending
+from gzsl_bench.testing.graphs import rerun
 
+MODALITIES = ("visual", "attribute")
 PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
 
 
@@ -73,7 +79,7 @@ def test_models_are_kept_once(kept, capsys):
     before = {path: path.stat().st_mtime_ns for path in (out / "models").iterdir()}
     assert len(before) == 2
     assert run([*arguments, "--keep-models"]) == 0
-    assert "again for its model" not in capsys.readouterr().err
+    assert "again for the model" not in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in (out / "models").iterdir()} == before
 
 
@@ -115,10 +121,59 @@ def test_what_does_not_fit_is_refused_in_a_sentence(kept, tmp_path, capsys):
         place.write_bytes(whole)
 
 
-def test_a_method_without_state_keeps_nothing_and_says_so(tmp_path, capsys):
+def test_methods_that_name_no_tensors_are_kept_too_alone_and_stacked(tmp_path, capsys, monkeypatch):
+    """ACMR and CADA-VAE, two seeds as one as on a GPU, at the checkpoint that `val` chose."""
+    monkeypatch.setattr(CrossModalVAE, "stacks_on_cpu", True)
+    small = {f"{of}_{part}_hidden": 8 for of in MODALITIES for part in ("encoder", "decoder")}
+    small |= {"epochs": 1, "batch": 300, "classifier_epochs": 6, "classifier_lr": 0.3}
+    small |= {"seen_samples": 9, "unseen_samples": 9}
     suite = tmp_path / "s.yaml"
-    suite.write_text("name: s\ndatasets: [digits]\nmethods: [sae]\nselection: [last]\n")
-    arguments = ["run", str(suite), "--out", str(tmp_path / "out"), "--inline"]
-    assert run([*arguments, "--tracking-uri", "none", "--keep-models"]) == 0
-    assert "no model was kept: its scorers offer no state" in capsys.readouterr().err
+    suite.write_text(
+        "name: s\ndatasets: [digits]\nseeds: 2\nselection: [val]\nmethods:\n"
+        + "".join(
+            f"- {{use: {use}, config: {json.dumps(small)}}}\n" for use in ("acmr", "cada_vae")
+        )
+    )
+    out = tmp_path / "out"
+    with pretending(rerun()):
+        arguments = ["run", str(suite), "--out", str(out), "--inline", "--tracking-uri", "none"]
+        assert run([*arguments, "--keep-models"]) == 0
+        assert "again for the model, 2 as one" in capsys.readouterr().err
+        np.save(tmp_path / "new.npy", features())
+        for record in RecordStore(out):
+            path = Layout(out).model(record.key)
+            assert path.is_file() == (record.identity["task"] == "real")
+            if not path.is_file():
+                continue
+            with safe_open(path, "np") as file:
+                about = file.metadata()
+            assert about["rule"] == "val"
+            given = ["predict", record.key, str(tmp_path / "new.npy"), "--out", str(out)]
+            assert run([*given, "--to", str(tmp_path / "scores.npy")]) == 0
+            arrays = record.predictions()
+            (chosen,) = np.flatnonzero(arrays["checkpoints"] == int(about["checkpoint"]))
+            scores = np.load(tmp_path / "scores.npy")
+            assert scores.argmax(1).tolist() == arrays["predicted"][chosen].tolist()
+            best = scores[:, arrays["unseen"]].max(1)
+            np.testing.assert_allclose(best, arrays["best_unseen"][chosen], rtol=1e-5, atol=1e-5)
+    np.save(tmp_path / "new.npy", features()[:2])
+    assert run([*given, "--to", str(tmp_path / "few.npy")]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "few.npy"), scores[:2], rtol=1e-5, atol=1e-5)
+
+
+def test_a_method_whose_scorer_cannot_be_noted_keeps_nothing_and_says_so(tmp_path, capsys):
+    plugin = tmp_path / "lucky.py"
+    plugin.write_text(
+        "import torch\nfrom gzsl_bench import Method, MethodSpec, hookimpl\n"
+        "class Lucky(Method):\n"
+        "    def fit(self, task, run):\n"
+        "        return lambda x: torch.rand(len(x), 10)\n"
+        "@hookimpl\ndef gzsl_bench_methods():\n"
+        "    yield MethodSpec('lucky', Lucky, citation='', fidelity='approximation')\n"
+    )
+    arguments = ["run", "-d", "digits", "-m", "lucky", "--plugin", str(plugin), "--inline"]
+    arguments += ["--out", str(tmp_path / "out"), "--tracking-uri", "none", "--keep-models"]
+    assert run(arguments) == 0
+    said = "no model was kept: its scorer draws random numbers (aten.rand.default)"
+    assert said in capsys.readouterr().err
     assert not (tmp_path / "out" / "models").exists()
