@@ -38,6 +38,7 @@ from gzsl_bench.records.submissions import (
     Submission,
     Verdict,
 )
+from gzsl_bench.scoring import packed
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.suite.cells import Cell, digest, identity
@@ -74,7 +75,8 @@ def drawn(data: int, folder: Path) -> list[tuple[bytes, tuple[Checkpoint, ...], 
             "predicted_seen": old, "predicted_unseen": new,
             "best_seen": best_seen, "best_unseen": best_unseen,
         }  # fmt: skip
-        np.savez_compressed(folder / "drawn.npz", allow_pickle=False, **arrays)
+        with (folder / "drawn.npz").open("wb") as file:
+            packed.write(file, arrays)
         rows = tuple(
             Checkpoint(int(n), evaluate(kept_predictions(arrays, int(n)), _METRICS))
             for n in numbers

@@ -27,13 +27,13 @@ from gzsl_bench.records.submissions import (
     STATUSES,
     Status,
 )
-from gzsl_bench.records.verify import checked, refuse_foreign
+from gzsl_bench.records.verify import described, refuse_foreign, refuse_others
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.results.comparable import SAME
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, rows
 from gzsl_bench.results.view import Results
-from gzsl_bench.scoring.axes import described
-from gzsl_bench.scoring.rules import RULES, lead
+from gzsl_bench.scoring.axes import described as placed
+from gzsl_bench.scoring.rules import GAMMA, RULES, lead
 from gzsl_bench.suite.cells import Cell, digest
 from gzsl_bench.suite.resolve import ResolvedSuite
 
@@ -109,6 +109,12 @@ class Entry:
         return self.rows[self.lead]
 
     @property
+    def calibrated(self) -> Row | None:
+        """Its headline with calibrated scores, where they could be."""
+        row = self.rows.get(self.lead + GAMMA)
+        return None if row is None or row.unavailable else row
+
+    @property
     def place(self) -> tuple[str, ...]:
         """What entries of one table have in common: data content, features, embedding, setting."""
         return tuple(str(getattr(self.row, name)) for name in SAME)
@@ -182,8 +188,13 @@ def read(
     for keys in together:
         store = RecordStore(source.folder)
         judged = {key: one for key in keys if (one := _judged(source, store, key, left_out, apart))}
-        if any(each.record.complete for each in judged.values()):
-            entry = _entry(source, store, judged, known, left_out)
+        results = _results(source, store, judged, known)
+        if results is not None:
+            judged = _recomputed(results, judged, left_out)
+            # Of what is left; predictions that are in memory are not read again.
+            results = _results(source, store, judged, known, results)
+        if results is not None:
+            entry = _entry(source, store, judged, results, left_out)
             if entry is not None:
                 entries.append(entry)
                 _copy(store, entry, judged, out / source.name)
@@ -195,13 +206,23 @@ def read(
 
 @dataclass(frozen=True)
 class _Judged:
-    """A record that may be shown, and what is known of it."""
+    """A record that may be shown, and what is known of it.
+
+    Attributes:
+        record: with metrics that were computed again later, where they lie beside it.
+        raw: its ``record.json``.
+        status: so far.
+        why: a sentence on that.
+        believed: metrics that nobody computed again.
+        open: its numbers are still to be looked at.
+    """
 
     record: Record
     raw: bytes
     status: Status
     why: str = ""
     believed: frozenset[str] = frozenset()
+    open: bool = False
 
     @property
     def cell(self) -> Cell:
@@ -225,7 +246,7 @@ def _judged(
 def _looked_at(
     source: Source, store: RecordStore, key: str, apart: dict[str, int]
 ) -> _Judged | None:
-    """A record, its identity and its numbers looked at as far as nobody did.
+    """A record and its identity, looked at as far as nobody did.
 
     Raises:
         RecordError: it is damaged, contradicts itself, or lacks what it is to be compared by.
@@ -233,7 +254,7 @@ def _looked_at(
     place = store.layout.cell(key)
     said = source.said.get(key)
     if said is None:
-        checked(place)
+        described(place)
     else:
         refuse_foreign(place)  # the rest was looked at when these very bytes were checked
     record = store.read(key)
@@ -251,11 +272,31 @@ def _looked_at(
         if said.status == REFUSED:
             raise RecordError(f"refused by the repository's check: {said.why or 'no reason given'}")
         return _Judged(record, raw, said.status, said.why)
-    if not record.complete:
-        return _Judged(record, raw, RECOMPUTED)
-    believed = compute_again(record, BUILTIN)
-    shown = {*HEADINGS} & believed
-    return _Judged(record, raw, AS_SUBMITTED if shown else RECOMPUTED, "", frozenset(believed))
+    return _Judged(
+        record, raw, AS_SUBMITTED if record.complete else RECOMPUTED, open=record.complete
+    )
+
+
+def _recomputed(
+    results: Results, judged: Mapping[str, _Judged], left_out: dict[str, str]
+) -> dict[str, _Judged]:
+    """Those whose numbers are those of their predictions, computed again where nobody did."""
+    found = {}
+    # Folds first: what they choose decides which predictions of the others are kept.
+    for key, each in sorted(judged.items(), key=lambda item: not item[1].cell.fold):
+        if each.open:
+            try:
+                # Read once, for the rows of the table, too.
+                arrays = results.arrays(each.record)
+                refuse_others(each.record, arrays)
+                believed = frozenset(compute_again(each.record, BUILTIN, arrays))
+            except RecordError as error:
+                left_out[key] = str(error)
+                continue
+            status = AS_SUBMITTED if {*HEADINGS} & believed else RECOMPUTED
+            each = replace(each, status=status, believed=believed)
+        found[key] = each
+    return found
 
 
 def _refuse_nameless(record: Record) -> None:
@@ -274,14 +315,16 @@ def _refuse_nameless(record: Record) -> None:
         raise RecordError(f"its identity does not name {' nor '.join(lacking)}")
 
 
-def _entry(
+def _results(
     source: Source,
     store: RecordStore,
     judged: Mapping[str, _Judged],
     known: Mapping[str, Mapping[str, Any]],
-    left_out: dict[str, str],
-) -> Entry | None:
-    """The entry of a family; None where no rule gives it numbers."""
+    earlier: Results | None = None,
+) -> Results | None:
+    """A suite of a family; None where no training on the real task gave numbers."""
+    if not any(each.record.complete for each in judged.values()):
+        return None
     cells = [each.cell for each in judged.values()]
     first = min((c for c in cells if not c.fold), key=lambda c: c.seed, default=None)
     if first is None:
@@ -297,8 +340,21 @@ def _entry(
         cells=tuple(cells),
         datasets=() if about is None else ({**about, "label": first.dataset},),
         text="",
+        calibration=True,
     )
-    results = Results(suite, store)
+    return Results(suite, store) if earlier is None else earlier.of(suite)
+
+
+def _entry(
+    source: Source,
+    store: RecordStore,
+    judged: Mapping[str, _Judged],
+    results: Results,
+    left_out: dict[str, str],
+) -> Entry | None:
+    """The entry of a family; None where no rule gives it numbers."""
+    cells = results.suite.cells
+    first = cells[0]
     table = [row for row in with_intervals(rows(results), results) if row.selection != NO_RULE]
     by_rule = {row.selection: row for row in table if not row.unavailable}
     order = (lead(tuple(RULES)), "last")
@@ -370,7 +426,7 @@ def _part(
         why=judged.why,
         sha256=hashlib.sha256(judged.raw).hexdigest(),
         rescored=store.layout.rescoring(cell.key).is_file(),
-        checkpoints={rule: described(record.axes, number) for rule, number in numbers.items()},
+        checkpoints={rule: placed(record.axes, number) for rule, number in numbers.items()},
         metrics={name: metrics[name] for name in HEADINGS if name in metrics},
         seconds=record.seconds_each,
         memory=about.peak_memory,

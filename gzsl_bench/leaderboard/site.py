@@ -23,11 +23,11 @@ from gzsl_bench.leaderboard import sources
 from gzsl_bench.leaderboard.boards import Board, Line, boards
 from gzsl_bench.leaderboard.entries import Entry, Found, families, read
 from gzsl_bench.records.submissions import STATUSES
-from gzsl_bench.report.cells import GAP, number, untold
+from gzsl_bench.report.cells import GAP, SIGN, gammas, number, untold
 from gzsl_bench.report.html import templating
 from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.results.rows import HEADINGS, Row
-from gzsl_bench.scoring.rules import RULES, lead, rule_of
+from gzsl_bench.scoring.rules import GAMMA, RULES, lead, rule_of
 from gzsl_bench.version import __version__
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ class _Pour:
             "version": __version__, "site": title, "script_hash": hashed,
             "origins_by_name": origins,
             "number": number, "headings": HEADINGS,  "untold": untold,
-            "duration": duration, "memory": memory, "gap_heading": GAP,
+            "sign": SIGN, "gammas": gammas, "gap_heading": GAP,
+            "duration": duration, "memory": memory,
             "several": len(origins) > 1,
         }  # fmt: skip
         style = self._engine.get_template("style.css.j2").render()
@@ -295,6 +296,7 @@ def _table(board: Board, origins: int) -> dict[str, Any]:
             for rule, mine in board.blocks.items()
         ],
         "test": _TEST,
+        "calibrated": any(line.entry.calibrated for line in lines),
         "choices": {
             "family": _choices(line.entry.row.family for line in lines),
             "fidelity": _choices(line.entry.row.fidelity for line in lines),
@@ -337,12 +339,25 @@ def _entry(board: Board, line: Line) -> dict[str, Any]:
         "entry": entry,
         "source": entry.source,
         "rows": list(entry.rows.values()),
+        "choosers": _choosers(entry),
+        "calibrated": any(row.gamma for row in entry.rows.values()),
         "three": [n for n in HEADINGS if n in _THREE],
         "metrics": [n for n in HEADINGS if any(r.metrics.get(n) for r in entry.rows.values())],
         "config": json.dumps(entry.identity["method"]["config"], indent=1, sort_keys=True),
         "identity": _identity(entry.identity),
         "trained": [(", ".join(of), *rest) for rest, of in trained.items()],
     }
+
+
+def _choosers(entry: Entry) -> list[Row]:
+    """Rows by what they chose: a calibrated one only where it is another checkpoint."""
+    found = [row for row in entry.rows.values() if not row.unavailable]
+    plain = {row.selection: row.checkpoints for row in found}
+    return [
+        row
+        for row in found
+        if row.checkpoints != plain.get(row.selection.removesuffix(GAMMA)) or not row.gamma
+    ]
 
 
 def _identity(identity: Mapping[str, Any]) -> dict[str, str]:

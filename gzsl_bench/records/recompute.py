@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from gzsl_bench.builtin.metrics import gzsl_bench_metrics
 from gzsl_bench.errors import GzslBenchError, RecordError
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.records.record import MAIN, Record
 from gzsl_bench.scoring.evaluate import evaluate, outdated
-from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.kept import fitting, kept_predictions
+from gzsl_bench.scoring.many import usual
 
 #: Metrics that every installation has.
 BUILTIN: Mapping[str, MetricSpec] = {spec.name: spec for spec in gzsl_bench_metrics()}
@@ -18,12 +21,17 @@ BUILTIN: Mapping[str, MetricSpec] = {spec.name: spec for spec in gzsl_bench_metr
 QUICK: Mapping[str, MetricSpec] = {n: m for n, m in BUILTIN.items() if not m.needs_scores}
 
 
-def compute_again(record: Record, metrics: Mapping[str, MetricSpec]) -> set[str]:
+def compute_again(
+    record: Record,
+    metrics: Mapping[str, MetricSpec],
+    arrays: Mapping[str, np.ndarray] | None = None,
+) -> set[str]:
     """Compare every metric of every checkpoint with the record's predictions.
 
     Args:
         record: a complete one; its metrics may be those of a rescoring.
         metrics: those to compute.
+        arrays: its predictions, where they have been read.
 
     Returns:
         Names of recorded metrics that nobody computed: those not in ``metrics`` and those of
@@ -32,13 +40,20 @@ def compute_again(record: Record, metrics: Mapping[str, MetricSpec]) -> set[str]
     Raises:
         RecordError: a value is another one, or cannot be computed.
     """
-    arrays = record.predictions()
+    kept = fitting(record.predictions() if arrays is None else arrays)
     old = {name for name, _, _ in outdated(record.metrics, metrics.values())}
     now = {name: spec for name, spec in metrics.items() if name not in old}
     left: set[str] = set()
+    at_once = {n: v for n, v in usual(kept).items() if n in now and now[n] == BUILTIN.get(n)}
+    rest = {name: spec for name, spec in now.items() if name not in at_once}
+    places = {number: place for place, number in enumerate(kept["checkpoints"].tolist())}
     for row in record.checkpoints:
+        if row.number not in places:
+            raise RecordError(f"the predictions hold no checkpoint {row.number}")
+        values = {name: float(found[places[row.number]]) for name, found in at_once.items()}
         try:
-            values = evaluate(kept_predictions(arrays, row.number), now)
+            if rest:
+                values |= evaluate(kept_predictions(kept, row.number), rest)
         except GzslBenchError as error:
             raise RecordError(str(error)) from None
         for name, shown in row.metrics.items():

@@ -8,9 +8,7 @@ is written was read back first, so nothing is committed that no command could sh
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -24,8 +22,8 @@ from typing_extensions import TypedDict
 from gzsl_bench.errors import RecordError
 from gzsl_bench.masking import masked
 from gzsl_bench.records.strict import OPEN, STRICT, parse
+from gzsl_bench.scoring import packed
 from gzsl_bench.scoring.axes import Axes, fault
-from gzsl_bench.scoring.packed import unpacked
 from gzsl_bench.suite.cells import Identity, digest
 
 if TYPE_CHECKING:
@@ -270,12 +268,7 @@ class Record:
                     "they are not those that were recorded"
                     f" (their SHA-256 is not {self.predictions_sha256})"
                 )
-            with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-                size = sum(member.file_size for member in archive.infolist())
-            if size > MOST_UNPACKED:
-                raise RecordError(f"they unpack to {size} bytes, more than {MOST_UNPACKED}")
-            with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-                return unpacked({name: arrays[name] for name in arrays.files})
+            return packed.read(raw, MOST_UNPACKED)
         except FileNotFoundError:
             why = "the file is missing"
         # zipfile, zlib and numpy raise many things at what is no file of ours.

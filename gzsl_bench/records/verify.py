@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.metric import MetricSpec
 from gzsl_bench.records import audits, journal, rescored
@@ -16,7 +18,7 @@ from gzsl_bench.records.record import PREDICTIONS, Record, parsed
 from gzsl_bench.records.rescored import overlaid
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import parsed as parsed_suite
-from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.scoring.kept import fitting
 from gzsl_bench.suite.cells import EXTERNAL, REAL, digest, fold_number
 
 KEY = re.compile(r"[0-9a-f]{24}")
@@ -95,6 +97,19 @@ def checked(folder: Path) -> Record:
     Raises:
         RecordError: it is no record, or a damaged one.
     """
+    record = described(folder)
+    if record.complete:
+        arrays = fitting(record.predictions())
+        refuse_others(record, arrays)
+    return record
+
+
+def described(folder: Path) -> Record:
+    """:func:`checked` but for the predictions.
+
+    Raises:
+        RecordError: it is no record, or a damaged one.
+    """
     refuse_foreign(folder)
     try:
         raw = (folder / "record.json").read_bytes()
@@ -103,14 +118,21 @@ def checked(folder: Path) -> Record:
     except OSError as error:
         raise RecordError(f"record.json cannot be read: {error}") from None
     record = parsed(raw, folder.name, folder)
-    if record.complete:
-        arrays = record.predictions()
-        for checkpoint in record.checkpoints:
-            kept_predictions(arrays, checkpoint.number)
-        if arrays["checkpoints"].tolist() != [c.number for c in record.checkpoints]:
-            raise RecordError("its checkpoints are not those of its predictions")
     _agree(record)
     return record
+
+
+def refuse_others(record: Record, arrays: Mapping[str, np.ndarray]) -> None:
+    """Make sure that predictions are of the very checkpoints that a record has.
+
+    Raises:
+        RecordError: they are of others.
+    """
+    there, said = arrays["checkpoints"].tolist(), [c.number for c in record.checkpoints]
+    if lacking := set(said).difference(there):
+        raise RecordError(f"the predictions hold no checkpoint {min(lacking)}")
+    if there != said:
+        raise RecordError("its checkpoints are not those of its predictions")
 
 
 def _agree(record: Record) -> None:

@@ -22,19 +22,11 @@ from gzsl_bench.records.record import Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.validation import Validation
 from gzsl_bench.scoring.calibration import Bias, best_gamma
-from gzsl_bench.scoring.kept import kept_predictions, whole
+from gzsl_bench.scoring.kept import among, fitting, picked
 from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolve import ResolvedSuite
 
-#: Arrays of ``predictions.npz`` with a row per checkpoint, and the list that numbers their rows.
-_NUMBERED: Mapping[str, str] = {
-    "predicted": "checkpoints",
-    "predicted_seen": "checkpoints",
-    "predicted_unseen": "checkpoints",
-    "best_seen": "scored",
-    "best_unseen": "scored",
-}
 _READERS = 2
 
 
@@ -138,7 +130,7 @@ class Results:
             if record is None:
                 raise RecordError(f"the record of cell {key} is gone")
             held = self._hold(key, record.predictions(), number)
-        return kept_predictions(held.arrays, number)
+        return picked(held.arrays, number)
 
     def biases(self, folds: Sequence[Cell], numbers: Sequence[int]) -> Mapping[int, Bias]:
         """The gamma that validation folds choose at each of these checkpoints, worked out once.
@@ -197,7 +189,7 @@ class Results:
 
     def _hold(self, key: str, arrays: Mapping[str, np.ndarray], *more: int) -> _Held:
         numbers = self._chosen(key) | set(more)
-        held = _Held(numbers, _reduced(arrays, numbers))
+        held = _Held(numbers, fitting(among(arrays, numbers)) if numbers else {})
         self._held[key] = held
         return held
 
@@ -233,21 +225,3 @@ class Results:
                 with contextlib.suppress(Unchosen):
                     found.update(self.validation.numbers(rule, cell, record))
         return frozenset(found)
-
-
-def _reduced(arrays: Mapping[str, np.ndarray], numbers: frozenset[int]) -> dict[str, np.ndarray]:
-    """The same arrays with the wanted checkpoints only.
-
-    Raises:
-        RecordError: they are none of ours.
-    """
-    found = whole(arrays)
-    rows = {
-        name: np.flatnonzero(np.isin(arrays[name], list(numbers)))
-        for name in ("checkpoints", "scored")
-    }
-    for name, numbered in _NUMBERED.items():
-        found[name] = found[name][rows[numbered]]
-    for name, kept in rows.items():
-        found[name] = found[name][kept]
-    return found

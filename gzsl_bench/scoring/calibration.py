@@ -50,10 +50,16 @@ def best_gamma(folds: Sequence[Predictions], numbers: Sequence[int] = ()) -> Bia
     if not folds:
         raise ValueError("gamma is chosen on validation folds, and there are none")
     sweeps = [bias_sweep(predictions) for predictions in folds]
-    edges = np.unique(np.concatenate([differences for differences, _, _ in sweeps]))
+    edges, places = np.unique(
+        np.concatenate([differences for differences, _, _ in sweeps]), return_inverse=True
+    )
     each = np.zeros((len(sweeps), edges.size + 1))
-    for h, (differences, unseen, seen) in zip(each, sweeps, strict=True):
-        passed = np.concatenate([[0], np.searchsorted(differences, edges, side="right")])
+    ends = np.cumsum([differences.size for differences, _, _ in sweeps])
+    for h, (_, unseen, seen), mine in zip(each, sweeps, np.split(places, ends[:-1]), strict=True):
+        # How many of its differences each edge has passed.
+        own = np.zeros(edges.size + 1, dtype=np.int64)
+        own[mine + 1] = 1
+        passed = own.cumsum()
         u, s = unseen[passed], seen[passed]
         both = u + s
         h[:] = 2 * u * s / np.where(both > 0, both, 1.0)
@@ -69,9 +75,9 @@ def best_gamma(folds: Sequence[Predictions], numbers: Sequence[int] = ()) -> Bia
         return Bias(0.0, 0.0, without)
     best = np.concatenate([[False], mean >= top - _EQUAL, [False]])
     starts = np.flatnonzero(best[1:] & ~best[:-1])
-    ends = np.flatnonzero(best[:-1] & ~best[1:])
+    stops = np.flatnonzero(best[:-1] & ~best[1:])
     # Outside all differences one part is always wrong and H is 0: both borders are finite.
-    low, high = edges[starts - 1], edges[ends - 1]
+    low, high = edges[starts - 1], edges[stops - 1]
     nearest = int(np.argmin(np.maximum(0.0, np.maximum(low, -high))))
     a, b = float(low[nearest]), float(high[nearest])
     return Bias(0.0 if a < 0 < b else (a + b) / 2, top, without)

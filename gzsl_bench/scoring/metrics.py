@@ -85,9 +85,10 @@ def bias_sweep(predictions: Predictions) -> tuple[FloatArray, FloatArray, FloatA
     bias = np.subtract(predictions.best_seen, predictions.best_unseen, dtype=np.float64)
     # Every row weighs 1 / (rows of its class x classes of its part).
     counts = np.bincount(labels, minlength=int(labels.max()) + 1)
-    parts = np.where(
-        unseen_row, np.unique(labels[unseen_row]).size, np.unique(labels[~unseen_row]).size
+    of_unseen, of_seen = (
+        np.count_nonzero(np.bincount(labels[rows])) for rows in (unseen_row, ~unseen_row)
     )
+    parts = np.where(unseen_row, of_unseen, of_seen)
     weight = 1.0 / (counts[labels] * parts)
     gain = weight * (unseen_row & (predictions.predicted_unseen == labels))
     loss = weight * (~unseen_row & (predictions.predicted_seen == labels))

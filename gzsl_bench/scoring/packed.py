@@ -15,11 +15,13 @@ below 2.2e-308 keep their sign alone.)
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import IO
 
 import numpy as np
@@ -77,6 +79,41 @@ def write(file: IO[bytes], arrays: Arrays) -> None:
             member.compress_type = _smallest(name, array) if many else zipfile.ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as place:
                 np.lib.format.write_array(place, np.asanyarray(array), allow_pickle=False)
+
+
+def read(raw: bytes, most: int) -> dict[str, np.ndarray]:
+    """The arrays that :func:`write` was given, from the bytes of the file.
+
+    Args:
+        raw: the file.
+        most: bytes that it may unpack to.
+
+    Raises:
+        RecordError: it unpacks to more, or holds none of ours.
+        Exception: it is no such file; zipfile, zlib and numpy raise many things.
+    """
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > most:
+            raise RecordError(f"they unpack to {size} bytes, more than {most}")
+        names = archive.namelist()
+        return unpacked({n.removesuffix(".npy"): _array(archive.read(n)) for n in names})
+
+
+def _array(raw: bytes) -> np.ndarray:
+    """An array from a ``.npy`` file; :func:`numpy.load` parses each header as Python code."""
+    if raw[:8] != b"\x93NUMPY\x01\x00":
+        return np.asarray(np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False))
+    begin = 10 + int.from_bytes(raw[8:10], "little")
+    shape, by_column, dtype = _header(raw[8:begin])
+    flat = np.frombuffer(raw, dtype, math.prod(shape), begin)
+    return flat.reshape(shape, order="F" if by_column else "C")
+
+
+@lru_cache(maxsize=1024)
+def _header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type; the same few stand in thousands of records."""
+    return np.lib.format.read_array_header_1_0(io.BytesIO(raw))
 
 
 def _smallest(name: str, array: np.ndarray) -> int:

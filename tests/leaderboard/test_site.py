@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,7 +12,12 @@ import pytest
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.leaderboard.site import MARK, build
+from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.submissions import Checked, Repository
+from gzsl_bench.records.suites import recall
+from gzsl_bench.report.cells import SIGN, gammas
+from gzsl_bench.results.rows import rows
+from gzsl_bench.results.view import Results
 
 #: A browser that ran it would call the page "broken".
 EVIL = "<img src=x onerror=\"document.title='broken'\">"
@@ -55,13 +61,15 @@ def test_every_kind_of_record_stands_where_it_belongs(made, tmp_path):
     assert [row[:3] for row in alone[2:]] == [["-", "Good", "50.0"]]
     assert main[1] == ["By val: checkpoint chosen on validation folds made of training classes"]
     # Folds chose the first checkpoint, the test set the second: 2·80·90/170 is 84.7.
-    assert main[2][:9] == ["-", "Good", "80.0 ± 0.0", "80.0 ± 0.0", "80.0 ± 0.0", "+4.7", "84.7",
-                           "84.7", "2"]  # fmt: skip
-    assert main[2][9:] == ["90 s", "1.0 GiB", "reproduced", "paper", "lab-a also own"]
+    # Scores that are all 0 tell no bias from another, and every tie is a seen class.
+    assert main[2][:10] == ["-", "Good", "80.0 ± 0.0", "80.0 ± 0.0", "80.0 ± 0.0", "+4.7",
+                            f"0.0 {SIGN} 0", "84.7", "84.7", "2"]  # fmt: skip
+    assert main[2][10:] == ["90 s", "1.0 GiB", "reproduced", "paper", "lab-a also own"]
     assert main[3] == ["By last: last checkpoint, nothing was chosen"]
     # Without folds nothing was chosen; these are ranked with one another alone.
     assert [row[:3] for row in main[4:]] == [["1", EVIL, "84.7"], ["2", "Mine", "70.0"]]
-    assert [row[11] for row in main[4:]] == ["as submitted", "recomputed"]
+    assert {row[6] for row in main[4:]} == {"-"}  # nor can they be calibrated
+    assert [row[12] for row in main[4:]] == ["as submitted", "recomputed"]
     assert "<i>[" in places[1].read_text(encoding="utf-8")
     left_out = "\n".join(site.left_out)
     for name, why in (
@@ -155,7 +163,19 @@ def test_the_example_of_the_page(tmp_path, monkeypatch, capsys):
     for command in commands:
         assert run(command[1:]) == 0, capsys.readouterr().err
     assert "1 table, 1 entry, 4 records" in capsys.readouterr().err
-    assert "also mine-2" in next(Path("site", "tables").iterdir()).read_text(encoding="utf-8")
+    (page,) = Path("site", "tables").iterdir()
+    assert "also mine-2" in page.read_text(encoding="utf-8")
+    # Calibrated as the tables of a suite are.
+    store = RecordStore(Path("mine"))
+    suite = replace(recall(store.layout, None), calibration=True)
+    (row,) = (row for row in rows(Results(suite, store)) if row.selection == "val+gamma")
+    heading, *_, line = Page(page).rows
+    shown = line[heading.index(f"H +{SIGN}")]
+    assert shown == f"{row.summary().mean:.1f} {SIGN} {gammas(row)}"
+    assert row.gamma[0] != 0
+    (entry,) = Path("site", "entries").iterdir()
+    lines = {line[0]: line for line in Page(entry).rows if line}
+    assert lines["val+gamma"][-2:] == [gammas(row), "1"]
 
 
 def test_a_submission_that_is_none_or_was_refused_as_a_whole_shows_nothing(made, tmp_path):
