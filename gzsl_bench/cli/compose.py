@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,13 +79,16 @@ class Composed:
     changes: tuple[str, ...] = ()
     smoke: bool = False
 
-    def file(self, suite: Path | None, layout: Layout, plugins: Sequence[Path]) -> Path:
+    def file(
+        self, suite: Path | None, layout: Layout, plugins: Sequence[Path], undo: ExitStack
+    ) -> Path:
         """The suite's file: the one given, or a new one in the results folder that is shown.
 
         Args:
             suite: the argument SUITE, if there is one.
             layout: of the results folder.
             plugins: plugin files besides those that the suite lists.
+            undo: when it is closed, what was written here goes.
 
         Raises:
             UsageError: the options contradict one another or name nothing.
@@ -114,6 +118,8 @@ class Composed:
         content["name"] = f"{content['name'][:60]}-{digest}"
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
         path = layout.composed(content["name"])
+        for new in reversed([each for each in (path, *path.parents) if not each.exists()]):
+            undo.callback(_remove, new)
         atomic.write_text(path, text)
         say(f"{path}:\n{text}")
         return path
@@ -128,6 +134,12 @@ class Composed:
             "methods": methods,
             "selection": list(self.select) or ["last"],
         }
+
+
+def _remove(path: Path) -> None:
+    """A file, or a folder in which nobody else left anything."""
+    with suppress(OSError):
+        path.unlink() if path.is_file() else path.rmdir()
 
 
 def _read(suite: Path) -> dict[str, Any]:

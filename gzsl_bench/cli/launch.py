@@ -84,11 +84,13 @@ def launch_options(command: options.Command) -> options.Command:
             raise click.UsageError("give SUITE")
         asked = {field.name: rest.pop(field.name, ()) for field in fields(Composed)}
         with contextlib.ExitStack() as stack:
-            # A dry run leaves nothing behind.
+            # A dry run leaves nothing behind, nor does a suite that is refused.
             kept = Path(stack.enter_context(tempfile.TemporaryDirectory())) if dry_run else out
-            file = Composed(**asked).file(suite, Layout(kept), plugin)
+            undo = stack.enter_context(contextlib.ExitStack())
+            file = Composed(**asked).file(suite, Layout(kept), plugin, undo)
             launch = Launch(
                 file, out, plugin, part, chosen, where, uri, name, request, dry_run,
+                accepted=undo.pop_all,
             )  # fmt: skip
             stop_on_terminate()
             code: int = command(launch=launch, **rest)
@@ -135,6 +137,7 @@ class Launch:
         request: what is asked of it.
         dry_run: say what would be trained, and stop.
         command: for the records; by default the command line.
+        accepted: called once all is checked and training begins.
     """
 
     suite: Path
@@ -148,6 +151,7 @@ class Launch:
     request: Request
     dry_run: bool = False
     command: str = ""
+    accepted: Callable[[], object] = lambda: None
 
     def open_suite(self) -> tuple[LoadedSuite, Registry]:
         """The suite's file, checked, and the plugins."""
@@ -229,6 +233,7 @@ class Launch:
         )
         executor = open_executor(self.executor, self.request, registry, placement.workers)
         with hold(self.out) as held:
+            self.accepted()
             yield Training(held, executor, settings)
 
 

@@ -73,6 +73,7 @@ _COMMANDS = {
 _DISK = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
     errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ESTALE, errno.EMFILE, errno.ENFILE,
+    errno.ENOENT, errno.EEXIST, errno.ELOOP, errno.EFBIG,
 )  # fmt: skip
 
 

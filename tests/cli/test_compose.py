@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import click
 import pytest
 import yaml
@@ -15,7 +17,7 @@ from gzsl_bench.suite.load import load_suite
 @pytest.fixture
 def compose(tmp_path):
     def go(suite=None, **asked):
-        path = Composed(**asked).file(suite, Layout(tmp_path / "out"), ())
+        path = Composed(**asked).file(suite, Layout(tmp_path / "out"), (), ExitStack())
         return yaml.safe_load(path.read_text()), path
 
     return go
@@ -55,7 +57,7 @@ def test_names_become_entries(compose, capsys):
 def test_changes_of_a_suite(compose, tmp_path):
     suite = tmp_path / "s.yaml"
     suite.write_text("name: s\ndatasets: [digits]\nmethods: [{use: acmr, label: A}, eszsl]\n")
-    assert Composed().file(suite, Layout(tmp_path), ()) == suite
+    assert Composed().file(suite, Layout(tmp_path), (), ExitStack()) == suite
     content, _ = compose(
         suite=suite,
         changes=("seeds=3", "methods.A.config.epochs=10", "methods.eszsl.label=ESZSL"),
@@ -103,6 +105,34 @@ def test_a_dry_run_leaves_nothing(tmp_path, monkeypatch, capsys):
     assert run(["run", "-d", "digits", "-m", "eszsl", "--dry-run", "--tracking-uri", "none"]) == 0
     assert "| digits   | eszsl  |" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["-m", "nope"], "unknown method 'nope'"),
+        (["-m", "eszsl[feature_penalty=abc]"], "should be a number"),
+        (["-m", "eszsl", "-d", "nope"], "unknown data set 'nope'"),
+        (["-m", "eszsl", "-d", "digits:nope"], "unknown feature set"),
+        (["-m", "eszsl", "--set", "seeds=-3"], "between 1 and"),
+        (["-m", "eszsl", "--only", "method=zzz"], "unknown method of this suite"),
+        (["-m", "eszsl", "-d", "CUB"], "data files are missing"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(tmp_path, monkeypatch, capsys, asked, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "used").mkdir()
+    given = ["run", "-d", "digits", *asked, "--data", "used", "--out", "used/new/out"]
+    assert run([*given, "--tracking-uri", "none"]) == 2
+    assert said in capsys.readouterr().err
+    assert [each.name for each in tmp_path.rglob("*")] == ["used"]
+
+
+def test_a_results_folder_that_cannot_be_is_said_in_a_sentence(tmp_path, capsys):
+    (tmp_path / "out").symlink_to(tmp_path / "nothing" / "there")
+    given = ["run", "-d", "digits", "-m", "eszsl", "--out", str(tmp_path / "out")]
+    assert run([*given, "--tracking-uri", "none"]) == 2
+    assert "put it right and start again" in capsys.readouterr().err
 
 
 def test_a_smoke_test_leaves_wrong_values_to_the_check(compose, tmp_path):
