@@ -54,7 +54,9 @@ class EPGNConfig(Config):
     inner: int = Field(10, ge=1, description="steps on the held-out classes after them")
     batch: int = Field(32, ge=1, description="rows in a step; all where there are fewer")
     lr: float = stackable(5e-5, "learning rate; a tenth of it on held-out classes", gt=0)
-    adversarial: bool = Field(True, description="match pairs of features and embeddings")
+    adversarial: bool = Field(
+        False, description="match pairs of features and embeddings against a discriminator (paper)"
+    )
 
 
 #: The released scripts, as far as they are not CUB's; SUN and aPY have none and take CUB's, SUN
@@ -83,13 +85,14 @@ class EPGN(BatchedMethod):
     """Prototypes of classes made of their embeddings; the nearest one is a test image's class.
 
     An epoch holds some seen classes out.  Steps on the others: squared errors of both maps and
-    cross-entropies of x . G(a_c) and F(x) . a_c; then discriminator and maps on the pairs (x, a)
-    and (G(a), F(x)).  Steps on the held-out ones: cross-entropy of the negative mean squared
-    distance to all seen prototypes.  Class embeddings and features are as in the files; the
-    paper's of CUB are sentences.
+    cross-entropies of x . G(a_c) and F(x) . a_c.  Steps on the held-out ones: cross-entropy of the
+    negative mean squared distance to all seen prototypes.  Class embeddings and features are as in
+    the files; the paper's of CUB are sentences.
 
-    The adversarial part of the release is not the paper's (two discriminators that share nothing,
-    every optimiser moves everything): here it is one discriminator with a logit, trained in turn.
+    No discriminator by default.  The release's are not the paper's (two that share nothing and end
+    in ReLUs whose logarithm is taken, every optimiser moves everything): its rule gives the numbers
+    that these steps give alone.  The paper's, of pairs (x, a) and (G(a), F(x)), trained in turn
+    (``adversarial``), tells one prototype a class from images, and both maps end constant.
     Filled in: batches hold no held-out class, all cross-entropies are among all seen classes.
     """
 
@@ -99,6 +102,11 @@ class EPGN(BatchedMethod):
     def defaults(cls, dataset: DatasetInfo) -> Mapping[str, Any]:
         """The released values of ``dataset``; CUB's where there are none."""
         return RECIPES.get(dataset.name, {})
+
+    @classmethod
+    def differs(cls, config: Any) -> str:
+        """Whether pairs meet no discriminator."""
+        return "" if config.adversarial else "no discriminator"
 
     def fit_batch(self, task: Task, runs: Sequence[Run]) -> None:
         """Train ``runs``; every epoch is a checkpoint."""
@@ -170,6 +178,7 @@ class EPGN(BatchedMethod):
 
 SPEC = spec(
     name="epgn",
+    version="2",
     factory=EPGN,
     citation="Yu et al., Episode-based Prototype Generating Network for Zero-Shot Learning, "
     "CVPR 2020",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from gzsl_bench_feature_gan.epgn import EPGN, RECIPES
-from plain_gan import Plain, beside
+from plain_gan import Plain, Sink, beside
 from torch import nn
 from torch.nn import functional as F
 
-from gzsl_bench import NotApplicable, Task
+from gzsl_bench import NotApplicable, Run, Task
 from gzsl_bench.stacked.draws import subset_block
 
 SETTINGS = {
@@ -112,9 +112,26 @@ class PlainEPGN(Plain):
         return scores, curves
 
 
-@pytest.mark.parametrize("more", [{}, {"adversarial": False, "regressor_activation": "relu"}])
+@pytest.mark.parametrize("more", [{"adversarial": True}, {"regressor_activation": "relu"}])
 def test_it_is_the_sheet_in_plain_torch(task, more):
     beside(task, EPGN, PlainEPGN, SETTINGS | more, (1, 2))
+
+
+def test_by_default_it_learns_and_goes_on_learning():
+    """On features as ReLUs give them; against a discriminator both maps end constant."""
+    source, labels = torch.Generator().manual_seed(0), torch.arange(20).repeat_interleave(20)
+    embeddings = 20 * F.normalize(torch.randn(20, 16, generator=source), dim=1)
+    means = (embeddings - embeddings.mean(0)) / 20 @ torch.randn(16, 64, generator=source)
+    features = (means[labels] + 0.5 * torch.randn(400, 64, generator=source)).relu()
+    seen = labels < 14
+    task = Task(features[seen], labels[seen], embeddings, torch.arange(14), torch.arange(14, 20))
+    sink = Sink(features)
+    config = EPGN.Config(hidden=64, critic_hidden=64, held_out=3, epochs=4, init_std=0.05, lr=2e-4)
+    EPGN(config).fit_batch(task, [Run(0, task.device, config, sink)])
+    scores = sink.scores[4]
+    assert (scores.argmax(1) == labels)[seen].double().mean() > 0.95
+    assert (scores[:, 14:].argmax(1) + 14 == labels)[~seen].double().mean() > 0.6
+    assert EPGN.differs(config) == "no discriminator"
 
 
 def test_one_seen_class_cannot_be_held_out():
