@@ -10,6 +10,9 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+#: Blanks within ``35.9 ± 0.9``, ``[30.4, 41.8]`` and ``95 %``.
+_TOGETHER = re.compile(r"(?<=\d) (?=[±%])|(?<=±) (?=\d)|(?<=\d,) (?=[+-]?\d+\.\d\])")
+
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     """Headings, a rule, and the lines; a bar within a cell would begin another cell."""
@@ -71,8 +74,16 @@ def fitted(
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of a text, broken between words and nowhere else."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    """Lines of a text, broken between words and nowhere else, all of them indented like it.
+
+    A number stays with its deviation, its unit and the other end of its interval.
+    """
+    lines = textwrap.wrap(
+        _TOGETHER.sub("\N{NO-BREAK SPACE}", text), width,
+        subsequent_indent=" " * (len(text) - len(text.lstrip(" "))),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines] or [""]
 
 
 def _paragraph(headings: Sequence[str], line: Sequence[str], width: int) -> list[str]:

@@ -104,7 +104,18 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+#: Below the commands of ``--help``: where to begin.
+_START = """\b
+Start here:
+  gzsl-bench run quickstart      train the suite that comes with it, a minute
+  gzsl-bench results             who is best, and whether the lead is established
+  gzsl-bench report quickstart   the same as a page, with plots and all behind it
+"""
+
+
+@click.group(
+    cls=_LazyGroup, epilog=_START, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="gzsl-bench")
 def cli() -> None:
     """Benchmark generalized zero-shot learning methods on equal terms.

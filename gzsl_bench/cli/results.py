@@ -24,10 +24,11 @@ def results_command(out: Path, as_json: bool) -> None:
     from gzsl_bench.errors import RecordError
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import known, recall
-    from gzsl_bench.report.answer import bests
+    from gzsl_bench.report.answer import said
     from gzsl_bench.report.html.age import stale
+    from gzsl_bench.report.verdicts import READING, verdicts
     from gzsl_bench.results.earlier import earlier
-    from gzsl_bench.results.rows import NO_RULE, rows
+    from gzsl_bench.results.rows import rows
     from gzsl_bench.results.view import Results
     from gzsl_bench.scoring.rules import rule_of
 
@@ -43,11 +44,11 @@ def results_command(out: Path, as_json: bool) -> None:
             continue
         results = Results(suite, store)
         waiting, failed = results.missing()
-        table = [r for r in rows(results) if r.selection in (suite.lead, NO_RULE)]
-        leading = bests(table, results)
+        leading = verdicts(rows(results), results, suite.lead) if results.begun else []
+        head = f"{name}, best by {suite.lead} ({rule_of(suite.lead).words}); {READING}:"
         notes[name] = [
-            f"{name}, best by {suite.lead} ({rule_of(suite.lead).words}):" if leading else "",
-            *(best.sentence for best in leading),
+            head if leading else "",
+            *(line for verdict in leading for line in said(verdict)),
             *(f"{name}: {sentence}." for sentence in earlier(results)),
         ]
         if old := stale(results, out):
@@ -65,12 +66,14 @@ def results_command(out: Path, as_json: bool) -> None:
                 "rule": suite.lead,
                 "best": [
                     {
-                        "dataset": best.where,
-                        "method": best.who,
-                        "harmonic_mean": best.row.summary().to_json(),
-                        "sentence": best.sentence,
+                        "dataset": verdict.title,
+                        "method": verdict.name,
+                        "harmonic_mean": verdict.best.summary().to_json(),
+                        "established": verdict.clear,
+                        "sentence": verdict.sentence,
                     }
-                    for best in leading
+                    for verdict in leading
+                    if verdict.best
                 ],
                 "other_versions": earlier(results),
             }
@@ -94,9 +97,9 @@ def results_command(out: Path, as_json: bool) -> None:
     heads = ["Suite", "Data sets", "Methods", "Done", "Failed"]
     width = columns()
     put(markdown.fitted(heads, lines, width))
-    for said in filter(any, notes.values()):
+    for lines_of in filter(any, notes.values()):
         put()
-        for line in filter(None, said):
+        for line in filter(None, lines_of):
             put("\n".join(markdown.wrapped(line, width)) if width else line)
     for line in behind:
         say(line)

@@ -55,7 +55,7 @@ def run_command(
     """
     from gzsl_bench.cli.audit import conclude
     from gzsl_bench.cli.models import keep
-    from gzsl_bench.cli.terminal import columns
+    from gzsl_bench.cli.terminal import bold, columns
     from gzsl_bench.engine.models import require
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import current, remember, told
@@ -104,9 +104,9 @@ def run_command(
 
         catch_up = f"nothing is lost, bring it up to date with: {sync}"
         outcome = training.run(asked, units, mirror, mirrored, catch_up, audit)
-        table = rows(results)
+        table = rows(results) if results.begun else []
         if table:
-            put(answer(table, results, resolved.lead, columns()))
+            put(answer(table, results, resolved.lead, columns(), bold()))
         for sentence in out_of_date(results):
             say(f"warning: {sentence}")
         training.conclude(outcome, failed=", --only-failed these alone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     "--layout",
     type=click.Choice(["wide", "long"]),
     help="wide: methods down, data sets across, as papers have it; long: a row for each data set,"
-    " method and rule [default: wide for latex, else long].",
+    " method and rule, with more metrics [default: wide].",
 )
 @click.option(
     "--rule",
@@ -73,7 +74,7 @@ def table_command(
 
     Needs neither the data nor the plugins that made the records.
     """
-    from gzsl_bench.cli.terminal import columns, show_table
+    from gzsl_bench.cli.terminal import bold, columns, show_table
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.fit import USUAL as USUAL_WIDTH
@@ -81,14 +82,15 @@ def table_command(
     from gzsl_bench.report.wide import USUAL
     from gzsl_bench.results.earlier import earlier
     from gzsl_bench.results.rescore import only_believed, out_of_date
-    from gzsl_bench.results.rows import chosen_metrics, rows
+    from gzsl_bench.results.rows import chosen_metrics, extra_metrics, rows
     from gzsl_bench.results.view import Results
 
     if against and fmt not in ("latex", "html"):
         raise click.UsageError(f"--daggers marks tables in latex and html, not {fmt}")
     if layout and fmt in ("csv", "json"):
         raise click.UsageError(f"--layout lays out github, latex and html; {fmt} has every row")
-    layout = layout or ("wide" if fmt == "latex" else "long")
+    usual = layout is None and not rules and fmt == "github"
+    layout = layout or ("long" if fmt in ("csv", "json") else "wide")
     store = RecordStore(out)
     resolved = recall(store.layout, suite)
     if suite and Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
@@ -97,13 +99,16 @@ def table_command(
     chosen = [chosen_rule(resolved, rule) for rule in rules]
     if layout == "wide" and not chosen:
         chosen = [resolved.lead]
-    table = _part(rows(results), resolved, chosen, datasets, methods)
+    everything = rows(results)
+    table = _part(everything, resolved, chosen, datasets, methods)
     if strict:
         from gzsl_bench.results.identity import refuse_differences
 
         refuse_differences(table)
     wanted = [name.strip() for name in (metrics or "").split(",") if name.strip()]
     names = chosen_metrics(table, wanted)
+    if layout == "wide" and not names and fmt != "latex":
+        names = [*USUAL, *extra_metrics(table)]
     fragile: list[str] = []
     if intervals:
         from gzsl_bench.report.compare import fragile_pairs
@@ -125,13 +130,16 @@ def table_command(
 
         shown_rules = {row.selection for row in table}
         of = resolved.lead if resolved.lead in shown_rules else next(iter(chosen), "")
-        last = ending(table, results, of) if of else []
+        # What calibrated scores would say belongs to the answer, whatever rows are shown.
+        whole = _part(everything, resolved, (), datasets, ())
+        last = ending(whole, results, of) if of else []
     if layout == "wide":
         from gzsl_bench.report.published.beside import beside
 
         beside_ours = beside(table, results) if published else ()
         width = columns() if fmt == "github" else None
-        put(render_wide(table, fmt, names, marks, resolved.name, beside_ours, width, last))
+        shown_as = (table, fmt, names, marks, resolved.name, beside_ours, width, last)
+        put(render_wide(*shown_as, terminal=fmt == "github" and bold()))
     elif published:
         from gzsl_bench.report.published.show import render_beside
 
@@ -140,7 +148,7 @@ def table_command(
         show_table(table, resolved.name, out, width, last, resolved.lead)
     else:
         width = columns() if fmt == "github" else None
-        lead = resolved.lead if width else ""
+        lead = resolved.lead if fmt == "github" and bold() else ""
         put(render(table, fmt, names, marks, width or USUAL_WIDTH, last, lead))
     for sentence in (*fragile, *out_of_date(results), *only_believed(results)):
         say(f"warning: {sentence}")
@@ -152,6 +160,9 @@ def table_command(
         )
     for sentence in earlier(results):
         say(sentence)
+    if usual and len(resolved.rules) > 1:
+        again = shlex.join(["gzsl-bench", "table", resolved.name, "--out", str(out)])
+        say(f"by {resolved.lead} alone; every rule and metric: {again} --layout long")
 
 
 def _part(

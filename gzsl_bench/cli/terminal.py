@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -18,10 +19,19 @@ _LEAST = 60
 
 
 def columns(stream: TextIO | None = None) -> int | None:
-    """How wide the terminal behind a stream is (standard output by default); None for a file."""
-    if not (stream or output()).isatty():
+    """How wide what is written to a stream (standard output by default) may be; None if any width.
+
+    A terminal has its width.  A file has none, but for what COLUMNS says: shells do not hand theirs
+    on, so whoever sets it means it.
+    """
+    if not (stream or output()).isatty() and not os.environ.get("COLUMNS", "").isdigit():
         return None
     return max(_LEAST, shutil.get_terminal_size().columns)
+
+
+def bold(stream: TextIO | None = None) -> bool:
+    """Whether a stream (standard output by default) understands bold: no file does."""
+    return (stream or output()).isatty()
 
 
 def show_table(
@@ -46,7 +56,9 @@ def show_table(
     from gzsl_bench.report.table import render
 
     fitted = fit(table, width)
-    put(render(fitted.rows, metrics=fitted.metrics, width=width, ending=ending, lead=lead))
+    mark = lead if bold() else ""
+    put(render(fitted.rows, metrics=fitted.metrics, width=width, ending=ending, lead=mark))
     if fitted.left_out:
-        command = shlex.join(["gzsl-bench", "table", suite, "--out", str(out), "--metrics", "all"])
+        more = ["--layout", "long", "--metrics", "all"]
+        command = shlex.join(["gzsl-bench", "table", suite, "--out", str(out), *more])
         say(f"left out to fit {width} columns: {', '.join(fitted.left_out)}; all of it: {command}")

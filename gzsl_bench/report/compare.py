@@ -39,6 +39,10 @@ from gzsl_bench.suite.resolve import ResolvedSuite
 
 #: Below it a p-value speaks for a difference, as a 95 % interval without 0 does.
 P_LEVEL = 0.05
+#: Classes that a sentence names.
+_NAMED = 5
+#: The verdict on a lead, in the same words everywhere.
+ESTABLISHED, NOT_ESTABLISHED = "lead established", "lead not established"
 
 
 @dataclass(frozen=True)
@@ -192,13 +196,12 @@ def standing(first: Row, second: Row, name: str, results: Results) -> tuple[bool
     compared = head_to_head(first, second, results)
     h = next(r for r in compared.results if r.metric == "harmonic_mean")
     by_interval, by_classes = h.low > 0, h.p_classes.p < P_LEVEL
-    text = f"not told apart from {name}"
-    if by_interval or by_classes:
-        text = f"ahead of {name}" if by_interval and by_classes else f"not surely ahead of {name}"
-    text += f": difference {h.difference:+.1f} [{h.low:+.1f}, {h.high:+.1f}]"
+    clear = by_interval and by_classes
+    text = f"{ESTABLISHED if clear else NOT_ESTABLISHED}: {h.difference:+.1f}"
+    text += f" [{h.low:+.1f}, {h.high:+.1f}] over {name}"
     if by_interval != by_classes:
-        text += f", p (classes) {h.p_classes.p:.2g}"
-    return by_interval and by_classes, text, compared
+        text += f", {'yet' if by_interval else 'though'} p (classes) is {h.p_classes.p:.2g}"
+    return clear, text, compared
 
 
 def open_ranks(rivals: Sequence[Row], results: Results) -> dict[Row, tuple[int, int]]:
@@ -348,7 +351,7 @@ def fragile_pairs(table: Sequence[Row], results: Results) -> list[str]:
             if classes := _named(numbers, first, results):
                 found.append(
                     f"{first.dataset}, {first.selection}: {first.label} before"
-                    f" {second.label} hangs on single classes: {describe_fragile(classes)}."
+                    f" {second.label} {describe_fragile(classes)}."
                 )
     return found
 
@@ -361,17 +364,24 @@ def _named(
 
 
 def describe_fragile(classes: Sequence[tuple[str, str, str]]) -> str:
-    """``without the unseen class Ovenbird or with one more like ... the order turns``."""
+    """``hangs on single classes: without unseen class Ovenbird or Sora the order turns``."""
     parts = []
     for how, words in (("without", "without"), ("twice", "with one more like")):
         here: dict[str, list[str]] = {}
         for name, part, what in classes:
             if what == how:
                 here.setdefault(part, []).append(name)
-        for part, ids in here.items():
-            shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-            parts.append(f"{words} the {part} class {shown}")
-    return " or ".join(parts) + " the order turns"
+        which = [f"{part} class {_any(names)}" for part, names in here.items()]
+        parts += [f"{words} {' or '.join(which)}"] if which else []
+    return f"hangs on single classes: {', or '.join(parts)} the order turns"
+
+
+def _any(names: Sequence[str]) -> str:
+    """``1, 2 or 3``; of many a few."""
+    shown, more = names[:_NAMED], len(names) - _NAMED
+    others = [f"{more} more"] if more > 0 else []
+    *first, last = [*shown, *others]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _only(table: Sequence[Row], dataset: str, label: str) -> Row:

@@ -32,6 +32,7 @@ _WORDS = {
 _FATES = {
     "failed": "failed: no seed has numbers.",
     "n/a": "n/a: the method does not apply to the data set.",
+    "not run": "not run: no seed has been trained yet.",
 }
 #: Columns before the metrics: data set, method, selection, n.
 _BEFORE = 4
@@ -109,6 +110,7 @@ def render_wide(
     printed: Sequence[Mapping[str, Any]] = (),
     width: int | None = None,
     ending: Sequence[str] = (),
+    terminal: bool = False,
 ) -> str:
     """Methods down, data sets across, U, S and H under each: the table of a paper.
 
@@ -119,8 +121,9 @@ def render_wide(
         daggers: marks against one method.
         name: of the suite, for the label.
         printed: published numbers, a line for each of their sources.
-        width: of a terminal: best values are bold there, and what does not fit stands below.
+        width: columns there are for github: what does not fit stands below.
         ending: sentences after the notes of github.
+        terminal: it understands bold.
     """
     names = list(metrics) or list(wide.USUAL)
     laid = wide.grid(table, names, daggers, printed)
@@ -146,14 +149,13 @@ def render_wide(
     if fmt == "html":
         said += [f"Bold: best, underlined: second best, {_COLUMN}."] if best else []
         return markup.wide(laid, said)
-    if width is None:
-        said += [f"Bold: best, slanted: second best, {_COLUMN}."] if best else []
-        said += ["", *ending] if ending else []
-        return "\n".join([wide.as_markdown(laid), "", *said])
-    said += [f"Bold: best, underlined: second best, {_COLUMN}."] if best else []
+    second = "underlined" if terminal else "slanted"
+    said += [f"Bold: best, {second}: second best, {_COLUMN}."] if best else []
     said += ["", *ending] if ending else []
-    broken = [part for line in said for part in markdown.wrapped(line, width)]
-    return "\n".join([wide.as_markdown(laid, width, TERMINAL), "", *broken])
+    if width is not None:
+        said = [part for line in said for part in markdown.wrapped(line, width)]
+    body = wide.as_markdown(laid, width, TERMINAL if terminal else None)
+    return "\n".join([body, "", *said])
 
 
 def short_protocol(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
@@ -318,16 +320,22 @@ def _choices(table: Sequence[Row]) -> list[str]:
             " seen scores."
         )
     fates: dict[tuple[str, str], dict[str, None]] = {}
-    for row in (row for row in table if row.selection == NO_RULE):
-        fates.setdefault((row.label, row.unavailable.rstrip(".")), {})[row.dataset] = None
-    lines += [f"{label} on {', '.join(names)}: {why}." for (label, why), names in fates.items()]
+    causes: dict[str, dict[str, None]] = {}
     for row in table:
-        if row.unavailable and row.selection != NO_RULE:
-            lines.append(f"{_NO_NUMBERS} {row.selection}: {row.unavailable}.")
+        if row.selection == NO_RULE:
+            fates.setdefault((row.label, row.unavailable.rstrip(".")), {})[row.dataset] = None
+        elif row.unavailable:
+            causes.setdefault(row.unavailable.rstrip("."), {})[row.selection] = None
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (label, why), names in fates.items():
+        alike.setdefault((", ".join(names), why), []).append(label)
+    lines += [f"{', '.join(who)} on {where}: {why}." for (where, why), who in alike.items()]
+    for row in table:
         if row.lost:
             total = len(row.seeds) + len(row.lost)
             why = "; ".join(cause.rstrip(".") for cause in row.lost)
             lines.append(f"{row.label} on {row.dataset}, {len(row.lost)} of {total} seeds: {why}.")
+    lines += [f"{_NO_NUMBERS} {', '.join(names)}: {why}." for why, names in causes.items()]
     return list(dict.fromkeys(lines))
 
 

@@ -214,7 +214,7 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
         if comparison.fragile:
             lines.append(
                 f"warning: {comparison.dataset} ({comparison.unseen} unseen, {comparison.seen}"
-                f" seen classes): {describe_fragile(comparison.fragile)}."
+                f" seen classes): who leads {describe_fragile(comparison.fragile)}."
             )
         lines += comparison.remarks
     return [*lines, *_disagreements(comparisons)]

@@ -183,7 +183,8 @@ def _group(
     daggers: Daggers | None,
 ) -> Group:
     if row.unavailable:
-        return row.fate or "-"
+        # What a suite leaves out on purpose is a dash, as in any paper.
+        return "-" if row.fate in ("", "left out") else row.fate
     found = []
     for name in names:
         summary, form = row.metrics.get(name), digits(row, name)

@@ -14,8 +14,8 @@ def earlier(results: Results) -> list[str]:
         keys = {cell.key for cell in suite.cells}
         done = {key for key in keys if results.store.finished(key)}
         found.append(
-            f"another version of this suite is kept as {name}: {len(done)} of its {len(keys)} cells"
-            f" have run, {len(done - own)} of them no part of this one; gzsl-bench table {name}"
-            " shows it"
+            f"another version of this suite, from before its file was edited, is kept as {name}:"
+            f" {len(done)} of its {len(keys)} cells have run, {len(done & own)} of which this"
+            f" version has, too; gzsl-bench table {name} shows it"
         )
     return found

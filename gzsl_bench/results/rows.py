@@ -31,6 +31,14 @@ _H = "harmonic_mean"
 NO_RULE = "-"
 #: Letters of a cause in a row.
 _CAUSE = 200
+#: How a row without any cell with numbers says why, and that in a word or two.
+_FATES: Mapping[str, str] = {
+    "failed": "failed",
+    "not applicable": "n/a",
+    "not run": "not run",
+    "left out": "left out",
+}
+_NOT_RUN, _LEFT_OUT = "not run yet", "left out: the suite does not run it on this data set"
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,13 @@ class Point:
     of: str
     field: str
     value: Any
+
+
+#: What a row has of its data set, whatever the method.
+_OF_DATA = (
+    "dataset", "features", "attributes", "fingerprint", "images", "precision", "setting", "notes",
+    "exposure",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +171,10 @@ class Row:
 
     @property
     def fate(self) -> str:
-        """What became of a row without any cell with numbers, in a word: ``failed``, ``n/a``."""
+        """Why no cell of a row has numbers: ``failed``, ``n/a``, ``not run`` or ``left out``."""
         if self.selection != NO_RULE:
             return ""
-        return "failed" if self.unavailable.startswith("failed") else "n/a"
+        return next(word for why, word in _FATES.items() if self.unavailable.startswith(why))
 
     def reading(self, metric: str) -> About:
         """How to read a metric."""
@@ -207,8 +222,8 @@ class Group:
     Attributes:
         cells: those with a record that counts.
         records: theirs, in the same order.
-        without: why there is no number at all, ``not applicable: ...`` or ``failed: ...``;
-            ``records`` is empty then.
+        without: why there is no number at all, ``not applicable: ...``, ``failed: ...`` or that
+            nothing has run; ``records`` is empty then.
         lost: seeds that failed where others have numbers, each with its cause.
     """
 
@@ -219,7 +234,7 @@ class Group:
 
 
 def groups(results: Results) -> list[Group]:
-    """The suite's cells by row of the table; rows of which nothing has run yet are left out.
+    """The suite's cells by row of the table.
 
     Validation folds are no rows: they are what rules choose by.
     """
@@ -244,6 +259,8 @@ def groups(results: Results) -> list[Group]:
             more = ("", " (and other causes)")[len(causes) > 1]
             why = f"failed: {causes[0]}{more}"
             found.append(Group(tuple(c for c, _ in failed), (), why))
+        else:
+            found.append(Group(tuple(cells), (), _NOT_RUN))
     return found
 
 
@@ -254,8 +271,12 @@ def _cause(record: Record) -> str:
 
 
 def rows(results: Results) -> list[Row]:
-    """One row per group and selection rule, means and spreads in percent."""
-    found = []
+    """One row per group and selection rule, means and spreads in percent.
+
+    A method that failed, does not apply, has not run or is left out by the suite has one on every
+    data set, too, without numbers and with the reason.
+    """
+    found: list[Row] = []
     images = {str(e["fingerprint"]): images_of(e) for e in results.suite.datasets}
     about = {e["label"]: e.get("provenance", {}) for e in results.suite.datasets}
     for group in groups(results):
@@ -269,7 +290,30 @@ def rows(results: Results) -> list[Row]:
             other, _ = chosen.get(rule_of(rule).gap_to or "", ([], ""))
             row = _row(group, images, rule, choices, why, audit, _gap(choices, other))
             found.append(_noted(row, about.get(row.dataset, {})))
-    return found
+    return _whole(found)
+
+
+def _whole(found: Sequence[Row]) -> list[Row]:
+    """The rows, and one for each method on each data set that the suite leaves out."""
+    methods: dict[str, Row] = {}
+    for row in (row for row in found if row.sweep is None):
+        methods.setdefault(row.label, row)
+    whole: list[Row] = []
+    for name in dict.fromkeys(row.dataset for row in found):
+        here = [row for row in found if row.dataset == name]
+        there = {row.label for row in here}
+        whole += here
+        for label, method in methods.items():
+            if label not in there:
+                same = {part: getattr(here[0], part) for part in _OF_DATA}
+                whole.append(
+                    replace(
+                        method, **same, selection=NO_RULE, seeds=(), keys=(), checkpoints=(),
+                        metrics=dict.fromkeys(method.metrics), gamma=None, support=None,
+                        selection_gap=None, unavailable=_LEFT_OUT, lost=(), audit="",
+                    )
+                )  # fmt: skip
+    return whole
 
 
 def _noted(row: Row, about: Mapping[str, Any]) -> Row:

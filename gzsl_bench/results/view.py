@@ -107,6 +107,11 @@ class Results:
         """The record of a cell, or None."""
         return self.store.read(key)
 
+    @property
+    def begun(self) -> bool:
+        """Whether any cell of the suite has a record."""
+        return any(self.record(key) is not None for key in self.cells)
+
     def missing(self) -> tuple[list[Cell], list[Record]]:
         """Cells of the suite that have not run, and records of those that failed."""
         waiting, failed = [], []

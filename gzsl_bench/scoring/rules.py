@@ -175,7 +175,7 @@ class Rule:
 
     Attributes:
         name: what suites, records and tables call it.
-        words: what it does, on the first screen of a report.
+        words: what it does, and why it may be believed or not: wherever its numbers are a headline.
         note: a sentence under tables that show it.
         needs_folds: validation folds are trained for it.
         reads_test: it looks at results on the test set: optimistic, never for conclusions.
@@ -214,7 +214,7 @@ class Last(Rule):
     """The final checkpoint: looks at nothing."""
 
     name = "last"
-    words = "last checkpoint, nothing was chosen"
+    words = "last checkpoint, nothing was chosen, so the test set had no say"
     searches = False
 
     def choose(self, trained: Trained) -> Sequence[Checkpoint]:
@@ -226,7 +226,9 @@ class Val(Rule):
     """The checkpoint that validation folds choose: one number for all seeds, and honest."""
 
     name = "val"
-    words = "checkpoint chosen on validation folds made of training classes"
+    words = (
+        "checkpoint chosen on validation folds made of training classes, so the test set had no say"
+    )
     note = (
         "val chooses one checkpoint for all seeds, by the mean H over validation folds, the last"
         " one of equals."

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gzsl_bench.masking import masked
-from gzsl_bench.report.html.verdicts import Verdict
+from gzsl_bench.report.verdicts import READING, Verdict
 from gzsl_bench.results.digest import digest
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.rules import GAMMA, rule_of
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.client import connect, explain, writing
 from gzsl_bench.tracking.describe import MIRROR_VERSION, PREFIX
@@ -105,16 +106,20 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
     MLflow shows the first line until a reader unfolds the rest.
     """
     best = "; ".join(_short(card) for card in cards)
-    lines = [f"Best H by {suite.lead}: {best}" if best else "No results yet."]
+    lines = [f"Best H by {suite.lead} [95 % CI]{_leads(cards)}: {best}"]
+    if not cards:
+        lines = ["No results yet."]
+    if others := [f"{card.title}, {card.other}" for card in cards if card.other]:
+        calibrated = plain_markdown("; ".join(others))
+        lines += ["", f"With calibrated scores ({suite.lead}{GAMMA}) others lead: {calibrated}."]
     if suite.description:
         lines += ["", plain_markdown(suite.description)]
     lines += [line for card in cards for line in ("", _item(card))]
     lines += [
         "",
-        f"U, S and H (the metrics of that name, all by {suite.lead}) are per-class accuracies in"
-        " percent: unseen classes, seen classes, their harmonic mean; mean ± sd over seeds, in"
-        " brackets the 95 % interval over seeds and classes. Metrics of other rules begin with the"
-        " rule's name.",
+        f"U, S and H (the metrics of that name, all by {suite.lead}: {rule_of(suite.lead).words})"
+        " are per-class accuracies in percent: unseen classes, seen classes, their harmonic mean;"
+        f" mean {READING}. Metrics of other rules begin with the rule's name.",
         "",
         "Where MLflow shows traces, Model training (top left) leads to the runs. Views, above them"
         " on the right, has a table for every data set. The run suite"
@@ -126,23 +131,31 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
     return text[: NOTE_LENGTH - 60].rsplit("\n", 1)[0] + "\n\n(more in the report)"
 
 
+def _leads(cards: Sequence[Verdict]) -> str:
+    """Where the lead over the next method is established."""
+    rivalled = [card for card in cards if card.best and card.against]
+    sure = [card.title for card in rivalled if card.clear]
+    if not rivalled:
+        return ""
+    if len(cards) == 1:
+        return f", {rivalled[0].lead}"
+    if len(sure) == len(cards):
+        return ", all leads established"
+    where = f"lead established on {plain_markdown(', '.join(sure))}"
+    return f", {where if sure else 'no lead established'}"
+
+
 def _short(card: Verdict) -> str:
     """Method, H and interval: three of them fit the line that MLflow shows."""
     if card.best is None:
         return plain_markdown(f"{card.title} no result yet")
-    found = f"{card.title} {card.name} {card.best.summary().mean:.1f}"
-    return plain_markdown(f"{found} {card.interval}".rstrip())
+    h = card.best.summary()
+    between = "" if h.low is None else f" [{h.low:.0f}, {h.high:.0f}]"
+    return plain_markdown(f"{card.title} {card.name} {h.mean:.1f}{between}")
 
 
 def _item(card: Verdict) -> str:
     """All that is known of one data set, in a paragraph: no mark-up, for lists show it as it is."""
-    if card.best is None:
-        about = f"{card.title}: no result yet; {card.why}. Protocol: {card.protocol}."
-    else:
-        between = f", 95 % interval {card.interval}" if card.interval else ""
-        about = (
-            f"{card.title}: {card.name}, H {card.harmonic}{between}; {card.parts}; {card.seeds};"
-            f" {card.against}{f'; {card.absent}' if card.absent else ''}."
-            f" Protocol: {card.rule}; {card.protocol}."
-        )
+    more = "" if card.best is None else f" {card.parts}; {card.spread}."
+    about = f"{card.sentence}{more} Protocol: {card.protocol}."
     return plain_markdown(about).replace("\n", " ")

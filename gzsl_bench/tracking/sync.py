@@ -12,8 +12,8 @@ from typing import Any
 from gzsl_bench.errors import GzslBenchError, TrackingError
 from gzsl_bench.masking import masked
 from gzsl_bench.records.folderlock import in_use
-from gzsl_bench.report.answer import Best, bests
 from gzsl_bench.report.table import render
+from gzsl_bench.report.verdicts import READING, Verdict, verdicts
 from gzsl_bench.results.rows import rows as table_rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
@@ -170,34 +170,36 @@ def publish(
     digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
     if experiment.published(parent, digest):
         return
-    leading = bests([r for r in table_rows(results) if r.selection == suite.lead], results)
+    leading = [v for v in verdicts(table_rows(results), results, suite.lead) if v.best]
     experiment.publish(
         parent, texts, _note(suite.lead, leading, markdown), headline(leading), digest
     )
 
 
-def headline(leading: Sequence[Best]) -> dict[str, float]:
+def headline(leading: Sequence[Verdict]) -> dict[str, float]:
     """Metrics of the suite's own run, by which suites are compared: ``CUB/H``, ``CUB/H_low``."""
     found: dict[str, float] = {}
-    for best in leading:
-        h = best.row.summary()
-        found[f"{best.where}/H"] = round(h.mean, 4)
+    for verdict in leading:
+        if verdict.best is None:
+            continue
+        h = verdict.best.summary()
+        found[f"{verdict.title}/H"] = round(h.mean, 4)
         if h.low is not None and h.high is not None:
             found |= {
-                f"{best.where}/H_low": round(h.low, 4),
-                f"{best.where}/H_high": round(h.high, 4),
+                f"{verdict.title}/H_low": round(h.low, 4),
+                f"{verdict.title}/H_high": round(h.high, 4),
             }
     names = safe_names(found)
     return {names[name]: value for name, value in found.items()}
 
 
-def _note(rule: str, leading: Sequence[Best], markdown: str) -> str:
+def _note(rule: str, leading: Sequence[Verdict], markdown: str) -> str:
     """A sentence for every data set; the table where nobody leads, as in a search."""
     if not leading and not markdown:
         return "No results yet."
     lines = [
-        f"Best by {rule} ({rule_of(rule).words}), H in percent:",
-        *(best.sentence for best in leading),
+        f"Best by {rule} ({rule_of(rule).words}); H in percent, {READING}:",
+        *(verdict.sentence for verdict in leading),
         _WHERE,
     ]
     if not leading:

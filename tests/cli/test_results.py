@@ -42,8 +42,11 @@ def test_a_folder_says_what_it_holds(folder, capsys):
     said = capsys.readouterr().out
     assert "| kept  | tiny      | one, two | 2 of 2 | 0      |" in said
     # It answers what a run ends with.
-    assert "kept, best by last (last checkpoint, nothing was chosen):\ntiny: one, H 0.0" in said
-    assert found["best"][0]["sentence"] in said
+    head = "kept, best by last (last checkpoint, nothing was chosen, so the test set had no say); ±"
+    assert head in said
+    assert "\ntiny: one, H 0.0, 95 % interval [0.0, " in said
+    assert found["best"][0]["sentence"].rstrip(".") in said
+    assert found["best"][0]["established"] is False
     assert found["best"][0]["harmonic_mean"]["mean"] == 0
     assert run(["results", "--out", "nowhere"]) == 0
     assert "nowhere holds no suite yet" in capsys.readouterr().err
@@ -76,7 +79,7 @@ def test_versions_of_an_edited_suite_are_named_and_an_old_report_is_known(folder
     assert run(["results", *where]) == 0
     said = capsys.readouterr()
     (beside,) = (name.stem for name in layout.suite("x").parent.glob("kept~*"))
-    other = f"another version of this suite is kept as {beside}: 2 of its 2 cells have run, 1 of"
+    other = f"another version of this suite, from before its file was edited, is kept as {beside}:"
     assert other in said.out
     assert "report.html was made of other records" in said.err
     assert f"gzsl-bench report kept --out {layout.out}" in said.err

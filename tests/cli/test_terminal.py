@@ -45,7 +45,7 @@ def test_what_is_left_out_is_named_with_the_command_that_shows_it(capsys):
     assert "| AUSUC" not in out
     assert err == (
         "left out to fit 100 columns: AUSUC; all of it: gzsl-bench table 'my suite' --out 'an out'"
-        " --metrics all\n"
+        " --layout long --metrics all\n"
     )
     terminal.show_table([row()], "s", Path("o"), 120)
     out, err = capsys.readouterr()
@@ -53,8 +53,14 @@ def test_what_is_left_out_is_named_with_the_command_that_shows_it(capsys):
     assert err == ""
 
 
-def test_a_file_has_no_width_and_a_terminal_at_least_60(monkeypatch, capsys):
+def test_a_file_has_no_width_but_for_what_is_set_and_a_terminal_at_least_60(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert terminal.columns() is None
+    monkeypatch.setenv("COLUMNS", "72")
+    assert terminal.columns() == 72
+    terminal.show_table([row()], "s", Path("o"), 72, lead="best_test")
+    assert "\x1b" not in capsys.readouterr().out  # it is a file all the same
+    monkeypatch.delenv("COLUMNS")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     for has, found in ((132, 132), (20, 60)):
         size = os.terminal_size((has, 24))

@@ -18,6 +18,7 @@ from gzsl_bench.records.suites import recall
 from gzsl_bench.report.cells import SIGN, gammas
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.rules import rule_of
 
 #: A browser that ran it would call the page "broken".
 EVIL = "<img src=x onerror=\"document.title='broken'\">"
@@ -59,13 +60,13 @@ def test_every_kind_of_record_stands_where_it_belongs(made, tmp_path):
     assert (site.tables, site.entries, site.records) == (2, 4, 7)
     # One name, two contents: two tables.  First of one is no rank.
     assert [row[:3] for row in alone[2:]] == [["-", "Good", "50.0"]]
-    assert main[1] == ["By val: checkpoint chosen on validation folds made of training classes"]
+    assert main[1] == [f"By val: {rule_of('val').words}"]
     # Folds chose the first checkpoint, the test set the second: 2·80·90/170 is 84.7.
     # Scores that are all 0 tell no bias from another, and every tie is a seen class.
     assert main[2][:10] == ["-", "Good", "80.0 ± 0.0", "80.0 ± 0.0", "80.0 ± 0.0", "+4.7",
                             f"0.0 {SIGN} 0", "84.7", "84.7", "2"]  # fmt: skip
     assert main[2][10:] == ["90 s", "1.0 GiB", "reproduced", "paper", "lab-a also own"]
-    assert main[3] == ["By last: last checkpoint, nothing was chosen"]
+    assert main[3] == [f"By last: {rule_of('last').words}"]
     # Without folds nothing was chosen; these are ranked with one another alone.
     assert [row[:3] for row in main[4:]] == [["1", EVIL, "84.7"], ["2", "Mine", "70.0"]]
     assert {row[6] for row in main[4:]} == {"-"}  # nor can they be calibrated

@@ -15,7 +15,7 @@ from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.table import failures, notes, render, render_wide
 from gzsl_bench.results.comparable import marks
-from gzsl_bench.results.rows import chosen_metrics, extra_metrics, groups, rows
+from gzsl_bench.results.rows import chosen_metrics, extra_metrics, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -126,7 +126,9 @@ def test_failed_and_absent_cells_are_no_part_of_a_row(store):
     assert list(row.seeds) == [0, 1]
     assert row.summary().n == 2
     assert row.lost == ("seed 2 failed: no",)
-    assert len(groups(Results(suite, store))) == 1  # nothing of the other has run yet
+    # Nothing of the other has run yet: it keeps its place.
+    (lone,) = [r for r in rows(Results(suite, store)) if r.label == "none of it"]
+    assert (lone.fate, lone.unavailable, lone.seeds) == ("not run", "not run yet", ())
     waiting, failed = Results(suite, store).missing()
     assert [c.label for c in waiting] == ["ACMR", "none of it"]
     assert [r.key for r in failed] == [cells[2].key]
@@ -261,9 +263,36 @@ def test_latex_comments_stand_before_the_table(store):
     assert all(line.startswith("%") for line in comments.splitlines())
 
 
-def test_nothing_finished_is_an_empty_table(store):
+def test_a_method_has_a_row_on_every_data_set_whatever_became_of_it(store):
+    """One that ran, one that waits, and one that the suite has on another data set alone."""
+    cells = [make_cell(), make_cell(label="waits"), make_cell(dataset="SUN", label="elsewhere",
+                                                              features="phog")]  # fmt: skip
+    finish(store, cells[0], 40)
+    table = rows(Results(make_suite(*cells, selection=["last"]), store))
+    why = "left out: the suite does not run it on this data set"
+    assert [(r.dataset, r.label, r.fate, r.unavailable, r.features) for r in table] == [
+        ("CUB", "ACMR", "", "", "res101"), ("CUB", "waits", "not run", "not run yet", "res101"),
+        ("CUB", "elsewhere", "left out", why, "res101"),
+        ("SUN", "elsewhere", "not run", "not run yet", "phog"),
+        ("SUN", "ACMR", "left out", why, "phog"), ("SUN", "waits", "left out", why, "phog"),
+    ]  # fmt: skip
+    text = render(table)
+    for line in (
+        "| CUB      | waits     | not run   | 0",
+        "| SUN      | ACMR      | left out  | 0",
+    ):
+        assert line in text
+    assert f"ACMR, waits on SUN: {why}." in text
+    assert "waits on CUB: not run yet." in text
+    # As in any paper, a dash where nothing was asked for.
+    wide = [[c.strip() for c in x.split("|")[1:-1]] for x in render_wide(table).splitlines()[2:5]]
+    assert wide[1:] == [["waits", "", "", "not run", "-", "-", "-"],
+                        ["elsewhere", "-", "-", "-", "", "", "not run"]]  # fmt: skip
+
+
+def test_nothing_finished_is_a_table_without_numbers(store):
     suite = make_suite(make_cell())
-    assert rows(Results(suite, store)) == []
+    assert [row.fate for row in rows(Results(suite, store))] == ["not run"]
     assert json.loads(render([], "json")) == []
     for fmt in ("github", "latex", "csv"):
         render([], fmt)

@@ -9,14 +9,17 @@ import pytest
 from records_factory import commit, make_cell
 
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.answer import answer
 from gzsl_bench.report.html.page import build
 from gzsl_bench.report.table import render
+from gzsl_bench.report.verdicts import verdicts
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Support
 from gzsl_bench.suite.cells import Cell, digest
 from gzsl_bench.suite.resolve import ResolvedSuite
 from gzsl_bench.tracking.describe import describe
+from gzsl_bench.tracking.front import description
 
 #: Two seen and two unseen classes, two rows each.
 LABELS = np.repeat(np.arange(4), 2)
@@ -129,7 +132,16 @@ def test_a_tie_goes_to_the_last_checkpoint_and_is_marked_everywhere(store, tmp_p
     )
     assert "val $\\approx$" in render(list(table.values()), "latex")
     page = build(results, tmp_path / "page").path.read_text(encoding="utf-8")
-    assert "folds do not tell checkpoints apart: 3 are level, and the last of them counts" in page
+    assert "Folds do not tell checkpoints apart: 3 are level, and the last of them counts" in page
+    # The terminal, the report and MLflow say the same of who leads, calibrated or not.
+    (card,) = verdicts(rows(results), results, "val")
+    assert card.calibrated.startswith("with calibrated scores (val+gamma) M leads, too: H ")
+    everywhere = [answer(rows(results), results, "val"), description(results.suite, [card])]
+    for remark in card.remarks:
+        assert all(remark in text for text in everywhere)
+        assert remark[0].upper() + remark[1:] in page
+    for text in (*everywhere, page):
+        assert "made of training classes, so the test set had no say" in text
     cell = results.suite.cells[0]
     image = describe(results, [cell], store.read(cell.key))
     assert image.tags["gzsl_bench.choice"] == "folds do not tell checkpoints apart"

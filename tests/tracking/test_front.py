@@ -19,6 +19,7 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.html import page
+from gzsl_bench.report.verdicts import Verdict
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -98,7 +99,7 @@ def test_report_and_verdict_are_renewed_only_where_something_changed(
     assert "small: gzsl-bench report" in text
     first, *rest = description(uri).splitlines()
     h = rows(Results(suite, store))[0].summary()
-    assert re.match(rf"Best H by last: tiny half {h.mean:.1f} \[\d", first)
+    assert re.match(rf"Best H by last \[95 % CI\]: tiny half {h.mean:.1f} \[\d", first)
     assert not any(sign in description(uri) for sign in ("*", "`", "|"))
     assert "made by hand" in rest
     assert "features raw, class embedding made" in "\n".join(rest)
@@ -140,7 +141,30 @@ def test_a_report_that_cannot_be_built_harms_nothing(
         assert "predictions are damaged" in str(front.refresh(uri, Results(suite, store)))
     assert_mirrors(uri, Results(suite, store))
     assert front.refresh(uri, Results(suite, store)) is None  # the next attempt makes up for it
-    assert description(uri).startswith("Best H by last: ")
+    assert description(uri).startswith("Best H by last [95 % CI]: ")
+
+
+def test_the_first_line_says_whether_leads_are_established(store: RecordStore) -> None:
+    suite = make_suite(grid(1))
+    commit(store, suite.cells[0])
+    row = rows(Results(suite, store))[0]
+
+    def card(title: str, lead: str, other: str = "", against: str = "+1.0 over b") -> Verdict:
+        return Verdict(title, row, name="a", lead=lead, against=against, other=other)
+
+    sure, level = card("D", "lead established"), card("E", "lead not established", "z")
+    lone = card("F", "the only method with numbers here", against="")
+    for cards, said in (
+        ([sure, level], ", lead established on D"),
+        ([level, level], ", no lead established"),
+        ([sure, sure], ", all leads established"),
+        ([level], ", lead not established"),
+        ([lone], ""),
+    ):
+        text = front.description(suite, cards)
+        assert text.startswith(f"Best H by last [95 % CI]{said}: {cards[0].title} a 48.3")
+        others = "With calibrated scores (last+gamma) others lead: E, z"
+        assert (others in text) == (level in cards)
 
 
 def test_a_server_that_is_away_is_a_reason_not_an_error(store: RecordStore) -> None:

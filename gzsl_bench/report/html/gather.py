@@ -22,6 +22,7 @@ from gzsl_bench.report.plots.heatmap import ClassMap
 from gzsl_bench.report.plots.sensitivity import Sensitivity
 from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.samples import predictions, sample
+from gzsl_bench.report.verdicts import cause
 from gzsl_bench.results.classes import class_names, nameless
 from gzsl_bench.results.comparable import Place, obstacle, place
 from gzsl_bench.results.rows import NO_RULE, Row
@@ -105,12 +106,17 @@ class _Gatherer:
         shown = [row for row in rows if not row.unavailable and row.sweep is None]
         main = [row for row in shown if row.selection == self.rule]
         calibrated = {row.keys: row for row in shown if row.selection == self.rule + GAMMA}
-        absent = tuple(
-            (self.table.who(row), row.unavailable)
+        without = [
+            row
             for row in rows
             if row.unavailable and row.sweep is None and row.selection in (self.rule, NO_RULE)
+        ]
+        left_out = [f"{self.table.who(row)}: {row.unavailable.rstrip('.')}." for row in without]
+        # A plot has room for a few words.
+        absent = tuple(
+            (self.table.who(row), row.unavailable if row.fate in ("failed", "n/a") else cause(row))
+            for row in without
         )
-        left_out = [f"{who_}: {why.rstrip('.')}." for who_, why in absent]
         curves, confusion = [], []
         for row in main:
             who_ = self.table.who(row)

@@ -17,12 +17,12 @@ from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.age import NAME
 from gzsl_bench.report.html.gather import Ground, grounds
 from gzsl_bench.report.html.templating import PACKAGE, engine
-from gzsl_bench.report.html.verdicts import Verdict, interval, verdicts
 from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.report.plots.save import as_bytes, data_uri, described, write
 from gzsl_bench.report.published import beside as published
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import identities, notes
+from gzsl_bench.report.verdicts import READING, Verdict, interval, verdicts
 from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.digest import digest
 from gzsl_bench.results.earlier import earlier
@@ -75,7 +75,7 @@ def build(
     """
     suite = results.suite
     results.prefetch()
-    table = with_intervals(rows(results), results)
+    table = with_intervals(rows(results) if results.begun else [], results)
     cells = Table(table)
     rule = rule or suite.lead
     found = grounds(results, cells, rule)
@@ -106,7 +106,7 @@ def build(
     known = [line for line in published.beside(table, results) if _fitting(line, rule, suite)]
     lines = sorted(known, key=lambda line: line["difference"] is None)
     lacking = provenance.failures(results)
-    cards = tuple(verdicts(results, found, cells, rule))
+    cards = tuple(verdicts(table, results, rule, cells))
     context = {
         "suite": suite,
         "version": __version__,
@@ -118,6 +118,7 @@ def build(
         "optimistic": " and ".join(name for name in suite.rules if rule_of(name).reads_test),
         "gap": GAP,
         "cards": cards,
+        "reading": READING,
         "leads": leads,
         "gaps": gaps,
         "matrix": wide.grid([r for r in table if r.selection in (rule, NO_RULE)], [_H]),

@@ -99,7 +99,7 @@ def datasets(suite: ResolvedSuite) -> Grid:
 def methods(table: Sequence[Row], results: Results) -> Grid:
     """Methods with version, source, fidelity and preprocessing; a line for all data sets alike."""
     lines: dict[tuple[str, ...], dict[str, None]] = {}
-    for row in table:
+    for row in (row for row in table if row.keys):
         cell = results.cells[row.keys[0]][0]
         rest = (
             str(row.label),
@@ -127,7 +127,7 @@ def configurations(table: Sequence[Row], results: Results) -> Grid:
     A table of its own: beside everything else its long lines would leave the others empty.
     """
     lines: dict[tuple[str, str], dict[str, None]] = {}
-    for row in table:
+    for row in (row for row in table if row.keys):
         config = results.cells[row.keys[0]][0].identity["method"]["config"]
         place = (str(row.label), _pairs(config) or "none")
         lines.setdefault(place, {})[str(row.dataset)] = None

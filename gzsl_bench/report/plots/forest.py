@@ -13,6 +13,9 @@ from gzsl_bench.report.plots.panels import panels as laid_out
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Letters of a reason that a panel has room for in a line.
+_LETTERS = 42
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -69,8 +72,9 @@ def figure(title: str, panels: Sequence[Panel]) -> Figure:
             axes.axvspan(first.low, first.high, color=style.PALE, alpha=0.35, linewidth=0)
         for place, entry in enumerate(entries):
             if entry.mean is None:
-                axes.text(0.02, place, style.words(entry.why), va="center", fontsize=8,
-                          color=style.GREY, transform=axes.get_yaxis_transform())  # fmt: skip
+                axes.text(0.02, place, style.broken(entry.why, _LETTERS), va="center", fontsize=7.5,
+                          linespacing=1.0, color=style.GREY,
+                          transform=axes.get_yaxis_transform())  # fmt: skip
                 continue
             ends = [
                 [max(0.0, entry.mean - (entry.mean if entry.low is None else entry.low))],

@@ -7,6 +7,7 @@ matplotlib's objects (no pyplot, no global state) on white: they look the same o
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -120,6 +121,13 @@ def words(text: str, longest: int = LABEL) -> str:
     short = plain if len(plain) <= longest else plain[: longest - 1] + "…"
     # matplotlib leaves labels that begin with an underscore out.
     return f" {short}" if short.startswith("_") else short or " "
+
+
+def broken(text: str, letters: int, most: int = 2) -> str:
+    """A text for a figure, broken between words into at most so many lines of so many letters."""
+    return "\n".join(
+        textwrap.wrap(words(text, len(text)), letters, max_lines=most, placeholder=" …")
+    )
 
 
 def logarithmic(axis: Any) -> None:

@@ -33,7 +33,7 @@ def beside(table: Sequence[Row], results: Results) -> list[dict[str, Any]]:
     """
     lines = []
     for row in table:
-        if row.sweep is not None:
+        if row.sweep is not None or not row.keys:
             continue
         cell = results.cells[row.keys[0]][0]
         for name in published_names(cell):
