@@ -9,6 +9,9 @@ from mlflow import MlflowClient
 from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.results.view import Results
 
+#: Seconds: only what hangs takes so long. MLflow alone would try again for two minutes and more.
+HANGING = 100.0
+
 
 def client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

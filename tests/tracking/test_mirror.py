@@ -23,7 +23,7 @@ from tracking_factory import (
     make_store,
     make_suite,
 )
-from tracking_helpers import assert_mirrors, by_key, client, parent, runs
+from tracking_helpers import HANGING, assert_mirrors, by_key, client, parent, runs
 
 from gzsl_bench.errors import TrackingError
 from gzsl_bench.records.record import FAILED
@@ -205,24 +205,6 @@ def test_records_of_other_suites_are_not_shown(store: RecordStore, uri: str) -> 
     assert runs(uri, "small") == []
 
 
-def test_an_unreachable_server_never_gets_in_the_way(tmp_path: Path) -> None:
-    store = make_store(tmp_path / "out")
-    cells = grid(2)
-    suite = make_suite(cells)
-    begun = time.monotonic()
-    mirror = open_mirror("http://user:secret@127.0.0.1:9", Results(suite, store))
-    for cell in cells:
-        mirror.cell(commit(store, cell))
-    mirror.finish("", [], "FINISHED")
-    assert time.monotonic() - begun < 40
-    assert mirror.behind is not None
-    assert "does not answer" in mirror.behind
-    assert "secret" not in mirror.behind
-    with pytest.raises(TrackingError, match="does not answer") as caught:
-        sync("http://user:secret@127.0.0.1:9", Results(suite, store))
-    assert "secret" not in str(caught.value)
-
-
 def _break_create_run(mirror: Any, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     real = mirror._experiment.store.client
     left = [times]
@@ -278,7 +260,7 @@ def test_a_locked_database(store: RecordStore, uri: str, monkeypatch: pytest.Mon
     begun = time.monotonic()
     for cell in cells:
         mirror.cell(commit(store, cell))
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < HANGING
     assert mirror.behind is not None
     assert "locked" in mirror.behind
     other.rollback()
@@ -305,7 +287,7 @@ def test_a_damaged_store(tmp_path: Path, kind: str) -> None:
     mirror.cell(commit(store, make_cell()))
     mirror.finish("", [], "FINISHED")
     assert mirror.behind is not None
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < HANGING
     with pytest.raises(TrackingError, match="records are untouched"):
         sync(uri, Results(suite, store))
 
