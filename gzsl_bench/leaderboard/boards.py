@@ -37,6 +37,30 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Lead:
+    """Who leads by a rule, and how far that goes.
+
+    Attributes:
+        rule: the rule.
+        line: the first of its comparable lines.
+        rivals: how many comparable lines there are, itself among them.
+        second: the next one; None where there is none.
+    """
+
+    rule: str
+    line: Line
+    rivals: int
+    second: Line | None
+
+    @property
+    def apart(self) -> bool:
+        """Whether its interval of H lies above the next one's."""
+        one = self.line.entry.row.summary()
+        two = None if self.second is None else self.second.entry.row.summary()
+        return bool(two and one.low is not None and two.high is not None and one.low > two.high)
+
+
+@dataclass(frozen=True)
 class Board:
     """The table of one identity.
 
@@ -68,9 +92,18 @@ class Board:
         return [line for lines in self.blocks.values() for line in lines]
 
     @property
-    def best(self) -> Line | None:
-        """Who leads by the first rule that gives anybody comparable numbers."""
-        return next((line for line in self.lines if not line.why), None)
+    def leads(self) -> list[Lead]:
+        """Who leads, by every rule that gives anybody comparable numbers.
+
+        The first is by the most honest rule that has rivals: alone nobody is ahead of anybody.
+        """
+        found = []
+        for rule, lines in self.blocks.items():
+            ranked = [line for line in lines if not line.why]
+            if ranked:
+                second = ranked[1] if len(ranked) > 1 else None
+                found.append(Lead(rule, ranked[0], len(ranked), second))
+        return sorted(found, key=lambda lead: lead.rivals < 2)
 
 
 @dataclass

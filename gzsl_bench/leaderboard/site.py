@@ -338,7 +338,7 @@ def _entry(board: Board, line: Line) -> dict[str, Any]:
         "line": line,
         "entry": entry,
         "source": entry.source,
-        "rows": list(entry.rows.values()),
+        "rows": _told(entry),
         "choosers": _choosers(entry),
         "calibrated": any(row.gamma for row in entry.rows.values()),
         "three": [n for n in HEADINGS if n in _THREE],
@@ -347,6 +347,16 @@ def _entry(board: Board, line: Line) -> dict[str, Any]:
         "identity": _identity(entry.identity),
         "trained": [(", ".join(of), *rest) for rest, of in trained.items()],
     }
+
+
+def _told(entry: Entry) -> list[Row]:
+    """Its rows; a calibrated one that lacks what its rule lacks says nothing more."""
+    said = {row.unavailable for rule, row in entry.rows.items() if not rule.endswith(GAMMA)}
+    return [
+        row
+        for rule, row in entry.rows.items()
+        if not (row.unavailable and rule.endswith(GAMMA) and row.unavailable in said)
+    ]
 
 
 def _choosers(entry: Entry) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def test_every_kind_of_record_stands_where_it_belongs(made, tmp_path):
     ):
         assert f"cells/{made.keys[name]}: {why}" in left_out
     assert "lab-b: Elsewhere on D was tested on other rows" in left_out
+    # Alone nobody leads; who does is no surer than the intervals.
+    said = unescape(re.sub(r"<.*?>| \[.*?\]", "", places[1].read_text(encoding="utf-8")))
+    first = f"By last {EVIL} is first of 2 entries, H 84.7; next is Mine, H 70.0. Their"
+    assert said.index(first) < said.index("By val there is one entry, Good, H 80.0: nothing")
+    lines = {
+        row[2].split(" [")[0]: row
+        for row in Page(tmp_path / "site" / "index.html").rows
+        if len(row) == 7
+    }
+    assert lines["84.7"][1].startswith(EVIL)
+    assert lines["84.7"][3] == "last 2 entries"
+    assert lines["50.0"][1] == "Good alone"
     index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert index.count("<li>") == len(site.left_out) == 4
     assert "1 failed" in index
