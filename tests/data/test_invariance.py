@@ -158,7 +158,7 @@ def test_a_suite_names_the_leak(tmp_path):
     loaded = load_suite(path)
     suite = resolve(loaded, load_plugins(), Place(tmp_path / "data", None))
     (warning,) = suite.warnings
-    assert warning.startswith("TINY: train_loc and val_loc in ")
+    assert warning.startswith("TINY: train_loc and val_loc in TINY/att_splits.mat are the")
     assert "first version's (v1)" in warning
 
 
