@@ -189,6 +189,7 @@ def _leak(
     name = "the first version's (v1)" if version == "v1" else "a leaky version's"
     # It stands in suites and reports that are handed on: whose machine it was is nobody's business.
     return (
-        f"train_loc and val_loc in {path.parent.name}/{path.name} are {name}: they hold {' and '.join(held)};"
+        f"train_loc and val_loc in {path.parent.name}/{path.name} are {name}: they hold"
+        f" {' and '.join(held)};"
         " gzsl-bench never uses these lists, but numbers of programs that do are too good",
     )
