@@ -71,7 +71,9 @@ def compare_command(
         say(f"warning: {sentence}")
     for reason in reasons:
         say(f"left out: {reason}")
+    absent: dict[tuple[str, str], list[str]] = {}
     for row in table:
         if cause := row.unavailable or taint(row):
-            who = f"{row.label} on {row.dataset}"
-            say(f"left out of the ranking: {who}: {cause}")
+            absent.setdefault((row.label, cause), []).append(row.dataset)
+    for (label, cause), places in absent.items():
+        say(f"left out of the ranking: {label} on {', '.join(places)}: {cause}")

@@ -107,9 +107,9 @@ class _LazyGroup(click.Group):
 #: Below the commands of ``--help``: where to begin.
 _START = """\b
 Start here:
-  gzsl-bench run quickstart      train the suite that comes with it, a minute
-  gzsl-bench results             who is best, and whether the lead is established
-  gzsl-bench report quickstart   the same as a page, with plots and all behind it
+  gzsl-bench run quickstart      train a small suite
+  gzsl-bench results             who leads, how surely
+  gzsl-bench report quickstart   the same, with plots
 """
 
 

@@ -12,7 +12,13 @@ from typing import Any
 
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.report.cells import Table, number
-from gzsl_bench.report.compare import ESTABLISHED, describe_fragile, standing
+from gzsl_bench.report.compare import (
+    ESTABLISHED,
+    NOT_ESTABLISHED,
+    ahead,
+    describe_fragile,
+    standing,
+)
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.results.comparable import Place, obstacle, place
 from gzsl_bench.results.rows import NO_RULE, Row
@@ -41,7 +47,7 @@ class Verdict:
         parts: U and S in words.
         spread: over what the deviation and the interval are.
         rule: what the selection rule did, and why it may be believed.
-        lead: whether the lead over the next method is established, in words.
+        lead: whether the lead is established, in words.
         against: how it stands to the next method.
         hangs: on which single classes the lead hangs; empty where on none.
         doubt: what the validation folds leave open about the winner's checkpoint; or empty.
@@ -74,7 +80,7 @@ class Verdict:
 
     @property
     def clear(self) -> bool:
-        """The lead over the next method is established, by interval and p-value."""
+        """The lead is established: over the next method by interval and p, over all by interval."""
         return self.lead == ESTABLISHED
 
     @property
@@ -142,8 +148,8 @@ def interval(summary: Summary) -> str:
 
 def _verdict(rows: Sequence[Row], results: Results, rule: str, cells: Table) -> Verdict:
     suite = results.suite
-    best, second = _first_two(rows, rule, results)
-    if best is None:
+    ordered = _ordered(rows, rule, results)
+    if not ordered:
         reasons = dict.fromkeys(
             str(row.unavailable or obstacle(row)).rstrip(".")
             for row in rows
@@ -151,7 +157,8 @@ def _verdict(rows: Sequence[Row], results: Results, rule: str, cells: Table) -> 
         )
         why = "; ".join(reasons) or "no cell has finished"
         return Verdict(cells.where(rows[0]), None, protocol=protocol(suite, rows[0]), why=why)
-    lead, against, hangs = _against(best, second, results, cells)
+    best = ordered[0]
+    lead, against, hangs = _against(ordered, results, cells)
     calibrated, other = _calibrated(rows, best, rule, results, cells)
     return Verdict(
         title=cells.where(best),
@@ -174,13 +181,13 @@ def _verdict(rows: Sequence[Row], results: Results, rule: str, cells: Table) -> 
     )
 
 
-def _first_two(rows: Sequence[Row], rule: str, results: Results) -> tuple[Row | None, Row | None]:
-    """The best by H, with its intervals, and the next one."""
+def _ordered(rows: Sequence[Row], rule: str, results: Results) -> list[Row]:
+    """Those of a rule that may be ranked, the best by H first and with its intervals."""
     mine = [row for row in rows if row.selection == rule and not obstacle(row)]
-    first, second, *_ = [*sorted(mine, key=lambda row: -row.summary().mean), None, None]
-    if first is not None and first.summary().low is None:
-        (first,) = with_intervals([first], results)
-    return first, second
+    mine.sort(key=lambda row: -row.summary().mean)
+    if mine and mine[0].summary().low is None:
+        mine[:1] = with_intervals(mine[:1], results)
+    return mine
 
 
 def _mean(row: Row, metric: str) -> Summary | None:
@@ -213,19 +220,34 @@ def _doubt(row: Row) -> str:
     return ""
 
 
-def _against(best: Row, second: Row | None, results: Results, cells: Table) -> tuple[str, str, str]:
+def _against(ordered: Sequence[Row], results: Results, cells: Table) -> tuple[str, str, str]:
     """Whether the winner's lead is established, how it stands to the next, on what that hangs."""
-    if second is None:
+    best, *others = ordered
+    if not others:
         return "the only method with numbers here", "", ""
+    second = others[0]
     name = f"{cells.who(second)} ({second.summary().mean:.1f})"
     try:
-        _, text, compared = standing(best, second, name, results)
+        clear, text, compared = standing(best, second, name, results)
     except GzslBenchError as error:
-        ahead = best.summary().mean - second.summary().mean
-        return "lead not tested", f"{ahead:+.1f} over {name}; {str(error).rstrip('.')}", ""
+        by = best.summary().mean - second.summary().mean
+        return "lead not tested", f"{by:+.1f} over {name}; {str(error).rstrip('.')}", ""
     lead, _, numbers = text.partition(": ")
     hangs = f"the lead {describe_fragile(compared.fragile)}" if compared.fragile else ""
+    if clear and (
+        level := [cells.who(row) for row in others[1:] if not _behind(best, row, results)]
+    ):
+        # One further behind may be so uncertain that it is not told apart.
+        return NOT_ESTABLISHED, f"{numbers}, yet not over {', '.join(level)}", hangs
     return lead, numbers, hangs
+
+
+def _behind(best: Row, row: Row, results: Results) -> bool:
+    """Whether the interval of the difference leaves out 0; false where there is none."""
+    try:
+        return ahead(best, row, results)[1] > 0
+    except GzslBenchError:
+        return False
 
 
 def _calibrated(
@@ -236,19 +258,17 @@ def _calibrated(
     Returns:
         It in words; and the name, where it is another method.
     """
-    best, second = _first_two(rows, rule + GAMMA, results)
-    if best is None:
+    ordered = _ordered(rows, rule + GAMMA, results)
+    if not ordered:
         return "", ""
-    have, others = (
-        sum(row.selection == name and not obstacle(row) for row in rows)
-        for name in (rule + GAMMA, rule)
-    )
+    best, have = ordered[0], len(ordered)
+    others = sum(row.selection == rule and not obstacle(row) for row in rows)
     some = f", which only {have} of {others} methods have" if have < others else ""
     other, h = best.label != winner.label, best.summary()
     who = f"{cells.who(best)} leads{' instead' if other else ', too'}"
     found = f"with calibrated scores ({best.selection}){some} {who}: H {h.mean:.1f} {interval(h)}"
-    if second is not None:
-        found = f"{found.rstrip()}, {_against(best, second, results, cells)[0]}"
+    if have > 1:
+        found = f"{found.rstrip()}, {_against(ordered, results, cells)[0]}"
     return found.rstrip(), cells.who(best) if other else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from gzsl_bench.records.suites import remember
 from gzsl_bench.report.answer import answer
 from gzsl_bench.report.compare import against_best, compare
 from gzsl_bench.report.table import render
+from gzsl_bench.report.verdicts import verdicts
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.resolve import ResolvedSuite
@@ -137,6 +139,23 @@ def test_a_level_lead_is_not_called_one(store):
     suite = ResolvedSuite("s", "", ("last",), tuple(cells), (), "name: s\n")
     results = Results(suite, store)
     assert "; lead not established: +" in answer(rows(results), results, "last")
+
+
+def test_a_lead_is_one_over_everybody(store):
+    """B is a little behind A on every class; C further, by so much on two that chance may do it."""
+    cells = []
+    for label, right in (("A", [9, 9, 9, 8, 8, 8]), ("B", [8, 8, 8, 7, 7, 7]),
+                         ("C", [10, 10, 2, 10, 10, 1])):  # fmt: skip
+        for seed in (0, 1):
+            cells.append(make_cell(seed, label))
+            finish(store, cells[-1], right)
+    results = Results(ResolvedSuite("s", "", ("last",), tuple(cells), (), "name: s\n"), store)
+    (card,) = verdicts(rows(results), results, "last")
+    assert re.fullmatch(r"\+10\.0 \[\+\S+, \+\S+\] over B \(74\.7\), yet not over C", card.against)
+    assert (card.lead, card.clear) == ("lead not established", False)
+    pair = replace(results.suite, cells=tuple(cells[:4]))
+    (card,) = verdicts(rows(Results(pair, store)), Results(pair, store), "last")
+    assert (card.lead, card.clear) == ("lead established", True)
 
 
 def test_every_table_ends_with_the_answer(store, capsys):

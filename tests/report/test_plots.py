@@ -109,6 +109,23 @@ def test_methods_stand_from_best_to_worst_those_without_numbers_last():
     assert lines[2]["why"] == "failed: no memory"
 
 
+def test_a_reason_stands_whole_and_within_its_panel():
+    why = "its validation folds, by which val chooses, are not complete"
+    entries = (forest.Entry("A", 0, 40.0, 30.0, 50.0), forest.Entry("cmt_star", 1, why=why))
+    unseen, seen = np.full((1, 10), 40.0), np.full((1, 40), 40.0)
+    data = heatmap.ClassMap(("A",), unseen, seen, np.arange(10), np.arange(40), (("B", why),))
+    for made in (
+        forest.figure("H", [forest.Panel(name, entries) for name in ("CUB", "FLO", "AWA1")]),
+        heatmap.figure("H", data),
+    ):
+        made.canvas.draw()
+        shown = [(axes, t) for axes in made.axes for t in axes.texts if "folds" in t.get_text()]
+        assert shown
+        for axes, text in shown:
+            assert text.get_text().replace("\n", " ") == why
+            assert text.get_window_extent().x1 < axes.bbox.x1
+
+
 def test_the_largest_gap_stands_first():
     panel = gap.Panel("CUB", (gap.Entry("a", 0, 40.0, 0.5), gap.Entry("b", 1, 30.0, 3.0, 0.4)))
     assert [(line["label"], line["gap"]) for line in gap.rows([panel])] == [("b", 3.0), ("a", 0.5)]

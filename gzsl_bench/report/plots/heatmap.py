@@ -20,6 +20,9 @@ _NAMED = 50
 #: Inches of a letter of these names, and letters at most.
 _LETTER, _LETTERS = 0.06, 24
 
+#: Inches of both panels, of a name beside others, and of a letter of a reason.
+_PANELS, _NAME, _REASON = 8.4, 0.085, 0.06
+
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
@@ -52,7 +55,9 @@ def figure(title: str, data: ClassMap) -> Figure:
     longest = max((len(_called(i, data)) for ids in shown for i in ids), default=0)
     made = style.new_figure(10.4, 1.9 + 0.34 * lines + _LETTER * max(0, longest - 3))
     classes = len(data.unseen_ids) + len(data.seen_ids)
-    left = float(np.clip(len(data.unseen_ids) / classes, 0.3, 0.7))
+    # Names of unseen classes want room beside one another.
+    room = len(data.unseen_ids) * _NAME / _PANELS if len(data.unseen_ids) <= _NAMED else 0.0
+    left = float(np.clip(max(len(data.unseen_ids) / classes, room), 0.3, 0.7))
     panels = made.subplots(1, 2, width_ratios=(left, 1 - left), sharey=True)
     image = None
     for axes, part, values, ids in (
@@ -77,8 +82,11 @@ def figure(title: str, data: ClassMap) -> Figure:
             axes.set_xlabel("classes, hard to easy")
         axes.tick_params(length=0)
     for i, (_, why) in enumerate(data.absent, start=len(data.labels)):
-        panels[0].text(-0.4, i, style.words(why, style.TITLE), va="center", fontsize=8,
-                       color=style.GREY)  # fmt: skip
+        said = style.broken(why, int(left * _PANELS / _REASON))
+        text = panels[0].text(0.01, i, said, va="center", fontsize=7.5, linespacing=1.0,
+                              color=style.GREY,
+                              transform=panels[0].get_yaxis_transform())  # fmt: skip
+        text.set_in_layout(False)
     methods = [*data.labels, *(label for label, _ in data.absent)]
     panels[0].set_yticks(range(lines), [style.words(label) for label in methods])
     panels[0].set_ylim(lines - 0.5, -0.5)

@@ -73,6 +73,7 @@ def figure(
         low: lower end of a shared vertical axis.
     """
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
 
     columns = min(_COLUMNS, len(panels))
     lines = math.ceil(len(panels) / columns)
@@ -107,6 +108,7 @@ def figure(
             style.logarithmic(axes.yaxis)
         axes.set_title(style.words(panel.label), loc="left", fontsize=10)
         axes.set_xlabel(x)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
         if position % columns == 0 or not share:
             axes.set_ylabel(y)
     if share and low is not None:
