@@ -42,7 +42,7 @@ from gzsl_bench.scoring import packed
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.suite.cells import Cell, digest, identity
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 SEEN, UNSEEN, ROWS, CHECKPOINTS = 50, 10, 600, 5
 #: Seeds of the real task, folds, and seeds of each fold: the records of one configuration.

@@ -28,8 +28,10 @@ from gzsl_bench.hooks.source import Source
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.datasets import Place
 from gzsl_bench.suite.load import check_names, load_suite
-from gzsl_bench.suite.resolve import Place, ResolvedSuite, resolve
+from gzsl_bench.suite.resolve import resolve
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 # Under --import-mode=importlib sibling modules are not importable by themselves.
 for _part in ("records", "report"):

@@ -24,7 +24,8 @@ from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import recall, remember
 from gzsl_bench.results import view
-from gzsl_bench.suite.resolve import Filter, resolve
+from gzsl_bench.suite.datasets import Filter
+from gzsl_bench.suite.resolve import resolve
 
 #: Of a suite that was given as a mapping without a usable name.
 _NAMELESS = "suite"

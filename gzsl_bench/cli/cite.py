@@ -44,7 +44,7 @@ def cite_command(suite: Path, data: Path | None, plugin: tuple[Path, ...], out: 
 def _used(loaded: LoadedSuite, registry: Registry, root: Path | None) -> Iterator[tuple[str, str]]:
     """Methods, data sets and backbones, each with its citation."""
     from gzsl_bench.report.citations import backbone
-    from gzsl_bench.suite.resolve import dataset_spec
+    from gzsl_bench.suite.datasets import dataset_spec
 
     for method in loaded.suite.methods:
         yield f"method {method.name}", registry.methods[method.use].citation

@@ -310,7 +310,7 @@ def _variants(spec: DatasetSpec, root: Path | None) -> list[str]:
 
 
 def _load(spec: DatasetSpec, request: DatasetRequest) -> GZSLData:
-    from gzsl_bench.suite.resolve import load_data
+    from gzsl_bench.suite.datasets import load_data
 
     absent = list(spec.missing(request))
     if absent:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.suite.cells import Cell
+    from gzsl_bench.suite.datasets import Filter, Place
     from gzsl_bench.suite.load import LoadedSuite
-    from gzsl_bench.suite.resolve import Filter, Place, ResolvedSuite
+    from gzsl_bench.suite.resolved import ResolvedSuite
     from gzsl_bench.tracking.mirror import Mirror
 
 

@@ -23,7 +23,7 @@ from gzsl_bench.cli.progress import View, one_line
 from gzsl_bench.engine.events import Event
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Columns left free on the right: there a terminal echoes ``^C``.
 _MARGIN = 4

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from gzsl_bench.executors.limits import parse_duration, parse_size
-from gzsl_bench.suite.resolve import Filter, Place, ResolvedSuite
+from gzsl_bench.suite.datasets import Filter, Place
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.suite.schema import MOST_SEEDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])

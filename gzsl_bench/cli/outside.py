@@ -14,8 +14,8 @@ from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.suite.datasets import Found
     from gzsl_bench.suite.load import LoadedSuite
-    from gzsl_bench.suite.resolve import Found
 
 #: In place of files: write a template.
 _NEW = "new"
@@ -165,7 +165,7 @@ def _data(
 ) -> tuple[LoadedSuite, Registry, list[Found]]:
     """The suite, the plugins, and its data sets, or the one that is wanted."""
     from gzsl_bench.cli.validate import open_suite
-    from gzsl_bench.suite.resolve import Filter, find_data
+    from gzsl_bench.suite.datasets import Filter, find_data
 
     where = place(data)
     loaded, registry = open_suite(suite, where.root, plugin)

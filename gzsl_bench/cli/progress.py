@@ -23,7 +23,7 @@ from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Cells that are named before the others are counted.
 _SHOWN = 3

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.results.view import Results
-    from gzsl_bench.suite.resolve import ResolvedSuite
+    from gzsl_bench.suite.resolved import ResolvedSuite
 
 
 @click.command("run")

@@ -15,7 +15,7 @@ from gzsl_bench.cli.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rows import Row
-    from gzsl_bench.suite.resolve import ResolvedSuite
+    from gzsl_bench.suite.resolved import ResolvedSuite
 
 
 @click.command("table")

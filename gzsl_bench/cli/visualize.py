@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from gzsl_bench.report.latents import Measured
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.cells import Cell
-    from gzsl_bench.suite.resolve import Filter, ResolvedSuite
+    from gzsl_bench.suite.datasets import Filter
+    from gzsl_bench.suite.resolved import ResolvedSuite
 
 
 @click.command("visualize")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
     from gzsl_bench.records.store import RecordStore
 
 S = TypeVar("S", bound=CellSink)
-_CELL = tuple(field.name for field in fields(Cell))
 #: Scores of a training on another machine differ by rounding, by their spread at most so much.
 _ROUNDING = 1e-3
-
-
-def cell_of(record: Record) -> Cell:
-    """The cell that a record is of."""
-    return Cell(**{name: getattr(record, name) for name in _CELL})
 
 
 def train_again(
@@ -203,7 +197,7 @@ def reproduce(
         PluginError: nor is the method, or the program's own code that fixes numbers.
         WorkerError: the training failed.
     """
-    cell = cell_of(record)
+    cell = record.cell
     metrics = worker.registry.metrics
     sink = train_again(
         worker, cell, record, lambda tests: CellSink(tests, metrics, on_progress, lambda: None)

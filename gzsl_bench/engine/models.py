@@ -17,7 +17,7 @@ import numpy as np
 
 from gzsl_bench import atomic
 from gzsl_bench.data.tasks import preprocessing
-from gzsl_bench.engine.again import cell_of, train_together
+from gzsl_bench.engine.again import train_together
 from gzsl_bench.engine.bench import ready_method
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.visualize import Wanted, wanted
@@ -30,7 +30,7 @@ from gzsl_bench.records.layout import Layout
 from gzsl_bench.scoring.kept import kept_predictions
 from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import dataset_spec, load_data
+from gzsl_bench.suite.datasets import dataset_spec, load_data
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +114,7 @@ def trained_together(results: Results, cell: Cell) -> list[Cell]:
     keys = record.provenance.trained
     found = [each for each in map(results.store.read, keys) if each is not None]
     whole = len(found) == len(keys) and record.key in keys
-    return [cell_of(each) for each in found] if whole else [cell]
+    return [each.cell for each in found] if whole else [cell]
 
 
 def keep_models(
@@ -258,7 +258,7 @@ def open_model(worker: Worker, record: Record, layout: Layout) -> Model:
     from gzsl_bench.engine.recorded import RecordedScorer
 
     about, state = _read(layout.model(record.key), record)
-    cell = cell_of(record)
+    cell = record.cell
     chosen = preprocessing(cell.identity["preprocessing"])
     if chosen.leaks:
         raise RecordError(f"{cell.title}: new rows cannot be scaled as {chosen.name} scales")

@@ -11,7 +11,7 @@ from gzsl_bench.data.tasks import TaskData, prepare
 from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.dataset import DatasetRequest
 from gzsl_bench.hooks.images import EXTRAS
-from gzsl_bench.suite.resolve import dataset_spec, load_data
+from gzsl_bench.suite.datasets import dataset_spec, load_data
 
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData

@@ -35,7 +35,7 @@ from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.axes import described as placed
 from gzsl_bench.scoring.rules import GAMMA, RULES, lead
 from gzsl_bench.suite.cells import Cell, digest
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 
 @dataclass(frozen=True)
@@ -224,13 +224,6 @@ class _Judged:
     believed: frozenset[str] = frozenset()
     open: bool = False
 
-    @property
-    def cell(self) -> Cell:
-        of = self.record
-        return Cell(
-            of.key, of.identity, of.dataset, of.method, of.label, of.seed, of.request, of.about
-        )  # fmt: skip
-
 
 def _judged(
     source: Source, store: RecordStore, key: str, left_out: dict[str, str], apart: dict[str, int]
@@ -283,7 +276,7 @@ def _recomputed(
     """Those whose numbers are those of their predictions, computed again where nobody did."""
     found = {}
     # Folds first: what they choose decides which predictions of the others are kept.
-    for key, each in sorted(judged.items(), key=lambda item: not item[1].cell.fold):
+    for key, each in sorted(judged.items(), key=lambda item: not item[1].record.cell.fold):
         if each.open:
             try:
                 # Read once, for the rows of the table, too.
@@ -325,7 +318,7 @@ def _results(
     """A suite of a family; None where no training on the real task gave numbers."""
     if not any(each.record.complete for each in judged.values()):
         return None
-    cells = [each.cell for each in judged.values()]
+    cells = [each.record.cell for each in judged.values()]
     first = min((c for c in cells if not c.fold), key=lambda c: c.seed, default=None)
     if first is None:
         return None

@@ -22,7 +22,7 @@ from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.merge import merge
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.submissions import MARK, Repository, Verdict
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 

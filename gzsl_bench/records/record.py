@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, TypeAdapter, with_config
@@ -24,10 +24,7 @@ from gzsl_bench.masking import masked
 from gzsl_bench.records.strict import OPEN, STRICT, parse
 from gzsl_bench.scoring import packed
 from gzsl_bench.scoring.axes import Axes, fault
-from gzsl_bench.suite.cells import Identity, digest
-
-if TYPE_CHECKING:
-    from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.cells import Cell, Identity, digest
 
 #: Grows when the meaning of a field changes; records of another version are not read.
 RECORD_VERSION = 3
@@ -234,6 +231,14 @@ class Record:
             axes=(),
             curves={},
         )
+
+    @property
+    def cell(self) -> Cell:
+        """What it is of."""
+        return Cell(
+            self.key, self.identity, self.dataset, self.method, self.label, self.seed,
+            self.request, self.about,
+        )  # fmt: skip
 
     @property
     def complete(self) -> bool:

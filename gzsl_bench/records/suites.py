@@ -19,7 +19,7 @@ from gzsl_bench.errors import RecordError, nearest
 from gzsl_bench.records import strict
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.suite.merge import merge
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Seconds to wait for another process that stores a suite.
 PATIENCE = 10.0

@@ -35,7 +35,7 @@ from gzsl_bench.scoring.paired import PairedResult, fragile_classes, holm, paire
 from gzsl_bench.scoring.ranks import FEWEST, Ranking, ranking
 from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.scoring.sample import Sample, means
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Below it a p-value speaks for a difference, as a 95 % interval without 0 does.
 P_LEVEL = 0.05

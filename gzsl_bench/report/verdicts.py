@@ -25,7 +25,7 @@ from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import GAMMA, rule_of
 from gzsl_bench.scoring.summary import Summary
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: How the numbers of a headline are to be read.
 READING = "± sd over seeds, in brackets 95 % intervals over seeds and classes"

@@ -21,7 +21,7 @@ from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.packed import short
 from gzsl_bench.scoring.rules import GAMMA, Checkpoint, Folds, Support, Trained, Unchosen, rule_of
 from gzsl_bench.suite.cells import EXTERNAL, Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: A bias between seen and unseen scores does not change these.
 _UNBIASED = ("zsl_acc", "ausuc")

@@ -25,7 +25,7 @@ from gzsl_bench.scoring.calibration import Bias, best_gamma
 from gzsl_bench.scoring.kept import among, fitting, picked
 from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 _READERS = 2
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.suite.sweep import variants
 
 

@@ -22,7 +22,7 @@ from gzsl_bench.results.validation import Choice
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Unchosen
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.tracking.names import (
     PARAM_LENGTH,
     flatten,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.tracking import views
 from gzsl_bench.tracking.client import Store
 from gzsl_bench.tracking.describe import CELL, FOLD, PREFIX, SUITE, TRIAL, Image

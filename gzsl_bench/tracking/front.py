@@ -18,7 +18,7 @@ from gzsl_bench.report.verdicts import READING, Verdict
 from gzsl_bench.results.digest import digest
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import GAMMA, rule_of
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.tracking.client import connect, explain, writing
 from gzsl_bench.tracking.describe import MIRROR_VERSION, PREFIX
 from gzsl_bench.tracking.experiment import Experiment, open_experiment

@@ -17,17 +17,10 @@ from gzsl_bench.records.record import Record
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds, Unchosen, Val
 from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.datasets import Filter, Place, dataset_spec, request, wanted
 from gzsl_bench.suite.load import LoadedSuite, refuse_leaks
-from gzsl_bench.suite.resolve import (
-    Filter,
-    Place,
-    ResolvedSuite,
-    dataset_spec,
-    request,
-    resolve,
-    resolve_config,
-    wanted,
-)
+from gzsl_bench.suite.resolve import resolve, resolve_config
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
 from gzsl_bench.suite.space import dimensions
 from gzsl_bench.tuning.search import candidates

@@ -12,8 +12,9 @@ from benchmarks import harness
 from benchmarks.plugin_runs import METHODS
 from gzsl_bench import DatasetInfo, DatasetSpec
 from gzsl_bench.hooks.manager import load_plugins
+from gzsl_bench.suite.datasets import Place
 from gzsl_bench.suite.load import check_names, load_suite
-from gzsl_bench.suite.resolve import Place, resolve
+from gzsl_bench.suite.resolve import resolve
 
 SUITE = Path(__file__).parents[2] / "suites" / "ps_synthetic.yaml"
 SHAPES = ("CUB", "SUN", "AWA1", "AWA2")

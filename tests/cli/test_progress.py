@@ -24,7 +24,7 @@ from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.record import COMPLETE, FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest, identity
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 LONG = "A method whose label has forty characters"

@@ -452,8 +452,9 @@ def test_list_and_check_know_described_folders(root: Path) -> None:
 
 def test_a_suite_runs_on_a_described_folder(root: Path, tmp_path: Path) -> None:
     from gzsl_bench.hooks.manager import load_plugins
+    from gzsl_bench.suite.datasets import Place
     from gzsl_bench.suite.load import load_suite
-    from gzsl_bench.suite.resolve import Place, resolve
+    from gzsl_bench.suite.resolve import resolve
 
     write_described(root / "MINE", ".npz")
     suite = tmp_path / "s.yaml"

@@ -27,8 +27,9 @@ from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.predict import EmbeddingCache, TestSet
+from gzsl_bench.suite.datasets import Place
 from gzsl_bench.suite.load import check_names, load_suite
-from gzsl_bench.suite.resolve import Place, resolve
+from gzsl_bench.suite.resolve import resolve
 
 eszsl = pytest.importorskip("gzsl_bench_eszsl")
 METRICS = {spec.name: spec for spec in gzsl_bench_metrics()}

@@ -15,8 +15,8 @@ from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.report.cells import Table
 from gzsl_bench.report.html.gather import grounds
 from gzsl_bench.results.rows import rows
+from gzsl_bench.suite.datasets import Place, find_data
 from gzsl_bench.suite.load import load_suite
-from gzsl_bench.suite.resolve import Place, find_data
 
 PAGE = (Path(__file__).parents[2] / "docs" / "outside.md").read_text(encoding="utf-8")
 NAME = {"use": "acmr", "label": "ACMR"}

@@ -16,7 +16,7 @@ import gzsl_bench
 from gzsl_bench.cli.launch import worker_settings
 from gzsl_bench.engine.environment import provenance
 from gzsl_bench.engine.program import checkout, installed_from, program, started_in
-from gzsl_bench.suite.resolve import Place
+from gzsl_bench.suite.datasets import Place
 
 ROOT = Path(gzsl_bench.__file__).parents[1]
 WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")

@@ -23,8 +23,9 @@ from gzsl_bench.executors.resources import Resources
 from gzsl_bench.executors.run import run_units
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.suite.datasets import Place
 from gzsl_bench.suite.load import check_names, load_suite
-from gzsl_bench.suite.resolve import Place, resolve
+from gzsl_bench.suite.resolve import resolve
 
 # Ray would read this machine's outer address into 127.0.0.1; it looks when it is imported.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -19,7 +19,7 @@ from gzsl_bench.report.table import render
 from gzsl_bench.report.verdicts import verdicts
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Three seen classes and three unseen ones, ten rows each.
 LABELS, PLACE = np.repeat(np.arange(6), 10), np.tile(np.arange(10), 6)

@@ -11,8 +11,8 @@ from gzsl_bench.cli.main import run
 from gzsl_bench.engine.outside.question import questions
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.report.citations import backbone, bibtex, works
+from gzsl_bench.suite.datasets import Place, find_data
 from gzsl_bench.suite.load import load_suite
-from gzsl_bench.suite.resolve import Place, find_data
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cite.md").read_text(encoding="utf-8")
 

@@ -36,7 +36,7 @@ from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.intervals import intervals
 from gzsl_bench.suite.cells import Cell, digest, identity
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Rows of each class: classes 0 to 2 are seen, 3 and 4 unseen.
 PER_CLASS = 10

@@ -93,8 +93,9 @@ def made(tmp_path_factory, make_data):
     from gzsl_bench.executors.inline import inline_executor
     from gzsl_bench.executors.run import run_units
     from gzsl_bench.hooks.manager import PluginInfo, Registry
+    from gzsl_bench.suite.datasets import Place
     from gzsl_bench.suite.load import load_suite
-    from gzsl_bench.suite.resolve import Place, resolve
+    from gzsl_bench.suite.resolve import resolve
 
     folder = tmp_path_factory.mktemp("report")
     info = PluginInfo("inline", "tests", "1.0")

@@ -37,7 +37,7 @@ from gzsl_bench.report.published.show import render_beside
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 ROOT = Path(__file__).parents[2]
 DATA = resources.files("gzsl_bench.report.published") / "data"

@@ -21,8 +21,9 @@ from gzsl_bench.report.published.beside import beside
 from gzsl_bench.report.published.show import render_beside
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
+from gzsl_bench.suite.datasets import Place
 from gzsl_bench.suite.load import check_names, load_suite
-from gzsl_bench.suite.resolve import Place, resolve
+from gzsl_bench.suite.resolve import resolve
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("acc_unseen", "acc_seen", "harmonic_mean", "zsl_acc", "ausuc")

@@ -17,7 +17,7 @@ from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Support
 from gzsl_bench.suite.cells import Cell, digest
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.tracking.describe import describe
 from gzsl_bench.tracking.front import description
 

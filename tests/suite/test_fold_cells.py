@@ -11,8 +11,9 @@ from gzsl_bench.data.folds import validation_folds
 from gzsl_bench.errors import DataError
 from gzsl_bench.records.suites import parsed
 from gzsl_bench.suite.cells import Cell, digest, identity
+from gzsl_bench.suite.datasets import Filter
 from gzsl_bench.suite.merge import merge
-from gzsl_bench.suite.resolve import Filter, ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.suite.schema import json_schema
 
 

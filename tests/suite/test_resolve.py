@@ -14,8 +14,9 @@ from gzsl_bench.data.identity import identify
 from gzsl_bench.errors import DataError, PluginError, SuiteError
 from gzsl_bench.records.suites import parsed
 from gzsl_bench.suite.cells import Cell, digest
+from gzsl_bench.suite.datasets import Filter
 from gzsl_bench.suite.merge import merge
-from gzsl_bench.suite.resolve import Filter, ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 
 class Knobs(Config):

@@ -7,8 +7,8 @@ import pytest
 from gzsl_bench import BatchedMethod, Config, MethodSpec, stackable
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import SuiteError
+from gzsl_bench.suite.datasets import Filter
 from gzsl_bench.suite.merge import merge
-from gzsl_bench.suite.resolve import Filter
 from gzsl_bench.suite.sweep import ABOUT, point
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from gzsl_bench.records.record import COMPLETE, FAILED, Checkpoint, Program, Provenance, Record
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest, identity
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 FINGERPRINT = "0123456789abcdef"
 

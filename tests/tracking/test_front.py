@@ -22,7 +22,7 @@ from gzsl_bench.report.html import page
 from gzsl_bench.report.verdicts import Verdict
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.tracking import front, sync
 
 NOTE = "mlflow.note.content"

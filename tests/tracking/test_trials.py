@@ -13,8 +13,8 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds
+from gzsl_bench.suite.datasets import Place
 from gzsl_bench.suite.load import check_names, load_suite
-from gzsl_bench.suite.resolve import Place
 from gzsl_bench.tracking.describe import PREFIX
 from gzsl_bench.tracking.trials import TrialMirror, open_trial_mirror
 from gzsl_bench.tuning.table import render_trials, trial_rows

@@ -19,8 +19,8 @@ from gzsl_bench.engine.events import CellEnded
 from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.results.view import Results
+from gzsl_bench.suite.datasets import Filter, Place
 from gzsl_bench.suite.load import check_names, load_suite
-from gzsl_bench.suite.resolve import Filter, Place
 from gzsl_bench.tuning.table import render_trials, trial_rows
 from gzsl_bench.tuning.trials import prepare, score
 from gzsl_bench.tuning.tuned import chosen, edges, tuned_suite

@@ -13,7 +13,7 @@ from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.tasks import prepare
 from gzsl_bench.hooks.metric import IntArray
 from gzsl_bench.suite.cells import REAL, digest
-from gzsl_bench.suite.resolve import Found
+from gzsl_bench.suite.datasets import Found
 
 #: Hex digits of a task's name.
 _NAME = 16

@@ -21,8 +21,9 @@ from gzsl_bench.records.record import COMPLETE, Provenance, Record
 from gzsl_bench.scoring import predict
 from gzsl_bench.scoring.evaluate import about_metrics
 from gzsl_bench.suite.cells import EXTERNAL, IDENTITY_VERSION, REAL, Cell, digest
+from gzsl_bench.suite.datasets import Found
 from gzsl_bench.suite.load import LoadedSuite
-from gzsl_bench.suite.resolve import Found, ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Hex digits of the digest of all answers of a method to one data set.
 _SOURCE = 16

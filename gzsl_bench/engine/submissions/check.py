@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gzsl_bench.engine.again import cell_of, reproduce
+from gzsl_bench.engine.again import reproduce
 from gzsl_bench.engine.program import program
 from gzsl_bench.engine.submissions.match import (
     DataHere,
@@ -246,7 +246,7 @@ class _Check:
         found: dict[str, list[_Draft]] = {}
         for draft in self.drafts.values():
             if draft.record.complete:
-                found.setdefault(cell_of(draft.record).group, []).append(draft)
+                found.setdefault(draft.record.cell.group, []).append(draft)
         return [sorted(group, key=lambda draft: draft.record.seed) for group in found.values()]
 
     def train_again(self) -> None:
@@ -270,7 +270,7 @@ class _Check:
     def _train(self, draft: _Draft) -> None:
         limit = self.retraining.limit
         record = checked(self.store.layout.cell(draft.record.key))
-        self.retraining.tell(plain(cell_of(record).title))
+        self.retraining.tell(plain(record.cell.title))
         started = time.monotonic()
 
         def hurry(done: int, total: int) -> None:
@@ -278,7 +278,7 @@ class _Check:
                 raise RecordError(f"it takes longer than {limit:g} s")
 
         try:
-            self.worker.bench(cell_of(record))  # reading the data is no part of a training
+            self.worker.bench(record.cell)  # reading the data is no part of a training
             started = time.monotonic()
             found = reproduce(self.worker, record, hurry)
         except Exception as error:  # plugins fail as they like

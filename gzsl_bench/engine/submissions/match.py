@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gzsl_bench.data.folds import validation_folds
-from gzsl_bench.engine.again import cell_of
 from gzsl_bench.engine.bench import ready_method
 from gzsl_bench.engine.outside.question import questions
 from gzsl_bench.engine.taskdata import asked
@@ -18,7 +17,8 @@ from gzsl_bench.errors import DataError, PluginError, RecordError, SuiteError, i
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.hooks.images import EXTRAS
 from gzsl_bench.suite.cells import EXTERNAL, fold_number
-from gzsl_bench.suite.resolve import Found, about_method, dataset_spec, load_data, resolve_config
+from gzsl_bench.suite.datasets import Found, dataset_spec, load_data
+from gzsl_bench.suite.resolve import about_method, resolve_config
 from gzsl_bench.suite.schema import DatasetEntry
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def why_not_trainable(record: Record, found: Found, registry: Registry, device: 
     if record.method not in registry.methods:
         return f"the method {record.method!r} is not installed here"
     try:
-        ready_method(registry, cell_of(record))
+        ready_method(registry, record.cell)
     except PluginError as error:
         return str(error).partition("; ")[0]
     except Exception as error:

@@ -29,7 +29,7 @@ from gzsl_bench.results.earlier import earlier
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics, rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.version import __version__
 
 _H = "harmonic_mean"

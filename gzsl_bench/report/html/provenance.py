@@ -13,7 +13,7 @@ from gzsl_bench.results.rows import Row
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.axes import described
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.resolve import ResolvedSuite
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 
 @dataclass(frozen=True)
