@@ -70,8 +70,8 @@ def relink(markdown: str, path: str, places: dict[str, str]) -> str:
             return found.group(0)
         goal = posixpath.normpath(posixpath.join(here, target))
         place = places.get(goal) or places.get(f"{goal}/README.md")
-        if place is None and goal.startswith("docs/images/"):
-            place = goal.removeprefix("docs/")  # pictures lie there in both
+        if place is None and goal.startswith("docs/") and (ROOT / goal).is_file():
+            place = goal.removeprefix("docs/")  # pictures, the board, reports lie there in both
         if place is None:
             return found.group(0)
         return f"{found.group(1)}{posixpath.relpath(place, page or '.')}{found.group(3)}"

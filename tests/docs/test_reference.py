@@ -238,6 +238,8 @@ def test_links_become_links_between_pages() -> None:
         ("[a](plugins/eszsl)", "README.md", "[a](shipped/eszsl.md)"),
         ("[a](../benchmarks/README.md)", "docs/fast-methods.md", "[a](benchmarks.md)"),
         ("[a](../../docs/audit.md)", "plugins/acmr/README.md", "[a](../audit.md)"),
+        ("[a](docs/table2/report.html)", "README.md", "[a](table2/report.html)"),
+        ("[a](table2/report.html)", "docs/report.md", "[a](table2/report.html)"),
         ("[a](#here) [b](https://x.org)", "README.md", "[a](#here) [b](https://x.org)"),
         ("[a](nowhere.md)", "docs/audit.md", "[a](nowhere.md)"),  # for --strict to find
     ):

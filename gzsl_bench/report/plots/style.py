@@ -28,8 +28,9 @@ DASHES: tuple[Any, ...] = (
     (0, (4, 1, 1, 1, 1, 1)),
 )  # fmt: skip
 GREY, PALE = "#595959", "#c8c8c8"
-#: Fields of the parts of a bar: right, wrong within the part, wrong across the parts.
-SHARES = (("#004488", ""), ("#bbbbbb", "..."), ("#d55e00", "///"))
+#: Fields of the parts of a bar: right, wrong within the part, wrong across the parts.  Lines, for
+#: dots would take 100 kB of an SVG.
+SHARES = (("#004488", ""), ("#bbbbbb", "xx"), ("#d55e00", "///"))
 
 #: Typed loosely: matplotlib lists every name it knows.
 _SETTINGS: Any = {
