@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 import subprocess
@@ -34,10 +35,12 @@ from gzsl_bench.suite.resolve import resolve
 from gzsl_bench.suite.resolved import ResolvedSuite
 
 # Under --import-mode=importlib sibling modules are not importable by themselves.
-for _part in ("records", "report"):
-    _spec = importlib.util.spec_from_file_location(
-        f"{_part}_factory", Path(__file__).parent / _part / "factory.py"
-    )
+for _name, _file in (
+    ("records_factory", "records/factory.py"),
+    ("report_factory", "report/factory.py"),
+    ("warm", "warm.py"),
+):
+    _spec = importlib.util.spec_from_file_location(_name, Path(__file__).parent / _file)
     assert _spec is not None
     assert _spec.loader is not None
     sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
@@ -50,10 +53,20 @@ settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start hear Ctrl-C."""
+    """Programs that tests start hear Ctrl-C, and start fast."""
     # A job in the background ignores Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    warm = sys.modules["warm"]
+    if sys.platform.startswith("linux") and not os.environ.get("GZSL_BENCH_TEST_COLD"):
+        warm.install()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the process that programs were forked of."""
+    source = sys.modules["warm"].Popen.source
+    if source is not None:
+        source.close()
 
 
 #: Marks of tests that start programs.

@@ -19,6 +19,7 @@ from gzsl_bench import markdown
 from gzsl_bench.cli import complete, options
 from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
 from gzsl_bench.cli.streams import put, say
+from gzsl_bench.executors.early import early
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
 
@@ -64,27 +65,28 @@ def launch_options(command: options.Command) -> options.Command:
         inline: bool,
         **rest: Any,
     ) -> int:
-        from gzsl_bench.cli.compose import Composed
-        from gzsl_bench.records.layout import Layout
-        from gzsl_bench.tracking import installed, resolve_uri
-
         part = options.parse_only(only)
         limits = Limits(timeout, memory_limit, retries)
         if inline and executor != "local":
             raise click.UsageError(
                 f"--inline trains in this process; leave it or --executor {executor} out"
             )
-        name = "inline" if inline else executor
-        request = Request(device, limits, jobs, threads, resources, ray_address, slurm)
-        chosen = choose_executor(name, request) or options.choose_device(device)
-        uri = resolve_uri(tracking_uri, Layout(out))
-        if uri == Layout(out).tracking_store and not installed():
-            uri = None  # nobody asked for it
-        where = options.place(data)
         if suite is None and "datasets" not in rest:
             raise click.UsageError("give SUITE")
-        asked = {field.name: rest.pop(field.name, ()) for field in fields(Composed)}
+        name = "inline" if inline else executor
         with contextlib.ExitStack() as stack:
+            ahead = stack.enter_context(early()) if name == "local" and not dry_run else None
+            from gzsl_bench.cli.compose import Composed
+            from gzsl_bench.records.layout import Layout
+            from gzsl_bench.tracking import installed, resolve_uri
+
+            request = Request(device, limits, jobs, threads, resources, ray_address, slurm, ahead)
+            chosen = choose_executor(name, request) or options.choose_device(device)
+            uri = resolve_uri(tracking_uri, Layout(out))
+            if uri == Layout(out).tracking_store and not installed():
+                uri = None  # nobody asked for it
+            where = options.place(data)
+            asked = {field.name: rest.pop(field.name, ()) for field in fields(Composed)}
             # A dry run leaves nothing behind, nor does a suite that is refused.
             kept = Path(stack.enter_context(tempfile.TemporaryDirectory())) if dry_run else out
             undo = stack.enter_context(contextlib.ExitStack())

@@ -86,8 +86,12 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        from gzsl_bench.executors.processes import one_thread
+
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(f"gzsl_bench.cli.{module}"), attribute)
+        # A training begins with a fork (executors/early.py), and numpy comes up here.
+        with one_thread():
+            command: click.Command = getattr(import_module(f"gzsl_bench.cli.{module}"), attribute)
         return command
 
     def resolve_command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import faulthandler
 import os
 import signal
@@ -12,7 +11,6 @@ import threading
 import weakref
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as EventFlag
-from pathlib import Path
 
 from gzsl_bench.engine.bench import Tasks
 from gzsl_bench.engine.events import Event, UnitBroke, UnitEnded, WorkerSettings
@@ -22,7 +20,7 @@ from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.errors import DataError, in_one_line, traced
 from gzsl_bench.executors.output import Printing, flush
-from gzsl_bench.executors.processes import TAG, kill_tree
+from gzsl_bench.executors.processes import kill_tree, mark
 from gzsl_bench.executors.shelf import Borrowed
 from gzsl_bench.hooks.manager import Registry, load_plugins
 from gzsl_bench.suite.cells import Cell
@@ -58,7 +56,7 @@ def main(
     """
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
-    _mark(tag)
+    mark(tag)
     # What the server has registered is the server's to do.
     atexit._clear()
     weakref.finalize._registry.clear()  # type: ignore[attr-defined]
@@ -112,21 +110,6 @@ def _no_tasks(fault: str) -> Tasks:
         raise DataError(fault)
 
     return refuse
-
-
-def _mark(tag: str) -> None:
-    """Have the system show ``tag`` in the environment of this process and of those to come.
-
-    What it shows is the memory in which the environment was when Python was started; a fork has its
-    own copy, and so do its forks.
-    """
-    os.environ[TAG] = tag
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-        start, end = int(fields[47]), int(fields[48])
-        place = (b"\0" + ctypes.string_at(start, end - start)).find(f"\0{TAG}=".encode())
-        if place >= 0:
-            ctypes.memmove(start + place + len(TAG) + 1, tag.encode(), len(tag))
 
 
 def _report_crashes(descriptor: int) -> None:

@@ -4,6 +4,9 @@ Starting Python, torch and the plugins takes seconds; a fork of a process that h
 hundredths of one, and like a fresh process it knows nothing of other units.  What is forked must
 have one thread and no CUDA: where importing the plugins leaves anything else, they are not imported
 here, and every unit's process imports them for itself.
+
+The server is a fork of the command where that is possible (:mod:`gzsl_bench.executors.early`), so
+that torch is imported once, and else a Python of its own.
 """
 
 from __future__ import annotations
@@ -23,14 +26,15 @@ import uuid
 from collections.abc import Callable, Iterator
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkProcess, SpawnContext, SpawnProcess
+from multiprocessing.context import ForkProcess
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event as EventFlag
 from pathlib import Path
 
 from gzsl_bench.engine import environment
 from gzsl_bench.engine.events import WorkerSettings
 from gzsl_bench.executors.output import Output
-from gzsl_bench.executors.processes import TAG, kill_tree
+from gzsl_bench.executors.processes import kill_tree, mark, one_thread, threads
 from gzsl_bench.executors.shelf import Shelf
 from gzsl_bench.hooks.manager import Registry, load_plugins
 
@@ -49,7 +53,7 @@ _PR_SET_PDEATHSIG = 1
 class Forked:
     """The process of a unit, as whoever had it forked sees it; used like multiprocessing's own."""
 
-    def __init__(self, status: Connection, server: SpawnProcess) -> None:
+    def __init__(self, status: Connection, server: BaseProcess) -> None:
         self.sentinel = status
         self.pid: int | None = None
         self.exitcode: int | None = None
@@ -104,101 +108,131 @@ class Forked:
             self.exitcode = self._server.exitcode
 
 
-class ForkServer:
-    """Starts the server when it is first needed, and another one after it has died.
-
-    Args:
-        context: how to start it.
-        settings: names plugins, device, threads.
-        stop: set when the user asks to stop; the processes of units inherit it.
+class Server:
+    """A server as whoever started it sees it: a process, and our ends of what leads there.
 
     Attributes:
+        process: the process.
+        requests: tags and descriptors of forks go in.
+        orders: :class:`WorkerSettings` and the server's own tag go in, once.
+        printed: its output comes out.
+        stop: set when the user asks to stop; the processes of units inherit it.
+    """
+
+    def __init__(self, method: str, stop: EventFlag) -> None:
+        """Start it.
+
+        Args:
+            method: of multiprocessing: "fork", of this process, or "spawn".
+            stop: for the processes of units.
+        """
+        context: multiprocessing.context.BaseContext = multiprocessing.get_context(method)
+        self.stop = stop
+        self.requests, theirs = socket.socketpair()
+        self.printed, printed = context.Pipe(duplex=False)
+        ordered, self.orders = context.Pipe(duplex=False)
+        # Multiprocessing's own helper is shared by all, so it must not bear a tag.
+        resource_tracker.ensure_running()
+        kept = (theirs, printed, ordered)
+        inherited = _open_descriptors() if method == "fork" else set()
+        inherited -= {0, 1, 2, resource_tracker.getfd(), *(end.fileno() for end in kept)}
+        self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=serve, args=(*kept, stop, inherited), name="gzsl-bench server", daemon=False
+        )
+        # Until it ignores Ctrl-C by itself it must not be hit by it: the mask is inherited.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with one_thread(), _no_main():
+                self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for end in kept:
+            end.close()
+
+    def order(self, settings: WorkerSettings) -> str:
+        """Have it import plugins and get ready; returns the tag that marks it."""
+        tag = uuid.uuid4().hex
+        with contextlib.suppress(OSError):  # a dead one is noticed when it is asked to fork
+            self.orders.send((settings, tag))
+        return tag
+
+    def end(self, tag: str = "") -> None:
+        """End it; processes that it has forked stay."""
+        self.requests.close()
+        self.orders.close()
+        self.process.join(GRACE)
+        kill_tree(self.process.pid or 0, tag)
+        self.process.join(GRACE)
+
+
+class ForkServer:
+    """Has processes forked: starts the server when it is first needed, and another one after that.
+
+    Args:
+        settings: names plugins, device, threads.
+        waiting: a server that has been started already; None to start one.
+
+    Attributes:
+        stop: set when the user asks to stop; the processes of units inherit it.
         shelf: prepared tasks, for the processes of units.
     """
 
-    def __init__(self, context: SpawnContext, settings: WorkerSettings, stop: EventFlag) -> None:
-        self._context, self._settings, self._stop = context, settings, stop
+    def __init__(self, settings: WorkerSettings, waiting: Server | None = None) -> None:
+        self._settings, self._waiting = settings, waiting
+        self.stop = waiting.stop if waiting else multiprocessing.get_context("spawn").Event()
         self.shelf = Shelf()
-        self._process: SpawnProcess | None = None
-        self._requests: socket.socket | None = None
+        self._server: Server | None = None
         self._output: Output | None = None
         self._tag = ""
         self._printed = ""
 
     def fork(self, tag: str, descriptors: list[int]) -> Forked:
         """Fork a process that runs :func:`child.main` with these descriptors; does not wait."""
-        if self._process is None or not self._process.is_alive():
-            self.close()
+        if self._server is None or not self._server.process.is_alive():
             self._start()
-        assert self._process is not None
-        assert self._requests is not None
-        ours, theirs = self._context.Pipe(duplex=False)
+        assert self._server is not None
+        ours, theirs = multiprocessing.Pipe(duplex=False)
         # A server that has just died is noticed by the end of what it would have told.
         with contextlib.suppress(OSError):
-            socket.send_fds(self._requests, [tag.encode()], [theirs.fileno(), *descriptors])
+            socket.send_fds(self._server.requests, [tag.encode()], [theirs.fileno(), *descriptors])
         theirs.close()
-        return Forked(ours, self._process)
+        return Forked(ours, self._server.process)
 
     def printed(self) -> str:
         """What the server printed last, once it is dead."""
-        if self._output is not None and self._process is not None and not self._process.is_alive():
-            self.close()
+        if self._server is not None and not self._server.process.is_alive():
+            self._end()
         return self._printed
 
     def close(self) -> None:
         """End the server; processes that it has forked stay."""
-        process, self._process = self._process, None
-        if process is None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.end()
+        self._end()
+
+    def _end(self) -> None:
+        server, self._server = self._server, None
+        if server is None:
             return
-        assert self._requests is not None
         assert self._output is not None
-        self._requests.close()
-        process.join(GRACE)
-        kill_tree(process.pid or 0, self._tag)
-        process.join(GRACE)
+        server.end(self._tag)
         self._printed = self._output.finish()
-        self._output = None
 
     def _start(self) -> None:
-        self._tag = uuid.uuid4().hex
-        self._requests, theirs = socket.socketpair()
-        reading, printed = self._context.Pipe(duplex=False)
-        answering, ask = self._context.Pipe()
-        process = self._context.Process(
-            target=serve,
-            args=(theirs, self._settings, self._stop, printed),
-            name="gzsl-bench server",
-            daemon=False,
-        )
-        # Multiprocessing's own helper is shared by all, so it must not bear a tag.
-        resource_tracker.ensure_running()
-        # Until it ignores Ctrl-C by itself it must not be hit by it: the mask is inherited.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            # Libraries that come up with one thread leave no others behind to be lost by a fork.
-            with _environment({TAG: self._tag, "OPENBLAS_NUM_THREADS": "1"}), _no_main():
-                process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for end in (theirs, printed, ask):
-            end.close()
-        self._process = process
-        self._output = Output(reading, answering, self.shelf)
+        self._end()
+        waiting, self._waiting = self._waiting, None
+        self._server = waiting or Server("spawn", self.stop)
+        self._tag = self._server.order(self._settings)
+        answering, ask = multiprocessing.Pipe()  # it has no questions
+        ask.close()
+        self._output = Output(self._server.printed, answering, self.shelf)
         self._output.start()
 
 
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _open_descriptors() -> set[int]:
+    # The one that lists them is closed by now, and its number may be taken again.
+    return {int(path.name) for path in Path("/proc/self/fd").iterdir()}
 
 
 @contextlib.contextmanager
@@ -223,27 +257,50 @@ def _runs(pid: int) -> bool:
 
 
 def serve(
-    requests: socket.socket, settings: WorkerSettings, stop: EventFlag, printed: Connection
+    requests: socket.socket,
+    printed: Connection,
+    ordered: Connection,
+    stop: EventFlag,
+    inherited: set[int],
 ) -> None:
     """The life of the server: import, then fork on request until the connection closes.
 
     Plugins are imported in a fork of it, which serves in its place unless they make it unfit.
+
+    Args:
+        requests: tags and descriptors of forks come in; its end is the server's.
+        printed: where output goes.
+        ordered: settings and the server's tag come in.
+        stop: set when the user asks to stop.
+        inherited: open descriptors that are whoever's this is a fork of.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None
     assert parent.pid is not None
     _detach(parent.pid)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor in (1, 2):
         os.dup2(printed.fileno(), descriptor)
-    for stream in (sys.stdout, sys.stderr):
-        # Line by line: what a process that dies at once had printed must not die with it.
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for descriptor in inherited:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    # Line by line: what a process that dies at once had printed must not die with it.
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        for number in (1, 2)
+    )
+    sys.modules["__main__"] = types.ModuleType("__main__")  # nobody runs the command again
 
     import gzsl_bench.stacked  # noqa: F401
     from gzsl_bench.engine.fit import settle
     from gzsl_bench.executors import child
     from gzsl_bench.records import record
 
+    try:
+        settings, tag = ordered.recv()
+    except EOFError:  # it was not needed
+        os._exit(0)
+    mark(tag)
     # No pool of threads is made that a fork would lose.
     settle("0", 1)
     environment.versions()
@@ -291,11 +348,7 @@ def _fit(device: str) -> bool:
     """Whether this process can be forked: one thread, and nothing of CUDA."""
     import torch
 
-    try:
-        threads = sum(1 for _ in Path("/proc/self/task").iterdir())
-    except OSError:
-        threads = threading.active_count()
-    if threads > 1 or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if threads() > 1 or torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return False
     if not device.startswith("cuda"):
         return True

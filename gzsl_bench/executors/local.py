@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import time
 from multiprocessing import connection
@@ -11,7 +10,8 @@ from gzsl_bench.engine.events import UnitEnded, WorkerSettings
 from gzsl_bench.engine.outlet import Supplied
 from gzsl_bench.executors import processes
 from gzsl_bench.executors.dispatcher import Ended, Executor, How, Job, Tell
-from gzsl_bench.executors.forks import ForkServer
+from gzsl_bench.executors.early import Early
+from gzsl_bench.executors.forks import ForkServer, Server
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.memory import MemoryWatch
 from gzsl_bench.executors.request import Request
@@ -33,13 +33,14 @@ def chosen_device(request: Request) -> str | None:
 
 def make_executor(request: Request, registry: Registry, workers: int) -> Executor:
     """The executor for so many workers side by side."""
-    return local_executor(workers, request.limits)
+    return local_executor(workers, request.limits, request.early)
 
 
-def local_executor(jobs: int, limits: Limits | None = None) -> Executor:
-    """Up to ``jobs`` processes of this machine side by side."""
+def local_executor(jobs: int, limits: Limits | None = None, early: Early | None = None) -> Executor:
+    """Up to ``jobs`` processes of this machine side by side; ``early`` has the first server."""
     limits = limits or Limits()
-    return Executor(lambda settings, _: LocalCrew(jobs, settings, limits.memory), limits)
+    take = early.take if early else lambda: None
+    return Executor(lambda settings, _: LocalCrew(jobs, settings, limits.memory, take()), limits)
 
 
 class LocalCrew:
@@ -49,16 +50,21 @@ class LocalCrew:
         most: processes side by side.
         settings: of the processes.
         memory: bytes for each of them and its children; None for no limit.
+        waiting: forks them, if it has been started already.
 
     Attributes:
         server: forks them, and has the tasks for them.
     """
 
-    def __init__(self, most: int, settings: WorkerSettings, memory: int | None = None) -> None:
+    def __init__(
+        self,
+        most: int,
+        settings: WorkerSettings,
+        memory: int | None = None,
+        waiting: Server | None = None,
+    ) -> None:
         self._most = most
-        context = multiprocessing.get_context("spawn")
-        self._stop = context.Event()
-        self.server = ForkServer(context, settings, self._stop)
+        self.server = ForkServer(settings, waiting)
         self._processes: dict[Job, Supervised] = {}
         self._watch = MemoryWatch(self._processes, memory)
 
@@ -111,7 +117,7 @@ class LocalCrew:
 
     def stop(self) -> None:
         """Have all processes stop at the next report of their methods."""
-        self._stop.set()
+        self.server.stop.set()
 
     def end(self, job: Job, verdict: str) -> None:
         """End a process, whatever it is doing; its end is told with the others."""

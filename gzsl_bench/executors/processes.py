@@ -8,10 +8,12 @@ Where there is no /proc only the process group is known, and memory cannot be me
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,51 @@ class _Process:
 def available() -> bool:
     """Whether this system shows its processes under /proc."""
     return (_PROC / "self" / "stat").exists()
+
+
+def threads() -> int:
+    """How many this process has, of libraries, too, where the system shows them."""
+    try:
+        return sum(1 for _ in (_PROC / "self" / "task").iterdir())
+    except OSError:
+        return threading.active_count()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Libraries that come up now have one thread, and leave no others to be lost by a fork."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def mark(tag: str) -> None:
+    """Have the system show ``tag`` in the environment of this process and of those to come.
+
+    What it shows is the memory in which the environment was when Python was started; a fork has its
+    own copy, and so do its forks.
+    """
+    os.environ[TAG] = tag
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        fields = (_PROC / "self" / "stat").read_bytes().rpartition(b")")[2].split()
+        start, end = int(fields[47]), int(fields[48])
+        shown = f"{TAG}={tag}\0".encode()
+        place = (b"\0" + ctypes.string_at(start, end - start)).find(f"\0{TAG}=".encode())
+        if place < 0 and len(shown) <= end - start:
+            # Nobody knows that memory any more once each variable has been set again.
+            for name, value in os.environ.items():
+                os.putenv(name, value)
+            ctypes.memset(start, 0, end - start)
+            place = 0
+        if place >= 0:
+            ctypes.memmove(start + place, shown, len(shown))
 
 
 def tree(root: int, tag: str = "") -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gzsl_bench.executors.early import Early
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.resources import Resources
 
@@ -20,6 +21,7 @@ class Request:
         resources: what each asks of a cluster's scheduler.
         address: of the cluster.
         slurm: what jobs ask of Slurm.
+        early: has a server for processes of this machine, perhaps.
     """
 
     device: str = "auto"
@@ -29,6 +31,7 @@ class Request:
     resources: Resources | None = None
     address: str | None = None
     slurm: tuple[str, ...] = ()
+    early: Early | None = None
 
     def refuse_cluster(self) -> None:
         """On this machine nobody asks a scheduler.

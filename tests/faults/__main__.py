@@ -23,8 +23,9 @@ from pathlib import Path
 
 from tests.faults import fuzz
 from tests.faults.attacks import Attacks
-from tests.faults.kills import Broken, Campaign, preload
+from tests.faults.kills import Broken, Campaign
 from tests.faults.storm import storm
+from tests.warm import ALONE, preload
 
 #: Kills of lone parents, of one of two parents, of workers.
 SHORT, LONG = (3, 2, 3), (100, 100, 200)
@@ -57,6 +58,7 @@ def main() -> int:
     )  # fmt: skip
     # A store that some other program was pointed at is none of ours.
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ.update(ALONE)
     preload()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with the figures so far
     began = time.monotonic()

@@ -2,7 +2,7 @@
 
 Programs are forked from this process, which has imported everything and computed nothing: starting
 one takes a moment instead of seconds, so that hundreds of kills take minutes.  Nothing else about
-them is special; every tenth start uses a spawned server as users have it.
+them is special.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -98,34 +97,19 @@ class Figures:
     twice: int = 0
 
 
-def preload() -> None:
-    """Import what programs need, and compute nothing: threads do not survive a fork."""
-    import torch
-
-    import gzsl_bench.cli.audit
-    import gzsl_bench.cli.live
-    import gzsl_bench.cli.progress
-    import gzsl_bench.cli.run
-    import gzsl_bench.executors.local
-    import gzsl_bench.report.table
-    import gzsl_bench.tracking  # noqa: F401
-
-    torch.set_num_threads(1)
-
-
 class Program:
     """``gzsl-bench`` in a forked process, a process group of its own."""
 
-    def __init__(self, folder: Path, *arguments: str, spawn: bool = False) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.output = folder / f"output-{time.monotonic_ns()}.txt"
         self.code: int | None = None
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            self._become(folder, arguments, spawn)
+            self._become(folder, arguments)
 
-    def _become(self, folder: Path, arguments: tuple[str, ...], spawn: bool) -> None:
+    def _become(self, folder: Path, arguments: tuple[str, ...]) -> None:
         code = 70
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -135,9 +119,6 @@ class Program:
             os.dup2(target, 1)
             os.dup2(target, 2)
             sys.argv = ["gzsl-bench", *arguments]
-            if not spawn:
-                real = multiprocessing.get_context
-                multiprocessing.get_context = lambda method=None: real("fork")  # type: ignore[assignment,return-value]
             from gzsl_bench.cli.main import run
 
             code = run(arguments)
@@ -224,9 +205,8 @@ class Campaign:
             with self._round("parent") as out:
                 seen: dict[str, str] = {}
                 while True:
-                    spawn = self.figures.starts % 10 == 9
                     how = ["--jobs", "2"] if self.figures.starts % 5 == 4 else ["--inline"]
-                    program = self._start(out, *how, spawn=spawn)
+                    program = self._start(out, *how)
                     self._let_live(program, self.whole / 25)
                     enough = not self._more("parent", kills)
                     if enough or not self._kill(program, "parent", out):
@@ -264,10 +244,7 @@ class Campaign:
             with self._round("worker") as out:
                 seen: dict[str, str] = {}
                 while True:
-                    program = self._start(
-                        out, "--jobs", "2",
-                        spawn=self.figures.starts % 10 == 9,
-                    )  # fmt: skip
+                    program = self._start(out, "--jobs", "2")
                     while not program.ended():
                         self._let_live(program, self.whole / 40)
                         found = program.workers()
@@ -297,7 +274,7 @@ class Campaign:
         self.figures.rounds += 1
         self.say(f"{out.name}: {sum(self.figures.kills.values()) - before} kills, all well")
 
-    def _start(self, out: Path, *options: str, spawn: bool = False) -> Program:
+    def _start(self, out: Path, *options: str) -> Program:
         self.figures.starts += 1
         # Every other one mirrors to MLflow while it trains, which takes most of its time.
         if self.figures.starts % 2:
@@ -305,7 +282,7 @@ class Campaign:
         # One thread everywhere: their number fixes the rounding.
         command = ("run", "suite.yaml", "--out", out.name, "--device", "cpu", "--threads", "1")
         self.running = [program for program in self.running if not program.ended()]
-        self.running.append(Program(self.folder, *command, *options, spawn=spawn))
+        self.running.append(Program(self.folder, *command, *options))
         return self.running[-1]
 
     def close(self) -> None:
@@ -410,7 +387,7 @@ def predictions(out: Path) -> dict[str, str]:
 def check_mlflow(out: Path) -> None:
     """One finished run per record, with its metrics, and one for the suite; straight from SQL.
 
-    Read without MLflow's client, which would start threads in a process that forks.
+    Read without MLflow's client, which might start threads in a process that forks.
     """
     import sqlite3
 

@@ -98,8 +98,7 @@ class _Storm:
             self.runs[which] = self._run(RUNS[which])
 
     def _run(self, how: tuple[str, ...]) -> Program:
-        # A forked server hands on both ends of its pipes, so that its units outlive a killed run.
-        return self.campaign._start(self.out, *how, spawn="--jobs" in how)
+        return self.campaign._start(self.out, *how)
 
     def _freeze(self) -> None:
         program = self.random.choice(self.runs)
