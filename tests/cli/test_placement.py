@@ -22,7 +22,7 @@ def placed(tmp_path, monkeypatch):
     found = []
 
     class Executor:
-        def __init__(self, jobs, limits):
+        def __init__(self, jobs, limits, early):
             self.jobs = jobs
 
         def run(self, work, settings, listen):
