@@ -80,7 +80,7 @@ def predict_command(
     out: Path,
     device: str,
 ) -> None:
-    """Score the rows of FEATURES (.npy, [rows, dimensions]) with the model that was kept of KEY.
+    """Score FEATURES (.npy or .csv, [rows, dimensions]) with the model that was kept of KEY.
 
     KEY is a record's key or how it begins.  Features are as the data set has them, before any
     preprocessing.  First the model has to predict the test rows as they are recorded, for which the
@@ -88,8 +88,10 @@ def predict_command(
     """  # fmt: skip
     import numpy as np
 
+    from gzsl_bench import atomic
     from gzsl_bench.cli.launch import worker_settings
     from gzsl_bench.cli.validate import open_plugins
+    from gzsl_bench.data.arrays import PLAIN, read_array
     from gzsl_bench.engine.again import find
     from gzsl_bench.engine.environment import usable_cores
     from gzsl_bench.engine.models import open_model, require
@@ -100,17 +102,17 @@ def predict_command(
     require()
     store = RecordStore(out)
     record = find(store, key)
-    try:
-        rows = np.load(features, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{features} cannot be read as an .npy of numbers: {error}") from None
+    if features.suffix not in PLAIN:
+        raise DataError(f"{features} has to be one array: a file {', '.join(PLAIN)}")
+    rows = read_array(features, None)
     registry, chosen = open_plugins(plugin), choose_device(device)
     settings = worker_settings(out, place(data), chosen, usable_cores(), tuple(plugin))
     model = open_model(Worker(registry, settings, lambda event: None), record, store.layout)
     say(f"checkpoint {model.checkpoint} of {record.key} predicts its test rows as recorded")
     scores = model.scores(np.asarray(rows))
     if to is not None:
-        np.save(to, scores)
+        with atomic.writing(to) as file:
+            np.save(file, scores)
         put(str(to))
         return
     put("row,class,score")

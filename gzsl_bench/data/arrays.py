@@ -5,9 +5,10 @@ Nothing in a file is ever executed or unpickled: object arrays are refused, what
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,22 +113,42 @@ def _read_npy(path: Path, key: str) -> NDArray[Any]:
     return values
 
 
-def _read_npz(path: Path, key: str) -> NDArray[Any]:
+def read_archive(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz file.
+
+    Raises:
+        DataError: it is missing, damaged, or holds Python objects.
+    """
+    check_array_file(path)
+    with _archive(path) as archive:
+        return {name: np.asarray(archive[name]) for name in archive.files}
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[Any]:
     import zipfile
+    import zlib
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is no .npz archive; save it with numpy.savez")
-            if {"format", "shape", "data"} <= set(archive.files):  # scipy.sparse.save_npz
-                raise _sparse(path)
-            if key not in archive.files:
-                raise _no_key(path, key, archive.files)
-            return np.asarray(archive[key])
-    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} is no .npz archive; save it with numpy.savez")
+        with archive:
+            yield archive
+    except (
+        OSError, ValueError, EOFError, TypeError, AttributeError, NotImplementedError,
+        zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise _objects(path) if _pickled(error) else _damaged(path, error) from None
-    except zipfile.BadZipFile as error:
-        raise _damaged(path, error) from None
+
+
+def _read_npz(path: Path, key: str) -> NDArray[Any]:
+    with _archive(path) as archive:
+        if {"format", "shape", "data"} <= set(archive.files):  # scipy.sparse.save_npz
+            raise _sparse(path)
+        if key not in archive.files:
+            raise _no_key(path, key, archive.files)
+        return np.asarray(archive[key])
 
 
 def _read_h5(path: Path, key: str) -> NDArray[Any]:

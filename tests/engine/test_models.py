@@ -98,6 +98,14 @@ def test_what_does_not_fit_is_refused_in_a_sentence(kept, tmp_path, capsys):
         arguments = ["predict", keys["eszsl"], str(tmp_path / "new.npy"), "--out", str(out)]
         assert run(arguments) == 2
         assert re.search(said, capsys.readouterr().err)
+    (tmp_path / "text.npy").write_text("hello")
+    for name, said in (
+        ("text.npy", "text.npy holds Python objects (a pickle), which are never loaded"),
+        ("none.npy", "none.npy does not exist"),
+        ("rows.dat", "rows.dat has to be one array: a file .npy, .csv, .txt"),
+    ):
+        assert run([*arguments[:2], str(tmp_path / name), *arguments[3:]]) == 2
+        assert said in capsys.readouterr().err
     np.save(tmp_path / "new.npy", features()[:2])
     place = layout.model(keys["eszsl"])
     whole = place.read_bytes()

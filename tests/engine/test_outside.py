@@ -208,7 +208,7 @@ def broken(question, how):
         ("contradiction", "contradict themselves"),
         ("labels", "labels are not those of the test rows"),
         ("unknown", "'probabilities', which means nothing here"),
-        ("pickle", "cannot be read as an .npz of plain arrays"),
+        ("pickle", "holds Python objects"),
         ("seed", "seed has to be one number from 0 on"),
         ("checkpoints", "checkpoints has to be a list of 1 whole numbers"),
         ("no place", "says neither which task it answers"),
@@ -225,22 +225,31 @@ def test_what_does_not_fit_is_refused_in_a_sentence(bench, tmp_path, capsys, how
 
 def test_files_that_do_not_go_together_and_options(bench, tmp_path, capsys):
     (file, *_) = bench.files(tmp_path)
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    (tmp_path / "text.npz").write_text("hello")
     for arguments, said in (
         ([file, file, "--method", "X"], "both answer digits with seed 0"),
         ([file], "say with --method"),
         ([file, "--method", "ACMR"], "choose another label"),
-        ([tmp_path / "none.npz", "--method", "X"], "there is no file"),
+        ([tmp_path / "none.npz", "--method", "X"], "none.npz does not exist"),
+        ([tmp_path, "--method", "X"], "is a folder"),
+        ([tmp_path / "one.npy", "--method", "X"], "one.npy is no .npz archive"),
+        ([tmp_path / "text.npz", "--method", "X"], "text.npz holds Python objects"),
         (["new", tmp_path / "t.npz", "--fold", 7], "name --dataset, and a --fold"),
     ):
         assert bench.score(tmp_path / "o", *arguments) == 2
-        assert said in capsys.readouterr().err
-    # A template is refused until it is filled in.
+        error = capsys.readouterr().err
+        assert said in error
+        assert "allow_pickle" not in error
+    # A template is refused until it is filled in, and never written over.
     assert bench.score(tmp_path / "o", "new", tmp_path / "t.npz") == 0
     assert bench.score(tmp_path / "o", tmp_path / "t.npz", "--method", "X") == 2
     assert "has to be filled" in capsys.readouterr().err
     content = dict(np.load(tmp_path / "t.npz"))
     content["scores"] = np.zeros_like(content["scores"])
     np.savez(tmp_path / "t.npz", **content)
+    assert bench.score(tmp_path / "o", "new", tmp_path / "t.npz") == 2
+    assert "t.npz is there already" in capsys.readouterr().err
     assert bench.score(tmp_path / "o", tmp_path / "t.npz", "--method", "X") == 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gzsl_bench import atomic
 from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.tasks import prepare
 from gzsl_bench.hooks.metric import IntArray
@@ -77,17 +78,17 @@ class Question:
             SuiteError: no preprocessing is called so.
         """
         ready = prepare(self.data, preprocessing)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
-            path,
-            task=np.array(self.name),
-            features=ready.train_features,
-            labels=ready.train_labels,
-            attributes=ready.attributes,
-            seen=ready.seen,
-            unseen=ready.unseen,
-            test_features=ready.test_features[self.order],
-        )
+        with atomic.writing(path) as file:
+            np.savez_compressed(
+                file,
+                task=np.array(self.name),
+                features=ready.train_features,
+                labels=ready.train_labels,
+                attributes=ready.attributes,
+                seen=ready.seen,
+                unseen=ready.unseen,
+                test_features=ready.test_features[self.order],
+            )
 
 
 def questions(found: Found) -> Sequence[Question]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gzsl_bench import atomic
+from gzsl_bench.data.arrays import read_archive
 from gzsl_bench.engine.outside.question import Question
 from gzsl_bench.errors import DataError
 from gzsl_bench.hooks.metric import FloatArray, IntArray
@@ -95,7 +97,7 @@ def read_sheet(path: Path, asked: Sequence[Question], dataset: str | None, fold:
     Raises:
         DataError: it is no such file, or not of any of these tasks, in a sentence.
     """
-    arrays = _arrays(path)
+    arrays = unpacked(read_archive(path))
     if unknown := sorted(set(arrays) - _KNOWN):
         raise DataError(
             f"{path} holds {unknown[0]!r}, which means nothing here; it may hold"
@@ -129,28 +131,22 @@ def read_sheet(path: Path, asked: Sequence[Question], dataset: str | None, fold:
 
 
 def template(path: Path, question: Question) -> None:
-    """Write a file that lacks nothing but the scores, which are NaN and have to be filled in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        task=np.array(question.name),
-        images=question.images,
-        seed=np.array(0),
-        checkpoints=np.array([1]),
-        scores=np.full((1, len(question.images), question.classes), np.nan, dtype=np.float32),
-    )
+    """Write a file that lacks nothing but the scores, which are NaN and have to be filled in.
 
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return unpacked({name: np.asarray(file[name]) for name in file.files})
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}") from None
-    # zipfile, zlib and numpy raise many things at what is no file of ours.
-    except Exception as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} cannot be read as an .npz of plain arrays: {why}") from None
+    Raises:
+        DataError: there is one, which may have been filled in.
+    """
+    if path.exists():
+        raise DataError(f"{path} is there already; name another file, or take it away")
+    with atomic.writing(path) as file:
+        np.savez_compressed(
+            file,
+            task=np.array(question.name),
+            images=question.images,
+            seed=np.array(0),
+            checkpoints=np.array([1]),
+            scores=np.full((1, len(question.images), question.classes), np.nan, dtype=np.float32),
+        )
 
 
 def _question(
