@@ -590,8 +590,13 @@ def test_the_printed_order_beside_ours(store, capsys, monkeypatch):
     few = [replace(entry, table="v") for entry in printed[:3]]
     monkeypatch.setattr(orders, "entries", lambda: [*other, *few, *printed])
     monkeypatch.setattr(orders, "published_names", lambda cell: [cell.label])
+    remark = "contradiction; swapped?; not comparable"
     monkeypatch.setattr(
-        orders, "status", lambda entry: "swapped?: really" if entry.method == "D" else "ok"
+        orders,
+        "status",
+        lambda entry: (
+            "contradiction; swapped?; not comparable: really" if entry.method == "D" else "ok"
+        ),
     )
     (found,) = orders.orders(Results(suite, store), "last")
     assert [(s.label, s.their_rank, s.our_rank) for s in found.standings] == [
@@ -607,9 +612,11 @@ def test_the_printed_order_beside_ours(store, capsys, monkeypatch):
     out = str(store.layout.out)
     assert run(["published", "orders", suite.name, "--out", out]) == 0
     said = capsys.readouterr().out
-    assert "| D      | 45.0      | 32.0   | 3            | 4         | swapped? |" in said
+    assert f"| D      | 45.0      | 3    | 32.0   | 4    | {remark} |" in said
     assert "+0.90" in said
-    assert max(map(len, orders.as_text(found, 80).splitlines())) <= 80
+    narrow = orders.as_text(found, 80)
+    assert max(map(len, narrow.splitlines())) <= 80 < max(map(len, said.splitlines()))
+    assert narrow.splitlines()[5].split() == [*"||||||", "comparable", "|"]
     assert run(["published", "orders", suite.name, "--out", out, "--format", "json"]) == 0
     (plain,) = json.loads(capsys.readouterr().out)
     assert plain["pairs"][0]["verdict"] == "holds"

@@ -150,13 +150,14 @@ def as_text(order: Order, width: int | None = None) -> str:
         order: printed table and ours.
         width: of a terminal; for a file nothing is broken.
     """
-    body = markdown.table(
-        ["Method", "H printed", "H here", "Rank printed", "Rank here", "Remark"],
+    body = markdown.fitted(
+        ["Method", "H printed", "Rank", "H here", "Rank", "Remark"],
         [
-            [s.label, f"{s.theirs:.1f}", f"{s.ours:.1f}", f"{s.their_rank:g}", f"{s.our_rank:g}",
+            [s.label, f"{s.theirs:.1f}", f"{s.their_rank:g}", f"{s.ours:.1f}", f"{s.our_rank:g}",
              "" if s.status == "ok" else s.status.partition(":")[0]]
             for s in order.standings
         ],
+        width,
     )  # fmt: skip
     sound = sum(s.status == "ok" for s in order.standings)
     rest = (
