@@ -109,8 +109,8 @@ def description(suite: ResolvedSuite, cards: Sequence[Verdict]) -> str:
     lines = [f"Best H by {suite.lead} [95 % CI]{_leads(cards)}: {best}"]
     if not cards:
         lines = ["No results yet."]
-    if others := [f"{card.title}, {card.other}" for card in cards if card.other]:
-        calibrated = plain_markdown("; ".join(others))
+    if others := [f"{card.other} on {card.title}" for card in cards if card.other]:
+        calibrated = plain_markdown(", ".join(others))
         lines += ["", f"With calibrated scores ({suite.lead}{GAMMA}) others lead: {calibrated}."]
     if suite.description:
         lines += ["", plain_markdown(suite.description)]

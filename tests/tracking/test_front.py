@@ -163,7 +163,7 @@ def test_the_first_line_says_whether_leads_are_established(store: RecordStore) -
     ):
         text = front.description(suite, cards)
         assert text.startswith(f"Best H by last [95 % CI]{said}: {cards[0].title} a 48.3")
-        others = "With calibrated scores (last+gamma) others lead: E, z"
+        others = "With calibrated scores (last+gamma) others lead: z on E"
         assert (others in text) == (level in cards)
 
 
