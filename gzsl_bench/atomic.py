@@ -34,7 +34,9 @@ def writing(path: Path, mode: str = "wb", **how: Any) -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # of a full disk the system does not say where
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise

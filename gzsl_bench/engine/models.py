@@ -266,7 +266,10 @@ def open_model(worker: Worker, record: Record, layout: Layout) -> Model:
     device, number = torch.device(worker.settings.device), int(about["checkpoint"])
     scorer: ScoreFunction
     if "program" in about:
-        scorer = RecordedScorer(about["program"], state, device)
+        try:
+            scorer = RecordedScorer(about["program"], state, device)
+        except RecordError as error:
+            raise RecordError(f"{layout.model(record.key)}: {error}") from None
     else:
         config = factory.Config.model_validate(cell.identity["method"]["config"])
         scorer = factory(config).restore({name: t.to(device) for name, t in state.items()})
