@@ -1,4 +1,4 @@
-"""What a shell may complete: suites, data sets, methods, executors, rules."""
+"""What a shell may complete: suites, data sets, methods, executors, rules, kept models."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def stored(ctx: click.Context, param: click.Parameter, incomplete: str) -> Compl
     out = Path(ctx.params.get("out") or "gzsl-results")
     names = [path.stem for path in Layout(out).suite("x").parent.glob("*.json")]
     return [*_beginning(names, incomplete), CompletionItem(incomplete, type="file")]
+
+
+def models(ctx: click.Context, param: click.Parameter, incomplete: str) -> Completions:
+    """Keys of the records whose models the results folder keeps."""
+    from gzsl_bench.records.layout import Layout
+
+    folder = Layout(Path(ctx.params.get("out") or "gzsl-results")).model("x").parent
+    return _beginning((path.stem for path in folder.glob("*.safetensors")), incomplete)
 
 
 def datasets(ctx: click.Context, param: click.Parameter, incomplete: str) -> Completions:

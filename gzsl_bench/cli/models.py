@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -58,7 +59,7 @@ def keep(results: Results, registry: Registry, settings: WorkerSettings) -> None
 
 
 @click.command("predict")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.models)
 @click.argument("features", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--to",

@@ -43,6 +43,9 @@ def test_suites_of_a_results_folder_and_data_sets_of_a_data_folder(tmp_path):
     out = str(tmp_path / "out")
     assert completed("table", "--out", out, unfinished="o") == {"one", "other"}
     assert completed("table", "--out", str(tmp_path / "none")) == set()
+    (tmp_path / "out" / "models").mkdir()
+    (tmp_path / "out" / "models" / "ab12.safetensors").touch()
+    assert completed("predict", "--out", out, unfinished="a") == {"ab12"}
     (tmp_path / "data" / "MINE").mkdir(parents=True)
     (tmp_path / "data" / "MINE" / "dataset.yaml").touch()
     data = str(tmp_path / "data")
