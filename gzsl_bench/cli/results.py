@@ -44,7 +44,7 @@ def results_command(out: Path, as_json: bool) -> None:
             continue
         results = Results(suite, store)
         waiting, failed = results.missing()
-        leading = verdicts(rows(results), results, suite.lead) if results.begun else []
+        leading = verdicts(rows(results), results, suite.lead)
         head = f"{name}, best by {suite.lead} ({rule_of(suite.lead).words}); {READING}:"
         notes[name] = [
             head if leading else "",
@@ -94,7 +94,7 @@ def results_command(out: Path, as_json: bool) -> None:
         ]
         for each in found
     ]
-    heads = ["Suite", "Data sets", "Methods", "Done", "Failed"]
+    heads = ["Suite", "Data sets", "Methods", "Cells done", "Failed"]
     width = columns()
     put(markdown.fitted(heads, lines, width))
     for lines_of in filter(any, notes.values()):

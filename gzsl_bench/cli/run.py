@@ -104,7 +104,7 @@ def run_command(
 
         catch_up = f"nothing is lost, bring it up to date with: {sync}"
         outcome = training.run(asked, units, mirror, mirrored, catch_up, audit)
-        table = rows(results) if results.begun else []
+        table = rows(results)
         if table:
             put(answer(table, results, resolved.lead, columns(), bold()))
         for sentence in out_of_date(results):

@@ -274,8 +274,11 @@ def rows(results: Results) -> list[Row]:
     """One row per group and selection rule, means and spreads in percent.
 
     A method that failed, does not apply, has not run or is left out by the suite has one on every
-    data set, too, without numbers and with the reason.
+    data set, too, without numbers and with the reason.  Of a suite of which nothing has run there
+    are no rows.
     """
+    if not results.begun:
+        return []
     found: list[Row] = []
     images = {str(e["fingerprint"]): images_of(e) for e in results.suite.datasets}
     about = {e["label"]: e.get("provenance", {}) for e in results.suite.datasets}

@@ -408,7 +408,7 @@ def test_other_formats(ran, call):
     folder, _ = ran
     options = ("mini", "--out", folder / "gzsl-results", "--format")
     rows = json.loads(call("table", *options, "json")[1])
-    github = call("table", *options, "github")[1]
+    github = call("table", *options, "github", "--layout", "long")[1]
     latex = call("table", *options, "latex", "--layout", "long")[1]
     flat = list(csv.DictReader(io.StringIO(call("table", *options, "csv")[1])))
     assert len(flat) == len(rows) == 4
@@ -435,7 +435,7 @@ def test_a_table_needs_neither_data_nor_plugins_nor_torch(ran, call):
     found = program("table", "mini", cwd=folder, before=block, GZSL_BENCH_DATA="/no/such")
     assert found.returncode == 0, found.stderr
     assert found.stdout == call("table", "mini", "--out", folder / "gzsl-results")[1]
-    assert found.stdout.count("| digits ") == 4
+    assert found.stdout.startswith("| By last ")
 
 
 def test_a_table_of_an_edited_suite_says_so(ran, call, tmp_path):
@@ -453,7 +453,7 @@ def test_a_table_with_holes_says_so(call, suite, tmp_path):
     shutil.rmtree(next((out / "cells").iterdir()))
     code, shown, err = call("table", suite, "--out", out, "--format", "json")
     assert code == 0
-    assert len(json.loads(shown)) == 2
+    assert [row["unavailable"] for row in json.loads(shown)].count("not run yet") == 1
     assert "2 cells: 1 not run, 0 failed" in err
 
 

@@ -75,7 +75,7 @@ def build(
     """
     suite = results.suite
     results.prefetch()
-    table = with_intervals(rows(results) if results.begun else [], results)
+    table = with_intervals(rows(results), results)
     cells = Table(table)
     rule = rule or suite.lead
     found = grounds(results, cells, rule)
