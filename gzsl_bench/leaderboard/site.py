@@ -40,6 +40,8 @@ PACKAGE = "gzsl_bench.leaderboard"
 MARK = "leaderboard.json"
 #: Records that are read by one process at a time, and pieces of work between two signs of life.
 _PIECE, _ROUND = 100, 64
+#: Records whose family is looked up by one process at a time.
+_INDEX = 500
 #: Reasons that stand on the first page; all of them are in a file.
 _SHOWN = 30
 _LEAD = lead(tuple(RULES))
@@ -117,8 +119,8 @@ def _entries(
     for source in origins:
         mine = keys[source.name]
         index = [
-            functools.partial(families, mine[k : k + 5000], source.folder)
-            for k in range(0, len(mine), 5000)
+            functools.partial(families, mine[k : k + _INDEX], source.folder)
+            for k in range(0, len(mine), _INDEX)
         ]
         together: dict[str, list[str]] = {}
         for part in on_all_cores(index):

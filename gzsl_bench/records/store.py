@@ -63,6 +63,7 @@ class RecordStore:
         self.run = run
         self.presence = presence
         self._known: dict[str, _Known] = {}
+        self._places: dict[str, tuple[Path, Path]] = {}
 
     @property
     def shared(self) -> bool:
@@ -75,11 +76,16 @@ class RecordStore:
         Metrics that were computed again (``gzsl-bench rescore``) take the place of recorded ones.
         Its files are opened again only where they have changed.
         """
-        path = self.layout.cell(key)
-        file, rescoring = _seen(path / "record.json"), _seen(self.layout.rescoring(key))
+        places = self._places.get(key)
+        if places is None:  # paths take longer to be made than files to be looked at
+            path = self.layout.cell(key)
+            places = path / "record.json", self.layout.rescoring(key)
+            self._places[key] = places
+        file, rescoring = map(_seen, places)
         known = self._known.get(key)
         if known is None or (known.file, known.rescoring) != (file, rescoring):
-            known = self._known[key] = _Known(file, rescoring, *self._open(key, path))
+            read = self._open(key, self.layout.cell(key))
+            known = self._known[key] = _Known(file, rescoring, *read)
         return known.record
 
     def _open(self, key: str, path: Path) -> tuple[Record | None, str]:

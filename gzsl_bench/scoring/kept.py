@@ -158,8 +158,10 @@ def _are(ids: np.ndarray, classes: np.ndarray) -> bool:
 def class_accuracies(predictions: Predictions) -> ClassAccuracies:
     """Per-class accuracies of one checkpoint, of the classes that have test rows."""
     labels = predictions.labels
-    unseen = predictions.unseen[np.isin(predictions.unseen, labels)]
-    seen = predictions.seen[np.isin(predictions.seen, labels)]
+    highest = max(predictions.seen.max(), predictions.unseen.max())
+    there = np.bincount(labels, minlength=int(highest) + 1) > 0
+    unseen = predictions.unseen[there[predictions.unseen]]
+    seen = predictions.seen[there[predictions.seen]]
     return ClassAccuracies(
         unseen=per_class_accuracy(labels, predictions.predicted, unseen),
         seen=per_class_accuracy(labels, predictions.predicted, seen),
