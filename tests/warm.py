@@ -26,11 +26,12 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_MODULES = ("gzsl_bench", "submitit.core._submit")
+_MODULES = ("gzsl_bench", "submitit.local._local")
 _CODE = (
     "from gzsl_bench.cli.main import main; main()",
     "from multiprocessing.spawn import spawn_main;",
@@ -38,7 +39,7 @@ _CODE = (
 #: Variables that Python or a library reads when it comes up, and that nothing sets while tests run.
 _READ_AT_IMPORT = (
     "PYTHONDONT", "PYTHONHASH", "PYTHONHOME", "PYTHONUTF8", "PYTHONWARN", "LD_", "LC_", "LANG",
-    "CUDA_", "MALLOC_", "OMP_WAIT", "MLFLOW_DISABLE",
+    "MALLOC_", "OMP_WAIT", "MLFLOW_DISABLE",
 )  # fmt: skip
 #: Libraries (numpy, pyarrow) that leave no thread behind to be lost by a fork.
 ALONE = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -50,7 +51,7 @@ _SPAWN = multiprocessing.util.spawnv_passfds
 class Popen(subprocess.Popen):  # type: ignore[type-arg]
     """``subprocess.Popen``, which has the program forked where nothing could tell."""
 
-    source: Source | None = None
+    source: Source | Job | None = None
 
     def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any,
                        pass_fds: Any, cwd: Any, env: Any, startupinfo: Any, creationflags: Any,
@@ -178,6 +179,34 @@ class Source:
             self._lost = True
 
 
+class Job:
+    """A forked process of submitit, whose task is a fork of itself."""
+
+    def fits(self, args: list[Any], variables: Mapping[str, str]) -> bool:
+        """Whether it is that task."""
+        return list(args[:4]) == [sys.executable, "-u", "-m", "submitit.core._submit"]
+
+    def fork(self, request: Mapping[str, Any], ends: Mapping[int, int]) -> int:
+        """Fork it; returns its process id."""
+        task = os.fork()
+        if task:
+            return task
+        code: Any = 1
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _become({**request, "places": list(ends)}, [os.dup(end) for end in ends.values()])
+            _run(request)
+            code = 0
+        except SystemExit as error:
+            code = error.code or 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else 1)
+
+
 def _exactly(end: socket.socket, size: int) -> bytes:
     found = b""
     while len(found) < size:
@@ -271,12 +300,19 @@ def _become(request: Mapping[str, Any], ends: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _run(request: Mapping[str, Any]) -> None:
+    kind, what, *rest = request["args"][request["args"][0] == "-u" :]
+    sys.argv = [kind, *rest]
+    if kind == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        exec(what, {"__name__": "__main__"})
+
+
 if __name__ == "__main__":
     asked = _serve(socket.socket(fileno=int(sys.argv[1])))
     if asked is not None:
-        kind, what, *rest = asked["args"][asked["args"][0] == "-u" :]
-        sys.argv = [kind, *rest]
-        if kind == "-m":
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
-        else:
-            exec(what, {"__name__": "__main__"})
+        if "submitit.local._local" in asked["args"]:
+            Popen.source = Job()
+            subprocess.Popen = Popen  # type: ignore[misc]
+        _run(asked)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.executors.dispatcher import Ended, How, Job
+from gzsl_bench.executors.early import early
 from gzsl_bench.executors.local import LocalCrew
 from gzsl_bench.executors.slurm.mail import Box, Pulse, Writer
 from gzsl_bench.version import __version__
@@ -65,7 +66,9 @@ class Host:
         writer = Writer(self.box.said(self.name, int(os.environ.get(_RESTARTS, "0") or 0)))
         node = platform.node()
         writer.send(Hello(__version__, node))
-        crew, pulse = LocalCrew(1, self.settings, self.memory), Pulse(self.box)
+        with early() as ahead:
+            crew = LocalCrew(1, self.settings, self.memory, ahead.take())
+        pulse = Pulse(self.box)
         done = ended = leaving = suspicious = False
 
         def leave(number: int, frame: object) -> None:
