@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray
-from gzsl_bench.scoring.intervals import LEVEL, difference_intervals
+from gzsl_bench.scoring.intervals import difference_intervals
 from gzsl_bench.scoring.sample import (
     CLASS_METRICS,
     SEED,
@@ -88,7 +88,7 @@ class PairedResult:
     tied: int | None
 
 
-def paired(a: Sample, b: Sample, level: float = LEVEL, seed: int = SEED) -> list[PairedResult]:
+def paired(a: Sample, b: Sample) -> list[PairedResult]:
     """Compare two samples of the same seeds (row by row) and classes (column by column).
 
     Raises:
@@ -96,9 +96,9 @@ def paired(a: Sample, b: Sample, level: float = LEVEL, seed: int = SEED) -> list
     """
     if a.unseen.shape != b.unseen.shape or a.seen.shape != b.seen.shape:
         raise ValueError("paired samples need the same seeds and classes")
-    ends = difference_intervals(a, b, level)
+    ends = difference_intervals(a, b)
     mean_a, mean_b = means(a), means(b)
-    classes = _class_tests(a, b, seed)
+    classes = _class_tests(a, b)
     per_seed = _per_seed(a, b)
     found = []
     for name in CLASS_METRICS:
@@ -114,7 +114,7 @@ def paired(a: Sample, b: Sample, level: float = LEVEL, seed: int = SEED) -> list
                 low=ends[name][0],
                 high=ends[name][1],
                 p_classes=classes[name],
-                p_seeds=sign_flip(per_seed[name], seed) if a.seeds > 1 else None,
+                p_seeds=sign_flip(per_seed[name]) if a.seeds > 1 else None,
                 dz=None if by_class is None and a.seeds < FEWEST_SEEDS else cohens_dz(units),
                 dz_units="seeds" if by_class is None else "classes",
                 won=count[0],
@@ -125,14 +125,9 @@ def paired(a: Sample, b: Sample, level: float = LEVEL, seed: int = SEED) -> list
     return found
 
 
-def sign_flip(differences: FloatArray, seed: int = SEED) -> PValue:
-    """Two-sided sign-flip test of mean 0.
-
-    Args:
-        differences: [k] one per unit.
-        seed: where drawing starts if there are more than :data:`EXACT` units.
-    """
-    signs, exact = _patterns(len(differences), seed)
+def sign_flip(differences: FloatArray) -> PValue:
+    """Two-sided sign-flip test of mean 0 of differences [k], one per unit."""
+    signs, exact = _patterns(len(differences))
     flipped = np.abs(np.where(signs, -differences, differences).mean(1))
     return _p_value(flipped, abs(float(differences.mean())), len(differences), exact)
 
@@ -184,7 +179,7 @@ def fragile_classes(a: Sample, b: Sample) -> list[tuple[int, str, str]]:
     return found
 
 
-def _class_tests(a: Sample, b: Sample, seed: int) -> dict[str, PValue]:
+def _class_tests(a: Sample, b: Sample) -> dict[str, PValue]:
     """Permutation of classes, the metric computed again for each pattern."""
     unseen, seen = a.unseen.shape[1], a.seen.shape[1]
     found = {}
@@ -192,7 +187,7 @@ def _class_tests(a: Sample, b: Sample, seed: int) -> dict[str, PValue]:
         sizes = (0 if name == "acc_seen" else unseen, 0)
         if name in ("acc_seen", "harmonic_mean"):
             sizes = (sizes[0], seen)
-        swap, exact = _patterns(sum(sizes), seed)
+        swap, exact = _patterns(sum(sizes))
         mean_a = _swapped(a, b, swap, sizes, name)
         mean_b = _swapped(b, a, swap, sizes, name)
         observed = abs(means(a)[name] - means(b)[name])
@@ -219,12 +214,12 @@ def _swapped(
     return np.asarray(harmonic_rows(unseen, mixed(own.seen, other.seen, part_seen)).mean(1))
 
 
-def _patterns(units: int, seed: int) -> tuple[FloatArray, bool]:
+def _patterns(units: int) -> tuple[FloatArray, bool]:
     """All patterns of 0 and 1 [2^k, k], or many drawn ones, and whether it is all of them."""
     if units <= EXACT:
         numbers = np.arange(2**units)[:, None]
         return ((numbers >> np.arange(units)) & 1).astype(np.float64), True
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     return rng.integers(0, 2, size=(PERMUTATIONS, units)).astype(np.float64), False
 
 

@@ -94,11 +94,11 @@ def friedman(ranks: FloatArray) -> float:
     return float(between / within) if within > 0 else 0.0
 
 
-def critical_difference(methods: int, datasets: int, alpha: float = ALPHA) -> float:
+def critical_difference(methods: int, datasets: int) -> float:
     """Nemenyi's q * sqrt(k (k + 1) / (6 N))."""
     from scipy.stats import studentized_range
 
-    q = studentized_range.ppf(1 - alpha, methods, np.inf) / math.sqrt(2)
+    q = studentized_range.ppf(1 - ALPHA, methods, np.inf) / math.sqrt(2)
     return float(q * math.sqrt(methods * (methods + 1) / (6 * datasets)))
 
 

@@ -47,14 +47,14 @@ def _row(search: Search, found: Score) -> dict[str, Any]:
     return row
 
 
-def render_trials(table: Sequence[Mapping[str, Any]], fmt: str = "github", top: int = TOP) -> str:
-    """The rows as JSON, or as one table a search of its ``top`` best trials."""
+def render_trials(table: Sequence[Mapping[str, Any]], fmt: str = "github") -> str:
+    """The rows as JSON, or as one table a search of its :data:`TOP` best trials."""
     if fmt == "json":
         return json.dumps(list(table), indent=1)
     searches: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in table:
         searches.setdefault((row["dataset"], row["label"]), []).append(row)
-    parts = [_search(rows, top) for rows in searches.values()]
+    parts = [_search(rows) for rows in searches.values()]
     parts.append(
         "Validation H, U and S in percent, mean ± sd over folds, at the checkpoint with the best"
         " mean H.\nThe best mean H is chosen. No test row was used, and none of these is a result."
@@ -62,7 +62,7 @@ def render_trials(table: Sequence[Mapping[str, Any]], fmt: str = "github", top: 
     return "\n\n".join(parts)
 
 
-def _search(rows: Sequence[Mapping[str, Any]], top: int) -> str:
+def _search(rows: Sequence[Mapping[str, Any]]) -> str:
     fields = list(rows[0]["values"])
     headings = ["Data set", "Method", "Trial", *fields, *_SHOWN.values(), "Checkpoint"]
     lines = [
@@ -74,11 +74,11 @@ def _search(rows: Sequence[Mapping[str, Any]], top: int) -> str:
             *(_number(row.get(name)) for name in _SHOWN),
             "-" if row["checkpoint"] is None else row["checkpoint"],
         ]
-        for row in rows[:top]
+        for row in rows[:TOP]
     ]
     text = [markdown.table(headings, lines)]
-    if len(rows) > top:
-        text.append(f"{len(rows) - top} more of {len(rows)} trials: --format json.")
+    if len(rows) > TOP:
+        text.append(f"{len(rows) - TOP} more of {len(rows)} trials: --format json.")
     lacking = [row for row in rows if row["unavailable"]]
     if lacking:
         first = " ".join(str(lacking[0]["unavailable"]).split())[:160]
