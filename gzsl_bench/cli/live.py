@@ -47,6 +47,8 @@ class LiveView(View):
         refresh: redraw several times a second; otherwise only with messages.
     """
 
+    drawn = True
+
     def __init__(
         self,
         suite: ResolvedSuite,

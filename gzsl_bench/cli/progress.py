@@ -27,12 +27,17 @@ from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Cells that are named before the others are counted.
 _SHOWN = 3
+#: Seconds without a line, after which one says how far a cell is.
+_QUIET = 60.0
 #: Letters of a cause: the whole of it is in the record.
 _CAUSE = 240
 
 
 class View:
-    """One line on standard error for every cell that ends.
+    """One line on standard error for every cell that ends, and one a minute while none does.
+
+    Attributes:
+        drawn: whether the state of things is drawn all the while.
 
     Args:
         suite: its cells, and the rule whose H is shown.
@@ -40,6 +45,8 @@ class View:
         store: the results folder.
         pace: what estimates the rest.
     """
+
+    drawn = False
 
     def __init__(
         self,
@@ -58,11 +65,14 @@ class View:
         self.over = {key for key in self.cells if store.finished(key)}
         self.failed: set[str] = set()
         self.stopping = False
+        self.spoke = self.pace.now()
 
     def open(self) -> None:
         """Say what is there already, and who else works here."""
         if self.ended:
             self.say(f"{self.ended} of {len(self.cells)} cells are finished already")
+        if not self.drawn and (left := len(self.cells) - self.ended):
+            self.say(f"training {left} cell{'s'[: left != 1]}: a line for each when it ends")
         if self.store.presence is not None:
             for run in self.store.presence.others():
                 self.say(f"another run works in this folder and shares the cells: {run.who}")
@@ -80,6 +90,7 @@ class View:
 
     def say(self, line: str) -> None:
         """Print one line for good."""
+        self.spoke = self.pace.now()
         say(one_line(line))
 
     def hear(self, event: Event) -> None:
@@ -88,6 +99,8 @@ class View:
             self.pace.started(self.units[event.unit])
         elif isinstance(event, Progress):
             self.pace.reported(event.unit, event.key, event.done, event.total)
+            if not self.drawn and self.pace.now() - self.spoke >= _QUIET:
+                self._tell_progress(event)
         elif isinstance(event, CellEnded):
             self.pace.finished(event.unit, event.key)
             self._over(event.key, "", self.left())
@@ -113,6 +126,12 @@ class View:
         failed = record is not None and not record.final
         (self.failed.add if failed else self.failed.discard)(key)
         self.say(f"[{self.ended}/{len(self.cells)}] {self.result(key)}{by}{left}")
+
+    def _tell_progress(self, event: Progress) -> None:
+        if event.key in self.cells and event.total:
+            share = f"{100 * event.done / event.total:.0f} %"
+            place = f"[{self.ended}/{len(self.cells)}]"
+            self.say(f"{place} {self.cells[event.key].title}: {share}{self.left()}")
 
     def titles(self, keys: Sequence[str]) -> str:
         """The first of some cells, and how many more there are."""

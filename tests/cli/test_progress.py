@@ -287,11 +287,30 @@ def test_plain_lines_hold_one_result_each_and_no_control_characters(store, capsy
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
+        "training 4 cells: a line for each when it ends",
         "[1/4] CUB · ACMR · seed 0: U 1.0  S 2.0  H 52.1 (3 s); about 30 s left",
         "[2/4] CUB · ACMR · seed 1: FAILED: ValueError: two lines [31m; about 20 s left",
         "stopping after the running step of each worker; Ctrl-C again stops at once",
     ]
     assert not CONTROL.search(err)
+
+
+def test_plain_lines_say_how_far_a_cell_is_once_a_minute(store, capsys):
+    cells = [cell("ACMR", s) for s in range(2)]
+    clock = Clock()
+    view = View(suite_of(cells), [unit(c) for c in cells], store, Pace(clock))
+    view.open()
+    view.hear(UnitStarted(unit(cells[0]).name))
+    capsys.readouterr()
+    for done in range(1, 8):  # every 20 seconds
+        clock.time += 20.0
+        view.hear(Progress(unit(cells[0]).name, cells[0].key, done, 10))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(";")[0] for line in said] == [
+        "[0/2] CUB · ACMR · seed 0: 30 %",
+        "[0/2] CUB · ACMR · seed 0: 60 %",
+    ]
+    assert all("left" in line for line in said)
 
 
 def test_what_was_finished_before_counts_as_such(store, capsys):
@@ -300,7 +319,9 @@ def test_what_was_finished_before_counts_as_such(store, capsys):
         record(store, one, 50.0)
     view = View(suite_of(cells), [unit(c) for c in cells], store)
     view.open()
-    assert capsys.readouterr().err == "2 of 3 cells are finished already\n"
+    assert capsys.readouterr().err == (
+        "2 of 3 cells are finished already\ntraining 1 cell: a line for each when it ends\n"
+    )
     assert view.latest.standings["ACMR", "CUB"].done == 2
     assert view.latest.standings["ACMR", "CUB"].h == 50.0
 
