@@ -106,7 +106,8 @@ class Source:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._names: frozenset[str] = frozenset()
-        self._environment: dict[str, str] = {}
+        # As it is before any test changes it.
+        self._environment = dict(os.environ)
         self._lost = False
         self._one = threading.Lock()
 
@@ -165,7 +166,6 @@ class Source:
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
-        self._environment = dict(os.environ)
         self._process = _SYSTEM(
             [sys.executable, __file__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
