@@ -53,7 +53,9 @@ settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start hear Ctrl-C, and start fast."""
+    """Programs that tests start hear Ctrl-C, have no terminal's width, and start fast."""
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
     # A job in the background ignores Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

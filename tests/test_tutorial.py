@@ -101,5 +101,7 @@ def test_the_tutorial(tmp_path: Path) -> None:
                 printed = ended.stdout
     assert tables == 1
     # The last command ran the installed package: it has a version, where the file had a digest.
-    assert {row[0] for row in rows(printed)} == {"ridge", "ridge 100", "eszsl"}
+    # Families of methods have rows of their own.
+    named = {row[0] for row in rows(printed) if not row[0].startswith("*")}
+    assert named == {"ridge", "ridge 100", "eszsl"}
     assert "ridge: version 0.1.0" in printed

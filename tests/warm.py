@@ -145,7 +145,8 @@ class Source:
             ends: number of a descriptor there -> here.
         """
         assert self._socket is not None
-        content = json.dumps({**request, "places": list(ends)}).encode()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        content = json.dumps({**request, "places": list(ends), "blocked": list(blocked)}).encode()
         prctl = ctypes.CDLL(None).prctl
         with self._one:
             # Its parent ends at once, and whose child it becomes is settled then.
@@ -298,6 +299,7 @@ def _become(request: Mapping[str, Any], ends: list[int]) -> None:
     sys.path[:] = ["" if "-c" in request["args"][:2] else request["cwd"], *new, *rest]
     sys.orig_argv = [sys.executable, *request["args"]]
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.get("blocked", ()))
 
 
 def _run(request: Mapping[str, Any]) -> None:
