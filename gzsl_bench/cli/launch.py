@@ -75,6 +75,7 @@ def launch_options(command: options.Command) -> options.Command:
             raise click.UsageError("give SUITE")
         name = "inline" if inline else executor
         with contextlib.ExitStack() as stack:
+            # Before anything else is imported: it needs a process that can still be forked.
             ahead = stack.enter_context(early()) if name == "local" and not dry_run else None
             from gzsl_bench.cli.compose import Composed
             from gzsl_bench.records.layout import Layout

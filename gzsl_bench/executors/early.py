@@ -1,7 +1,8 @@
 """The server of units, forked of the command itself before anything is in the way of that.
 
 A fork needs a process of one thread that knows nothing of CUDA, which a command is only at its
-start: numpy, MLflow and asking for devices end that.  So the first thing that a training does is to
+start: MLflow and asking for devices end that (numpy would, and comes up with one thread where a
+command is looked up).  So the first thing that a training does is to
 import torch and to fork; both go on with torch imported, and save importing it twice.
 """
 

@@ -289,7 +289,6 @@ def serve(
         os.fdopen(number, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
         for number in (1, 2)
     )
-    sys.modules["__main__"] = types.ModuleType("__main__")  # nobody runs the command again
 
     import gzsl_bench.stacked  # noqa: F401
     from gzsl_bench.engine.fit import settle
