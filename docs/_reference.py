@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import click
@@ -255,8 +256,14 @@ def _plain(value: Any) -> str:
 
 def field_type(model: type[BaseModel], name: str) -> str:
     """The type of a field in words, from the JSON schema, with its bounds."""
-    whole = model.model_json_schema(mode="validation")
+    whole = _schema(model)
     return _in_words(whole["properties"][name], whole.get("$defs", {}))
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's schema, made once for all its fields."""
+    return model.model_json_schema(mode="validation")
 
 
 _WORDS = {

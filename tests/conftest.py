@@ -73,13 +73,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 #: Marks of tests that start programs.
 LONG = ("slow", "ray", "browser", "postgres")
+#: Long files that wait more than they compute, for time limits and for Ray: never two at a time.
+FIRST, LAST = "test_policy.py", "test_ray.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files come first, and tests of a GPU are counted as skipped where there is none."""
     # Processes that share the files would otherwise wait at the end for whoever began the longest.
     long = {item.path for item in items if any(map(item.get_closest_marker, LONG))}
-    items.sort(key=lambda item: item.path not in long)
+    items.sort(
+        key=lambda item: (item.path not in long, item.path.name != FIRST, item.path.name == LAST)
+    )
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

@@ -21,6 +21,7 @@ import os
 import runpy
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,7 @@ class Source:
         self._names: frozenset[str] = frozenset()
         # As it is before any test changes it.
         self._environment = dict(os.environ)
+        self._folder = tempfile.TemporaryDirectory(prefix="gzsl-bench-warm-")
         self._lost = False
         self._one = threading.Lock()
 
@@ -164,11 +166,12 @@ class Source:
         if self._process is not None and self._socket is not None:
             self._socket.close()
             self._process.wait(60)
+        self._folder.cleanup()
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
         self._process = _SYSTEM(
-            [sys.executable, __file__, str(theirs.fileno())],
+            [sys.executable, __file__, str(theirs.fileno()), self._folder.name],
             pass_fds=[theirs.fileno()],
             env=self._environment | ALONE,
         )
@@ -218,8 +221,12 @@ def _exactly(end: socket.socket, size: int) -> bytes:
     return found
 
 
-def preload() -> None:
-    """Import what programs need, and compute nothing: threads do not survive a fork."""
+def preload(folder: Path) -> None:
+    """Import what programs need, and compute nothing: threads do not survive a fork.
+
+    Args:
+        folder: where an empty store of MLflow may be kept for all of them.
+    """
     import gzsl_bench.cli.audit
     import gzsl_bench.cli.progress
     import gzsl_bench.cli.run
@@ -228,20 +235,49 @@ def preload() -> None:
     import gzsl_bench.tracking.mirror  # noqa: F401
 
     with contextlib.suppress(ImportError):
-        import mlflow.store.db.utils
         import mlflow.store.tracking.sqlalchemy_store
         import mlflow.tracking  # noqa: F401
+
+        _copy_blank_stores(folder / "blank.db")
+
+
+def _copy_blank_stores(blank: Path) -> None:
+    """Have MLflow make the tables of a SQLite store once, and copy them from then on.
+
+    Its dozens of migrations take more than a second each time, and always end the same.
+    """
+    from mlflow.store.db import utils
+
+    make = utils._initialize_tables
+
+    def copy(engine: Any) -> None:
+        if engine.dialect.name != "sqlite":
+            make(engine)
+            return
+        if not blank.exists():
+            draft = blank.with_name(f"{os.getpid()}.db")
+            other = utils.create_sqlalchemy_engine_with_retry(f"sqlite:///{draft}")
+            make(other)
+            other.dispose()
+            draft.rename(blank)
+        try:
+            with contextlib.closing(sqlite3.connect(blank)) as there:
+                there.backup(engine.raw_connection().driver_connection)
+        except sqlite3.Error:
+            make(engine)  # and fail in its own words
+
+    utils._initialize_tables = copy
 
 
 # In the process that forks -----------------------------------------------------------------------
 
 
-def _serve(end: socket.socket) -> dict[str, Any] | None:
+def _serve(end: socket.socket, folder: Path) -> dict[str, Any] | None:
     """Fork on request; returns in a fork with its request, or with None once nobody asks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from gzsl_bench.executors import processes
 
-    preload()
+    preload(folder)
     if processes.threads() > 1:
         return None
     names = json.dumps(sorted({name.partition(".")[0] for name in sys.modules})).encode()
@@ -312,7 +348,7 @@ def _run(request: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asked = _serve(socket.socket(fileno=int(sys.argv[1])))
+    asked = _serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]))
     if asked is not None:
         if "submitit.local._local" in asked["args"]:
             Popen.source = Job()

@@ -1,6 +1,6 @@
 """``python -m tests.faults``: kills at random moments, short as in CI or ``--long``.
 
-    python -m tests.faults                          # the short form: 16 cells, half a minute
+    python -m tests.faults                          # the short form: 8 cells, half a minute
     python -m tests.faults --long                   # 60 cells; 200 kills of parents, 200 of workers
                                                     # attacks on the command; storm over 400 cells
     python -m tests.faults --storm 25               # a storm alone, over 100 cells
@@ -28,7 +28,7 @@ from tests.faults.storm import storm
 from tests.warm import ALONE, preload
 
 #: Kills of lone parents, of one of two parents, of workers.
-SHORT, LONG = (3, 2, 3), (100, 100, 200)
+SHORT, LONG = (2, 2, 2), (100, 100, 200)
 
 
 def main() -> int:
@@ -59,11 +59,11 @@ def main() -> int:
     # A store that some other program was pointed at is none of ours.
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ.update(ALONE)
-    preload()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with the figures so far
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gzsl-bench-faults-") as folder:
-        place, seeds = asked.folder or Path(folder), asked.seeds or (15 if asked.long else 4)
+        preload(Path(folder))
+        place, seeds = asked.folder or Path(folder), asked.seeds or (15 if asked.long else 2)
         campaign = Campaign(place, asked.seed, seeds, lambda text: print(text, flush=True))
         print(f"{campaign.cells} cells take {campaign.whole:.1f} s undisturbed", flush=True)
         try:
