@@ -54,7 +54,7 @@ def build_command(places: tuple[Path, ...], out: Path, title: str) -> int:
 
     made = build(places, out, title, tell)
     if made.left_out:
-        from gzsl_bench.engine.submissions.check import plain
+        from gzsl_bench.submissions.check import plain
 
         for sentence in made.left_out[:_SHOWN]:
             say(f"left out: {plain(sentence)}")

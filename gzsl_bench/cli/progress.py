@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gzsl_bench.cli.latest import Latest
-from gzsl_bench.cli.pace import Pace, about
 from gzsl_bench.cli.streams import say
 from gzsl_bench.engine.events import (
     CellElsewhere,
@@ -19,8 +17,10 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     Waiting,
 )
+from gzsl_bench.engine.pace import Pace, about
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.latest import Latest
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolved import ResolvedSuite

@@ -19,7 +19,7 @@ from gzsl_bench.cli.streams import put, say
 from gzsl_bench.cli.terminal import columns
 
 if TYPE_CHECKING:
-    from gzsl_bench.report.published.audit import Finding
+    from gzsl_bench.published.audit import Finding
 
 _FORMAT = format_option("github", "json", "csv")
 _DATASET = click.option("--dataset", metavar="NAME", help="Only this data set.")
@@ -38,8 +38,8 @@ def published_group() -> None:
 @debug_option
 def list_command(fmt: str, dataset: str | None, method: str | None) -> None:
     """Print every entry with its conditions, where known, and its status."""
-    from gzsl_bench.report.published.audit import status
-    from gzsl_bench.report.published.entries import entries
+    from gzsl_bench.published.audit import status
+    from gzsl_bench.published.entries import entries
 
     chosen = _chosen(entries(), dataset, method)
     lines = [
@@ -74,7 +74,7 @@ def list_command(fmt: str, dataset: str | None, method: str | None) -> None:
 @debug_option
 def releases_command(fmt: str) -> None:
     """Print how public code chose the epoch it reports: repository, commit, file, lines."""
-    from gzsl_bench.report.published.entries import releases
+    from gzsl_bench.published.entries import releases
 
     lines = [release.model_dump() for release in releases()]
     if fmt == "github":
@@ -96,7 +96,7 @@ def orders_command(suite: str | None, out: Path, rule: str | None, fmt: str) -> 
     """
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.report.published.orders import as_text, orders
+    from gzsl_bench.report.orders import as_text, orders
     from gzsl_bench.results.view import Results
 
     store = RecordStore(out)
@@ -114,7 +114,7 @@ def orders_command(suite: str | None, out: Path, rule: str | None, fmt: str) -> 
 @debug_option
 def page_command() -> None:
     """Print docs/published.md: how printed numbers were selected, and the numbers themselves."""
-    from gzsl_bench.report.published.page import page
+    from gzsl_bench.published.page import page
 
     put(page().rstrip("\n"))
 
@@ -130,7 +130,7 @@ def audit_command(fmt: str, dataset: str | None, method: str | None) -> None:
     Findings marked "recomputed" follow from the printed numbers by arithmetic; the others rest on
     the source named.
     """
-    from gzsl_bench.report.published.audit import findings
+    from gzsl_bench.published.audit import findings
 
     found = _chosen(findings(), dataset, method)
     if fmt != "github":
@@ -163,7 +163,7 @@ def _block(finding: Finding) -> str:
 def _chosen(items: Sequence[Any], dataset: str | None, method: str | None) -> list[Any]:
     """Those of one data set or method; a name that nothing has is refused."""
     from gzsl_bench.errors import GzslBenchError, unknown_name
-    from gzsl_bench.report.published.entries import entries
+    from gzsl_bench.published.entries import entries
 
     for kind, wanted in (("dataset", dataset), ("method", method)):
         names = {getattr(item, kind) for item in entries()}

@@ -61,11 +61,11 @@ def submit_command(
     audits are left out.  Without --commit the commands of git that follow are printed.
     """
     from gzsl_bench.cli.validate import open_plugins
-    from gzsl_bench.engine.submissions import clone as git
     from gzsl_bench.errors import RecordError
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.submissions import Repository
     from gzsl_bench.records.submit import submit
+    from gzsl_bench.submissions import clone as git
 
     if not name or not who or not contact:
         raise click.UsageError(
@@ -135,10 +135,10 @@ def check_command(
     from gzsl_bench.cli.launch import worker_settings
     from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.engine.environment import usable_cores
-    from gzsl_bench.engine.submissions.check import Retraining, check, plain, predictions_of
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.errors import RecordError
     from gzsl_bench.records.submissions import Repository
+    from gzsl_bench.submissions.check import Retraining, check, plain, predictions_of
 
     repository = Repository.at(clone)
     names, brought = _chosen(repository, only, since)
@@ -199,8 +199,8 @@ def _chosen(
     Raises:
         RecordError: there is no such submission, or no such revision.
     """
-    from gzsl_bench.engine.submissions.clone import touched
     from gzsl_bench.errors import RecordError, unknown_name
+    from gzsl_bench.submissions.clone import touched
 
     there, wanted = repository.names, list(dict.fromkeys(only))
     for name in wanted:
@@ -216,8 +216,8 @@ def _chosen(
 
 def _show(found: dict[str, Checked], as_json: bool) -> None:
     from gzsl_bench import markdown
-    from gzsl_bench.engine.submissions.check import plain
     from gzsl_bench.records.submissions import NOT_REPRODUCED, REFUSED, STATUSES
+    from gzsl_bench.submissions.check import plain
 
     if as_json:
         put(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1))

@@ -134,14 +134,14 @@ def table_command(
         whole = _part(everything, resolved, (), datasets, ())
         last = ending(whole, results, of) if of else []
     if layout == "wide":
-        from gzsl_bench.report.published.beside import beside
+        from gzsl_bench.published.beside import beside
 
         beside_ours = beside(table, results) if published else ()
         width = columns() if fmt == "github" else None
         shown_as = (table, fmt, names, marks, resolved.name, beside_ours, width, last)
         put(render_wide(*shown_as, terminal=fmt == "github" and bold()))
     elif published:
-        from gzsl_bench.report.published.show import render_beside
+        from gzsl_bench.report.beside import render_beside
 
         put(render_beside(table, results, fmt, names, marks))
     elif fmt == "github" and not names and (width := columns()):

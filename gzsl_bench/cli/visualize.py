@@ -25,8 +25,8 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
 )
-from gzsl_bench.cli.pace import about, span
 from gzsl_bench.cli.streams import put, say
+from gzsl_bench.engine.pace import about, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.latents import KeptLatents
-    from gzsl_bench.report.latents import Measured
+    from gzsl_bench.results.latents import Measured
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.cells import Cell
     from gzsl_bench.suite.datasets import Filter
@@ -203,9 +203,9 @@ def _draw(
     density: bool,
 ) -> list[list[Measured]]:
     """A figure per data set; the numbers of every cell."""
-    from gzsl_bench.report.latents import PARTS, flatten, measure
-    from gzsl_bench.report.plots import latents as plot
-    from gzsl_bench.report.plots.save import write
+    from gzsl_bench.plots import latents as plot
+    from gzsl_bench.plots.save import write
+    from gzsl_bench.results.latents import PARTS, flatten, measure
 
     found = [[measure(cell.label, part, kept) for part in PARTS] for cell, _, kept, _ in shown]
     names: set[str] = set()
@@ -230,7 +230,7 @@ def _print(
     fmt: str,
 ) -> None:
     """The numbers, on standard output."""
-    from gzsl_bench.report.latents import plain
+    from gzsl_bench.results.latents import plain
 
     if fmt == "json":
         content: list[dict[str, Any]] = [
@@ -255,7 +255,7 @@ def _print(
 
 def _file_name(dataset: str, taken: set[str]) -> str:
     """``latents_CUB``: letters that file systems take, no two data sets alike."""
-    from gzsl_bench.report.plots.save import unused
+    from gzsl_bench.plots.save import unused
 
     return unused(
         "latents_" + (re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip(".-") or "data"), taken

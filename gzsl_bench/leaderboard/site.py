@@ -22,10 +22,10 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.leaderboard import sources
 from gzsl_bench.leaderboard.boards import Board, Line, boards
 from gzsl_bench.leaderboard.entries import Entry, Found, families, read
+from gzsl_bench.plots.pool import on_all_cores
 from gzsl_bench.records.submissions import STATUSES
 from gzsl_bench.report.cells import GAP, SIGN, gammas, number, untold
 from gzsl_bench.report.html import templating
-from gzsl_bench.report.plots.pool import on_all_cores
 from gzsl_bench.results.rows import HEADINGS, Row
 from gzsl_bench.scoring.rules import GAMMA, RULES, lead, rule_of
 from gzsl_bench.version import __version__

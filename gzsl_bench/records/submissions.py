@@ -2,7 +2,7 @@
 
 ``submissions/NAME/`` is an unpacked archive of records (:mod:`gzsl_bench.records.unpacked`) with a
 ``submission.json``; ``checked/NAME.json`` says of each record what a check of the repository found
-(:mod:`gzsl_bench.engine.submissions`).  Only the repository's own checks write there.  A verdict
+(:mod:`gzsl_bench.submissions`).  Only the repository's own checks write there.  A verdict
 names the very bytes that it is about, so it never speaks for what came later.
 """
 

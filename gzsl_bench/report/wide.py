@@ -128,7 +128,7 @@ def grid(
         table: rows; those of several rules make a block each.
         names: metrics; by default U, S and H.
         daggers: marks against one method, of this table.
-        printed: lines of :func:`~gzsl_bench.report.published.beside.beside`.
+        printed: lines of :func:`~gzsl_bench.published.beside.beside`.
     """
     names = list(names) or list(USUAL)
     cells, ranked = Table(table), marks(table, names)

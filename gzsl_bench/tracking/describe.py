@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gzsl_bench.plots.style import COLOURS
 from gzsl_bench.records.audits import in_words
 from gzsl_bench.records.record import Record
-from gzsl_bench.report.plots.style import COLOURS
 from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.results.validation import Choice
 from gzsl_bench.results.view import Results

@@ -11,7 +11,6 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from gzsl_bench.cli.live import LiveView, bar
-from gzsl_bench.cli.pace import Pace, about, clock
 from gzsl_bench.cli.progress import View
 from gzsl_bench.engine.events import (
     CellEnded,
@@ -20,6 +19,7 @@ from gzsl_bench.engine.events import (
     UnitEnded,
     UnitStarted,
 )
+from gzsl_bench.engine.pace import Pace, about, clock
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.record import COMPLETE, FAILED
 from gzsl_bench.records.store import RecordStore

@@ -17,7 +17,6 @@ from records_factory import edit, put_predictions
 
 from gzsl_bench.cli.main import cli, run
 from gzsl_bench.engine.events import WorkerSettings
-from gzsl_bench.engine.submissions.check import Retraining, check
 from gzsl_bench.engine.worker import Worker
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.record import Record
@@ -37,6 +36,7 @@ from gzsl_bench.records.unpacked import ABOUT
 from gzsl_bench.records.verify import checked
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.submissions.check import Retraining, check
 from gzsl_bench.suite.cells import digest
 
 PLUGIN = """

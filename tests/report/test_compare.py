@@ -13,10 +13,12 @@ from records_factory import commit
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.errors import SuiteError
+from gzsl_bench.published.entries import Entry
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.record import COMPLETE, NOT_APPLICABLE
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
+from gzsl_bench.report import orders
 from gzsl_bench.report.compare import (
     against_best,
     compare,
@@ -27,8 +29,6 @@ from gzsl_bench.report.compare import (
     standing,
     table_of,
 )
-from gzsl_bench.report.published import orders
-from gzsl_bench.report.published.entries import Entry
 from gzsl_bench.report.samples import sample, with_intervals
 from gzsl_bench.report.table import render
 from gzsl_bench.report.versus import as_text

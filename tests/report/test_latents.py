@@ -8,10 +8,10 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 from gzsl_bench.errors import SuiteError
+from gzsl_bench.plots import latents as plot
+from gzsl_bench.plots import save
 from gzsl_bench.records.latents import KeptLatents
-from gzsl_bench.report.latents import PARTS, Plane, flatten, measure, thinned
-from gzsl_bench.report.plots import latents as plot
-from gzsl_bench.report.plots import save
+from gzsl_bench.results.latents import PARTS, Plane, flatten, measure, thinned
 
 
 def kept(images: int = 12, classes: int = 4, aligned: bool = True) -> KeptLatents:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gzsl_bench.hooks.metric import Predictions
-from gzsl_bench.report.plots import (
+from gzsl_bench.plots import (
     confusion,
     cost,
     curves,
@@ -207,7 +207,7 @@ def test_the_same_figure_gives_the_same_bytes():
 def test_drawing_touches_no_global_state():
     code = (
         "import sys, matplotlib as mpl; before = dict(mpl.rcParams.copy());"
-        "from gzsl_bench.report.plots import cost;"
+        "from gzsl_bench.plots import cost;"
         "cost.figure('t', [cost.Cost('a', 0, 1, 0, 2, 3.0)]);"
         "assert dict(mpl.rcParams.copy()) == before; assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from gzsl_bench.report.plots.pool import FEWEST, on_all_cores
+from gzsl_bench.plots.pool import FEWEST, on_all_cores
 
 
 def who(number: int) -> tuple[int, int]:

@@ -19,10 +19,9 @@ from pydantic import ValidationError
 from records_factory import commit
 
 from gzsl_bench.cli.main import run
-from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.published import audit
-from gzsl_bench.report.published.beside import beside, changed, published_names
-from gzsl_bench.report.published.entries import (
+from gzsl_bench.published import audit
+from gzsl_bench.published.beside import beside, changed, published_names
+from gzsl_bench.published.entries import (
     TABLES,
     Entry,
     counts,
@@ -31,16 +30,17 @@ from gzsl_bench.report.published.entries import (
     papers,
     releases,
 )
-from gzsl_bench.report.published.page import page
-from gzsl_bench.report.published.schema import PrintedRow, Release
-from gzsl_bench.report.published.show import render_beside
+from gzsl_bench.published.page import page
+from gzsl_bench.published.schema import PrintedRow, Release
+from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.beside import render_beside
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolved import ResolvedSuite
 
 ROOT = Path(__file__).parents[2]
-DATA = resources.files("gzsl_bench.report.published") / "data"
+DATA = resources.files("gzsl_bench.published") / "data"
 
 
 def row(method="M", dataset="CUB", table="gbu", source="s", setting="gzsl", **printed) -> Entry:
@@ -91,7 +91,7 @@ def test_conditions_override_one_another_and_have_a_basis():
 
 
 def _applies(entry, match):
-    from gzsl_bench.report.published.entries import matches
+    from gzsl_bench.published.entries import matches
 
     return matches(entry, match)
 

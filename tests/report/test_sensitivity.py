@@ -10,12 +10,12 @@ import pytest
 
 from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.hooks.metric import RESERVED
+from gzsl_bench.plots import sensitivity
+from gzsl_bench.plots.sensitivity import Field, Point
+from gzsl_bench.published.beside import beside
 from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html.page import build
 from gzsl_bench.report.html.sweeps import sweeps
-from gzsl_bench.report.plots import sensitivity
-from gzsl_bench.report.plots.sensitivity import Field, Point
-from gzsl_bench.report.published.beside import beside
 from gzsl_bench.report.table import render
 from gzsl_bench.results.comparable import marks, obstacle
 from gzsl_bench.results.rows import rows
@@ -106,11 +106,9 @@ def test_the_table_says_what_they_are(made):
 
 def test_printed_numbers_stand_beside_the_method_alone(made, monkeypatch):
     suite, store, table = made
-    monkeypatch.setattr(
-        "gzsl_bench.report.published.beside.published_names", lambda cell: [cell.label]
-    )
+    monkeypatch.setattr("gzsl_bench.published.beside.published_names", lambda cell: [cell.label])
     asked = []
-    monkeypatch.setattr("gzsl_bench.report.published.beside.entries", lambda: asked.append(1) or ())
+    monkeypatch.setattr("gzsl_bench.published.beside.entries", lambda: asked.append(1) or ())
     assert beside(table, Results(suite, store)) == []
     assert len(asked) == len([row for row in table if not row.sweep]) == 4
 

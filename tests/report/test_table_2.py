@@ -15,10 +15,10 @@ from records_factory import commit
 
 from gzsl_bench import DatasetSpec
 from gzsl_bench.hooks.manager import load_plugins
+from gzsl_bench.published.beside import beside
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.report.beside import render_beside
 from gzsl_bench.report.html.page import build
-from gzsl_bench.report.published.beside import beside
-from gzsl_bench.report.published.show import render_beside
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.datasets import Place

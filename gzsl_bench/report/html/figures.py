@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.report.cells import SIGN
-from gzsl_bench.report.html.gather import Ground
-from gzsl_bench.report.plots import (
+from gzsl_bench.plots import (
     confusion,
     cost,
     curves,
@@ -20,8 +18,10 @@ from gzsl_bench.report.plots import (
     sensitivity,
     training,
 )
-from gzsl_bench.report.plots.save import unused
-from gzsl_bench.report.plots.sensitivity import Sensitivity
+from gzsl_bench.plots.save import unused
+from gzsl_bench.plots.sensitivity import Sensitivity
+from gzsl_bench.report.cells import SIGN
+from gzsl_bench.report.html.gather import Ground
 from gzsl_bench.scoring.ranks import Ranking
 
 if TYPE_CHECKING:

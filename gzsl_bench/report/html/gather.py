@@ -9,18 +9,18 @@ import numpy as np
 
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.hooks.metric import Predictions
+from gzsl_bench.plots.confusion import Confusion, mean, shares
+from gzsl_bench.plots.cost import Cost
+from gzsl_bench.plots.curves import Curve, mean_curve
+from gzsl_bench.plots.forest import Entry
+from gzsl_bench.plots.gap import Entry as Gap
+from gzsl_bench.plots.heatmap import ClassMap
+from gzsl_bench.plots.sensitivity import Sensitivity
+from gzsl_bench.plots.training import Line, Panel, thinned
 from gzsl_bench.records.record import Record
 from gzsl_bench.report.cells import Table
 from gzsl_bench.report.compare import open_ranks
 from gzsl_bench.report.html.sweeps import sweeps
-from gzsl_bench.report.plots.confusion import Confusion, mean, shares
-from gzsl_bench.report.plots.cost import Cost
-from gzsl_bench.report.plots.curves import Curve, mean_curve
-from gzsl_bench.report.plots.forest import Entry
-from gzsl_bench.report.plots.gap import Entry as Gap
-from gzsl_bench.report.plots.heatmap import ClassMap
-from gzsl_bench.report.plots.sensitivity import Sensitivity
-from gzsl_bench.report.plots.training import Line, Panel, thinned
 from gzsl_bench.report.samples import predictions, sample
 from gzsl_bench.report.verdicts import cause
 from gzsl_bench.results.classes import class_names, nameless

@@ -10,6 +10,9 @@ from typing import Any
 
 from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
+from gzsl_bench.plots.pool import on_all_cores
+from gzsl_bench.plots.save import as_bytes, data_uri, described, write
+from gzsl_bench.published import beside as published
 from gzsl_bench.report import wide
 from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, untold
 from gzsl_bench.report.compare import rank
@@ -17,9 +20,6 @@ from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.age import NAME
 from gzsl_bench.report.html.gather import Ground, grounds
 from gzsl_bench.report.html.templating import PACKAGE, engine
-from gzsl_bench.report.plots.pool import on_all_cores
-from gzsl_bench.report.plots.save import as_bytes, data_uri, described, write
-from gzsl_bench.report.published import beside as published
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.report.table import identities, notes
 from gzsl_bench.report.verdicts import READING, Verdict, interval, verdicts

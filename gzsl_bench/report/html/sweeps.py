@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gzsl_bench.report.plots import sensitivity as plot
-from gzsl_bench.report.plots.sensitivity import Sensitivity
+from gzsl_bench.plots import sensitivity as plot
+from gzsl_bench.plots.sensitivity import Sensitivity
 from gzsl_bench.results.rows import Point, Row
 from gzsl_bench.scoring.summary import Summary
 from gzsl_bench.suite.cells import Cell

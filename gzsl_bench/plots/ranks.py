@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.report.plots import style
+from gzsl_bench.plots import style
 from gzsl_bench.scoring.ranks import Ranking
 
 if TYPE_CHECKING:

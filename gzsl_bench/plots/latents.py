@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray, IntArray
-from gzsl_bench.report.latents import PARTS, Plane
-from gzsl_bench.report.plots import style
+from gzsl_bench.plots import style
+from gzsl_bench.results.latents import PARTS, Plane
 from gzsl_bench.scoring.latents import NEIGHBOURS
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gzsl_bench import markdown
-from gzsl_bench.report.published.audit import findings, numbers, status
-from gzsl_bench.report.published.entries import TABLES, Entry, entries, papers, releases
-from gzsl_bench.report.published.schema import Release
+from gzsl_bench.published.audit import findings, numbers, status
+from gzsl_bench.published.entries import TABLES, Entry, entries, papers, releases
+from gzsl_bench.published.schema import Release
 
 _DATASETS = ("CUB", "SUN", "AWA1", "AWA2", "APY", "FLO")
 _MEANING = {
@@ -41,7 +41,7 @@ def _head() -> list[str]:
         " epoch was chosen. `gzsl-bench published list`, `releases` and `audit` print the same as"
         " JSON or CSV with every condition, and what is wrong with it. Facts only; nothing on this"
         " page is a result of this project. A row or a correction is a line in a CSV file of"
-        " `gzsl_bench/report/published/data`, whose columns `schema.py` next to it describes.",
+        " `gzsl_bench/published/data`, whose columns `schema.py` next to it describes.",
         "",
     ]
 

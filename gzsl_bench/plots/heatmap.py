@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray, IntArray
-from gzsl_bench.report.plots import style
+from gzsl_bench.plots import style
 from gzsl_bench.results.classes import called
 
 if TYPE_CHECKING:

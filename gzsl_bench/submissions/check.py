@@ -19,13 +19,6 @@ import numpy as np
 
 from gzsl_bench.engine.again import reproduce
 from gzsl_bench.engine.program import program
-from gzsl_bench.engine.submissions.match import (
-    DataHere,
-    NotHere,
-    refuse_other_data,
-    refuse_other_name,
-    why_not_trainable,
-)
 from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records import imported
 from gzsl_bench.records.layout import Layout
@@ -46,6 +39,13 @@ from gzsl_bench.records.submissions import (
     fingerprints,
 )
 from gzsl_bench.records.verify import KEY, checked
+from gzsl_bench.submissions.match import (
+    DataHere,
+    NotHere,
+    refuse_other_data,
+    refuse_other_name,
+    why_not_trainable,
+)
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.worker import Worker

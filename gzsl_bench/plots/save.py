@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.markdown import csv_text
-from gzsl_bench.report.plots.style import styled
+from gzsl_bench.plots.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

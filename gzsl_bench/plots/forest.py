@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.report.plots import style
-from gzsl_bench.report.plots.panels import panels as laid_out
+from gzsl_bench.plots import style
+from gzsl_bench.plots.panels import panels as laid_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,10 +9,10 @@ from typing import Any
 
 from gzsl_bench import markdown
 from gzsl_bench.errors import SuiteError
+from gzsl_bench.published.audit import status
+from gzsl_bench.published.beside import published_names
+from gzsl_bench.published.entries import Entry, entries
 from gzsl_bench.report.compare import ahead, table_of
-from gzsl_bench.report.published.audit import status
-from gzsl_bench.report.published.beside import published_names
-from gzsl_bench.report.published.entries import Entry, entries
 from gzsl_bench.results.comparable import taint
 from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results

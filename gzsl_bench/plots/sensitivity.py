@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.report.plots import style
+from gzsl_bench.plots import style
 from gzsl_bench.scoring.spread import chance_spread, pooled_sd, spread
 from gzsl_bench.scoring.summary import Summary
 

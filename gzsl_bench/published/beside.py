@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gzsl_bench.data.tasks import PREPROCESSING
-from gzsl_bench.report.published.audit import numbers, status
-from gzsl_bench.report.published.entries import Entry, entries, facts
+from gzsl_bench.published.audit import numbers, status
+from gzsl_bench.published.entries import Entry, entries, facts
 from gzsl_bench.results.comparable import taint
 from gzsl_bench.results.rows import HEADINGS, Row
 from gzsl_bench.results.view import Results

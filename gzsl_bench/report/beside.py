@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 
 from gzsl_bench import markdown
+from gzsl_bench.published.beside import beside, cells, headings, notes
 from gzsl_bench.report import latex, markup
 from gzsl_bench.report.daggers import Daggers
-from gzsl_bench.report.published.beside import beside, cells, headings, notes
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import Row
 from gzsl_bench.results.view import Results

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gzsl_bench.hooks.metric import FloatArray
-from gzsl_bench.report.plots import style
+from gzsl_bench.plots import style
 from gzsl_bench.scoring.rules import RULES
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from gzsl_bench.report.published.schema import PrintedRow, Release
+from gzsl_bench.published.schema import PrintedRow, Release
 
 #: The ACMR paper's tables, by short name: what to call them.
 TABLES: Mapping[str, str] = {
@@ -115,7 +115,7 @@ def releases() -> tuple[Release, ...]:
 @cache
 def papers() -> Mapping[str, tuple[PrintedRow, ...]]:
     """The rows of ``data/papers``, file by file in the order of their names."""
-    folder = resources.files("gzsl_bench.report.published") / "data" / "papers"
+    folder = resources.files("gzsl_bench.published") / "data" / "papers"
     names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".csv"))
     return {
         name.removesuffix(".csv"): tuple(
@@ -208,5 +208,5 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def _text(name: str) -> str:
-    folder = resources.files("gzsl_bench.report.published")
+    folder = resources.files("gzsl_bench.published")
     return (folder / "data" / name).read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from gzsl_bench.data.known import KNOWN
-from gzsl_bench.report.published.entries import (
+from gzsl_bench.published.entries import (
     COUNTS_SOURCE,
     TABLES,
     Entry,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.report.plots import style
+from gzsl_bench.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
