@@ -139,14 +139,15 @@ def load_data(spec: DatasetSpec, asked: DatasetRequest) -> GZSLData:
     """Load, check and identify data, whoever provides them.
 
     Only readers that come along identify what they read: a plugin that hands on what one of them
-    read, with other features say, hands on the fingerprint of what it was.
+    read, with other features or region maps say, hands on the digests of what it was.
     """
     from gzsl_bench.builtin.datasets import reads
 
     data = spec.load(asked)
     if reads(spec):
         return data
-    return identify(check_data(replace(data, fingerprint="")))
+    maps = None if data.regions is None else replace(data.regions, digest="")
+    return identify(check_data(replace(data, fingerprint="", regions=maps)))
 
 
 def wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[MethodEntry]]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gzsl_bench import Config, DatasetSpec, Method, MethodSpec, MissingFile, stackable
+from gzsl_bench.data.gzsl import RegionMaps
 from gzsl_bench.data.identity import identify
+from gzsl_bench.data.regions import regions_digest
 from gzsl_bench.errors import DataError, PluginError, SuiteError
 from gzsl_bench.records.suites import parsed
 from gzsl_bench.suite.cells import Cell, digest
@@ -152,6 +155,23 @@ def test_what_a_reader_gave_and_a_plugin_changed_has_a_key_of_its_own(
         found.append(keys(resolve_text(TEXT, registry)))
     assert len(set.union(*found)) == 2 * len(found)
     assert found[0] == keys(resolve_text(TEXT, make_registry(PLAIN, data={"tiny": make_data()})))
+
+
+def test_region_maps_that_a_plugin_changed_have_a_key_of_their_own(
+    make_registry, make_data, resolve_text
+):
+    read = make_data()
+    maps = RegionMaps("grid", np.ones((len(read.labels), 2, 3), np.float32))
+    maps = replace(maps, digest=regions_digest(maps))
+    spec, found = replace(PLAIN, wants=("regions",)), []
+    for changed in (
+        maps,
+        replace(maps, values=2 * maps.values),
+        replace(maps, scale=np.full(3, 2.0, np.float32)),
+    ):
+        registry = make_registry(spec, data={"tiny": replace(read, regions=changed)})
+        found.append(keys(resolve_text(TEXT, registry)))
+    assert len(set.union(*found)) == 2 * len(found)
 
 
 def test_the_name_of_the_data_set_changes_nothing(make_registry, make_data, resolve_text):
