@@ -98,10 +98,10 @@ class Installed(metadata.Distribution):
     """As pip leaves it."""
 
     def __init__(self, site: Path, origin: str | None) -> None:
-        self.site, self.origin = site, origin
+        self.site, self.direct_url = site, origin
 
     def read_text(self, filename: str) -> str | None:
-        return self.origin if filename == "direct_url.json" else None
+        return self.direct_url if filename == "direct_url.json" else None
 
     def locate_file(self, path) -> Path:
         return self.site / path
