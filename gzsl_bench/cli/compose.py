@@ -162,6 +162,7 @@ def _dataset(text: str) -> dict[str, Any]:
         raise click.UsageError(
             f"-d {text!r} is not understood; write NAME, NAME:FEATURES or NAME:FEATURES:EMBEDDING"
         )
+    _refuse_several("-d", text, text)
     label = re.sub(r"[^A-Za-z0-9_.-]", "_", text.replace(":", "-"))
     return names | ({"label": label} if ":" in text else {})
 
@@ -171,10 +172,17 @@ def _method(text: str) -> dict[str, Any]:
     if not found:
         raise click.UsageError(f"-m {text!r} is not understood; write NAME or NAME[KEY=VALUE,...]")
     name, inside = found.groups()
+    _refuse_several("-m", text, name)
     if not inside:
         return {"use": name}
     config = dict(pair(part, f"-m {text!r}") for part in _commas(inside))
     return {"use": name, "label": f"{name} {inside}", "config": config}
+
+
+def _refuse_several(option: str, text: str, name: str) -> None:
+    """Names between commas, which other programs take."""
+    if "," in name:
+        raise click.UsageError(f"{option} {text!r} is several names; repeat {option} for each")
 
 
 def _commas(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli import complete
+from gzsl_bench.cli.clock import Clock
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -44,9 +45,9 @@ def keep(results: Results, registry: Registry, settings: WorkerSettings) -> None
     for cells, together in missing.values():
         titles = ", ".join(cell.title for cell in cells)
         beside = f", {len(together)} as one" if len(together) > 1 else ""
-        say(f"training {titles} again for the model{beside}")
         try:
-            kept = keep_models(worker, results, cells, together, lambda done, total: None)
+            with Clock(f"training {titles} again for the model{beside}") as clock:
+                kept = keep_models(worker, results, cells, together, clock.progress)
         except GzslBenchError as error:
             say(f"warning: {titles}: no model was kept: {error}")
             continue

@@ -93,7 +93,12 @@ def score_command(
         asked = [question for each in found for question in questions(each)]
         mine = [question for question in asked if question.fold == fold]
         if len(mine) != 1:
-            raise click.UsageError("score new writes one file: name --dataset, and a --fold of it")
+            named = ", ".join(dict.fromkeys(each.entry.name for each in found))
+            folds = ", ".join(str(each) for each in sorted({each.fold for each in asked}))
+            raise click.UsageError(
+                "score new writes one file: name a data set of the suite with --dataset"
+                f" ({named}), and a --fold that it has ({folds})"
+            )
         template(files[1], mine[0])
         put(f"{files[1]}: {mine[0].title}, {len(mine[0].images)} test rows,"
             f" {mine[0].classes} classes; scores are to be filled in")  # fmt: skip

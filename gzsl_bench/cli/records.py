@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli.clock import Clock
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -193,8 +194,12 @@ def reproduce_command(
     if about.get("device") != chosen:
         say(f"note: trained on {about.get('device')}, again on {chosen}")
     worker = Worker(registry, settings, lambda event: None)
-    found = reproduce(worker, record, lambda done, total: None)
     title = f"{record.dataset} · {record.label} · seed {record.seed}"
+    with Clock(f"training {title} again", announce=False) as clock:
+        found = reproduce(worker, record, clock.progress)
+    if (others := len(record.provenance.trained) - 1) > 0:
+        say(f"note: the record was trained as one with {others} more, now alone: scores may be"
+            " rounded otherwise")  # fmt: skip
     if as_json:
         plain = {"key": record.key, "equal": found.equal} | asdict(found)
         put(json.dumps(plain, indent=1))

@@ -100,6 +100,10 @@ def table_command(
     if layout == "wide" and not chosen:
         chosen = [resolved.lead]
     everything = rows(results)
+    if not everything and fmt not in ("csv", "json"):
+        count = len(resolved.cells)
+        say(f"{resolved.name} has no numbers yet: none of its {count} cells was run to its end")
+        return
     table = _part(everything, resolved, chosen, datasets, methods)
     if strict:
         from gzsl_bench.results.identity import refuse_differences

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli import complete
+from gzsl_bench.cli.clock import Clock
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -26,7 +25,6 @@ from gzsl_bench.cli.options import (
     plugin_option,
 )
 from gzsl_bench.cli.streams import put, say
-from gzsl_bench.engine.pace import about, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -177,15 +175,14 @@ def _all_latents(
             say(f"{cell.title}: drawn at the last checkpoint: {choice.note}")
         kept = latents.read(results.store.layout, cell.key, choice.checkpoint)
         if kept is None:
-            clock = Clock(f"training {cell.title} again")
             try:
-                kept = draw_again(
-                    worker, cell, choice.checkpoint, results.record(cell.key), clock.progress
-                )
+                with Clock(f"training {cell.title} again") as clock:
+                    kept = draw_again(
+                        worker, cell, choice.checkpoint, results.record(cell.key), clock.progress
+                    )
             except NotApplicable as reason:
                 say(f"left out: {cell.title}: not applicable: {reason}")
                 continue
-            clock.end()
             latents.write(results.store.layout, kept)
         else:
             say(f"{cell.title}: latents of an earlier call")
@@ -260,32 +257,3 @@ def _file_name(dataset: str, taken: set[str]) -> str:
     return unused(
         "latents_" + (re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip(".-") or "data"), taken
     )
-
-
-class Clock:
-    """How far a training is and how long it may still take, on standard error.
-
-    One line that changes on a terminal, a new line every half minute elsewhere.
-    """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._live = sys.stderr.isatty()
-        self._pause = 0.5 if self._live else 30.0
-        self._began = self._told = time.monotonic()
-        say(what)
-
-    def progress(self, done: int, total: int) -> None:
-        """Say so now and then."""
-        now = time.monotonic()
-        if now - self._told < self._pause or not 0 < done <= total:
-            return
-        self._told = now
-        left = (now - self._began) * (total - done) / done
-        text = f"{self._what}: {100 * done / total:.0f} %, {about(left)} left"
-        say(f"\r{text}\x1b[K" if self._live else text, nl=not self._live)
-
-    def end(self) -> None:
-        """Say how long it took."""
-        text = f"{self._what}: done in {span(time.monotonic() - self._began)}"
-        say(f"\r{text}\x1b[K" if self._live else text)

@@ -292,7 +292,13 @@ def complaint(error: ErrorDetails, path: Sequence[str | int], known: Iterable[st
         text = _SENTENCES[error["type"]].format(key=key, input=shown)
         return text + (quote_it(shown) if error["type"] == "string_type" else "")
     if error["type"] == "string_pattern_mismatch":
-        return f"{key!r} is {shown!r}, but only letters, digits, '_', '-' and '.' may stand there"
+        return (
+            f"{key!r} is {shown!r}, but only the letters a to z and A to Z, digits, '_', '-' and"
+            " '.' may stand there, one of the letters or digits first"
+        )
+    if error["type"] == "string_too_long":
+        most = error["ctx"]["max_length"]
+        return f"{key!r} has {len(shown)} letters, {shown[:20]!r}..., but {most} are the most"
     if error["type"] == "literal_error":
         return f"{key!r} is {shown!r}, but {error['ctx']['expected']} is expected"
     return f"{key!r} is {shown!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -187,7 +187,10 @@ def ready_method(registry: Registry, cell: Cell) -> type[Method]:
     described = identity["method"]
     if cell.method not in registry.methods:
         causes = "".join(f"; {broken}" for broken in registry.broken)
-        raise PluginError(f"the worker process finds no method {cell.method!r}{causes}")
+        raise PluginError(
+            f"no plugin here offers the method {cell.method!r} of {cell.title}{causes}; install the"
+            " one that does, or name its file with --plugin"
+        )
     version, source = registry.version_of(cell.method), registry.source_of(cell.method)
     if (version, source.digest) != (described["version"], described["source"]):
         raise PluginError(

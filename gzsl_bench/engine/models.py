@@ -131,7 +131,7 @@ def keep_models(
         results: the suite's.
         cells: whose models are to be kept.
         together: all cells that were trained together, these among them.
-        on_progress: told how far it is.
+        on_progress: told how far all of them are, taken together.
 
     Raises:
         NotApplicable: the method's scorers cannot be kept.
@@ -140,10 +140,17 @@ def keep_models(
     records = {cell.key: results.record(cell.key) for cell in cells}
     choices = {cell.key: wanted(results, cell) for cell in cells}
     metrics, others = worker.registry.metrics, iter(together)
+    far: dict[str, int] = {}
 
     def sink(tests: TestSet) -> ModelSink:
-        choice = choices.get(next(others).key)
-        return ModelSink(tests, metrics, on_progress, choice.checkpoint if choice else None)
+        key = next(others).key
+        choice = choices.get(key)
+
+        def advance(done: int, total: int) -> None:  # as long for each: they differ in seeds
+            far[key] = done
+            on_progress(sum(far.values()), total * len(together))
+
+        return ModelSink(tests, metrics, advance, choice.checkpoint if choice else None)
 
     trained = train_together(worker, together, records[cells[0].key], sink)
     outcomes = dict(zip((cell.key for cell in together), trained, strict=True))

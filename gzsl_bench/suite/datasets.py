@@ -162,7 +162,7 @@ def wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[
     ):
         there = {entry.name for entry in entries}
         for name in sorted(asked - there):
-            raise SuiteError(f"--only: {unknown_name(f'{kind} of this suite', name, there)}")
+            raise SuiteError(unknown_name(f"{kind} of this suite", name, there))
     return (
         [e for e in loaded.suite.datasets if not only.datasets or e.name in only.datasets],
         [e for e in loaded.suite.methods if not only.methods or e.name in only.methods],

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, first_of, quote_it, read_yaml
-from gzsl_bench.errors import GzslBenchError, PluginError, unknown_name
+from gzsl_bench.errors import GzslBenchError, PluginError, nearest, unknown_name
 from gzsl_bench.hooks.inline import find_inline
 from gzsl_bench.hooks.known import distribution_of
 from gzsl_bench.scoring.axes import axes_of
@@ -180,7 +180,24 @@ def _sentence(error: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str
         name = f"{path[-2]}[{key}]" if isinstance(key, int) and len(path) > 1 else key
         shown = error["input"]
         return f"{name!r} should be a name or a mapping with `use`, not {shown!r}{quote_it(shown)}"
-    return complaint(error, path, _known_keys(error["loc"], model))
+    said = complaint(error, path, _known_keys(error["loc"], model))
+    if model is Suite and error["type"] == "extra_forbidden":
+        return said + _where_it_belongs(str(key), error["loc"])
+    return said
+
+
+def _where_it_belongs(key: str, location: tuple[int | str, ...]) -> str:
+    """Of a key that a suite has, but elsewhere, or that may be a method's own."""
+    within = location[0] if len(location) > 1 else ""
+    if not within and key in MethodEntry.model_fields:
+        return f"; {key!r} is a key of an entry of `methods`"
+    if not within and key in DatasetEntry.model_fields:
+        return f"; {key!r} is a key of an entry of `datasets`"
+    if within and key in Suite.model_fields:
+        return f"; {key!r} is a key of the whole suite"
+    if within == "methods" and nearest(key, MethodEntry.model_fields) is None:
+        return "; hyper-parameters of the method stand under `config`"
+    return ""
 
 
 def _known_keys(location: tuple[int | str, ...], model: type[BaseModel]) -> Iterable[str]:

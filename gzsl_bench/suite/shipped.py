@@ -24,6 +24,8 @@ def find_suite(given: Path) -> Path:
         return given
     if found := shipped().get(given.name):
         return found
+    if (file := given.with_suffix(".yaml")).is_file():
+        raise SuiteError(f"there is no file {given}; did you mean {file}?")
     raise SuiteError(f"there is no file {given}; {_unknown(given.name)}")
 
 

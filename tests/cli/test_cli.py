@@ -455,6 +455,10 @@ def test_a_table_with_holes_says_so(call, suite, tmp_path):
     assert code == 0
     assert [row["unavailable"] for row in json.loads(shown)].count("not run yet") == 1
     assert "2 cells: 1 not run, 0 failed" in err
+    shutil.rmtree(next((out / "cells").iterdir()))
+    for fmt in ("github", "latex"):
+        code, shown, err = call("table", suite, "--out", out, "--format", fmt)
+        assert (code, shown, "none of its 2 cells was run to its end" in err) == (0, "", True)
 
 
 # help --------------------------------------------------------------------------------------------

@@ -81,6 +81,8 @@ def test_changes_of_a_suite(compose, tmp_path):
         ({"datasets": ("CUB",)}, "a method with -m"),
         ({"datasets": ("a:b:c:d",), "methods": ("m",)}, "write NAME, NAME:FEATURES or"),
         ({"datasets": ("a:",), "methods": ("m",)}, "write NAME, NAME:FEATURES or"),
+        ({"datasets": ("a,b",), "methods": ("m",)}, "-d 'a,b' is several names; repeat -d"),
+        ({"datasets": ("a",), "methods": ("m,n",)}, "-m 'm,n' is several names; repeat -m"),
         ({"datasets": ("a",), "methods": ("m[",)}, r"write NAME or NAME\[KEY=VALUE"),
         ({"datasets": ("a",), "methods": ("m[x]",)}, "write KEY=VALUE"),
         ({"datasets": ("a",), "methods": ("m",), "changes": ("methods.n.x=1",)}, "unknown entry"),

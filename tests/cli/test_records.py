@@ -156,6 +156,10 @@ def test_a_cell_is_trained_again_and_compared(out, call):
     code, said, _ = call("reproduce", cell.name[:6], "--out", str(out), "--device", "cpu")
     assert (code, said.split(": ", 1)[1].startswith("equal bit for bit")) == (0, True)
     assert lines_of(out) == before
+    edit(cell, lambda c: c["provenance"].update(trained=[cell.name, "1" * 24]))
+    told = call("reproduce", cell.name, "--out", str(out), "--device", "cpu")[2]
+    assert "note: the record was trained as one with 1 more, now alone" in told
+    assert "training digits · eszsl · seed 0 again: done in" in told
     # A record whose scores are others in the last digit, and one of other predictions.
     arrays = RecordStore(out).read(cell.name).predictions()
     arrays["best_seen"][0, 0] = np.nextafter(arrays["best_seen"][0, 0], np.inf)
@@ -181,11 +185,14 @@ def test_what_cannot_be_reproduced_is_one_sentence(out, call):
         ({"method": {**one.identity["method"], "version": "0.9"}}, "is not the one of the cell"),
         ({"dataset": {**one.identity["dataset"], "fingerprint": "0"}}, "are not those of the key"),
         ({"code": {**one.identity["code"], "streams": 99}}, "is not that of the cell's key"),
+        ({"method": {**one.identity["method"], "name": "own"}}, "no plugin here offers the method"),
     ):
         identity = {**other, **change}
         place = out / "cells" / digest(identity)
         shutil.copytree(cell, place)
-        edit(place, lambda c, i=identity, k=place.name: c.update(identity=i, key=k, seed=1))
+        named = {"identity": identity, "key": place.name, "seed": 1}
+        named["method"] = identity["method"]["name"]
+        edit(place, lambda c, n=named: c.update(n))
         edit(place, lambda c, k=place.name: c["provenance"].update(trained=[k]))
         code, said, told = call("reproduce", place.name, "--out", str(out), "--device", "cpu")
         assert (code, said, told.count("\n")) == (2, "", 1)

@@ -216,23 +216,3 @@ def test_file_names_are_fit_for_any_file_system_and_differ():
     names = [visualize._file_name(n, taken) for n in ("CUB", "cub", "a/b c", "..", "é")]
     assert names == ["latents_CUB", "latents_cub-2", "latents_a-b-c", "latents_data",
                      "latents_data-2"]  # fmt: skip
-
-
-def test_the_clock_estimates_from_what_is_done(capsys, monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(visualize.time, "monotonic", lambda: now[0])
-    clock = visualize.Clock("training x again")
-    clock.progress(1, 100)  # too early to say anything
-    now[0] += 60
-    clock.progress(25, 100)
-    now[0] += 1
-    clock.progress(26, 100)
-    now[0] += 7200
-    clock.progress(50, 100)
-    clock.end()
-    assert capsys.readouterr().err.splitlines() == [
-        "training x again",
-        "training x again: 25 %, about 3 min left",  # 60 s for a quarter
-        "training x again: 50 %, about 2.0 h left",
-        "training x again: done in 2.0 h",
-    ]

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from gzsl_bench.builtin.digits import load
+from gzsl_bench.cli.clock import Clock
 from gzsl_bench.cli.main import run
 from gzsl_bench.hooks.dataset import DatasetRequest
 from gzsl_bench.records.layout import Layout
@@ -143,10 +144,20 @@ def test_methods_that_name_no_tensors_are_kept_too_alone_and_stacked(tmp_path, c
         )
     )
     out = tmp_path / "out"
+    told: dict[Clock, list[float]] = {}
+    monkeypatch.setattr(
+        Clock, "progress", lambda clock, done, of: told.setdefault(clock, []).append(done / of)
+    )
     with pretending(rerun()):
         arguments = ["run", str(suite), "--out", str(out), "--inline", "--tracking-uri", "none"]
         assert run([*arguments, "--keep-models"]) == 0
         assert "again for the model, 2 as one" in capsys.readouterr().err
+        # How far the two of a training are, taken together: it only grows, up to the whole.
+        assert len(told) == 2
+        for shares in told.values():
+            assert shares == sorted(shares)
+            assert shares[0] <= 0.5
+            assert shares[-1] == 1
         np.save(tmp_path / "new.npy", features())
         for record in RecordStore(out):
             path = Layout(out).model(record.key)

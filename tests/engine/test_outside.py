@@ -235,7 +235,14 @@ def test_files_that_do_not_go_together_and_options(bench, tmp_path, capsys):
         ([tmp_path, "--method", "X"], "is a folder"),
         ([tmp_path / "one.npy", "--method", "X"], "one.npy is no .npz archive"),
         ([tmp_path / "text.npz", "--method", "X"], "text.npz holds Python objects"),
-        (["new", tmp_path / "t.npz", "--fold", 7], "name --dataset, and a --fold"),
+        (
+            ["new", tmp_path / "t.npz", "--fold", 7],
+            "(digits), and a --fold that it has (0, 1, 2)",
+        ),
+        (
+            ["new", tmp_path / "t.npz", "--dataset", "nope"],
+            "gzsl-bench: unknown data set of this suite 'nope'; available: digits",
+        ),
     ):
         assert bench.score(tmp_path / "o", *arguments) == 2
         error = capsys.readouterr().err

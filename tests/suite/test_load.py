@@ -177,6 +177,30 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD + "tune: {width: [1]}\n", "; 'tune' is a key of an entry of `methods`"),
+        (GOOD + "features: x\n", "; 'features' is a key of an entry of `datasets`"),
+        (
+            GOOD.replace("[acmr]", "[{use: acmr, selection: [val]}]"),
+            "; 'selection' is a key of the whole suite",
+        ),
+        (
+            GOOD.replace("[acmr]", "[{use: acmr, width: 3}]"),
+            "; hyper-parameters of the method stand under `config`",
+        ),
+        (GOOD.replace("name: ", "name: ß"), "only the letters a to z and A to Z, digits"),
+        (
+            GOOD.replace("name: ", "name: " + 300 * "n"),
+            "letters, 'nnnnnnnnnnnnnnnnnnnn'..., but 80 are the most",
+        ),
+    ],
+)
+def test_where_a_key_belongs_and_what_a_name_may_be(complaint, text, said):
+    assert said in complaint(text)
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_complaints(complaint, case):
     text, expected = WRONG[case]

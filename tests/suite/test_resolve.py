@@ -246,7 +246,7 @@ def test_only(make_registry, make_data, resolve_text):
     text = "name: s\ndatasets: [b, a]\nmethods: [plain, {use: fixed, label: F}]\n"
     part = resolve_text(text, registry, only=Filter(frozenset({"a"}), frozenset({"F"})))
     assert [(c.dataset, c.label) for c in part.cells] == [("a", "F")]
-    with pytest.raises(SuiteError, match="--only: unknown method of this suite 'fixed'"):
+    with pytest.raises(SuiteError, match="unknown method of this suite 'fixed'"):
         resolve_text(text, registry, only=Filter(methods=frozenset({"fixed"})))
     with pytest.raises(SuiteError, match="unknown data set of this suite 'A'; did you mean 'a'"):
         resolve_text(text, registry, only=Filter(datasets=frozenset({"A"})))

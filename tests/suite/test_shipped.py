@@ -31,6 +31,9 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
     assert find_suite(Path("quickstart")) == Path("quickstart")
     with pytest.raises(SuiteError, match=r"no file quickstrat; .*did you mean 'quickstart'\?"):
         find_suite(Path("quickstrat"))
+    Path("own.yaml").write_text("name: own")
+    with pytest.raises(SuiteError, match=r"no file own; did you mean own\.yaml\?"):
+        find_suite(Path("own"))
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):

@@ -452,7 +452,7 @@ def test_a_part_of_a_suite(make_data, make_registry, prepared, run_inline, resol
     )
     # `plain` runs on the data set that was left out.
     assert {(c.dataset, c.label) for c in written.cells} == {("other", "E")}
-    with pytest.raises(SuiteError, match="--only: unknown method of this suite 'X'"):
+    with pytest.raises(SuiteError, match="unknown method of this suite 'X'"):
         prepared(TWO, registry, Filter(methods=frozenset({"X"})))
     with pytest.raises(SuiteError, match="nothing here is to be tuned; give a method"):
         prepared(TWO, registry, Filter(methods=frozenset({"plain"})))
