@@ -680,8 +680,10 @@ def test_what_a_process_cannot_record_the_parent_does(real, executor):
     if executor != "ray":
         assert "key: Field required" in found["vandal"].cause
         assert "RecordError" in found["vandal"].traceback
-    # numpy's array is in it: 400 MB on top of the libraries.
-    assert 400 << 20 > found["bulky"].provenance.peak_memory - 400_000_000 > 50 << 20
+    # numpy's array is in it: 400 MB on top of the libraries, whose builds differ in size.
+    held = {label: found[label].provenance.peak_memory for label in ("bulky", "nothing")}
+    assert held["nothing"] > 50 << 20
+    assert 300_000_000 < held["bulky"] - held["nothing"] < 500_000_000
 
 
 @pytest.mark.parametrize("executor", ALL)
