@@ -228,7 +228,7 @@ def split_command(
     from gzsl_bench.data.places import is_described, plain_name, resolve_root
 
     folder = Path(name)
-    if not is_described(folder):
+    if not is_described(folder) and len(folder.parts) == 1:
         root = resolve_root(data)
         folder = (root / plain_name(name, "the data set")) if root is not None else folder
     if editing.content(folder).get("split") and not again:

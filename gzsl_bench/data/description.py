@@ -345,6 +345,8 @@ def _explain(file: YamlFile, error: ValidationError) -> GzslBenchError:
     text = complaint(first, path or ("description",), model.model_fields)
     if first["type"] == "missing" and isinstance(path[-1], str):
         text += f": {model.model_fields[path[-1]].description}"
+    if first["type"] == "model_type" and isinstance(first["input"], str) and len(path) > 1:
+        text += f"; a file is written {{file: {first['input']}}}"
     return file.error(path, text)
 
 

@@ -282,6 +282,11 @@ def test_without_names_an_embedding_on_its_side_is_noticed(root: Path) -> None:
             "[1]",
             r":2: 'labels' should be a mapping, not \[1\]$",
         ),
+        (
+            "{file: att.npy, classes: rows}",
+            "att.npy",
+            r"not 'att\.npy'; a file is written \{file: att\.npy\}$",
+        ),
         ("split:", "split: 3\nsplat:", r":\d+: unknown key 'splat'"),
     ],
 )

@@ -136,6 +136,6 @@ def test_what_a_split_needs(folder: Path, file: str, content: str | None, said: 
         (folder / file).unlink()
     else:
         (folder / file).write_text(content)
-    asked = ["split", "ZOO", "--data", str(folder.parent)]
-    with pytest.raises(DataError, match=said):
-        CliRunner().invoke(data_group, asked, catch_exceptions=False)
+    for asked in (["ZOO", "--data", str(folder.parent)], [str(folder)]):
+        with pytest.raises(DataError, match=said):
+            CliRunner().invoke(data_group, ["split", *asked], catch_exceptions=False)
