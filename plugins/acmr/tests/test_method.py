@@ -202,15 +202,12 @@ def test_learns_seen_and_unseen_classes():
             "unseen_samples": 390,
         }
     )
-    found = []
-    for seed in (0, 1):
-        task, test, labels = make_task(rows=600, seed=seed)
-        _, (sink,) = fit(task, test, [seed], [config])
-        predicted = sink.scores[12].argmax(1).numpy()
-        recall = np.array([(predicted[labels == k] == k).mean() for k in range(8)])
-        unseen, seen = recall[task.unseen].mean(), recall[task.seen].mean()
-        found.append(2 * unseen * seen / (unseen + seen + 1e-12))
-    assert np.mean(found) > 0.5, found  # chance is 0.125
+    task, test, labels = make_task(rows=600)
+    _, (sink,) = fit(task, test, [0], [config])
+    predicted = sink.scores[12].argmax(1).numpy()
+    recall = np.array([(predicted[labels == k] == k).mean() for k in range(8)])
+    unseen, seen = recall[task.unseen].mean(), recall[task.seen].mean()
+    assert 2 * unseen * seen / (unseen + seen + 1e-12) > 0.7  # chance is 0.125
 
 
 def test_fewer_rows_than_a_batch():
