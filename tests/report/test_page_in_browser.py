@@ -114,7 +114,8 @@ def test_on_paper_everything_is_there(browser, page_file):
     )
     assert len(page.evaluate(hidden)) > 0
     page.emulate_media(media="print")
-    assert page.evaluate(hidden) == []
+    # What lies off the screen is laid out a moment later.
+    page.wait_for_function(f"{hidden}.length == 0")
     cut = page.evaluate(
         "[...document.querySelectorAll('.box, .plot, pre')]"
         ".filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText)"
