@@ -14,6 +14,7 @@ from gzsl_bench.stacked import (
     Parameters,
     Phase,
     Progress,
+    Several,
     SoftmaxClassifier,
     StackedAdam,
     embed_in_chunks,
@@ -30,7 +31,6 @@ from gzsl_bench_feature_vae.sdgzsl_config import RECIPES, SDGZSLConfig
 from gzsl_bench_feature_vae.sdgzsl_networks import (
     Masks,
     SDNetworks,
-    discriminator_losses,
     sdgzsl_losses,
 )
 
@@ -47,9 +47,9 @@ class SDGZSL(BatchedMethod):
     keeps the two independent.  Epoch k of the classifier after epoch e is checkpoint
     (e - 1) * classifier_epochs + k.  The released code looks every 200 to 400 steps and prints the
     best H on the test set over all looks and epochs: ``best_test`` does so over those here, after
-    every 20th epoch.  Filled in: parameters begin as torch's own; the discriminator and the
-    correlation see real features; both reconstructions are held to the real ones; an epoch ends
-    with a whole turn of the discriminator's cycle; the classifier leaves an incomplete batch out.
+    every 20th epoch.  Otherwise than there an epoch's batches are independent, not a pass over the
+    rows, and it ends with a whole turn of the discriminator's cycle; the classifier leaves an
+    incomplete batch out and begins uniform.
     """
 
     Config = SDGZSLConfig
@@ -121,16 +121,21 @@ class SDGZSL(BatchedMethod):
             (Generators(runs, f"dropout/{name}"), (turns, *shape), rate)
             for (name, shape), rate in zip(shapes.items(), self._rates(), strict=True)
         ]
-        orders = [Generators(runs, f"permutations/{name}") for name in ("semantic", "unrelated")]
+        orders = [
+            Generators(runs, f"permutations/{source}/{part}")
+            for source in ("made", "real")
+            for part in ("semantic", "unrelated")
+        ]
 
         def draw(cycles: int) -> list[torch.Tensor]:
             picked = subsets(batches, rows, batch, cycles * turns, device)
             noise = normals(noises, (turns, batch, config.latent), cycles, device)
+            mixed = [permutations(stream, batch, cycles, device) for stream in orders]
             return [
                 picked.view(cycles, turns, len(runs), batch).transpose(1, 2),
                 noise.to(task.features.dtype),
                 *(keeps(stream, shape, rate, cycles, device) for stream, shape, rate in masks),
-                *(permutations(stream, batch, cycles, device) for stream in orders),
+                torch.stack(mixed, 2).view(cycles, len(runs), 2, 2, batch),
             ]
 
         return draw
@@ -145,43 +150,37 @@ class SDGZSL(BatchedMethod):
         )
 
     def _phases(self, task: Task, runs: Sequence[Run], networks: SDNetworks) -> list[Phase]:
-        """Steps with the correlation, then one without it, whose batch the discriminator sees."""
+        """Steps with the correlation, then one in which the discriminator learns beside the rest.
+
+        Its loss moves the discriminator alone, that of the rest everything but it.
+        """
         config: SDGZSLConfig = self.config
         last = config.discriminator_every
 
-        def at(
-            turn: int, drawn: Sequence[torch.Tensor]
-        ) -> tuple[torch.Tensor, torch.Tensor, Masks]:
-            picked, noise, *kept = (block[:, turn] for block in drawn[:6])
-            return picked, noise, Masks(kept[0], kept[1], kept[2], kept[3], self._rates())
-
         def losses(
-            weights: Sequence[torch.Tensor], turn: int, drawn: Sequence[torch.Tensor], with_it: bool
+            weights: Sequence[torch.Tensor],
+            turn: int,
+            drawn: Sequence[torch.Tensor],
+            orders: torch.Tensor | None = None,
         ) -> Mapping[str, torch.Tensor]:
-            picked, noise, masks = at(turn, drawn)
-            kl, correlation, relation, _ = weights
+            picked, noise, *kept = (block[:, turn] for block in drawn[:6])
+            masks = Masks(kept[0], kept[1], kept[2], kept[3], self._rates())
             labels = task.labels[picked]
             return sdgzsl_losses(
-                networks, task.features[picked], task.attributes[labels], labels, noise, masks, kl,
-                relation, correlation if with_it else None,
+                networks, task.features[picked], task.attributes[labels], labels, noise, masks,
+                weights, orders,
             )  # fmt: skip
-
-        def discriminate(
-            weights: Sequence[torch.Tensor], turn: int, *drawn: torch.Tensor
-        ) -> Mapping[str, torch.Tensor]:
-            picked, _, masks = at(last, drawn)
-            return discriminator_losses(
-                networks, task.features[picked], masks, drawn[6:], weights[3]
-            )
 
         def adam(layers: Sequence[Parameters]) -> StackedAdam:
             return StackedAdam([(layers, per_run(runs, "lr"))], weight_decay=config.weight_decay)
 
-        of_all, of_discriminator = adam(networks.layers), adam([networks.parts["discriminator"]])
+        rest = adam(networks.layers)
+        together = Several(rest, adam([networks.parts["discriminator"]]))
         return [
-            Phase(of_all, lambda w, turn, *drawn: losses(w, turn, drawn, True), repeat=last),
-            Phase(of_discriminator, discriminate, "discriminator/"),
-            Phase(of_all, lambda w, turn, *drawn: losses(w, last, drawn, False), "without/"),
+            Phase(rest, lambda w, turn, *drawn: losses(w, turn, drawn), repeat=last),
+            Phase(
+                together, lambda w, _, *drawn: losses(w, last, drawn, drawn[6]), "discriminator/"
+            ),
         ]
 
     def _classify(
@@ -253,7 +252,7 @@ SPEC = MethodSpec(
     name="sdgzsl",
     factory=SDGZSL,
     citation="Chen et al., Semantics Disentangling for Generalized Zero-Shot Learning, ICCV 2021",
-    version="1",
+    version="2",
     fidelity="approximation",
     family="Generative: VAE",
     preprocessing="minmax",

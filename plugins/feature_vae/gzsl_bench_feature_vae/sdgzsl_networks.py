@@ -181,11 +181,14 @@ def sdgzsl_losses(
     labels: torch.Tensor,
     noise: torch.Tensor,
     masks: Masks,
-    kl_weight: torch.Tensor,
-    relation_weight: torch.Tensor,
-    correlation_weight: torch.Tensor | None,
+    weights: Sequence[torch.Tensor],
+    orders: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Terms [R] of a step of all but the discriminator; ``loss`` is minimised.
+    """Terms [R] of a step; ``loss`` is minimised.
+
+    With ``orders`` the discriminator learns to tell units, which are constants for it, from mixed
+    ones, in place of the correlation: its cross-entropy is taken of sigmoid outputs, as released.
+    Both are sums over made and real features.
 
     Args:
         networks: those of the stack.
@@ -194,59 +197,57 @@ def sdgzsl_losses(
         labels: [R, B] their classes.
         noise: [R, B, Z] standard normal numbers.
         masks: of dropout.
-        kl_weight: [R] of this epoch.
-        relation_weight: [R].
-        correlation_weight: [R] of this epoch; None in the steps that leave the term out.
+        weights: [R] each: KL, correlation, relation, discriminator in this epoch.
+        orders: [R, 2, 2, B] in which the semantic and the unrelated units of made, then of real
+            features are mixed among rows; None in steps with the correlation.
     """
+    kl_weight, correlation_weight, relation_weight, discriminator_weight = weights
     mean, variance = networks.encode(features, attributes, masks)
     made = networks.decode(mean + variance.sqrt() * noise, attributes, masks)
     rows = features.shape[1]
     error = (made - features).square().sum(-1).sum(-1) / rows
     kl = -0.5 * (1 + variance.log() - mean.square() - variance).sum(-1).sum(-1) / rows
-    relation = reconstruction = torch.zeros_like(error)
-    units = made
+    relation = reconstruction = disentangled = torch.zeros_like(error)
     for turn, source in enumerate((made, features)):
         units, kept = networks.factors(source, masks, turn)
         scores = networks.relations(units, attributes)
         relation = relation + relation_error(scores, labels)
         joined = networks.join(units, kept, masks.rates[3])
         reconstruction = reconstruction + (joined - features).square().mean((1, 2))
+        if orders is None:
+            with frozen(networks.parts["discriminator"]):
+                scores = networks.discriminate(units)
+            term = (scores[..., 0] - scores[..., 1]).mean(1)
+        else:
+            term = entropy_of_mixing(networks, units.detach(), orders[:, turn])
+        disentangled = disentangled + term
     loss = error + kl_weight * kl + relation_weight * relation + reconstruction
-    terms = {"vae": error, "kl": kl, "relation": relation, "reconstruction": reconstruction}
-    if correlation_weight is not None:
-        with frozen(networks.parts["discriminator"]):
-            scores = networks.discriminate(units)
-        terms["correlation"] = (scores[..., 0] - scores[..., 1]).mean(1)
-        loss = loss + correlation_weight * terms["correlation"]
-    return terms | {"loss": loss}
+    loss = loss + (correlation_weight if orders is None else discriminator_weight) * disentangled
+    return {
+        "vae": error,
+        "kl": kl,
+        "relation": relation,
+        "reconstruction": reconstruction,
+        "correlation" if orders is None else "entropy": disentangled,
+        "loss": loss,
+    }
 
 
-def discriminator_losses(
-    networks: SDNetworks,
-    features: torch.Tensor,
-    masks: Masks,
-    orders: Sequence[torch.Tensor],
-    weight: torch.Tensor,
-) -> dict[str, torch.Tensor]:
-    """Terms [R] of a step of the discriminator; the other networks are constants here.
-
-    The cross-entropy is taken of sigmoid outputs, as released.
+def entropy_of_mixing(
+    networks: SDNetworks, units: torch.Tensor, orders: torch.Tensor
+) -> torch.Tensor:
+    """The discriminator's cross-entropies [R] of units as they come and of mixed ones, added.
 
     Args:
         networks: those of the stack.
-        features: [R, B, D] images.
-        masks: of dropout.
-        orders: [R, B] in which semantic and unrelated units are mixed among rows.
-        weight: [R].
+        units: [R, B, S + N].
+        orders: [R, 2, B] in which their semantic and unrelated parts are mixed among rows.
     """
-    with torch.no_grad():
-        units, _ = networks.factors(features, masks, 1)
-        parts = units[..., : networks.semantic], units[..., networks.semantic :]
-        mixed = [
-            part.gather(1, order.unsqueeze(-1).expand_as(part))
-            for part, order in zip(parts, orders, strict=True)
-        ]
+    parts = units.tensor_split([networks.semantic], dim=-1)
+    mixed = [
+        part.gather(1, order.unsqueeze(-1).expand_as(part))
+        for part, order in zip(parts, orders.unbind(1), strict=True)
+    ]
     scores = networks.discriminate(torch.cat([units, torch.cat(mixed, -1)], 1))
     as_came, moved = scores.log_softmax(-1).chunk(2, dim=1)
-    entropy = -0.5 * (as_came[..., 0].mean(1) + moved[..., 1].mean(1))
-    return {"entropy": entropy, "loss": weight * entropy}
+    return -(as_came[..., 0].mean(1) + moved[..., 1].mean(1))

@@ -11,7 +11,6 @@ from gzsl_bench_feature_vae.sdgzsl_config import RECIPES, SDGZSLConfig
 from gzsl_bench_feature_vae.sdgzsl_networks import (
     Masks,
     SDNetworks,
-    discriminator_losses,
     sdgzsl_losses,
 )
 from torch import nn
@@ -111,7 +110,8 @@ class Whole(nn.Module):
     def discriminate(self, units):
         return torch.sigmoid(self("discriminator", units))
 
-    def losses(self, x, attributes, labels, noise, kept, kl_weight, relation, correlation):
+    def losses(self, x, attributes, labels, noise, kept, weights, orders=None):
+        kl_weight, correlation, relation, discriminator = weights
         a = attributes[labels]
         mean, variance = self.encode(x, a, kept)
         made = self.decode(mean + variance.sqrt() * noise, a, kept)
@@ -124,18 +124,19 @@ class Whole(nn.Module):
         terms["reconstruction"] = F.mse_loss(back, x) + F.mse_loss(again, x)
         loss = terms["vae"] + kl_weight * terms["kl"] + relation * terms["relation"]
         loss = loss + terms["reconstruction"]
-        if correlation is not None:
-            score = self.discriminate(second)
-            terms["correlation"] = (score[:, 0] - score[:, 1]).mean()
-            loss = loss + correlation * terms["correlation"]
-        return terms | {"loss": loss}
+        if orders is None:
+            scores = [self.discriminate(units) for units in (first, second)]
+            terms["correlation"] = sum((score[:, 0] - score[:, 1]).mean() for score in scores)
+            return terms | {"loss": loss + correlation * terms["correlation"]}
+        terms["entropy"] = self.entropy(first, orders[0]) + self.entropy(second, orders[1])
+        return terms | {"loss": loss + discriminator * terms["entropy"]}
 
-    def entropy(self, x, kept, orders):
-        units = self.autoencode(x, kept["autoencoder"][1])[0].detach()
+    def entropy(self, units, orders):
+        units = units.detach()
         mixed = torch.cat([units[orders[0], :S], units[orders[1], S:]], 1)
-        zeros, ones = torch.zeros(len(x)).long(), torch.ones(len(x)).long()
+        zeros, ones = torch.zeros(len(units)).long(), torch.ones(len(units)).long()
         as_came = F.cross_entropy(self.discriminate(units), zeros)
-        return 0.5 * (as_came + F.cross_entropy(self.discriminate(mixed), ones))
+        return as_came + F.cross_entropy(self.discriminate(mixed), ones)
 
 
 def norm():
@@ -201,36 +202,23 @@ def same(networks, terms, wanted_of):
                     torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("correlation", [0.9, None])
-def test_terms_and_gradients(given, correlation):
+@pytest.mark.parametrize("mixed", [False, True], ids=["correlation", "discriminator"])
+def test_terms_and_gradients(given, mixed):
     networks, attributes, labels, x, noise, kept = given
-    kl, relation = torch.tensor([0.3, 1.0]).double(), torch.tensor([2.0, 0.5]).double()
-    weight = None if correlation is None else torch.full((2,), correlation).double()
-    terms = sdgzsl_losses(
-        networks, x, attributes[labels], labels, noise, Masks(*kept.values(), RATES), kl, relation,
-        weight,
-    )  # fmt: skip
+    weights = [
+        torch.tensor(pair, dtype=torch.float64)
+        for pair in ([0.3, 1.0], [0.9, 0.2], [2.0, 0.5], [0.4, 1.5])
+    ]
+    orders = torch.rand(2, 2, 2, B).argsort(-1) if mixed else None
+    masks = Masks(*kept.values(), RATES)
+    terms = sdgzsl_losses(networks, x, attributes[labels], labels, noise, masks, weights, orders)
 
     def wanted(module, r):
-        module.at["discriminator"].requires_grad_(False)
+        module.at["discriminator"].requires_grad_(mixed)
         mine = {name: block[r] for name, block in kept.items()}
-        return module.losses(
-            x[r], attributes, labels[r], noise[r], mine, kl[r], relation[r], correlation
-        )
-
-    same(networks, terms, wanted)
-
-
-def test_terms_of_the_discriminator(given):
-    networks, _, _, x, _, kept = given
-    orders = [torch.stack([torch.randperm(B) for _ in range(2)]) for _ in range(2)]
-    weight = torch.tensor([0.4, 1.5]).double()
-    terms = discriminator_losses(networks, x, Masks(*kept.values(), RATES), orders, weight)
-
-    def wanted(module, r):
-        mine = {name: block[r] for name, block in kept.items()}
-        entropy = module.entropy(x[r], mine, [order[r] for order in orders])
-        return {"entropy": entropy, "loss": weight[r] * entropy}
+        mine_weights = [weight[r] for weight in weights]
+        order = None if orders is None else orders[r]
+        return module.losses(x[r], attributes, labels[r], noise[r], mine, mine_weights, order)
 
     same(networks, terms, wanted)
 
@@ -255,7 +243,7 @@ def loop(run, test):
     )
     rows, turns = len(task.labels), 3
     cycles = math.ceil(rows / B / turns)
-    scores, curves = {}, {"loss": [], "without/loss": [], "discriminator/loss": []}
+    scores, curves = {}, {"loss": [], "discriminator/loss": []}
     for epoch in range(3):
         chosen = subset_block(rows, B, cycles * turns, run.stream("batches"))
         noise = torch.randn(cycles, turns, B, Z, generator=run.stream("noise")).double()
@@ -267,10 +255,15 @@ def loop(run, test):
             stream = run.stream(f"dropout/{name}")
             kept[name] = torch.rand(cycles, turns, *shape, generator=stream) >= rate
         orders = [
-            torch.rand(cycles, B, generator=run.stream(f"permutations/{n}"), dtype=torch.float64)
-            for n in ("semantic", "unrelated")
+            [
+                torch.rand(
+                    cycles, B, generator=run.stream(f"permutations/{name}"), dtype=torch.float64
+                ).argsort(-1)
+                for name in (f"{source}/semantic", f"{source}/unrelated")
+            ]
+            for source in ("made", "real")
         ]
-        kl, tc = min(1.0, 0.6 * epoch), 0.7 * min(1.0, 0.3 * epoch)
+        weights = min(1.0, 0.6 * epoch), 0.7 * min(1.0, 0.3 * epoch), 2.0, 0.4
         for curve in curves.values():
             curve.append(0.0)
         for cycle in range(cycles):
@@ -278,23 +271,21 @@ def loop(run, test):
                 picked = chosen[cycle * turns + turn]
                 x, labels = task.features[picked], task.labels[picked]
                 mine = {name: block[cycle, turn] for name, block in kept.items()}
-                if turn == 2:
-                    other.zero_grad()
-                    loss = 0.4 * module.entropy(x, mine, [o[cycle].argsort() for o in orders])
-                    loss.backward()
-                    other.step()
-                    curves["discriminator/loss"][-1] += loss.item() / cycles
-                weight = None if turn == 2 else tc
+                last, mixed = turn == 2, [[o[cycle] for o in each] for each in orders]
+                module.at["discriminator"].requires_grad_(last)
                 loss = module.losses(
-                    x, task.attributes, labels, noise[cycle, turn], mine, kl, 2.0, weight
-                )["loss"]
+                    x, task.attributes, labels, noise[cycle, turn], mine, weights,
+                    mixed if last else None,
+                )["loss"]  # fmt: skip
                 adam.zero_grad()
+                other.zero_grad()
                 loss.backward()
                 adam.step()
-                if turn == 2:
-                    curves["without/loss"][-1] += loss.item() / cycles
-                else:
-                    curves["loss"][-1] += loss.item() / cycles / 2
+                if last:
+                    other.step()
+                curves["discriminator/loss" if last else "loss"][-1] += loss.item() / (
+                    cycles if last else 2 * cycles
+                )
         if epoch == 0:
             continue
         module.eval()
