@@ -136,6 +136,7 @@ def test_what_a_split_needs(folder: Path, file: str, content: str | None, said: 
         (folder / file).unlink()
     else:
         (folder / file).write_text(content)
-    for asked in (["ZOO", "--data", str(folder.parent)], [str(folder)]):
+    for name in ("ZOO", str(folder)):
+        asked = ["split", name, "--data", str(folder.parent)]
         with pytest.raises(DataError, match=said):
-            CliRunner().invoke(data_group, ["split", *asked], catch_exceptions=False)
+            CliRunner().invoke(data_group, asked, catch_exceptions=False)
