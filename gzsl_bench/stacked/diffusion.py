@@ -91,15 +91,32 @@ class Diffusion:
 
 
 class TimeEmbedding:
-    """Numbers of steps -> sines and cosines -> Linear -> SiLU -> Linear."""
+    """Numbers of steps -> sines and cosines -> Linear -> SiLU -> Linear.
 
-    def __init__(self, runs: Sequence[HasStreams], name: str, width: int, how: Any) -> None:
-        """Make the layers ``how`` others are made; inside and outside they have ``width`` units."""
+    Attributes:
+        first: the first layer.
+        second: the second.
+        rates: [n] of the waves, n half the width.
+    """
+
+    def __init__(
+        self, runs: Sequence[HasStreams], name: str, width: int, how: Any, *, closed: bool = True
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            runs: the stack.
+            name: prefix of the layers' streams.
+            width: units inside and outside.
+            how: others are made: standard deviation of initial weights, device and type.
+            closed: the n rates of the waves fall from 1 to 1e-4, 10000^(-i / (n - 1)); else to just
+                above it, 10000^(-i / n), as code after Dhariwal and Nichol (2021) has them.
+        """
         self.first = Linear(runs, f"{name}/first", width, width, **how)
         self.second = Linear(runs, f"{name}/second", width, width, **how)
         half = width // 2
-        rates = torch.exp(torch.arange(half) * -(math.log(10000) / max(1, half - 1)))
-        self._rates = rates.to(self.first.flat)
+        rates = torch.exp(torch.arange(half) * -(math.log(10000) / max(1, half - closed)))
+        self.rates = rates.to(self.first.flat)
 
     @property
     def layers(self) -> list[Linear]:
@@ -109,12 +126,12 @@ class TimeEmbedding:
     def of(self, run: int) -> TimeEmbedding:
         """That of one run, for inference."""
         one = object.__new__(TimeEmbedding)
-        one.first, one.second, one._rates = self.first.of(run), self.second.of(run), self._rates
+        one.first, one.second, one.rates = self.first.of(run), self.second.of(run), self.rates
         return one
 
     def __call__(self, index: torch.Tensor) -> torch.Tensor:
         """[R, B] -> [R, B, width]."""
-        angles = index.unsqueeze(-1).to(self._rates) * self._rates
+        angles = index.unsqueeze(-1).to(self.rates) * self.rates
         waves = torch.cat([angles.sin(), angles.cos()], -1)
         waves = F.pad(waves, (0, self.first.inputs - waves.shape[-1]))
         return self.second(F.silu(self.first(waves)))

@@ -31,8 +31,10 @@ class Parts(Encoder):
         width = config.time_width or max(2, attributes)
         rates = config.rate_first, config.rate_last
         self.diffusion = Diffusion(config.diffusion_steps, rates, self.gamma)
-        self.time = TimeEmbedding(make.runs, "time", width, make.how)
-        self.critic_time = TimeEmbedding(make.runs, "noisy_critic/time", width, make.how)
+        self.time, self.critic_time = (
+            TimeEmbedding(make.runs, name, width, make.how, closed=False)
+            for name in ("time", "noisy_critic/time")
+        )
         self.second = None if make.task.second is None else SecondSet(make, width)
         given = features + attributes + width + (self.second.width if self.second else 0)
         self.critic = make.critic("noisy_critic", features, given, config.critic_hidden)
@@ -70,7 +72,7 @@ class Noised:
 
 
 class Synthesis(Generator):
-    """The generator from noise alone, in one step or in all."""
+    """The generator from noise alone, in one step or in all; all share one noise, as released."""
 
     def __init__(
         self,
@@ -106,9 +108,9 @@ class Synthesis(Generator):
                 width = make.output.outputs
                 r = make.features(rows, stream, rows.new_empty(len(rows), width))
                 more = [embed(r[None])]
+            noise = torch.randn(len(rows), self.noise, generator=stream).to(rows)[None]
             for step in range(last, -1 if self._progressive else last - 1, -1):
                 index = torch.full((1, len(rows)), step, device=rows.device)
-                noise = torch.randn(len(rows), self.noise, generator=stream).to(rows)[None]
                 made = self(noise, torch.cat([rows[None], noisy, self._time(index), *more], -1))
                 again = torch.randn(part.shape, generator=stream).to(rows)[None]
                 noisy = self._diffusion.back(made, noisy, index, again)

@@ -86,9 +86,8 @@ class ZeroDiff(FVAEGAN):
     its own, trained before, makes it for unseen classes: the same model, of adversarial terms only.
 
     The released code works on two sets that were fine-tuned on seen classes, so no number of the
-    paper compares.  Filled in: the penalty's weight follows the mean of all critics', the decoder's
-    term has weight 1, the condition in training is the real row of the second set, and numbers of
-    samples but for AWA2.
+    paper compares.  As released, the penalties' weight follows the sum of all critics' penalties.
+    Filled in: without a second set that is the sum of two; numbers of samples but for AWA2.
     """
 
     Config = ZeroDiffConfig
@@ -200,7 +199,7 @@ class ZeroDiff(FVAEGAN):
             real, generated, penalty = (
                 sum(each[1:], each[0]) for each in zip(*losses, strict=True)
             )
-            parts.penalty.seen(penalty / len(judged))
+            parts.penalty.seen(penalty)
             opinions = [
                 critic(true, by) - critic(false, by) for critic, true, false, by, _ in judged
             ]
@@ -335,6 +334,7 @@ SPEC = spec(
     factory=ZeroDiff,
     citation="Ye et al., ZeroDiff: Solidified Visual-Semantic Correlation in Zero-Shot Learning, "
     "ICLR 2025",
+    version="2",
     wants=("second",),
     summary="A VAE-GAN whose generator denoises features in a few diffusion steps.",
 )

@@ -99,7 +99,7 @@ class PlainZeroDiff(PlainVAEGAN):
         return (weights * off).sum() / len(x)
 
     def waves(self, t):
-        rates = torch.exp(torch.arange(2) * -math.log(10000)).double()  # half = 2: 1 and 1e-4
+        rates = torch.tensor([1.0, 0.01], dtype=torch.float64)  # 10000 to the power of -i / 2
         angles = t[:, None].double() * rates
         return torch.cat([angles.sin(), angles.cos(), torch.zeros(len(t), 1).double()], 1)
 
@@ -177,9 +177,10 @@ class PlainZeroDiff(PlainVAEGAN):
                 torch.randn(14, 7, generator=stream)  # of a step back that nobody takes
                 waves = self.maker_time(self.waves(t))
                 r = self.maker(torch.cat([of_noise, a, r, waves], 1))
+            z = torch.randn(14, 3, generator=stream).double()  # one for all steps
             for step in [2, 1, 0] if config.progressive else [2]:
                 t = torch.full((14,), step)
-                x = self.guess(torch.randn(14, 3, generator=stream).double(), a, noisy, t, r)
+                x = self.guess(z, a, noisy, t, r)
                 again = torch.randn(14, 6, generator=stream).double()
                 noisy = self.schedule.back(x, noisy, t, again)
             x = noisy if config.progressive else x
@@ -262,18 +263,18 @@ class PlainZeroDiff(PlainVAEGAN):
                         [self.schedule.clean[i] ** 1.5 for i in t.tolist()], dtype=torch.float64
                     )
                     apart = (one - two.detach()) ** 2 + (two - one.detach()) ** 2
-                    apart, count = factor * apart, 2
+                    apart = factor * apart
                     wanted, p = -one.mean() - two.mean(), p1 + p2
                     if of_second:
                         three, p3 = self.wgan(
                             self.second_critic, x, found.detach(), more[0], third[s, n]
                         )
-                        wanted, p, count = wanted - three.mean(), p + p3, 3
+                        wanted, p = wanted - three.mean(), p + p3
                         with_noisy = (two - three.detach()) ** 2 + (three - two.detach()) ** 2
                         with_clean = (one - three.detach()) ** 2 + (three - one.detach()) ** 2
                         apart = apart + factor * with_noisy + with_clean
                     loss = 2.0 * (wanted + weight * p) + 0.7 * apart.mean()
-                    penalties += p.item() / count / 2
+                    penalties += p.item() / 2  # of all critics together
                     sums["critic/loss"] += step(loss, of_critics) / 8
                 if penalties > 1.05:
                     weight *= 1.1
