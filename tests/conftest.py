@@ -75,6 +75,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 LONG = ("slow", "ray", "browser", "postgres")
 #: Long files that wait more than they compute, for time limits and for Ray: never two at a time.
 FIRST, LAST = "test_policy.py", "test_ray.py"
+#: Files of a plugin's every method come next: they are longer than all that follow.
+NEXT = "test_conformance.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,7 +84,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # Processes that share the files would otherwise wait at the end for whoever began the longest.
     long = {item.path for item in items if any(map(item.get_closest_marker, LONG))}
     items.sort(
-        key=lambda item: (item.path not in long, item.path.name != FIRST, item.path.name == LAST)
+        key=lambda item: (
+            item.path not in long,
+            item.path.name != FIRST,
+            item.path.name == LAST,
+            item.path.name != NEXT,
+        )
     )
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
