@@ -60,8 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # A job in the background ignores Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Collecting makes a million objects that stay: looking through them again and again takes a third
-    # of the time.
+    # Collecting makes a million objects that stay: looking through them over and over takes a third
+    # of its time.
     gc.disable()
     warm = sys.modules["warm"]
     if sys.platform.startswith("linux") and not os.environ.get("GZSL_BENCH_TEST_COLD"):
