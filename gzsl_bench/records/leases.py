@@ -4,7 +4,7 @@
 and belongs to the run it names for good; the file with the highest number is the one that counts.
 The next number may be created once the last one was given back or its run is lost, and of several
 that try one succeeds.  No number is ever used again while a run that could have seen it is alive,
-so nobody can mistake a new lease for the one it saw before.
+so nobody can mistake a new lease for the one it saw before.  A run that is alone removes them all.
 """
 
 from __future__ import annotations

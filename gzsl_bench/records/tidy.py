@@ -1,8 +1,8 @@
 """What runs leave behind, and clearing it away; never a record that counts.
 
-A run that finds itself alone clears what nobody can need: drafts and signs of life of runs that are
-gone, leases of finished cells.  ``gzsl-bench records gc`` clears the rest: leases of cells that
-were never finished, and, if asked, earlier failures of cells that were tried again.
+A run that begins or ends alone clears what nobody can need: drafts and signs of life of runs that
+are gone, and every lease, since nobody is there to hold one.  ``gzsl-bench records gc`` does the same
+for runs that were killed, and clears, if asked, earlier failures of cells that were tried again.
 """
 
 from __future__ import annotations
@@ -46,12 +46,9 @@ def sweep(presence: Presence) -> None:
     """Clear what a run that is alone needs not keep; call only while holding the folder's lock."""
     if not presence.alone():
         return
-    layout, done = presence.layout, _settled(presence.layout)
-    gone = [
-        *_drafts(presence),
-        *presence.lost(),
-        *(path for name, path in lease_files(layout) if done(name)),
-    ]
+    layout = presence.layout
+    # Leases of unfinished cells, too: none says as well as one given back that a cell is free.
+    gone = [*_drafts(presence), *presence.lost(), *(path for _, path in lease_files(layout))]
     for path in gone:
         _remove(path)
     for folder in (layout.scratch, layout.leases):

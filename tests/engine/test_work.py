@@ -23,10 +23,11 @@ from gzsl_bench.executors.inline import inline_executor
 from gzsl_bench.executors.run import hold, run_units
 from gzsl_bench.records import journal
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.records.leases import AUDIT, Leases
+from gzsl_bench.records.leases import AUDIT, Lease, Leases
 from gzsl_bench.records.presence import Presence
 from gzsl_bench.records.record import COMPLETE, FAILED
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.tidy import leftovers
 from gzsl_bench.suite.cells import Cell
 
 DONE = {"status": COMPLETE}
@@ -294,3 +295,6 @@ def test_an_interrupted_run_frees_its_cells(tmp_path, make_registry, resolve_tex
         leases = Leases(other.presence)
         assert leases.take(cells[0].key) is not None
         assert leases.take(cells[1].key) is not None
+        for cell in cells:
+            leases.give_back(Lease(cell.key, 2, other.run))
+    assert leftovers(Layout(tmp_path / "out")) == []  # whoever leaves last leaves nothing
