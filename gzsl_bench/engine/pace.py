@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.suite.cells import Cell
 
+#: Share of a unit from which on its first report alone tells how long it takes.
+_TELLING = 0.2
+
 
 @dataclass
 class Job:
@@ -44,7 +47,8 @@ class Job:
         at, before = self.first
         if share > before:
             return at - self.began + (now - at) * (1 - before) / (share - before)
-        return (now - self.began) / share
+        # Loading, spread over one epoch of a hundred, would make hours of it.
+        return (now - self.began) / share if share >= _TELLING else None
 
 
 class Pace:

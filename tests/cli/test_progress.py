@@ -313,6 +313,24 @@ def test_plain_lines_say_how_far_a_cell_is_once_a_minute(store, capsys):
     assert all("left" in line for line in said)
 
 
+def test_loading_before_the_first_epoch_is_no_pace(store, capsys):
+    only, clock = cell("ACMR"), Clock()
+    view = View(suite_of([only]), [unit(only)], store, Pace(clock))
+    view.hear(UnitStarted(unit(only).name))
+    clock.time = 100.0
+    view.hear(Progress(unit(only).name, only.key, 1, 100))
+    assert capsys.readouterr().err == "[0/1] CUB · ACMR · seed 0: 1 %\n"
+    clock.time = 200.0
+    view.hear(Progress(unit(only).name, only.key, 51, 100))
+    assert capsys.readouterr().err == "[0/1] CUB · ACMR · seed 0: 51 %; about 2 min left\n"
+    # One that reports but twice tells by its first.
+    view = View(suite_of([only]), [unit(only)], store, Pace(clock))
+    view.hear(UnitStarted(unit(only).name))
+    clock.time = 300.0
+    view.hear(Progress(unit(only).name, only.key, 1, 2))
+    assert "50 %; about 2 min left" in capsys.readouterr().err
+
+
 def test_what_was_finished_before_counts_as_such(store, capsys):
     cells = [cell("ACMR", s) for s in range(3)]
     for one in cells[:2]:
