@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -99,9 +100,9 @@ def check_command(
 ) -> None:
     """Load data sets, check everything that can be checked, and print what they are.
 
-    Without NAMES: every data set whose files are there.  Exits with 2 if one is unsound.
+    NAMES are data sets, or paths of their folders (./my_data).  Without any: every data set whose
+    files are there.  Exits with 2 if one is unsound.
     """
-    from gzsl_bench.builtin.datasets import folder_spec
     from gzsl_bench.data.cache import default_cache
     from gzsl_bench.data.places import resolve_root
 
@@ -113,14 +114,13 @@ def check_command(
     rows: list[dict[str, Any]] = []
     failures: list[GzslBenchError] = []
     for name in names:
-        if name not in specs and not (found is not None and (found / name).is_dir()):
-            raise SuiteError(unknown_name("data set", name, specs))
-        spec = specs.get(name) or folder_spec(name, found)
-        for variant in [features] if features else _variants(spec, found) or [spec.features]:
+        spec, root = _named(name, specs, found)
+        before = len(rows)
+        for variant in [features] if features else _variants(spec, root) or [spec.features]:
             request = DatasetRequest(
-                name, found, variant, attributes or spec.attributes, default_cache()
+                spec.name, root, variant, attributes or spec.attributes, default_cache()
             )
-            maps = spec.regions if not rows or rows[-1]["data set"] != name else ()
+            maps = spec.regions if len(rows) == before else ()
             try:
                 rows.append(_describe(_load(spec, request)) | {"regions": [*maps]})
                 for regions in maps:  # they do not depend on the feature set
@@ -146,8 +146,6 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
 
     Without NAMES: CUB, SUN, AWA1, AWA2 and APY.
     """
-    import os
-
     from filelock import FileLock, Timeout
 
     from gzsl_bench.data.archive import extract
@@ -279,6 +277,30 @@ def _with_folders(specs: Mapping[str, DatasetSpec], root: Path | None) -> dict[s
         **{name: folder_spec(name, root) for name in folders},
         **{name: current_spec(spec, root) for name, spec in specs.items()},
     }
+
+
+def _named(
+    name: str, specs: Mapping[str, DatasetSpec], root: Path | None
+) -> tuple[DatasetSpec, Path | None]:
+    """The data set of that name, or in the folder of that path, and the data folder it lies in."""
+    from gzsl_bench.builtin.datasets import folder_spec
+    from gzsl_bench.data.places import dataset_folders, present
+
+    if name in specs:
+        return specs[name], root
+    plain = Path(name).name == name
+    if plain and root is not None and (root / name).is_dir():
+        return folder_spec(name, root), root
+    folder = Path(os.path.abspath(Path(name).expanduser()))  # noqa: PTH100 (links keep their names)
+    if folder.is_dir():
+        if (inside := present(folder)) and folder not in dataset_folders(folder.parent):
+            raise DataError(
+                f"{name} is not a data set but holds {', '.join(inside)}: --data {name} checks them"
+            )
+        return folder_spec(folder.name, folder.parent), folder.parent
+    if plain:
+        raise SuiteError(unknown_name("data set", name, specs))
+    raise DataError(f"{name} is not a folder; give the folder of a data set, or its name")
 
 
 def _missing_or_wrong(spec: DatasetSpec, root: Path | None) -> list[MissingFile]:

@@ -1,8 +1,8 @@
 """What runs leave behind, and clearing it away; never a record that counts.
 
 A run that begins or ends alone clears what nobody can need: drafts and signs of life of runs that
-are gone, and every lease, since nobody is there to hold one.  ``gzsl-bench records gc`` does the same
-for runs that were killed, and clears, if asked, earlier failures of cells that were tried again.
+are gone, and every lease, since nobody is there to hold one.  ``gzsl-bench records gc`` does the
+same after runs that were killed, and clears, if asked, earlier failures of cells tried again.
 """
 
 from __future__ import annotations

@@ -196,6 +196,23 @@ def test_check_of_one_unsound_data_set_raises_its_sentence(root: Path) -> None:
     assert "unknown data set 'TINYY'; did you mean 'TINY'" in str(result.exception)
 
 
+def test_check_takes_the_path_of_a_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GZSL_BENCH_DATA", raising=False)
+    monkeypatch.chdir(root)
+    for path in ("./TINY", "TINY/", str(root / "TINY")):
+        assert "| TINY " in call("check", path).stdout
+    assert "| TINY " in call("check", "TINY").stdout  # no data folder has that name
+    write_xlsa17(root / "elsewhere" / "CUB")
+    result = call("check", "elsewhere/CUB", status=1)
+    assert "11788 are published for CUB" in str(result.exception)
+    result = call("check", "./TINYY", status=1)
+    assert "./TINYY is not a folder; give the folder of a data set" in str(result.exception)
+    result = call("check", str(root), status=1)
+    assert f"is not a data set but holds TINY: --data {root} checks" in str(result.exception)
+    monkeypatch.chdir(root / "TINY")
+    assert "| TINY " in call("check", ".").stdout
+
+
 REAL = {  # protocol sheet, section 2; FLO's were measured on the file
     "CUB": ("resnet_fc1000", "v1", ("e091fdc34eb7c477", "9a9935dc8eda67e5", "d5e33c9b50f467d9")),
     "AWA1": ("phog", "v2", ("236311b9544b09d9", "5644a79bce732bd0", "8c7e80bc11da881c")),
