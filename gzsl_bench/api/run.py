@@ -97,10 +97,15 @@ def run(
         request=request,
         command="gzsl_bench.run",
     )
+    return _launched(launch, numbers, progress)
+
+
+def _launched(launch: Launch, seeds: Sequence[int] | None, progress: bool) -> Results:
+    """What was asked for, checked, is trained as far as it is not finished."""
     loaded, registry = launch.open_suite()
-    resolved = resolve(loaded, registry, launch.where, seeds=numbers, only=launch.only)
+    resolved = resolve(loaded, registry, launch.where, seeds=seeds, only=launch.only)
     for sentence in resolved.warnings:
-        warnings.warn(sentence, stacklevel=2)
+        warnings.warn(sentence, stacklevel=3)
     units = launch.plan(resolved.cells, registry)
     with launch.training(loaded, registry, len(units)) as training:
         store = training.store
@@ -119,7 +124,7 @@ def run(
             )
     if outcome.interrupted:
         raise KeyboardInterrupt
-    return Results(view.Results(resolved, RecordStore(place)))
+    return Results(view.Results(resolved, RecordStore(launch.out)))
 
 
 def load(suite: str | Path, *, out: str | Path = "gzsl-results") -> Results:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,98 +120,113 @@ def of_ground(ground: Ground, rule: str, taken: set[str]) -> list[Plot]:
         taken: names that are in use; extended.
     """
     stem = unused(_plain(ground.title), taken)
-    title = ground.title
-    by = f"checkpoints by {rule}"
-    plots = []
+    return [
+        *_of_curves(ground, stem, rule),
+        *_of_confusion(ground, stem, rule),
+        *(_of_sweep(sweep, ground.title, stem, taken) for sweep in ground.sweeps),
+        *_of_classes(ground, stem, rule),
+        *_of_training(ground, stem),
+        *_of_losses(ground, stem),
+        *_of_costs(ground, stem),
+    ]
+
+
+def _of_curves(ground: Ground, stem: str, rule: str) -> Iterator[Plot]:
     if ground.curves:
-        plots.append(
-            Plot(
-                f"{stem}-curves",
-                "Seen-unseen accuracy curve",
-                "Each curve sweeps a bias between seen and unseen scores, at the checkpoint that"
-                f" {rule} chose: what any calibration could reach. Marks are what the rules got;"
-                f" filled ones are calibrated, {SIGN} from the validation folds. Upper right is"
-                " better; AUSUC is the area.",
-                f"Seen accuracy over unseen accuracy on {title}: "
-                + ", ".join(f"{c.label} AUSUC {c.area:.1f}" for c in ground.curves),
-                lambda: curves.figure(
-                    f"{title}: seen-unseen accuracy curves ({by})", ground.curves
-                ),
-                lambda: curves.rows(ground.curves),
-            )
+        yield Plot(
+            f"{stem}-curves",
+            "Seen-unseen accuracy curve",
+            "Each curve sweeps a bias between seen and unseen scores, at the checkpoint that"
+            f" {rule} chose: what any calibration could reach. Marks are what the rules got;"
+            f" filled ones are calibrated, {SIGN} from the validation folds. Upper right is"
+            " better; AUSUC is the area.",
+            f"Seen accuracy over unseen accuracy on {ground.title}: "
+            + ", ".join(f"{c.label} AUSUC {c.area:.1f}" for c in ground.curves),
+            lambda: curves.figure(
+                f"{ground.title}: seen-unseen accuracy curves (checkpoints by {rule})",
+                ground.curves,
+            ),
+            lambda: curves.rows(ground.curves),
         )
+
+
+def _of_confusion(ground: Ground, stem: str, rule: str) -> Iterator[Plot]:
     if ground.confusion:
-        plots.append(
-            Plot(
-                f"{stem}-confusion",
-                "Seen/unseen confusion",
-                "What images of unseen and of seen classes are called, averaged per class. The"
-                " first field is U on the left and S on the right; a large striped field says that"
-                " the method's bias, not its knowledge, costs accuracy.",
-                f"Stacked bars of right and wrong predictions on {title}",
-                lambda: confusion.figure(f"{title}: where images end up ({by})", ground.confusion),
-                lambda: confusion.rows(ground.confusion),
-            )
+        yield Plot(
+            f"{stem}-confusion",
+            "Seen/unseen confusion",
+            "What images of unseen and of seen classes are called, averaged per class. The"
+            " first field is U on the left and S on the right; a large striped field says that"
+            " the method's bias, not its knowledge, costs accuracy.",
+            f"Stacked bars of right and wrong predictions on {ground.title}",
+            lambda: confusion.figure(
+                f"{ground.title}: where images end up (checkpoints by {rule})", ground.confusion
+            ),
+            lambda: confusion.rows(ground.confusion),
         )
-    plots += [_of_sweep(sweep, title, stem, taken) for sweep in ground.sweeps]
+
+
+def _of_classes(ground: Ground, stem: str, rule: str) -> Iterator[Plot]:
     if (data := ground.classes) is not None:
-        plots.append(
-            Plot(
-                f"{stem}-classes",
-                "Accuracy by class",
-                "Any class may be predicted; means over seeds. Classes are ordered from hard to"
-                " easy by their mean over methods, unseen and seen ones apart; the CSV file has"
-                " all of their names.",
-                f"Heat map of {len(data.labels)} methods on {data.unseen.shape[1]} unseen and"
-                f" {data.seen.shape[1]} seen classes of {title}",
-                lambda data=data: heatmap.figure(f"{title}: accuracy by class ({by})", data),  # type: ignore[misc]
-                lambda data=data: heatmap.rows(data),  # type: ignore[misc]
-            )
+        yield Plot(
+            f"{stem}-classes",
+            "Accuracy by class",
+            "Any class may be predicted; means over seeds. Classes are ordered from hard to"
+            " easy by their mean over methods, unseen and seen ones apart; the CSV file has"
+            " all of their names.",
+            f"Heat map of {len(data.labels)} methods on {data.unseen.shape[1]} unseen and"
+            f" {data.seen.shape[1]} seen classes of {ground.title}",
+            lambda: heatmap.figure(
+                f"{ground.title}: accuracy by class (checkpoints by {rule})", data
+            ),
+            lambda: heatmap.rows(data),
         )
+
+
+def _of_training(ground: Ground, stem: str) -> Iterator[Plot]:
     if ground.training:
-        plots.append(
-            Plot(
-                f"{stem}-training",
-                "H over the training",
-                "H on the test set at every checkpoint, recorded and seen by no method. Where"
-                " validation folds were trained, their mean H is what val chooses by.",
-                f"H by checkpoint on {title}, a panel per method",
-                lambda: training.figure(
-                    f"{title}: H by checkpoint", ground.training, "checkpoint", "H (%)"
-                ),
-                lambda: training.rows(ground.training),
-            )
+        yield Plot(
+            f"{stem}-training",
+            "H over the training",
+            "H on the test set at every checkpoint, recorded and seen by no method. Where"
+            " validation folds were trained, their mean H is what val chooses by.",
+            f"H by checkpoint on {ground.title}, a panel per method",
+            lambda: training.figure(
+                f"{ground.title}: H by checkpoint", ground.training, "checkpoint", "H (%)"
+            ),
+            lambda: training.rows(ground.training),
         )
+
+
+def _of_losses(ground: Ground, stem: str) -> Iterator[Plot]:
     if ground.logged:
-        plots.append(
-            Plot(
-                f"{stem}-losses",
-                "What the methods logged",
-                "The loss while training, on each method's own scale (logarithmic where it spans"
-                " more than a factor of 50); every other logged value is in the records and in"
-                " MLflow.",
-                f"Loss over steps on {title}, a panel per method",
-                lambda: training.figure(
-                    f"{title}: loss", ground.logged, "step", "logged value", share=False
-                ),
-                lambda: training.rows(ground.logged),
-            )
+        yield Plot(
+            f"{stem}-losses",
+            "What the methods logged",
+            "The loss while training, on each method's own scale (logarithmic where it spans"
+            " more than a factor of 50); every other logged value is in the records and in"
+            " MLflow.",
+            f"Loss over steps on {ground.title}, a panel per method",
+            lambda: training.figure(
+                f"{ground.title}: loss", ground.logged, "step", "logged value", share=False
+            ),
+            lambda: training.rows(ground.logged),
         )
+
+
+def _of_costs(ground: Ground, stem: str) -> Iterator[Plot]:
     if ground.costs:
-        plots.append(
-            Plot(
-                f"{stem}-cost",
-                "Cost against H",
-                "Training and scoring of one seed; what runs trained as one took is shared out"
-                " among them. Times of different hardware are not comparable: see Environments"
-                " below.",
-                f"H over seconds on {title}: "
-                + ", ".join(f"{c.label} {c.seconds:.0f} s" for c in ground.costs),
-                lambda: cost.figure(f"{title}: H against cost", ground.costs),
-                lambda: cost.rows(ground.costs),
-            )
+        yield Plot(
+            f"{stem}-cost",
+            "Cost against H",
+            "Training and scoring of one seed; what runs trained as one took is shared out"
+            " among them. Times of different hardware are not comparable: see Environments"
+            " below.",
+            f"H over seconds on {ground.title}: "
+            + ", ".join(f"{c.label} {c.seconds:.0f} s" for c in ground.costs),
+            lambda: cost.figure(f"{ground.title}: H against cost", ground.costs),
+            lambda: cost.rows(ground.costs),
         )
-    return plots
 
 
 def _of_sweep(sweep: Sensitivity, title: str, stem: str, taken: set[str]) -> Plot:
