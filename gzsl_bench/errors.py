@@ -71,7 +71,10 @@ def in_one_line(error: BaseException) -> str:
 
 def shortage(error: BaseException) -> str:
     """What helps against an error that says that the system has no more of something."""
-    few = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EFBIG:
+        return " (ulimit -f unlimited allows it)"
+    few = number in (errno.EMFILE, errno.ENFILE)
     return " (ulimit -n allows more of them)" if few else ""
 
 

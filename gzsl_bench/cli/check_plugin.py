@@ -131,6 +131,8 @@ def _kind(name: str, registry: Registry) -> str:
     if len(found) > 1:
         raise click.UsageError(f"{name!r} is a {' and a '.join(found)}; say which with --kind")
     if not found:
+        if Path(name).suffix == ".py":
+            raise PluginError(f"{name} is a file: give the name of what it offers, --plugin {name}")
         everything = {*registry.methods, *registry.datasets, *registry.metrics}
         raise PluginError(unknown_name("method, data set or metric", name, everything))
     return found[0]

@@ -14,7 +14,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import data_option, json_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.cli.streams import put, refuse, say
 from gzsl_bench.cli.terminal import columns
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
@@ -89,9 +89,7 @@ def list_command(data: Path | None, as_json: bool) -> None:
 @click.option("--attributes", help="Class embedding [default: the data set's own].")
 @data_option
 @json_option
-@click.pass_context
 def check_command(
-    context: click.Context,
     names: tuple[str, ...],
     features: str | None,
     attributes: str | None,
@@ -128,12 +126,7 @@ def check_command(
             except GzslBenchError as error:
                 failures.append(error)
     _show_checked(rows, as_json)
-    if len(failures) == 1:
-        raise failures[0]
-    for failure in failures:
-        say(f"error: {failure}")
-    if failures:
-        context.exit(2)
+    refuse(failures)
 
 
 @data_group.command("get")

@@ -15,9 +15,12 @@ import select
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import click
+
+from gzsl_bench.errors import GzslBenchError
 
 #: What an error at the writing of a table names as its file.
 OUTPUT = "standard output"
@@ -102,6 +105,20 @@ class _Deaf(io.FileIO):
         except OSError:
             found = None
         return memoryview(content).nbytes if found is None else found
+
+
+def refuse(failures: Sequence[GzslBenchError]) -> None:
+    """What was wrong with several things that were asked for at once; exit code 2 if anything was.
+
+    Raises:
+        GzslBenchError: the failure, where it is the only one.
+    """
+    if len(failures) == 1:
+        raise failures[0]
+    for failure in failures:
+        say(f"error: {failure}")
+    if failures:
+        click.get_current_context().exit(2)
 
 
 class _Named(io.FileIO):

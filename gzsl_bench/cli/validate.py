@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli.options import data_option, debug_option, plugin_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.cli.streams import put, refuse, say
+from gzsl_bench.errors import GzslBenchError
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -27,12 +28,18 @@ def validate_command(suites: tuple[Path, ...], data: Path | None, plugin: tuple[
     """Check the suite files SUITES: structure, names, configurations.  Data need not be there."""
     from gzsl_bench.data.places import resolve_root
 
+    failures: list[GzslBenchError] = []
     for path in suites:
-        loaded, _ = open_suite(path, resolve_root(data), plugin)
+        try:
+            loaded, _ = open_suite(path, resolve_root(data), plugin)
+        except GzslBenchError as error:
+            failures.append(error)
+            continue
         say(
             f"{path}: {loaded.suite.name}: {len(loaded.suite.datasets)} data sets,"
             f" {len(loaded.suite.methods)} methods, {len(loaded.suite.seeds)} seeds: right"
         )
+    refuse(failures)
 
 
 @click.command("schema")
@@ -60,7 +67,7 @@ def open_suite(
     loaded = load_suite(find_suite(path))
     loaded = replace(loaded, plugins=tuple(dict.fromkeys([*loaded.plugins, *found_files(files)])))
     registry = open_plugins(loaded.plugins)
-    check_names(loaded, registry, present(root))
+    check_names(loaded, registry, present(root), root)
     return loaded, registry
 
 

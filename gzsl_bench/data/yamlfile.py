@@ -107,9 +107,10 @@ class YamlFile:
 def _meant(path: Path) -> str:
     """A file beside it whose name is close."""
     with contextlib.suppress(OSError):
-        there = [each.name for each in path.parent.iterdir() if each.suffix in (".yaml", ".yml")]
-        if found := nearest(path.name, there):
-            return f"; did you mean {path.with_name(found)}?"
+        there = [each for each in path.parent.iterdir() if each.suffix in (".yaml", ".yml")]
+        if found := nearest(path.stem, (each.stem for each in there)):
+            meant = next(each for each in sorted(there) if each.stem == found)
+            return f"; did you mean {meant}?"
     return ""
 
 

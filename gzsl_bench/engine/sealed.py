@@ -24,7 +24,7 @@ import numpy as np
 
 from gzsl_bench.data.cache import stat_key
 from gzsl_bench.data.tasks import TaskData
-from gzsl_bench.errors import DataError
+from gzsl_bench.errors import DataError, shortage
 
 #: Seconds between attempts to seal memory.
 _PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
@@ -110,7 +110,9 @@ class Sealed:
         try:
             descriptor = _fill(end, [(place[-1], arrays[place[0]]) for place in places])
         except OSError as error:
-            raise DataError(f"{end} bytes of memory for a task cannot be had: {error}") from None
+            raise DataError(
+                f"{end} bytes of memory for a task cannot be had: {error}{shortage(error)}"
+            ) from None
         return cls(descriptor, tuple(places), frozenset(files), tuple(mapped))
 
     @property

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gzsl_bench.data.description import DESCRIPTION_FILE
+from gzsl_bench.data.places import SPLITS_FILE
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, first_of, quote_it, read_yaml
 from gzsl_bench.errors import GzslBenchError, PluginError, nearest, unknown_name
@@ -61,13 +63,16 @@ def load_suite(path: Path) -> LoadedSuite:
     return LoadedSuite(suite, file, tuple(plugins))
 
 
-def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str]) -> None:
+def check_names(
+    loaded: LoadedSuite, registry: Registry, folders: Iterable[str], root: Path | None = None
+) -> None:
     """Check names of data sets and methods, and the methods' configurations.
 
     Args:
         loaded: the suite.
         registry: what is installed.
         folders: names of folders that can be read as data sets though nobody registered them.
+        root: the data folder, for what is said of a name that is none of these.
 
     Raises:
         SuiteError: with file, line and what would be right.
@@ -75,7 +80,7 @@ def check_names(loaded: LoadedSuite, registry: Registry, folders: Iterable[str])
     known = {*registry.datasets, *folders}
     for index, dataset in enumerate(loaded.suite.datasets):
         if dataset.use not in known:
-            message = unknown_name("data set", dataset.use, known)
+            message = _unknown_dataset(dataset.use, known, root)
             raise loaded.file.error(("datasets", index), message)
         _check_preprocessing(loaded.file, ("datasets", index), dataset)
     axes: set[str] = set()
@@ -151,6 +156,18 @@ def _check_preprocessing(file: YamlFile, path: KeyPath, entry: DatasetEntry | Me
         raise file.error((*path, "preprocessing"), message)
 
 
+def _unknown_dataset(name: str, known: Iterable[str], root: Path | None) -> str:
+    last = Path(name).name
+    if last != name:
+        return f"{name!r} is a path; a suite names the folder, {last!r}, and --data what it lies in"
+    if root is not None and (root / name).is_dir():
+        return (
+            f"the folder {root / name} is no data set: it has neither {SPLITS_FILE} nor"
+            f" {DESCRIPTION_FILE} (docs/dataset-plugins.md)"
+        )
+    return unknown_name("data set", name, known)
+
+
 def _unknown_method(name: str, registry: Registry) -> str:
     home = distribution_of(name)
     text = (
@@ -158,6 +175,8 @@ def _unknown_method(name: str, registry: Registry) -> str:
         if home
         else unknown_name("method", name, registry.methods)
     )
+    if not home and nearest(name, registry.methods) is None:
+        text += "; one of a file comes with --plugin FILE"
     return text + (
         f" (a plugin could not be loaded: {registry.broken[0]})" if registry.broken else ""
     )

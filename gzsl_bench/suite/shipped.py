@@ -18,8 +18,12 @@ def find_suite(given: Path) -> Path:
     """The file that ``given`` stands for: a file of that name, else a suite that is shipped.
 
     Raises:
-        SuiteError: it is a bare name that no file and no shipped suite has.
+        SuiteError: it is a bare name that no file and no shipped suite has, or Python.
     """
+    if given.suffix == ".py":
+        raise SuiteError(
+            f"{given} is Python where a suite is expected: a plugin comes with --plugin {given}"
+        )
     if given.exists() or given.suffix or len(given.parts) != 1:
         return given
     if found := shipped().get(given.name):

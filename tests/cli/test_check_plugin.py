@@ -67,6 +67,7 @@ def test_a_data_set(call):
     [
         (["nonsuch"], "unknown method, data set or metric 'nonsuch'; available: "),
         (["esszl"], "did you mean 'eszsl'"),
+        (["my/own.py"], "my/own.py is a file: give the name of what it offers, --plugin my/own.py"),
         (["eszsl", "--config", "targets"], "--config is not understood at 'targets'"),
         (["eszsl", "--config", "a=[1"], "at 'a=[1'; write KEY=VALUE"),
         (["eszsl", "--budget", "soon"], "--budget 'soon' is neither SECONDS nor SECONDS,MB"),

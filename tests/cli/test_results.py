@@ -98,6 +98,8 @@ def test_a_suite_file_that_is_not_there_is_nearly_named(tmp_path, capsys):
     (tmp_path / "paper.yaml").write_text("name: paper\n")
     assert run(["run", str(tmp_path / "papr.yaml"), "--tracking-uri", "none"]) == 2
     assert f"did you mean {tmp_path / 'paper.yaml'}?" in capsys.readouterr().err
+    assert run(["run", str(tmp_path / "s.yaml"), "--tracking-uri", "none"]) == 2
+    assert capsys.readouterr().err.endswith("s.yaml\n")  # the endings are alike, the names are not
 
 
 def test_what_is_said_on_a_terminal_is_broken_between_words_and_commands_are_not():

@@ -45,3 +45,12 @@ def test_memory_that_the_system_looks_at_is_sealed_a_moment_later(
             np.testing.assert_array_equal(array, vars(data)[name])
     finally:
         memory.close()
+
+
+def test_a_limit_of_files_is_told_with_what_lifts_it(tiny, monkeypatch):
+    def refuse(size, arrays):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    monkeypatch.setattr(sealed, "_fill", refuse)
+    with pytest.raises(DataError, match=r"File too large \(ulimit -f unlimited allows it\)"):
+        sealed.Sealed.of(prepare(tiny, "none"))

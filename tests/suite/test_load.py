@@ -49,7 +49,7 @@ def complaint(tmp_path, make_registry):
         path = tmp_path / "s.yaml"
         path.write_text(text, encoding="utf-8")
         with pytest.raises(SuiteError) as caught:
-            check_names(load_suite(path), make_registry(*SPECS), ["FOLDER"])
+            check_names(load_suite(path), make_registry(*SPECS), ["FOLDER"], tmp_path)
         message = str(caught.value)
         assert "\n" not in message
         assert message.startswith(f"{path}:")
@@ -109,6 +109,14 @@ WRONG = {
     "unknown data set": (
         "name: a\nmethods: [acmr]\ndatasets:\n  - tiny\n  - folder\n",
         "5: unknown data set 'folder'; did you mean 'FOLDER'? available: FOLDER, tiny",
+    ),
+    "a method of a file": (
+        "name: a\ndatasets: [tiny]\nmethods: [quite_other]\n",
+        "3: unknown method 'quite_other'; available: acmr, eszsl; one of a file comes with --plug",
+    ),
+    "path of data": (
+        "name: a\nmethods: [acmr]\ndatasets: [./my/tiny]\n",
+        "3: './my/tiny' is a path; a suite names the folder, 'tiny', and --data what it lies in",
     ),
     "unknown config key": (
         "name: a\ndatasets: [tiny]\nmethods:\n  - use: acmr\n    config:\n      widht: 3\n",
@@ -487,3 +495,11 @@ def test_a_precision_the_method_does_not_offer(complaint, tmp_path, make_registr
     path = tmp_path / "fine.yaml"
     path.write_text(text.replace("[acmr]", "[{use: acmr, precision: float32}]"), encoding="utf-8")
     check_names(load_suite(path), make_registry(*SPECS), [])
+
+
+def test_a_folder_that_is_no_data_set_says_what_it_lacks(complaint, tmp_path):
+    (tmp_path / "BARE").mkdir()
+    assert complaint("name: a\ndatasets: [BARE]\nmethods: [acmr]\n") == (
+        f"2: the folder {tmp_path / 'BARE'} is no data set: it has neither att_splits.mat nor"
+        " dataset.yaml (docs/dataset-plugins.md)"
+    )

@@ -34,6 +34,8 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
     Path("own.yaml").write_text("name: own")
     with pytest.raises(SuiteError, match=r"no file own; did you mean own\.yaml\?"):
         find_suite(Path("own"))
+    with pytest.raises(SuiteError, match=r"own\.py is Python .* comes with --plugin own\.py"):
+        find_suite(Path("own.py"))
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):
@@ -49,6 +51,14 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert run(["suites", "copy", "ps_all", "other.yaml"]) == 0
     assert Path("other.yaml").read_text() == Path("ps_all.yaml").read_text()
     assert run(["validate", "quickstart"]) == 0
+    capsys.readouterr()
+    for name in ("a", "b"):
+        Path(f"{name}.yaml").write_text(f"nam: {name}\n")
+    assert run(["validate", "a.yaml", "quickstart", "b.yaml"]) == 2  # all are told
+    said = capsys.readouterr().err
+    assert "error: a.yaml:1: unknown key 'nam'" in said
+    assert "quickstart: 1 data sets" in said
+    assert "error: b.yaml:1: unknown key 'nam'" in said
 
 
 def test_known_distributions_have_the_methods_that_they_register():
