@@ -32,7 +32,18 @@ def test_the_site_works_in_a_browser(browser, listen, made, tmp_path):
     page.goto(table.as_uri())
     assert page.locator("#filters").is_hidden()
     assert page.locator("#board tbody tr").count() == 5
-    page.get_by_role("link", name="80.0 ± 0.0").first.click()
+    # The name leads to the method, every number of a row to its records.
+    page.locator("#board").get_by_role("link", name="Good", exact=True).click()
+    assert "/methods.html#" in page.url
+    for column in (5, 8):
+        page.goto(table.as_uri())
+        box = page.locator("#board tbody tr:not(.rule)").first.locator("td, th").nth(column)
+        box.scroll_into_view_if_needed()
+        at = box.bounding_box()
+        page.mouse.click(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+        page.wait_for_url("**/entries/*")
+    page.goto(table.as_uri())
+    page.get_by_role("link", name="80.0 ± 0.0").click()
     page.get_by_role("link", name=made.keys["good 0"]).click()
     assert page.url.endswith(f"/records/lab-a/{made.keys['good 0']}.json")
     context.close()
@@ -50,6 +61,11 @@ def test_the_site_works_in_a_browser(browser, listen, made, tmp_path):
     page.get_by_role("button", name="U", exact=True).click()
     assert _shown(page) == ["80.0", "70.0", "84.7"]  # each block by itself
     assert page.locator("th[aria-sort=ascending]").inner_text() == "U"
+    # Times are told apart by their unit, too.
+    last = "[...document.querySelectorAll('#board tbody:last-of-type tr:not(.rule)')]"
+    page.evaluate(f"{last}.forEach((r, k) => r.cells[10].textContent = ['2.0 h', '35 min'][k])")
+    page.get_by_role("button", name="Time").click()
+    assert page.evaluate(f"{last}.map(r => r.cells[10].innerText)") == ["35 min", "2.0 h"]
     page.get_by_label("Status").select_option("recomputed")
     assert _shown(page) == ["70.0"]
     page.get_by_label("Status").select_option("")
