@@ -31,7 +31,7 @@ def compute_again(
     Args:
         record: a complete one; its metrics may be those of a rescoring.
         metrics: those to compute.
-        arrays: its predictions, where they have been read.
+        arrays: its predictions as :func:`fitting` gave them, where they have been read.
 
     Returns:
         Names of recorded metrics that nobody computed: those not in ``metrics`` and those of
@@ -40,7 +40,7 @@ def compute_again(
     Raises:
         RecordError: a value is another one, or cannot be computed.
     """
-    kept = fitting(record.predictions() if arrays is None else arrays)
+    kept = fitting(record.predictions()) if arrays is None else arrays
     old = {name for name, _, _ in outdated(record.metrics, metrics.values())}
     now = {name: spec for name, spec in metrics.items() if name not in old}
     left: set[str] = set()

@@ -161,13 +161,14 @@ class Results:
         return {number: self._biases[family, number] for number in numbers}
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
-        """The predictions of all checkpoints of a record.
+        """The predictions of all checkpoints of a record, as :func:`fitting` gave them.
 
         Raises:
             RecordError: they are missing or damaged.
         """
-        found = record.predictions()
-        self._hold(record.key, found)
+        found = fitting(record.predictions())
+        numbers = self._chosen(record.key)
+        self._held[record.key] = _Held(numbers, among(found, numbers) if numbers else {})
         return found
 
     def prefetch(self) -> None:

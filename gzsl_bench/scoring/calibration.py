@@ -55,14 +55,11 @@ def best_gamma(folds: Sequence[Predictions], numbers: Sequence[int] = ()) -> Bia
     )
     each = np.zeros((len(sweeps), edges.size + 1))
     ends = np.cumsum([differences.size for differences, _, _ in sweeps])
-    for h, (_, unseen, seen), mine in zip(each, sweeps, np.split(places, ends[:-1]), strict=True):
-        # How many of its differences each edge has passed.
-        own = np.zeros(edges.size + 1, dtype=np.int64)
-        own[mine + 1] = 1
-        passed = own.cumsum()
-        u, s = unseen[passed], seen[passed]
+    for h, (_, u, s), mine in zip(each, sweeps, np.split(places, ends[:-1]), strict=True):
         both = u + s
-        h[:] = 2 * u * s / np.where(both > 0, both, 1.0)
+        own = 2 * u * s / np.where(both > 0, both, 1.0)
+        # Between two of its own differences, ascending as the edges are, its H stays the same.
+        h[:] = own.repeat(np.diff(mine, prepend=-1, append=edges.size))
     # Row by row: adding in another order would round otherwise.
     mean = np.zeros(edges.size + 1)
     for h in each:

@@ -93,7 +93,8 @@ def among(arrays: Arrays, numbers: Collection[int]) -> dict[str, np.ndarray]:
     found = whole(arrays)
     if lacking := set(numbers).difference(found["checkpoints"].tolist()):
         raise RecordError(f"the predictions hold no checkpoint {min(lacking)}")
-    rows = np.flatnonzero(np.isin(found["checkpoints"], [*numbers]))
+    wanted = set(numbers)
+    rows = [k for k, n in enumerate(found["checkpoints"].tolist()) if n in wanted]
     for name in ("checkpoints", *_CLASSES, *(("scored", *_SCORES) if found["scored"].size else ())):
         found[name] = found[name][rows]
     return found
@@ -138,21 +139,21 @@ def _refuse_strangers(found: Arrays, seen: np.ndarray, unseen: np.ndarray) -> No
     both = np.concatenate([seen, unseen])
     known = {"labels": both, "predicted": both, "predicted_seen": seen, "predicted_unseen": unseen}
     for name, classes in known.items():
-        if not found[name].size or not _are(found[name], classes):
+        if not found[name].size or not _among(found[name], classes).all():
             raise RecordError(f"the predictions' {name} holds no classes of this data set")
     for classes in (seen, unseen):
-        if not np.isin(found["labels"], classes).any():
+        if not _among(found["labels"], classes).any():
             raise RecordError("the predictions have no test row of the seen or the unseen classes")
 
 
-def _are(ids: np.ndarray, classes: np.ndarray) -> bool:
-    """Whether all are among ``classes``: as numpy's isin says, in a tenth of its time."""
+def _among(ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Which are among ``classes``: as numpy's isin says, in a tenth of its time."""
     low, high = int(ids.min()), int(ids.max())
     if low < 0 or high >= _LOW:
-        return bool(np.isin(ids, classes).all())
+        return np.isin(ids, classes)
     table = np.zeros(high + 1, dtype=bool)
     table[classes[(classes >= 0) & (classes <= high)]] = True
-    return bool(table[ids].all())
+    return np.asarray(table[ids])
 
 
 def class_accuracies(predictions: Predictions) -> ClassAccuracies:

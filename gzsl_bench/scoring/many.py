@@ -30,7 +30,7 @@ def usual(kept: Arrays) -> dict[str, FloatArray]:
         twice or by no usual number, which these formulas do not know of.
     """
     both = np.concatenate([kept["seen"], kept["unseen"]])
-    if np.unique(both).size < both.size or both.min() < 0 or both.max() >= _MOST:
+    if both.min() < 0 or both.max() >= _MOST or np.bincount(both.astype(int)).max() > 1:
         return {}
     rows = _Rows(kept)
     size = max(1, _BLOCK // kept["labels"].size)
@@ -46,15 +46,15 @@ class _Rows:
     def __init__(self, kept: Arrays) -> None:
         self._kept = kept
         self._labels = labels = kept["labels"].astype(np.int64)
-        self._order = np.argsort(labels, kind="stable")
-        classes, self._starts, inverse, self._counts = np.unique(
-            labels[self._order], return_index=True, return_inverse=True, return_counts=True
-        )
+        self._order = np.argsort(labels)
+        counts = np.bincount(labels)
+        classes = np.flatnonzero(counts)
+        self._counts = counts[classes]
+        self._starts = self._counts.cumsum() - self._counts
         self._is_unseen = np.zeros(1 + max(kept["seen"].max(), kept["unseen"].max()), dtype=bool)
         self._is_unseen[kept["unseen"]] = True
         self._unseen = self._is_unseen[classes]
-        places = np.empty_like(inverse)
-        places[self._order] = inverse
+        places = ((counts > 0).cumsum() - 1)[labels]
         self._from_unseen = self._unseen[places]
         parts = np.where(self._unseen, self._unseen.sum(), (~self._unseen).sum())
         self._weight = (1.0 / (self._counts * parts))[places]
@@ -80,8 +80,8 @@ class _Rows:
 
     def _means(self, hits: np.ndarray) -> tuple[FloatArray, FloatArray]:
         """Means over unseen and over seen classes of the share of [K, N] hits in each."""
-        ordered = hits[:, self._order].astype(np.int64)
-        shares = np.add.reduceat(ordered, self._starts, axis=1) / self._counts
+        right = np.add.reduceat(hits[:, self._order], self._starts, axis=1, dtype=np.int64)
+        shares = right / self._counts
         return shares[:, self._unseen].mean(1), shares[:, ~self._unseen].mean(1)
 
     def _area(self, block: slice, right_unseen: np.ndarray, right_seen: np.ndarray) -> FloatArray:
@@ -92,7 +92,7 @@ class _Rows:
         bias = np.subtract(
             self._kept["best_seen"][block], self._kept["best_unseen"][block], dtype=np.float64
         )
-        order = np.argsort(bias, axis=1, kind="stable")
+        order = np.argsort(bias, axis=1)
         bias = np.take_along_axis(bias, order, 1)
         there = np.arange(bias.shape[1])
         ends = np.where(bias[:, 1:] != bias[:, :-1], there[:-1], there[-1])

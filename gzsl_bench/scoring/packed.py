@@ -19,6 +19,7 @@ import io
 import lzma
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -96,8 +97,27 @@ def read(raw: bytes, most: int) -> dict[str, np.ndarray]:
         size = sum(member.file_size for member in archive.infolist())
         if size > most:
             raise RecordError(f"they unpack to {size} bytes, more than {most}")
-        names = archive.namelist()
-        return unpacked({n.removesuffix(".npy"): _array(archive.read(n)) for n in names})
+        members = {m.filename: m for m in archive.infolist()}
+        return unpacked(
+            {n.removesuffix(".npy"): _array(_member(archive, m, raw)) for n, m in members.items()}
+        )
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, raw: bytes) -> bytes:
+    """:meth:`zipfile.ZipFile.read` of a file in memory, in half its time for what is small."""
+    at = member.header_offset
+    # Flags: none but that names are UTF-8, and that sizes came later; here the index has them.
+    if member.compress_type != zipfile.ZIP_DEFLATED or member.flag_bits & ~0x808:
+        return archive.read(member)
+    lengths = raw[at + 26 : at + 30]
+    if raw[at : at + 4] != b"PK\x03\x04" or len(lengths) < 4:
+        return archive.read(member)
+    begin = at + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    found = unpacker.decompress(raw[begin : begin + member.compress_size], member.file_size + 1)
+    if len(found) != member.file_size or zlib.crc32(found) != member.CRC:
+        return archive.read(member)  # which says what is wrong
+    return found
 
 
 def _array(raw: bytes) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.scoring.calibration import best_gamma, calibrate
 from gzsl_bench.scoring.evaluate import evaluate
 from gzsl_bench.scoring.kept import kept_predictions
-from gzsl_bench.scoring.packed import difference, packed, short, unpacked, write
+from gzsl_bench.scoring.packed import difference, packed, read, short, unpacked, write
 from gzsl_bench.scoring.predict import TestSet
 
 METRICS = {spec.name: spec for spec in gzsl_bench_metrics()}
@@ -121,3 +123,21 @@ def test_what_was_not_packed_here_is_refused(sink):
             unpacked(stored | {name: planes})
     with pytest.raises(RecordError, match="rounded is int64"):
         kept_predictions(sink(10**9).arrays() | {"rounded": np.array(1)}, 1)
+
+
+def test_a_damaged_file_is_refused_wherever_it_is_damaged():
+    file = io.BytesIO()
+    write(file, {"labels": np.arange(300), "seen": np.arange(200)})
+    raw = file.getvalue()
+    found = read(raw, 10**6)
+    assert found["labels"].tolist() == [*range(300)]
+    assert found["seen"].tolist() == [*range(200)]
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        first = archive.infolist()[0]
+    middle, index = first.header_offset + 60 + first.compress_size // 2, raw.index(b"PK\x01\x02")
+    # The mark of its beginning, its content, the sum that its index has of it.
+    for place in (0, middle, index + 16):
+        changed = bytearray(raw)
+        changed[place] ^= 1
+        with pytest.raises((zipfile.BadZipFile, zlib.error, ValueError, EOFError)):
+            read(bytes(changed), 10**6)
