@@ -60,6 +60,6 @@ def test_the_installed_program_answers_a_shell():
         env=os.environ | asked | {"_GZSL_BENCH_COMPLETE": "bash_complete"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout == "plain,suites\n"

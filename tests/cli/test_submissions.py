@@ -486,7 +486,7 @@ def git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-c", "commit.gpgsign=false",
          *arguments],
-        cwd=folder, capture_output=True, text=True, check=True, timeout=60,
+        cwd=folder, capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     return done.stdout
 

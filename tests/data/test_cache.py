@@ -260,7 +260,7 @@ def test_a_folder_that_may_only_be_read(root: Path) -> None:
     try:
         done = subprocess.run(
             [*humble, sys.executable, "-c", _READ_ONLY, str(root)],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=300,
         )  # fmt: skip
     finally:
         root.chmod(0o755)

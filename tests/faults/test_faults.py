@@ -138,7 +138,7 @@ def test_two_runs_share_a_suite_and_terminate_is_an_interruption(bench, group_me
     process, other = one.start(), one.start()
     one.wait_for(lambda: len(one.finished()) >= 2)
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     # The resource tracker of multiprocessing follows a moment later.
     one.wait_for(lambda: not group_members(process.pid), seconds=20)

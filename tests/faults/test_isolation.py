@@ -398,7 +398,7 @@ def test_ctrl_c_while_a_worker_hangs(isolated, group_members):
     process = one.start()
     one.wait_for(lambda: started(one), seconds=120)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     one.wait_for(lambda: not group_members(process.pid), seconds=10)
     process = one.start()
     one.wait_for(lambda: len(started(one)) > 1, seconds=120)
@@ -406,7 +406,7 @@ def test_ctrl_c_while_a_worker_hangs(isolated, group_members):
     time.sleep(2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     assert "Ctrl-C again stops at once" in stderr
     assert "Traceback" not in stderr

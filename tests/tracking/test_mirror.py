@@ -323,7 +323,7 @@ def test_a_read_only_store(store: RecordStore) -> None:
             [*humble, sys.executable, "-c", _SCRIPT, str(store.layout.out), _HERE],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
     finally:
         store.layout.out.chmod(0o755)
@@ -423,7 +423,7 @@ def test_nothing_is_printed(store: RecordStore) -> None:
         [sys.executable, "-c", _SCRIPT, str(store.layout.out), _HERE],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     # But for our own word on an interval that needs predictions.
     assert done.stdout == "None\n"
