@@ -17,7 +17,7 @@ def test_every_link_leads_somewhere_within_it():
     pages = list(BOARD.rglob("*.html"))
     assert len(pages) > 4
     for page in pages:
-        for link in re.findall(r'(?:href|src)="([^"#]+)', page.read_text(encoding="utf-8")):
+        for link in re.findall(r'(?:href|src)="?([^"#\s>]+)', page.read_text(encoding="utf-8")):
             if not link.startswith(("http", "data:", "mailto:")):
                 target = (page.parent / link).resolve()
                 assert target.is_file(), (page, link)
