@@ -180,16 +180,17 @@ def main() -> None:
         sizes = [path.stat().st_size for path in pages]
         entries = sum(1 for _ in site.glob("entries/*"))
         count = sum(1 for _ in site.glob("records/*/*.json"))
-    rows = [
-        ["records", str(count)],
-        ["entries", str(entries)],
-        ["seconds", f"{seconds:.0f} (bar: {SECONDS})"],
-        ["processor seconds", f"{used:.0f}"],
-        ["most memory", f"{most / 2**20:.0f} MiB (bar: {BYTES / 2**20:.0f})"],
-        ["pages without entries and records", f"{sum(sizes) / 1e6:.2f} MB"],
-        ["of that, the largest", f"{max(sizes) / 1e6:.2f} MB"],
-    ]
-    print(markdown.table(["what", "how much"], rows))
+        rows = [
+            ["records", str(count)],
+            ["entries", str(entries)],
+            ["seconds", f"{seconds:.0f} (bar: {SECONDS})"],
+            ["processor seconds", f"{used:.0f}"],
+            ["most memory", f"{most / 2**20:.0f} MiB (bar: {BYTES / 2**20:.0f})"],
+            ["pages without entries and records", f"{sum(sizes) / 1e6:.2f} MB"],
+            ["of that, the largest", f"{max(sizes) / 1e6:.2f} MB"],
+        ]
+        # Before hundreds of thousands of files are removed again.
+        print(markdown.table(["what", "how much"], rows), flush=True)
 
 
 if __name__ == "__main__":
