@@ -183,7 +183,7 @@ def reproduce_command(
     """
     from gzsl_bench.cli.launch import worker_settings
     from gzsl_bench.cli.validate import open_plugins
-    from gzsl_bench.engine.again import find, reproduce
+    from gzsl_bench.engine.again import find, reproduce, rounds_otherwise
     from gzsl_bench.engine.environment import usable_cores
     from gzsl_bench.engine.worker import Worker
 
@@ -193,6 +193,8 @@ def reproduce_command(
     about = record.provenance.hardware
     if about.get("device") != chosen:
         say(f"note: trained on {about.get('device')}, again on {chosen}")
+    elif why := rounds_otherwise(record, chosen):
+        say(f"note: {why}")
     worker = Worker(registry, settings, lambda event: None)
     title = f"{record.dataset} · {record.label} · seed {record.seed}"
     with Clock(f"training {title} again", announce=False) as clock:

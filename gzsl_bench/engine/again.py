@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from gzsl_bench.engine.bench import ready_method
+from gzsl_bench.engine.environment import instructions
 from gzsl_bench.engine.fit import fit_runs
 from gzsl_bench.engine.sink import CellSink
 from gzsl_bench.engine.worker import Worker
@@ -111,6 +112,19 @@ def _own(cell: Cell, error: Exception | None, failure: str | None) -> GzslBenchE
 
 def _failed(cell: Cell, why: str) -> WorkerError:
     return WorkerError(f"{cell.title}: the training failed: {why}")
+
+
+def rounds_otherwise(record: Record, device: str) -> str:
+    """How the processor here is known to round otherwise than the record's; "" where it is not.
+
+    Args:
+        record: of the training that is made again.
+        device: where that is; on a GPU the processor has no say.
+    """
+    then, here = record.provenance.hardware.get("instructions"), instructions()
+    if device != "cpu" or then in (None, here):
+        return ""
+    return f"trained with {then} instructions, again with {here}, which round otherwise"
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,9 @@ class Provenance:
         trained: keys of the cells that were trained together, this one among them.
         peak_memory: bytes; the most that was held, None where nobody looked.
         versions: of gzsl-bench, Python and the libraries that compute.
-        hardware: ``device``, ``processor``, ``cores``, ``threads``, ``system``; of a GPU its name
-            as ``accelerator`` and the version of ``cuda``.
+        hardware: ``device``, ``processor``, the ``instructions`` that torch computes with,
+            ``cores``, ``threads``, ``system``; of a GPU its name as ``accelerator`` and the version
+            of ``cuda``.
         command: the command line.
         program: the build of gzsl-bench at work.
         started_in: commit of the repository that the command was started in, with ``+`` where its

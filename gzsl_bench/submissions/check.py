@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gzsl_bench.engine.again import reproduce
+from gzsl_bench.engine.again import reproduce, rounds_otherwise
 from gzsl_bench.engine.program import program
 from gzsl_bench.errors import RecordError, in_one_line
 from gzsl_bench.records import imported
@@ -287,7 +287,11 @@ class _Check:
         took = time.monotonic() - started
         draft.seconds = float(f"{took:.2g}")
         if not found.same_predictions or not found.rounded:
-            draft.status, draft.said = NOT_REPRODUCED, f"trained again here, it {found.words}"
+            draft.said = f"trained again here, it {found.words}"
+            if why := rounds_otherwise(record, self.worker.settings.device):
+                draft.said += f"; {why}"
+            else:
+                draft.status = NOT_REPRODUCED
         elif record.provenance.seconds * _FASTEST < took:
             said = f"it took {took:.2g} s here, and {record.provenance.seconds:g} s are recorded"
             self.refuse(f"cells/{record.key}", said)

@@ -160,6 +160,9 @@ def test_a_cell_is_trained_again_and_compared(out, call):
     told = call("reproduce", cell.name, "--out", str(out), "--device", "cpu")[2]
     assert "note: the record was trained as one with 1 more, now alone" in told
     assert "training digits · eszsl · seed 0 again: done in" in told
+    edit(cell, lambda c: c["provenance"]["hardware"].update(instructions="ABACUS"))
+    told = call("reproduce", cell.name, "--out", str(out), "--device", "cpu")[2]
+    assert "note: trained with ABACUS instructions, again with " in told
     # A record whose scores are others in the last digit, and one of other predictions.
     arrays = RecordStore(out).read(cell.name).predictions()
     arrays["best_seen"][0, 0] = np.nextafter(arrays["best_seen"][0, 0], np.inf)

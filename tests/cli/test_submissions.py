@@ -290,6 +290,12 @@ def device(home: Home, place: Path) -> Path:
     return folder
 
 
+def instructions(home: Home, place: Path) -> Path:
+    folder = predictions_swapped_for_the_test_labels(home, place)
+    edit(folder, lambda c: c["provenance"]["hardware"].update(instructions="ABACUS"))
+    return folder
+
+
 class Forged(NamedTuple):
     how: Callable[[Home, Path], Path]
     status: Status
@@ -312,6 +318,7 @@ FORGED = [
     Forged(code_digest, RECOMPUTED, "is not the one of the cell's key"),
     Forged(another_split, REFUSED, "its fingerprint is '0000000000000000'"),
     Forged(device, RECOMPUTED, "it was trained on cuda, which rounds otherwise than cpu"),
+    Forged(instructions, RECOMPUTED, "trained with ABACUS instructions, again with"),
     Forged(timings, REFUSED, "1e-09 s are recorded"),
     Forged(renamed, REFUSED, "its key is made from 'eszsl'"),
     Forged(renamed_with_its_key, RECOMPUTED, "to the last score, those of 'eszsl'"),
