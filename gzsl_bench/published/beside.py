@@ -63,6 +63,12 @@ def published_names(cell: Cell) -> list[str]:
     ]
 
 
+def parts(published: str) -> set[str]:
+    """Options by which our methods are what the literature calls so."""
+    return {name for item in facts()["ours"] if item["published"] == published
+            for name in item["config"]}  # fmt: skip
+
+
 def obstacle(row: Row, cell: Cell, entry: Entry) -> str:
     """Why a difference to a printed row would mean nothing; empty where it means something."""
     for what, here, there in (

@@ -7,10 +7,13 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+import yaml
+
 from gzsl_bench import markdown
-from gzsl_bench.errors import SuiteError
+from gzsl_bench.data.yamlfile import yaml_value
+from gzsl_bench.errors import GzslBenchError, SuiteError
 from gzsl_bench.published.audit import status
-from gzsl_bench.published.beside import published_names
+from gzsl_bench.published.beside import parts, published_names
 from gzsl_bench.published.entries import Entry, entries
 from gzsl_bench.report.compare import ahead, table_of
 from gzsl_bench.results.comparable import taint
@@ -33,6 +36,8 @@ class Standing:
         our_rank: 1 is the best; ties share the mean of their ranks.
         their_rank: in the printed order.
         status: what the audit says of the printed row; ``ok`` where nothing.
+        settings: options that the suite gives the method, beside those the row is called by;
+            empty where it has its own.
     """
 
     label: str
@@ -42,6 +47,13 @@ class Standing:
     our_rank: float
     their_rank: float
     status: str
+    settings: str = ""
+
+    @property
+    def remarks(self) -> str:
+        """Why the two may be unlike: from the audit, and from how ours was trained."""
+        said = [] if self.status == "ok" else [self.status.partition(":")[0]]
+        return "; ".join([*said, "own settings"] if self.settings else said)
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,8 @@ class Order:
         standings: the methods of both, the printed best first.
         spearman: correlation of the two orders, and the p of one as large in either direction by
             chance; None where all have the same H.
-        sound: the same without rows against which the audit has something; None, too, where fewer
-            than four are left.
+        sound: the same without rows against which the audit has something and methods that the
+            suite gives other settings; None, too, where fewer than four are left.
         pairs: every two of them that differ in print.
     """
 
@@ -115,8 +127,9 @@ class Order:
 def orders(results: Results, rule: str) -> list[Order]:
     """Every printed table that has four methods or more of a data set of the suite.
 
-    Only methods as they are released stand for a printed row; points of sweeps, tainted rows and
-    rows without numbers do not.  A table may hold a method twice: the row printed first counts.
+    Points of sweeps, tainted rows and rows without numbers stand for no printed row; a method with
+    settings of the suite's does, and it is said.  A table may hold a method twice: the row printed
+    first counts.
 
     Args:
         results: of the suite.
@@ -154,12 +167,12 @@ def as_text(order: Order, width: int | None = None) -> str:
         ["Method", "H printed", "Rank", "H here", "Rank", "Remark"],
         [
             [s.label, f"{s.theirs:.1f}", f"{s.their_rank:g}", f"{s.ours:.1f}", f"{s.our_rank:g}",
-             "" if s.status == "ok" else s.status.partition(":")[0]]
+             s.remarks]
             for s in order.standings
         ],
         width,
     )  # fmt: skip
-    sound = sum(s.status == "ok" for s in order.standings)
+    sound = sum(not s.remarks for s in order.standings)
     rest = (
         f"without those that have a remark {_words(order.sound)} over {sound}."
         if sound >= FEWEST
@@ -173,6 +186,8 @@ def as_text(order: Order, width: int | None = None) -> str:
         f" {order.count('contradicted')} are contradicted, {order.count('not told apart')} are not"
         f" told apart, {order.count('not tested')} were not tested.",
     ]
+    own = [f"{s.label} ({s.settings})" for s in order.standings if s.settings]
+    said += [f"Own settings: {', '.join(own)}."] if own else []
     for verdict in ("holds", "contradicted"):
         pairs = [f"{p.ahead} > {p.behind}" for p in order.pairs if p.verdict == verdict]
         said += [f"{verdict.capitalize()}: {', '.join(pairs)}."] if pairs else []
@@ -202,8 +217,15 @@ def _order(
 
     ours = [row.summary().mean for row, _ in matched]
     theirs = [_h(entry) for _, entry in matched]
+    given = _settings(results)
     standings = tuple(
-        Standing(row.label, entry.method, mine, other, float(one), float(two), status(entry))
+        Standing(
+            row.label, entry.method, mine, other, float(one), float(two), status(entry),
+            ", ".join(
+                f"{name} {value}" for name, value in given.get(row.label, {}).items()
+                if name not in parts(entry.method)
+            ),
+        )
         for (row, entry), mine, other, one, two in zip(
             matched, ours, theirs, rankdata([-h for h in ours]), rankdata([-h for h in theirs]),
             strict=True,
@@ -217,9 +239,22 @@ def _order(
         rule=rule,
         standings=standings,
         spearman=_correlation(standings),
-        sound=_correlation([s for s in standings if s.status == "ok"]),
+        sound=_correlation([s for s in standings if not s.remarks]),
         pairs=tuple(_pairs(matched, results)),
     )
+
+
+def _settings(results: Results) -> Mapping[str, Mapping[str, Any]]:
+    """Options that the suite's file gives its methods, by label."""
+    try:
+        methods = yaml_value(results.suite.text)["methods"]
+    except (GzslBenchError, yaml.YAMLError, TypeError, KeyError):
+        return {}  # a suite of -d and -m, or none that a file was kept of
+    return {
+        str(method.get("label", method.get("use"))): method["config"]
+        for method in methods
+        if isinstance(method, dict) and isinstance(method.get("config"), dict)
+    }
 
 
 def _words(found: tuple[float, float] | None) -> str:

@@ -620,6 +620,15 @@ def test_the_printed_order_beside_ours(store, capsys, monkeypatch):
     assert run(["published", "orders", suite.name, "--out", out, "--format", "json"]) == 0
     (plain,) = json.loads(capsys.readouterr().out)
     assert plain["pairs"][0]["verdict"] == "holds"
+    # What the suite has cut down is no longer the printed method, but for the parts of its name.
+    text = "methods: [{use: x, label: C, config: {epochs: 2, part: 1}}, {use: y, label: A}]"
+    monkeypatch.setattr(orders, "parts", lambda published: {"part"})
+    (cut,) = orders.orders(Results(replace(suite, text=text), store), "last")
+    assert [(s.label, s.settings) for s in cut.standings if s.settings] == [("C", "epochs 2")]
+    said = orders.as_text(cut)
+    assert [line[:3] for line in said.splitlines() if "| own settings" in line] == ["| C"]
+    assert "Own settings: C (epochs 2)." in said
+    assert cut.sound is None  # three are left
     # Where all have the same H there is no order, and no number that is none.
     level = [replace(entry, printed={"H": "50.0"}) for entry in printed]
     monkeypatch.setattr(orders, "entries", lambda: level)
