@@ -92,7 +92,9 @@ class _Rows:
         bias = np.subtract(
             self._kept["best_seen"][block], self._kept["best_unseen"][block], dtype=np.float64
         )
-        order = np.argsort(bias, axis=1)
+        # The order of equal ones fixes how sums are rounded; numpy's other sorts have it depend on
+        # the processor.
+        order = np.argsort(bias, axis=1, kind="stable")
         bias = np.take_along_axis(bias, order, 1)
         there = np.arange(bias.shape[1])
         ends = np.where(bias[:, 1:] != bias[:, :-1], there[:-1], there[-1])
