@@ -24,9 +24,8 @@ def leaderboard_group() -> None:
 @click.argument(
     "places",
     nargs=-1,
-    required=True,
     type=click.Path(exists=True, path_type=Path),
-    metavar="DIR...",
+    metavar="[DIR]...",
 )
 @click.option(
     "--out",
@@ -36,15 +35,17 @@ def leaderboard_group() -> None:
     help="Folder of the site; an earlier one in it is replaced.",
 )
 @click.option("--title", default="GZSL leaderboard", show_default=True, help="Of its first page.")
+@click.option("--keep", is_flag=True, help="Keep what SITE shows and no DIR has.")
 @debug_option
-def build_command(places: tuple[Path, ...], out: Path, title: str) -> int:
+def build_command(places: tuple[Path, ...], out: Path, title: str, keep: bool) -> int:
     """Write SITE from every DIR: results folders, exports, results repositories.
 
     A table per identity (data content, features, class embedding, setting); every number links to
     its records, which are copied.  Metrics are computed again from the predictions, unless a
     repository's checks have done it.  Exit code: 0 all records are shown, 1 some were damaged,
     contradict themselves or others or do not name what they measured, and are left out, 2 a DIR
-    holds no results.
+    holds no results.  With --keep entries of an earlier site in SITE stay, though their sources may
+    be gone; a DIR of the same name takes the place of what is kept of it.
     """
     from gzsl_bench.leaderboard.site import build
 
@@ -52,7 +53,7 @@ def build_command(places: tuple[Path, ...], out: Path, title: str) -> int:
         if total > _MANY:
             say(f"{done} of {total} records")
 
-    made = build(places, out, title, tell)
+    made = build(places, out, title, tell, keep)
     if made.left_out:
         from gzsl_bench.submissions.check import plain
 

@@ -112,11 +112,11 @@ class Made:
 
     Attributes:
         boards: by title.
-        left_out: sentences on entries that contradict others.
+        left_out: sentences on entries that contradict others, by source.
     """
 
     boards: list[Board] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
 
 
 def boards(entries: Iterable[Entry]) -> Made:
@@ -137,9 +137,9 @@ def boards(entries: Iterable[Entry]) -> Made:
             if entry.tests == tested[entry.row.fingerprint]:
                 kept.append(entry)
             else:
-                made.left_out.append(
-                    f"{entry.source}: {entry.row.label} on {entry.row.dataset} was tested on other"
-                    f" rows than the rest of data {entry.row.fingerprint}, so it contradicts them"
+                made.left_out.setdefault(entry.source, []).append(
+                    f"{entry.row.label} on {entry.row.dataset} was tested on other rows than the"
+                    f" rest of data {entry.row.fingerprint}, so it contradicts them"
                 )
         if kept:
             made.boards.append(_board(place, kept))

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gzsl_bench.cli.main import run
-from gzsl_bench.leaderboard.site import MARK, build
+from gzsl_bench.leaderboard.kept import MARK
+from gzsl_bench.leaderboard.site import build
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.submissions import Checked, Repository
 from gzsl_bench.records.suites import recall
@@ -119,7 +120,9 @@ def test_links_are_relative_and_lead_to_the_records(made, tmp_path):
                 seen.add(goal)
     # Everything can be reached, and records are the very bytes.
     there = {path for path in out.resolve().rglob("*") if path.is_file()}
-    assert there - seen == {out.resolve() / MARK, out.resolve() / "records" / "left-out.txt"}
+    data = set(out.resolve().glob("entries/*.json"))
+    assert len(data) == len(list(out.glob("entries/*.html"))) == 4
+    assert there - seen - data == {out.resolve() / MARK, out.resolve() / "records" / "left-out.txt"}
     key = made.keys["fold 2"]
     copied = (out / "records" / "lab-a" / f"{key}.json").read_bytes()
     assert (
@@ -145,6 +148,11 @@ def test_the_command_names_what_is_left_out_and_replaces_its_own_sites_alone(
     assert "holds files and no leaderboard" in capsys.readouterr().err
     assert run(["leaderboard", "build", str(out), "--out", str(tmp_path / "other")]) == 2
     assert "is no results folder" in capsys.readouterr().err
+    for more in ([], ["--keep"]):
+        nothing = ["leaderboard", "build", "--out", str(tmp_path / "nothing"), *more]
+        assert run(nothing) == 2
+        assert "nothing to make a site of" in capsys.readouterr().err
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_an_export_is_a_source_and_links_in_a_submission_are_not_followed(made, tmp_path):
@@ -194,7 +202,7 @@ def test_the_example_of_the_page(tmp_path, monkeypatch, capsys):
     shown = line[heading.index(f"H +{SIGN}")]
     assert shown == f"{row.summary().mean:.1f} {SIGN} {gammas(row)}"
     assert row.gamma[0] != 0
-    (entry,) = Path("site", "entries").iterdir()
+    (entry,) = Path("site", "entries").glob("*.html")
     lines = {line[0]: line for line in Page(entry).rows if line}
     assert lines["val+gamma"][-2:] == [gammas(row), "1"]
 

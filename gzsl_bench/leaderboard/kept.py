@@ -1,0 +1,163 @@
+"""What a site keeps of itself, so that it outlives the folders it was made from.
+
+``leaderboard.json`` names its sources and what was said of them, ``entries/ID.json`` holds an entry
+as plain data.  Predictions are not there, so nothing can be computed again: what is kept is what an
+earlier build found.  It is taken from the folder that is written anew alone, and is as true as that
+folder is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
+
+from gzsl_bench import atomic
+from gzsl_bench.errors import RecordError
+from gzsl_bench.leaderboard.entries import Entry, Found
+from gzsl_bench.leaderboard.sources import Source
+from gzsl_bench.records import strict
+from gzsl_bench.version import __version__
+
+#: Left at the root of a site: only a folder that has it is written anew.
+MARK = "leaderboard.json"
+#: Names that become parts of paths.
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """A source without its folder.
+
+    Attributes:
+        about: see :class:`~gzsl_bench.leaderboard.sources.Source`.
+        refused: the same.
+        left_out: see :class:`~gzsl_bench.leaderboard.entries.Found`.
+        apart: the same.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = strict.STRICT
+
+    about: tuple[str, ...]
+    refused: tuple[str, ...]
+    left_out: dict[str, str]
+    apart: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Site:
+    """What the mark of a site says; sites of before have no sources in it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = strict.STRICT
+
+    made_by: str
+    sources: dict[str, _Origin] | None = None
+
+
+def remember(out: Path, origins: Iterable[Source], found: Mapping[str, Found]) -> None:
+    """Write the mark of a site: the sources that its entries come from."""
+    sources = {
+        source.name: _Origin(
+            source.about,
+            source.refused,
+            dict(found[source.name].left_out),
+            dict(found[source.name].apart),
+        )
+        for source in origins
+    }
+    site = _Site(f"gzsl-bench {__version__}", sources)
+    atomic.write_json(out / MARK, _sites().dump_python(site, mode="json"))
+
+
+def write(out: Path, entry: Entry) -> Path:
+    """Write an entry as plain data beside its page."""
+    path = out / "entries" / f"{entry.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_entries().dump_json(entry))
+    return path
+
+
+def read(out: Path, given: Iterable[str]) -> list[tuple[Source, Found]]:
+    """What an earlier site keeps of the sources that are not given anew; nothing where none is.
+
+    Args:
+        out: the site.
+        given: names of sources that take the place of what is kept of them.
+
+    Returns:
+        Each source, and what became of its records.
+
+    Raises:
+        RecordError: what it keeps is damaged, or its program kept nothing.
+    """
+    if not (out / MARK).is_file():
+        return []
+    try:
+        site = strict.parse(_sites(), (out / MARK).read_bytes())
+    except (OSError, RecordError) as error:
+        raise RecordError(f"{out / MARK} cannot be read: {error}") from None
+    if site.sources is None:
+        raise RecordError(
+            f"{out} was made by a program that kept no entries (entries/*.json): build it once"
+            " from its sources"
+        )
+    taken = set(given)
+    mine: dict[str, list[Entry]] = {name: [] for name in site.sources if name not in taken}
+    for path in sorted((out / "entries").glob("*.json")):
+        entry = _entry(path)
+        if entry.source in mine:
+            _refuse_changed(out, path, entry)
+            also = tuple(name for name in entry.also if name in mine)
+            mine[entry.source].append(replace(entry, also=also))
+    return [_of(out, name, site.sources[name], entries) for name, entries in mine.items()]
+
+
+def without(kept: Found, anew: Sequence[Entry]) -> Found | None:
+    """What is kept but for entries whose trainings all stand in one made anew; None for nothing."""
+    there = [{part.key for part in entry.parts} for entry in anew]
+    mine = [e for e in kept.entries if not any({p.key for p in e.parts} <= one for one in there)]
+    return replace(kept, entries=tuple(mine)) if mine or kept.left_out else None
+
+
+def _of(out: Path, name: str, origin: _Origin, entries: Sequence[Entry]) -> tuple[Source, Found]:
+    source = Source(name, out, about=origin.about, refused=origin.refused)
+    return source, Found(tuple(entries), origin.left_out, origin.apart)
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        entry = strict.parse(_entries(), path.read_bytes())
+    except (OSError, RecordError) as error:
+        raise RecordError(f"{path} cannot be read: {error}") from None
+    names = [entry.id, entry.source, *entry.also, *(part.key for part in entry.parts)]
+    if entry.id != path.stem or not all(map(_NAME.fullmatch, names)):
+        raise RecordError(f"{path} holds no entry of that name")
+    return entry
+
+
+def _refuse_changed(out: Path, path: Path, entry: Entry) -> None:
+    """Nothing is kept whose records are not those that were looked at."""
+    for part in entry.parts:
+        record = out / "records" / entry.source / f"{part.key}.json"
+        try:
+            same = hashlib.sha256(record.read_bytes()).hexdigest() == part.sha256
+        except OSError as error:
+            raise RecordError(f"{path} has lost a record: {error}") from None
+        if not same:
+            raise RecordError(f"{record} has changed since {path} was made of it")
+
+
+@cache
+def _sites() -> TypeAdapter[_Site]:
+    return TypeAdapter(_Site)
+
+
+@cache
+def _entries() -> TypeAdapter[Entry]:
+    return TypeAdapter(Entry)
