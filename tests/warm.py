@@ -228,10 +228,10 @@ def preload(folder: Path) -> None:
         folder: where an empty store of MLflow may be kept for all of them.
     """
     import gzsl_bench.cli.audit
-    import gzsl_bench.cli.progress
     import gzsl_bench.cli.run
     import gzsl_bench.report.answer
     import gzsl_bench.stacked
+    import gzsl_bench.terminal.progress
     import gzsl_bench.tracking.mirror  # noqa: F401
 
     with contextlib.suppress(ImportError):

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gzsl_bench import markdown
-from gzsl_bench.cli.streams import say
 from gzsl_bench.engine.audit.plan import Verdict, plan_audits, verdicts
 from gzsl_bench.engine.audit.unit import AuditUnit
 from gzsl_bench.engine.events import AuditEnded, CellElsewhere, Event, UnitStarted, Waiting
 from gzsl_bench.executors.run import run_audits
 from gzsl_bench.records.audits import FAILED, OK, AuditStore
 from gzsl_bench.records.leases import AUDIT
+from gzsl_bench.terminal.streams import say
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import WorkerSettings

@@ -16,7 +16,7 @@ from gzsl_bench.cli.options import (
     json_option,
     plugin_option,
 )
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable

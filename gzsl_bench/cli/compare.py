@@ -9,7 +9,7 @@ import click
 
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option, rule_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 
 @click.command("compare")
@@ -32,7 +32,6 @@ def compare_command(
     data set against all others, and the ranking of all over data sets.  Needs neither the data nor
     the plugins that made the records.
     """
-    from gzsl_bench.cli.terminal import columns
     from gzsl_bench.errors import SuiteError, unknown_name
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
@@ -41,6 +40,7 @@ def compare_command(
     from gzsl_bench.results.comparable import taint
     from gzsl_bench.results.rescore import out_of_date
     from gzsl_bench.results.view import Results
+    from gzsl_bench.terminal.width import columns
 
     if len(names) > 3:
         raise click.UsageError(f"name two methods to compare, not {len(names) - 1}")

@@ -18,8 +18,8 @@ import click
 
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import Command
-from gzsl_bench.cli.streams import say
 from gzsl_bench.errors import SuiteError
+from gzsl_bench.terminal.streams import say
 
 if TYPE_CHECKING:
     from gzsl_bench.records.layout import Layout

@@ -14,10 +14,10 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import data_option, json_option
-from gzsl_bench.cli.streams import put, refuse, say
-from gzsl_bench.cli.terminal import columns
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
+from gzsl_bench.terminal.streams import put, refuse, say
+from gzsl_bench.terminal.width import columns
 
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gzsl_bench.cli.options import Parsed, choose_device, debug_option
-from gzsl_bench.cli.streams import put, say
 from gzsl_bench.engine.pace import about
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,13 +18,12 @@ import click
 from gzsl_bench import markdown
 from gzsl_bench.cli import complete, options
 from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
-from gzsl_bench.cli.streams import put, say
 from gzsl_bench.executors.early import early
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
-    from gzsl_bench.cli.progress import View
     from gzsl_bench.engine.events import Event, WorkerSettings
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.executors.dispatcher import Executor
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from gzsl_bench.suite.datasets import Filter, Place
     from gzsl_bench.suite.load import LoadedSuite
     from gzsl_bench.suite.resolved import ResolvedSuite
+    from gzsl_bench.terminal.progress import View
     from gzsl_bench.tracking.mirror import Mirror
 
 
@@ -323,8 +323,8 @@ class Training:
             interrupted: what else an interruption means.
             failed: what else to do about failed cells.
         """
-        from gzsl_bench.cli.terminal import columns
         from gzsl_bench.report.table import failures
+        from gzsl_bench.terminal.width import columns
 
         layout = self.store.layout
         say(f"records: {layout.out} ({outcome.done} of {outcome.total} cells)")
@@ -355,8 +355,8 @@ def open_view(suite: ResolvedSuite, units: Sequence[Unit], store: RecordStore) -
     """The view that fits standard error: live, or a line per cell where no cursor can move."""
     from rich.console import Console
 
-    from gzsl_bench.cli.live import LiveView
-    from gzsl_bench.cli.progress import View
+    from gzsl_bench.terminal.live import LiveView
+    from gzsl_bench.terminal.progress import View
 
     live = sys.stderr.isatty() and (console := Console(stderr=True)).is_interactive
     view = LiveView(suite, units, store, console) if live else View(suite, units, store)

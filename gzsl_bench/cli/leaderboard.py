@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import debug_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 #: Lines of what is left out; the site has more.
 _SHOWN = 20

@@ -12,10 +12,10 @@ from types import TracebackType
 
 import click
 
-from gzsl_bench.cli import streams
 from gzsl_bench.errors import GzslBenchError, shortage
 from gzsl_bench.masking import masked
 from gzsl_bench.records import strict
+from gzsl_bench.terminal import streams
 from gzsl_bench.version import __version__
 
 #: command -> (module:attribute, help): listing commands must not import them.

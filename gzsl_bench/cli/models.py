@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli import complete
-from gzsl_bench.cli.clock import Clock
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -18,7 +17,8 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
 )
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.clock import Clock
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import WorkerSettings

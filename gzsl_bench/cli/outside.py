@@ -10,7 +10,7 @@ import click
 
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import data_option, debug_option, out_option, place, plugin_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry

@@ -12,7 +12,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, json_option, plugin_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import PluginInfo, Registry
@@ -29,9 +29,9 @@ _URL = re.compile(r"\s*https?://\S+")
 @debug_option
 def plugins_command(as_json: bool, plugin: tuple[Path, ...]) -> None:
     """List installed plugins with what they provide; broken ones are named with their cause."""
-    from gzsl_bench.cli.terminal import columns
     from gzsl_bench.cli.validate import found_files
     from gzsl_bench.hooks.manager import load_plugins
+    from gzsl_bench.terminal.width import columns
 
     registry = load_plugins(files=found_files(plugin))
     if as_json:

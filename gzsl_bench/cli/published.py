@@ -15,8 +15,8 @@ import click
 from gzsl_bench import markdown
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option, rule_option
-from gzsl_bench.cli.streams import put, say
-from gzsl_bench.cli.terminal import columns
+from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.terminal.width import columns
 
 if TYPE_CHECKING:
     from gzsl_bench.published.audit import Finding

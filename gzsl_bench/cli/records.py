@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gzsl_bench.cli.clock import Clock
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -20,8 +19,9 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
 )
-from gzsl_bench.cli.streams import put, say
 from gzsl_bench.cli.submissions import check_command, init_command, submit_command
+from gzsl_bench.terminal.clock import Clock
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.records.merge import Merged

@@ -8,7 +8,7 @@ import click
 
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, out_option, rule_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 
 @click.command("report")

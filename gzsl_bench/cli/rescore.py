@@ -18,7 +18,7 @@ from gzsl_bench.cli.options import (
     plugin_option,
     tracking_option,
 )
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rescore import RescoreReport

@@ -11,7 +11,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli.options import debug_option, json_option, out_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 
 @click.command("results")
@@ -20,7 +20,6 @@ from gzsl_bench.cli.streams import put, say
 @debug_option
 def results_command(out: Path, as_json: bool) -> None:
     """List the suites of a results folder, how many cells have ended, and who is best so far."""
-    from gzsl_bench.cli.terminal import columns
     from gzsl_bench.errors import RecordError
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import known, recall
@@ -31,6 +30,7 @@ def results_command(out: Path, as_json: bool) -> None:
     from gzsl_bench.results.rows import rows
     from gzsl_bench.results.view import Results
     from gzsl_bench.scoring.rules import rule_of
+    from gzsl_bench.terminal.width import columns
 
     store = RecordStore(out)
     found: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ import click
 from gzsl_bench.cli.compose import composing
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import parse_seeds, seeds_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
@@ -55,7 +55,6 @@ def run_command(
     """
     from gzsl_bench.cli.audit import conclude
     from gzsl_bench.cli.models import keep
-    from gzsl_bench.cli.terminal import bold, columns
     from gzsl_bench.engine.models import require
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import current, remember, told
@@ -65,6 +64,7 @@ def run_command(
     from gzsl_bench.results.rows import rows
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import resolve
+    from gzsl_bench.terminal.width import bold, columns
     from gzsl_bench.tracking import open_mirror, stamp
 
     chosen = parse_seeds(seeds)

@@ -20,8 +20,8 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
 )
-from gzsl_bench.cli.streams import put, say
 from gzsl_bench.executors.limits import parse_duration
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

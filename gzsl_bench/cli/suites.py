@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gzsl_bench.cli.options import debug_option, json_option
-from gzsl_bench.cli.streams import put
+from gzsl_bench.terminal.streams import put
 
 
 @click.group("suites")

@@ -15,7 +15,7 @@ import click
 
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import debug_option, json_option, out_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.records.layout import Layout

@@ -11,7 +11,7 @@ import click
 
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rows import Row
@@ -74,7 +74,6 @@ def table_command(
 
     Needs neither the data nor the plugins that made the records.
     """
-    from gzsl_bench.cli.terminal import bold, columns, show_table
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.report.fit import USUAL as USUAL_WIDTH
@@ -84,6 +83,7 @@ def table_command(
     from gzsl_bench.results.rescore import only_believed, out_of_date
     from gzsl_bench.results.rows import chosen_metrics, extra_metrics, rows
     from gzsl_bench.results.view import Results
+    from gzsl_bench.terminal.width import bold, columns, show_table
 
     if against and fmt not in ("latex", "html"):
         raise click.UsageError(f"--daggers marks tables in latex and html, not {fmt}")

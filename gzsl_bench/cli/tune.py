@@ -12,7 +12,7 @@ import click
 from gzsl_bench import markdown
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import format_option
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.results.view import Results

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gzsl_bench.cli.options import data_option, debug_option, plugin_option
-from gzsl_bench.cli.streams import put, refuse, say
 from gzsl_bench.errors import GzslBenchError
+from gzsl_bench.terminal.streams import put, refuse, say
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry

@@ -11,7 +11,6 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli import complete
-from gzsl_bench.cli.clock import Clock
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -24,7 +23,8 @@ from gzsl_bench.cli.options import (
     place,
     plugin_option,
 )
-from gzsl_bench.cli.streams import put, say
+from gzsl_bench.terminal.clock import Clock
+from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from gzsl_bench import Method, MethodSpec
-from gzsl_bench.cli import streams
 from gzsl_bench.cli.main import run
 from gzsl_bench.records.suites import remember, told
+from gzsl_bench.terminal import streams
 
 
 class Constant(Method):

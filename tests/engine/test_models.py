@@ -12,13 +12,13 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from gzsl_bench.builtin.digits import load
-from gzsl_bench.cli.clock import Clock
 from gzsl_bench.cli.main import run
 from gzsl_bench.hooks.dataset import DatasetRequest
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.stacked import CrossModalVAE
 from gzsl_bench.stacked.backend import pretending
+from gzsl_bench.terminal.clock import Clock
 from gzsl_bench.testing.graphs import rerun
 
 MODALITIES = ("visual", "attribute")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-from gzsl_bench.cli.streams import say
 from gzsl_bench.engine.pace import about, span
+from gzsl_bench.terminal.streams import say
 
 
 class Clock:

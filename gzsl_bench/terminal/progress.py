@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gzsl_bench.cli.streams import say
 from gzsl_bench.engine.events import (
     CellElsewhere,
     CellEnded,
@@ -24,6 +23,7 @@ from gzsl_bench.results.latest import Latest
 from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolved import ResolvedSuite
+from gzsl_bench.terminal.streams import say
 
 #: Cells that are named before the others are counted.
 _SHOWN = 3

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from gzsl_bench.cli import terminal
 from gzsl_bench.results.rows import HEADINGS, Row
 from gzsl_bench.scoring.summary import Summary
+from gzsl_bench.terminal import width
 
 SUITE = """\
 name: mini
@@ -39,7 +39,7 @@ def row() -> Row:
 
 
 def test_what_is_left_out_is_named_with_the_command_that_shows_it(capsys):
-    terminal.show_table([row()], "my suite", Path("an out"), 100)
+    width.show_table([row()], "my suite", Path("an out"), 100)
     out, err = capsys.readouterr()
     assert max(len(line) for line in out.splitlines()) <= 100
     assert "| AUSUC" not in out
@@ -47,7 +47,7 @@ def test_what_is_left_out_is_named_with_the_command_that_shows_it(capsys):
         "left out to fit 100 columns: AUSUC; all of it: gzsl-bench table 'my suite' --out 'an out'"
         " --layout long --metrics all\n"
     )
-    terminal.show_table([row()], "s", Path("o"), 120)
+    width.show_table([row()], "s", Path("o"), 120)
     out, err = capsys.readouterr()
     assert "| AUSUC" in out
     assert err == ""
@@ -55,17 +55,17 @@ def test_what_is_left_out_is_named_with_the_command_that_shows_it(capsys):
 
 def test_a_file_has_no_width_but_for_what_is_set_and_a_terminal_at_least_60(monkeypatch, capsys):
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert terminal.columns() is None
+    assert width.columns() is None
     monkeypatch.setenv("COLUMNS", "72")
-    assert terminal.columns() == 72
-    terminal.show_table([row()], "s", Path("o"), 72, lead="best_test")
+    assert width.columns() == 72
+    width.show_table([row()], "s", Path("o"), 72, lead="best_test")
     assert "\x1b" not in capsys.readouterr().out  # it is a file all the same
     monkeypatch.delenv("COLUMNS")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     for has, found in ((132, 132), (20, 60)):
         size = os.terminal_size((has, 24))
-        monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda *_, size=size, **__: size)
-        assert terminal.columns() == found
+        monkeypatch.setattr(width.shutil, "get_terminal_size", lambda *_, size=size, **__: size)
+        assert width.columns() == found
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ import pytest
 
 SPEAK = """
 import os, sys
-from gzsl_bench.cli import main, streams
+from gzsl_bench.cli import main
+from gzsl_bench.terminal import streams
 import click
 
 def command(args, **options):
@@ -72,7 +73,7 @@ def test_nothing_but_results_is_on_standard_output(tmp_path):
 def test_a_reader_that_is_slow_gets_all_of_a_table():
     """Standard output does not block, as some terminals and tools leave it."""
     code = (
-        "import os, sys; from gzsl_bench.cli import streams; os.set_blocking(1, False)\n"
+        "import os, sys; from gzsl_bench.terminal import streams; os.set_blocking(1, False)\n"
         "streams.steady(); streams.put('x' * 2_000_000, nl=False)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from gzsl_bench.cli.streams import output, put, say
+from gzsl_bench.terminal.streams import output, put, say
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rows import Row

@@ -10,8 +10,6 @@ from records_factory import commit
 from rich.cells import cell_len
 from rich.console import Console
 
-from gzsl_bench.cli.live import LiveView, bar
-from gzsl_bench.cli.progress import View
 from gzsl_bench.engine.events import (
     CellEnded,
     Progress,
@@ -25,6 +23,8 @@ from gzsl_bench.records.record import COMPLETE, FAILED
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolved import ResolvedSuite
+from gzsl_bench.terminal.live import LiveView, bar
+from gzsl_bench.terminal.progress import View
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 LONG = "A method whose label has forty characters"

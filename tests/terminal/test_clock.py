@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from gzsl_bench.cli import clock as module
-from gzsl_bench.cli.clock import Clock
+from gzsl_bench.terminal import clock as module
+from gzsl_bench.terminal.clock import Clock
 
 
 @pytest.fixture

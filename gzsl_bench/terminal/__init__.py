@@ -1,0 +1,1 @@
+"""What is said on a terminal, and how: streams, widths, and how far a training is."""
