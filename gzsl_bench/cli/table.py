@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,33 @@ from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out
 from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
+    from gzsl_bench.report.daggers import Daggers
     from gzsl_bench.results.rows import Row
+    from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolved import ResolvedSuite
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be printed, however it is laid out.
+
+    Attributes:
+        table: rows.
+        results: what they were made of.
+        out: the results folder.
+        fmt: github, latex, html, csv or json.
+        names: metrics asked for.
+        marks: what differs from one method, where that was asked for.
+        ending: sentences below.
+    """
+
+    table: Sequence[Row]
+    results: Results
+    out: Path
+    fmt: str
+    names: Sequence[str]
+    marks: Daggers | None
+    ending: Sequence[str]
 
 
 @click.command("table")
@@ -76,14 +102,9 @@ def table_command(
     """
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
-    from gzsl_bench.report.fit import USUAL as USUAL_WIDTH
-    from gzsl_bench.report.table import render, render_wide
     from gzsl_bench.report.wide import USUAL
-    from gzsl_bench.results.earlier import earlier
-    from gzsl_bench.results.rescore import only_believed, out_of_date
     from gzsl_bench.results.rows import chosen_metrics, extra_metrics, rows
     from gzsl_bench.results.view import Results
-    from gzsl_bench.terminal.width import bold, columns, show_table
 
     if against and fmt not in ("latex", "html"):
         raise click.UsageError(f"--daggers marks tables in latex and html, not {fmt}")
@@ -124,49 +145,85 @@ def table_command(
     if against:
         from gzsl_bench.report.daggers import daggers
 
-        of_rule = chosen[0] if chosen else None
         shown = names or (list(USUAL) if layout == "wide" else [])
-        marks = daggers(table, results, against, shown, of_rule)
-    # Of some methods alone nobody is the best.
-    last: list[str] = []
-    if fmt == "github" and not methods:
-        from gzsl_bench.report.answer import ending
+        marks = daggers(table, results, against, shown, chosen[0] if chosen else None)
+    # What calibrated scores would say belongs to the answer, whatever rows are shown; of some
+    # methods alone nobody is the best.
+    whole = _part(everything, resolved, (), datasets, ()) if not methods else []
+    last = _ending(table, whole, chosen, results) if fmt == "github" else []
+    this = _Asked(table, results, out, fmt, names, marks, last)
+    (_put_wide if layout == "wide" else _put_long)(this, published)
+    _say_more(results, fragile)
+    if usual and len(resolved.rules) > 1:
+        again = shlex.join(["gzsl-bench", "table", resolved.name, "--out", str(out)])
+        say(f"by {resolved.lead} alone; every rule and metric: {again} --layout long")
 
-        shown_rules = {row.selection for row in table}
-        of = resolved.lead if resolved.lead in shown_rules else next(iter(chosen), "")
-        # What calibrated scores would say belongs to the answer, whatever rows are shown.
-        whole = _part(everything, resolved, (), datasets, ())
-        last = ending(whole, results, of) if of else []
-    if layout == "wide":
-        from gzsl_bench.published.beside import beside
 
-        beside_ours = beside(table, results) if published else ()
-        width = columns() if fmt == "github" else None
-        shown_as = (table, fmt, names, marks, resolved.name, beside_ours, width, last)
-        put(render_wide(*shown_as, terminal=fmt == "github" and bold()))
-    elif published:
+def _ending(
+    table: Sequence[Row], whole: Sequence[Row], chosen: Sequence[str], results: Results
+) -> list[str]:
+    """Sentences below the rows shown: who leads, by the honest rule where it is among them."""
+    from gzsl_bench.report.answer import ending
+
+    lead = results.suite.lead
+    rule = lead if lead in {row.selection for row in table} else next(iter(chosen), "")
+    return ending(whole, results, rule) if whole and rule else []
+
+
+def _put_wide(this: _Asked, published: bool) -> None:
+    """Methods down, data sets across."""
+    from gzsl_bench.published.beside import beside
+    from gzsl_bench.report.table import render_wide
+    from gzsl_bench.terminal.width import bold, columns
+
+    printed = beside(this.table, this.results) if published else ()
+    github = this.fmt == "github"
+    put(
+        render_wide(
+            this.table, this.fmt, this.names, this.marks, this.results.suite.name, printed,
+            columns() if github else None, this.ending, terminal=github and bold(),
+        )
+    )  # fmt: skip
+
+
+def _put_long(this: _Asked, published: bool) -> None:
+    """A row for each data set, method and rule; on a terminal the columns that fit."""
+    from gzsl_bench.report.fit import USUAL as USUAL_WIDTH
+    from gzsl_bench.report.table import render
+    from gzsl_bench.terminal.width import bold, columns, show_table
+
+    suite, github = this.results.suite, this.fmt == "github"
+    width = columns() if github else None
+    if published:
         from gzsl_bench.report.beside import render_beside
 
-        put(render_beside(table, results, fmt, names, marks))
-    elif fmt == "github" and not names and (width := columns()):
-        show_table(table, resolved.name, out, width, last, resolved.lead)
+        put(render_beside(this.table, this.results, this.fmt, this.names, this.marks))
+    elif width and not this.names:
+        show_table(this.table, suite.name, this.out, width, this.ending, suite.lead)
     else:
-        width = columns() if fmt == "github" else None
-        lead = resolved.lead if fmt == "github" and bold() else ""
-        put(render(table, fmt, names, marks, width or USUAL_WIDTH, last, lead))
+        put(
+            render(
+                this.table, this.fmt, this.names, this.marks, width or USUAL_WIDTH, this.ending,
+                suite.lead if github and bold() else "",
+            )
+        )  # fmt: skip
+
+
+def _say_more(results: Results, fragile: Sequence[str]) -> None:
+    """What the table does not say of its numbers, and what is missing in it."""
+    from gzsl_bench.results.earlier import earlier
+    from gzsl_bench.results.rescore import only_believed, out_of_date
+
     for sentence in (*fragile, *out_of_date(results), *only_believed(results)):
         say(f"warning: {sentence}")
     waiting, failed = results.missing()
     if waiting or failed:
         say(
-            f"{len(resolved.cells)} cells: {len(waiting)} not run, {len(failed)} failed;"
+            f"{len(results.suite.cells)} cells: {len(waiting)} not run, {len(failed)} failed;"
             " the table holds the rest"
         )
     for sentence in earlier(results):
         say(sentence)
-    if usual and len(resolved.rules) > 1:
-        again = shlex.join(["gzsl-bench", "table", resolved.name, "--out", str(out)])
-        say(f"by {resolved.lead} alone; every rule and metric: {again} --layout long")
 
 
 def _part(
