@@ -28,6 +28,7 @@ from gzsl_bench.results.digest import digest
 from gzsl_bench.results.earlier import earlier
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, extra_metrics, rows
 from gzsl_bench.results.view import Results
+from gzsl_bench.scoring.ranks import Ranking
 from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.version import __version__
@@ -73,76 +74,38 @@ def build(
     Raises:
         RecordError: predictions are damaged, or the folder cannot be written.
     """
-    suite = results.suite
     results.prefetch()
     table = with_intervals(rows(results), results)
     cells = Table(table)
-    rule = rule or suite.lead
+    rule = rule or results.suite.lead
     found = grounds(results, cells, rule)
-    ranking, no_ranking = rank([r for r in table if r.selection in (rule, NO_RULE)])
-    once = no_ranking if ranking is not None else ""
-    if ranking is not None and ranking.powerless:
-        no_ranking = (
-            f"no critical-difference diagram: {ranking.datasets} data sets have no power to tell"
-            f" {len(ranking.methods)} methods apart (average ranks would have to differ by"
-            f" {ranking.critical_difference:.2f}, and cannot by more than"
-            f" {len(ranking.methods) - 1})"
-        )
-        ranking = None
-    overall = [] if ranking is None else [figures.of_ranking(ranking, rule)]
-    leads = figures.of_leads(found, rule)
-    gaps = figures.of_gaps(found, rule)
-    taken: set[str] = {"ranking", "h", "gap"}
-    per_ground = [figures.of_ground(ground, rule, taken) for ground in found]
+    ranking = _ranking(table, rule)
+    plots = _plots(found, ranking.drawn, rule)
     folder = into / "plots" if plot_files else None
-    plots = [*leads, *gaps, *overall, *(p for plots in per_ground for p in plots)]
     about = _identity(results, table, rule)
     texts = on_all_cores(
-        [functools.partial(_drawn, plot, folder, figures_into, about) for plot in plots]
+        [functools.partial(_drawn, plot, folder, figures_into, about) for plot in plots.all]
     )
-    drawn = {plot.name: text for plot, text in zip(plots, texts, strict=True)}
-    environment, of_cell = provenance.environments(results)
-    # One line per printed number: ours by the rule they chose by, or else by the honest one.
-    known = [line for line in published.beside(table, results) if _fitting(line, rule, suite)]
-    lines = sorted(known, key=lambda line: line["difference"] is None)
-    lacking = provenance.failures(results)
+    drawn = {plot.name: text for plot, text in zip(plots.all, texts, strict=True)}
     cards = tuple(verdicts(table, results, rule, cells))
     context = {
-        "suite": suite,
-        "version": __version__,
-        "digest": digest(results),
-        "made_of": provenance.made_of(results),
-        "earlier": earlier(results),
-        "rule": rule,
-        "rule_words": rule_of(rule).words,
-        "optimistic": " and ".join(name for name in suite.rules if rule_of(name).reads_test),
-        "gap": GAP,
+        **_about_suite(results, rule),
+        **_beside(table, results, rule),
+        **_behind(table, results),
         "cards": cards,
-        "reading": READING,
-        "leads": leads,
-        "gaps": gaps,
+        "leads": plots.leads,
+        "gaps": plots.gaps,
         "matrix": wide.grid([r for r in table if r.selection in (rule, NO_RULE)], [_H]),
-        "counts": _counts(suite, lacking),
         "grounds": [
-            {"ground": g, "id": f"data-{i}", "plots": plots, "summary": _summary(g, cells, rule),
+            {"ground": g, "id": f"data-{i}", "plots": mine, "summary": _summary(g, cells, rule),
              "full": _full(g, cells)}
-            for i, (g, plots) in enumerate(zip(found, per_ground, strict=True), start=1)
+            for i, (g, mine) in enumerate(zip(found, plots.grounds, strict=True), start=1)
         ],
         "drawn": drawn,
-        "ranking": overall,
-        "ranks": ranking,
-        "no_ranking": no_ranking,
-        "counted_once": once,
-        "published": _published([line for line in lines if line["difference"] is not None]),
-        "not_comparable": _published([line for line in lines if line["difference"] is None]),
-        "published_notes": published.notes(lines),
-        "notes": _sentences(notes(table, extra_metrics(table))),
-        "failures": lacking,
-        "datasets": provenance.datasets(suite),
-        "methods": provenance.methods(table, results),
-        "configurations": provenance.configurations(table, results),
-        "environments": environment,
-        "cells": provenance.cells(results, table, of_cell),
+        "ranking": plots.overall,
+        "ranks": ranking.drawn,
+        "no_ranking": ranking.why,
+        "counted_once": ranking.once,
     }  # fmt: skip
     text = _render(context)
     path = into / NAME
@@ -154,6 +117,106 @@ def build(
         figures=tuple(figures_into / f"{name}.svg" for name in drawn) if figures_into else (),
         verdicts=cards,
     )
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Average ranks over data sets.
+
+    Attributes:
+        drawn: the ranking; None where there is none to draw.
+        why: a sentence on that.
+        once: which rows count once, where there is one.
+    """
+
+    drawn: Ranking | None
+    why: str
+    once: str
+
+
+def _ranking(table: Sequence[Row], rule: str) -> _Ranking:
+    """The ranking by a rule; one that could tell nobody from anybody is not drawn."""
+    ranking, why = rank([r for r in table if r.selection in (rule, NO_RULE)])
+    once = why if ranking is not None else ""
+    if ranking is not None and ranking.powerless:
+        why = (
+            f"no critical-difference diagram: {ranking.datasets} data sets have no power to tell"
+            f" {len(ranking.methods)} methods apart (average ranks would have to differ by"
+            f" {ranking.critical_difference:.2f}, and cannot by more than"
+            f" {len(ranking.methods) - 1})"
+        )
+        ranking = None
+    return _Ranking(ranking, why, once)
+
+
+@dataclass(frozen=True)
+class _Plots:
+    """What is drawn: who leads, selection gaps, the ranking, and the plots of each data set."""
+
+    leads: Sequence[figures.Plot]
+    gaps: Sequence[figures.Plot]
+    overall: Sequence[figures.Plot]
+    grounds: Sequence[Sequence[figures.Plot]]
+
+    @property
+    def all(self) -> list[figures.Plot]:
+        """All of them, in the order of the page."""
+        return [*self.leads, *self.gaps, *self.overall, *(p for each in self.grounds for p in each)]
+
+
+def _plots(found: Sequence[Ground], ranking: Ranking | None, rule: str) -> _Plots:
+    taken: set[str] = {"ranking", "h", "gap"}
+    return _Plots(
+        leads=figures.of_leads(found, rule),
+        gaps=figures.of_gaps(found, rule),
+        overall=[] if ranking is None else [figures.of_ranking(ranking, rule)],
+        grounds=[figures.of_ground(ground, rule, taken) for ground in found],
+    )
+
+
+def _about_suite(results: Results, rule: str) -> dict[str, Any]:
+    """What the page is of, and how it is to be read."""
+    suite = results.suite
+    return {
+        "suite": suite,
+        "version": __version__,
+        "digest": digest(results),
+        "made_of": provenance.made_of(results),
+        "earlier": earlier(results),
+        "rule": rule,
+        "rule_words": rule_of(rule).words,
+        "optimistic": " and ".join(name for name in suite.rules if rule_of(name).reads_test),
+        "gap": GAP,
+        "reading": READING,
+    }
+
+
+def _beside(table: Sequence[Row], results: Results, rule: str) -> dict[str, Any]:
+    """Published numbers: those that can be compared, and the others."""
+    # One line per printed number: ours by the rule they chose by, or else by the honest one.
+    lines = [b for b in published.beside(table, results) if _fitting(b, rule, results.suite)]
+    lines.sort(key=lambda line: line["difference"] is None)
+    return {
+        "published": _published([line for line in lines if line["difference"] is not None]),
+        "not_comparable": _published([line for line in lines if line["difference"] is None]),
+        "published_notes": published.notes(lines),
+    }
+
+
+def _behind(table: Sequence[Row], results: Results) -> dict[str, Any]:
+    """What numbers came from: data, methods, machines, cells, and what failed."""
+    environment, of_cell = provenance.environments(results)
+    lacking = provenance.failures(results)
+    return {
+        "counts": _counts(results.suite, lacking),
+        "notes": _sentences(notes(table, extra_metrics(table))),
+        "failures": lacking,
+        "datasets": provenance.datasets(results.suite),
+        "methods": provenance.methods(table, results),
+        "configurations": provenance.configurations(table, results),
+        "environments": environment,
+        "cells": provenance.cells(results, table, of_cell),
+    }
 
 
 def _drawn(plot: figures.Plot, folder: Path | None, alone: Path | None, about: str) -> str:
