@@ -85,3 +85,12 @@ def test_what_was_scored_is_cited_and_what_nobody_says_is_named(capsys, tmp_path
     said = capsys.readouterr()
     assert "% method X\n@inproceedings{me2026my," in said.out
     assert said.err.endswith("note: nobody says what to cite for method Y\n")
+    # The suite's file is gone, the records are not; ESZSL never ran.
+    suite.unlink()
+    assert run(["cite", "s", "--out", str(tmp_path / "out")]) == 0
+    again = capsys.readouterr()
+    blocks = said.out.rstrip().split("\n\n")
+    ran = [block for block in blocks if not block.startswith("% method ESZSL")]
+    assert len(ran) == len(blocks) - 1
+    assert again.out.rstrip().split("\n\n") == ran
+    assert again.err == said.err
