@@ -120,10 +120,12 @@ class Plain:
     def adam(self, module, lr, beta1=0.5):
         return torch.optim.Adam(module.parameters(), lr=lr, betas=(beta1, self.config.beta2))
 
-    def classify(self, purpose, rows, labels, classes, batch, lr, epochs, like=None):
+    def classify(
+        self, purpose, rows, labels, classes, batch, lr, epochs, like=None, optimizer=None
+    ):
         """Linear softmax; batches as ``next_batch`` makes them, in one shuffle after another."""
         model = like or self.linear(f"{purpose}/init", rows.shape[1], classes)
-        optimizer, stream = self.adam(model, lr), self.stream(f"{purpose}/shuffle")
+        optimizer, stream = optimizer or self.adam(model, lr), self.stream(f"{purpose}/shuffle")
         left = torch.empty(0, dtype=torch.int64)
         for _ in range(epochs):
             for _ in range(math.ceil(len(rows) / batch)):

@@ -6,7 +6,6 @@ import pytest
 import torch
 from gzsl_bench_feature_gan.lsrgan import RECIPES, LsrGAN
 from plain_gan import SETTINGS, Plain, beside
-from torch import nn
 from torch.nn import functional as F
 
 LSR = SETTINGS | {
@@ -20,13 +19,12 @@ class PlainLsrGAN(Plain):
 
     def prepare(self):
         task, config = self.task, self.config
-        *_, trained = self.classify(
-            "seen", task.features, task.labels, task.num_classes, config.seen_batch,
-            config.classifier_lr, config.seen_epochs,
-        )  # fmt: skip
-        self.joint = nn.Linear(6, task.num_classes, dtype=torch.float64)
-        self.joint.load_state_dict(trained.state_dict())
+        self.joint = self.linear("init/joint", 6, task.num_classes)
         self.of_joint = self.adam(self.joint, config.classifier_lr)
+        *_, _ = self.classify(
+            "seen", task.features, task.labels, task.num_classes, config.seen_batch,
+            config.classifier_lr, config.seen_epochs, self.joint, self.of_joint,
+        )  # fmt: skip
         self.of_generator = self.adam(self.generator, config.lr)
         self.centroids = {c: task.features[task.labels == c].mean(0) for c in task.seen.tolist()}
         self.epoch = 1
