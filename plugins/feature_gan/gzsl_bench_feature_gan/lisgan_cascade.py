@@ -58,8 +58,9 @@ class LisGANCascade(LisGAN):
     Test images, seen and unseen mixed, are ranked by :func:`sureness`; the first 60 % keep their
     labels (``ratio``; the released commands name others, which the code does not pass on) and join
     the training set, on which the classifier goes on for 50 epochs.  Its last epoch is what counts,
-    so a checkpoint is a GAN epoch.  Filled in: the first stage's last epoch labels, where the
-    released code takes the one that is best on the test set, and Adam's moments begin anew.
+    so a checkpoint is a GAN epoch.  Otherwise than released: the first stage's last epoch labels,
+    where the released code takes the one that is best on the test set, and Adam's moments begin
+    anew, where they go on there.
     """
 
     Config = LisGANCascadeConfig
