@@ -42,8 +42,6 @@ class FCLSWGAN(FeatureGAN):
     (``evaluate_every: 1`` is as released).  It prints the best of the classifier's 25 epochs on the
     test set each time, and which GAN epoch the paper reports is not said.  ``best_test`` maximises
     over both; with ``evaluate_every: 0`` over the classifier's epochs after the last GAN epoch.
-    Accuracy among unseen classes alone is read from the same classifier; the released scripts for
-    it train a GAN of their own and a softmax of unseen classes.
     """
 
     Config: ClassVar[type[GANConfig]] = FCLSWGANConfig
