@@ -127,12 +127,17 @@ def second_order(maps: torch.Tensor, masks: torch.Tensor, compressed: torch.Tens
     return found / maps.shape[2]
 
 
-def restarts(epoch: int, period: int) -> float:
-    """Share of the rate: it falls along half a cosine and begins anew, for twice as long."""
+def restarts(done: float, period: int) -> float:
+    """Share of the rate: it falls along half a cosine and begins anew, for twice as long.
+
+    Args:
+        done: epochs that are done, parts of one among them: the rate falls step by step.
+        period: epochs of the first half cosine.
+    """
     start = 0
-    while epoch >= start + period:
+    while done >= start + period:
         start, period = start + period, 2 * period
-    return (1 + math.cos(math.pi * (epoch - start) / period)) / 2
+    return (1 + math.cos(math.pi * (done - start) / period)) / 2
 
 
 class ARENHead(Head):
@@ -164,9 +169,9 @@ class ARENHead(Head):
             weight_decay=config.weight_decay,
         )
 
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_step(self, done: float) -> None:
         """See :func:`restarts`."""
-        self.optimizer.schedule(restarts(epoch, self.config.period))
+        self.optimizer.schedule(restarts(done, self.config.period))
 
     def more_draws(self, steps: int, batch: int) -> list[torch.Tensor]:
         """Attribute values that dropout keeps, of each stream."""
@@ -214,8 +219,10 @@ class AREN(RegionMethod):
     """Attention finds parts; what they show is mapped to attributes, and these to classes.
 
     In the paper the backbone is trained, too: here it is frozen, and the heads are trained in full.
-    The released code is for zero-shot learning on CUB alone.  Filled in: layers begin as torch's
-    do, other data sets have CUB's values, and 70 epochs end with a cosine period.
+    The released code is for zero-shot learning on CUB alone.  Filled in: other data sets have CUB's
+    values, and 70 epochs end with a cosine period (it trains for 100).  Batches are independent
+    random subsets, rows // batch of them; its epoch is a shuffle with the incomplete last batch.
+    A period's first step has the full rate; there it has none.
     """
 
     Config = ARENConfig
@@ -234,7 +241,7 @@ SPEC = MethodSpec(
     name="aren",
     factory=AREN,
     citation="Xie et al., Attentive Region Embedding Network for Zero-Shot Learning, CVPR 2019",
-    version="1",
+    version="2",
     fidelity="approximation",
     family="Region attention",
     precisions=("float32", "tf32"),

@@ -132,7 +132,8 @@ class DAZLEHead(Head):
             words = parameter(runs, "words", (width, config.word_dims), std, embeddings)
         else:
             assert task.words is not None
-            words = task.words.to(embeddings).expand(len(runs), -1, -1).clone()
+            # Of length 1 where they start, as released, whatever is done to them on use.
+            words = unit(task.words.to(embeddings)).expand(len(runs), -1, -1).clone()
         shape = words.shape[2], channels
         stds = {"scores": 1.0, "regions": 0.0, "attributes": 0.0}
         self.parameters = [
@@ -179,10 +180,11 @@ class DAZLEHead(Head):
 class DAZLE(RegionMethod):
     """Attributes attend to regions with their word vectors; a second attention weighs attributes.
 
-    The backbone is frozen in the paper, too.  Filled in: how the released code draws balanced
-    batches (here a class evenly, then one of its images); values for other data sets, which are
-    CUB's.  FLO has no attributes: there the sentence embedding's principal components stand for
-    them and word vectors start at random, which is not the published method.
+    The backbone is frozen in the paper, too.  Given word vectors start at length 1 and are trained;
+    a balanced batch has different classes and equally many images of each (40 of AWA2's 40 classes,
+    for a batch of 50), as released.  Filled in: values for other data sets, which are CUB's.  FLO
+    has no attributes: there the sentence embedding's principal components stand for them and word
+    vectors start at random, which is not the published method.
     """
 
     Config = DAZLEConfig
@@ -236,7 +238,7 @@ SPEC = MethodSpec(
     factory=DAZLE,
     citation="Huynh and Elhamifar, Fine-Grained Generalized Zero-Shot Learning via Dense"
     " Attribute-Based Attention, CVPR 2020",
-    version="1",
+    version="2",
     fidelity="approximation",
     family="Region attention",
     precisions=("float32", "tf32"),

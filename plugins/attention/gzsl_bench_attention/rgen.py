@@ -128,9 +128,9 @@ class RGENHead(Head):
             weight_decay=config.weight_decay,
         )
 
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_step(self, done: float) -> None:
         """See :func:`.aren.restarts`."""
-        self.optimizer.schedule(restarts(epoch, self.config.period))
+        self.optimizer.schedule(restarts(done, self.config.period))
 
     def respond(self, maps: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
         """[R, B, 2 A + 2] attributes by parts and by relations, spread and overlap of masks."""
@@ -206,7 +206,7 @@ SPEC = MethodSpec(
     name="rgen",
     factory=RGEN,
     citation="Xie et al., Region Graph Embedding Network for Zero-Shot Learning, ECCV 2020",
-    version="1",
+    version="2",
     fidelity="approximation",
     family="Region attention",
     precisions=("float32", "tf32"),

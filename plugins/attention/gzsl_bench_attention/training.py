@@ -27,7 +27,9 @@ class RegionConfig(Config):
     epochs: int = Field(20, ge=1, description="epochs of rows // batch steps each")
     lr: float = stackable(1e-4, "learning rate", gt=0)
     balanced: bool = Field(
-        False, description="draw a class first, then one of its images; else images evenly"
+        False,
+        description="a batch has different classes, drawn evenly, and the same number of images of"
+        " each; else images are drawn evenly",
     )
     embedding_dims: int | None = Field(
         None,
@@ -71,6 +73,10 @@ class Head(ABC):
         """Called before each epoch, numbered from 0."""
         return
 
+    def begin_step(self, done: float) -> None:
+        """Called before each step with the epochs that are done, parts of one among them."""
+        return
+
     @abstractmethod
     def losses(
         self, maps: torch.Tensor, labels: torch.Tensor, *draws: torch.Tensor
@@ -105,6 +111,10 @@ class TunedHead(Head):
     def begin_epoch(self, epoch: int) -> None:
         """The head's."""
         self.head.begin_epoch(epoch)
+
+    def begin_step(self, done: float) -> None:
+        """The head's."""
+        self.head.begin_step(done)
 
     def losses(
         self, maps: torch.Tensor, labels: torch.Tensor, *draws: torch.Tensor
@@ -183,14 +193,17 @@ class RegionMethod(BatchedMethod):
         batches = Generators(runs, "batches")
         classes = _by_class(task)
         progress = Progress(runs, config.epochs * steps)
+        done = (number / steps for number in range(config.epochs * steps))
 
         def draw(count: int) -> list[torch.Tensor]:
+            head.begin_step(next(done))
             if config.balanced:
                 picked = batches.block(lambda stream: _balanced(classes, batch, count, stream))
             else:
                 picked = subsets(batches, rows, batch, count)
             maps = head.ready(regions[picked].to(dtype))
-            return [maps, task.labels[picked.to(task.device)], *head.more_draws(count, batch)]
+            more = head.more_draws(count, picked.shape[-1])
+            return [maps, task.labels[picked.to(task.device)], *more]
 
         def after_epoch(epoch: int) -> None:
             for number, run in enumerate(runs):
@@ -207,7 +220,7 @@ class RegionMethod(BatchedMethod):
             steps=steps,
             draw=draw,
             after_epoch=after_epoch,
-            at_once=1,  # a batch of maps is large, and no other one is held beside it
+            at_once=1,  # a batch of maps is large, and none beside it; `begin_step` relies on it
         )
 
 
@@ -259,10 +272,18 @@ def _balanced(
     steps: int,
     stream: torch.Generator,
 ) -> torch.Tensor:
-    """[steps, batch] rows: of a class drawn evenly, any of its rows."""
+    """[steps, N] rows: as many classes as fit, drawn evenly and each once, and rows of each.
+
+    As in DAZLE's released loaders, with S classes: min(S, batch) of them, max(batch // S, 1) rows
+    of each, drawn with replacement.  N may be smaller than ``batch``: 40 rows of 40 classes for 50.
+    """
     order, starts, counts = classes
-    chosen = torch.randint(len(starts), (steps, batch), generator=stream)
-    place = torch.rand(steps, batch, generator=stream, dtype=torch.float64)
+    number = len(starts)
+    size, each = min(number, batch), max(batch // number, 1)
+    # Keys of 53 bits: a tie, which the sort would break by class number, does not happen.
+    keys = torch.rand(steps, number, generator=stream, dtype=torch.float64)
+    chosen = keys.argsort(1)[:, :size].repeat_interleave(each, 1)
+    place = torch.rand(steps, size * each, generator=stream, dtype=torch.float64)
     within = (place * counts[chosen]).long()  # a number below 1 never reaches the count
     return order[starts[chosen] + within]
 

@@ -106,11 +106,37 @@ def test_weak_masks_are_dropped_and_features_are_the_largest_of_masked_maps(draw
     torch.testing.assert_close(part_features(maps, masks), expected)
 
 
-def test_the_rate_begins_anew_after_periods_that_double(classes):
+def test_the_rate_falls_step_by_step_and_begins_anew_after_periods_that_double(classes):
     head = make_head(classes, period=2)
     found = []
-    for epoch in range(7):
-        head.begin_epoch(epoch)
+    for step in range(14):
+        head.begin_step(step / 2)
         found.append(float(head.optimizer._share))
-    cosine = [(1 + math.cos(math.pi * t / 4)) / 2 for t in range(4)]
-    assert found == pytest.approx([1.0, 0.5, *cosine, 1.0])
+    cosine = [[(1 + math.cos(math.pi * t / n)) / 2 for t in range(n)] for n in (4, 8)]
+    assert found == pytest.approx([*cosine[0], *cosine[1], 1.0, (1 + math.cos(math.pi / 16)) / 2])
+
+
+@pytest.mark.parametrize("method", ["AREN", "RGEN"])
+def test_the_rate_of_a_training_falls_within_an_epoch(monkeypatch, method):
+    """As released: sgdr(period, batch of all epochs), set before every batch."""
+    from gzsl_bench_attention import aren, rgen
+
+    from gzsl_bench.engine.audit.observe import RunSpec, Setup, observe
+    from gzsl_bench.testing import tasks
+
+    module = {"AREN": aren, "RGEN": rgen}[method]
+    shares, before = [], aren.StackedSGD.schedule
+
+    def schedule(self, share):
+        shares.append(share)
+        before(self, share)
+
+    monkeypatch.setattr(aren.StackedSGD, "schedule", schedule)
+    made = getattr(module, method)
+    setup = Setup.of_data(module.SPEC, tasks.make(tasks.EASY), 0)
+    steps = setup.task.labels.numel() // 16
+    config = made.Config(batch=16, epochs=3, period=1, parts=2)
+    (trace,) = observe(made, setup, [RunSpec(0, config)])
+    assert trace.failure is None
+    wanted = [(1 + math.cos(math.pi * t / n)) / 2 for n in (steps, 2 * steps) for t in range(n)]
+    assert shares == pytest.approx(wanted)

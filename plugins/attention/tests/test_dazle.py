@@ -163,7 +163,41 @@ def test_balanced_batches_draw_classes_evenly(drawn):
     )
     rows = _balanced(_by_class(task), 60, 50, torch.Generator().manual_seed(0))
     assert rows.shape == (50, 60)
-    counts = labels[rows].flatten().bincount(minlength=5)
-    assert counts[[0, 3]].tolist() == [0, 0]
-    assert ((counts[[1, 2, 4]] - 1000).abs() < 120).all()
+    assert labels[rows].sort(1).values.tolist() == [[1] * 20 + [2] * 20 + [4] * 20] * 50
     assert rows.unique().numel() == 100
+    # Fewer rows than twice the classes: one of each, and no more (AWA2: 40 of a batch of 50).
+    rows = _balanced(_by_class(task), 5, 50, torch.Generator().manual_seed(0))
+    assert labels[rows].sort(1).values.tolist() == [[1, 2, 4]] * 50
+    # More classes than rows: different ones, drawn evenly.
+    rows = _balanced(_by_class(task), 2, 3000, torch.Generator().manual_seed(0))
+    assert rows.shape == (3000, 2)
+    assert (labels[rows[:, 0]] != labels[rows[:, 1]]).all()
+    counts = labels[rows].flatten().bincount(minlength=5)
+    assert ((counts[[1, 2, 4]] - 2000).abs() < 120).all()
+
+
+def test_given_word_vectors_start_at_length_one():
+    """As released; CUB and SUN do not scale them again, so their length stays what it becomes."""
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from gzsl_bench import Run, Task
+
+    words = torch.tensor([[3.0, 4.0], [0.0, 0.5]])
+    task = Task(
+        torch.zeros(2, 1),
+        torch.tensor([0, 1]),
+        torch.eye(3, 2),
+        torch.tensor([0, 1]),
+        torch.tensor([2]),
+        regions=SimpleNamespace(shape=(2, 4, 5)),
+        words=words,
+    )
+    config = DAZLEConfig()
+    runs = [Run(seed, torch.device("cpu"), config, None) for seed in range(2)]
+    head = DAZLE(config).head(task, runs, task.attributes)
+    torch.testing.assert_close(
+        head.parameters[0].detach(), torch.tensor([[[0.6, 0.8], [0.0, 1.0]]] * 2)
+    )
+    same = DAZLE(config).head(replace(task, words=10 * words), runs, task.attributes)
+    torch.testing.assert_close(same.parameters[0], head.parameters[0])
