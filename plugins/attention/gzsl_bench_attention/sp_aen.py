@@ -21,7 +21,7 @@ from gzsl_bench.stacked import (
     train_alternating,
 )
 from gzsl_bench.stacked.draws import subset_block
-from gzsl_bench_attention.sp_aen_networks import Networks, SPAENConfig, ranking_loss
+from gzsl_bench_attention.sp_aen_networks import Networks, SPAENConfig, mapped, ranking_loss
 from gzsl_bench_attention.training import unit
 
 #: Steps that are drawn for at once: masks of dropout take 2 MB a step and run.
@@ -35,15 +35,19 @@ class SPAEN(BatchedMethod):
     a critic tells its outputs from F's and E tries to make that impossible.  Scores are E(x) . a_c
     with class embeddings of length 1.
 
-    Kept: both stages, E, F, the critic with its sigmoid, the ranking loss of one violating class,
-    rates, lengths and weights.  Left out, as features are frozen and there are no images: ten
-    crops of an image, F's CaffeNet features, the image generator behind the decoder and the pixels'
-    loss.  Instead F takes the same features of length 1 as E, and the decoder gives them back: the
-    squared distance has the weight of the comparator's features.
+    Kept: both stages, E, F, the critic with its sigmoid and the penalty before it, the ranking loss
+    of one violating class, initial weights (MSRA), slope 0.3, rates, lengths and weights, clipping
+    of every weight's and bias's gradient by itself, decay of weights before that, fresh dropout in
+    each step of the critic, E and F on the same images.
 
-    Filled in: Xavier weights, slope 0.2, Adam's second decay 0.999, weight decay of biases, too,
-    and added after clipping, which is by the norm of all gradients of a stage's network; that the
-    penalty is not times the adversarial weight; fresh dropout in each step of the critic.
+    Left out, as features are frozen and there are no images: ten crops of an image, F's CaffeNet
+    features, the image generator behind the decoder and the pixels' loss.  Instead F takes the same
+    features of length 1 as E, and the decoder gives them back: the squared distance has the weight
+    of the comparator's features.
+
+    Otherwise than released: rates fall to a tenth in the second half of each stage, as a schedule
+    there asks for, whose counter of steps nothing moves; batches are independent random subsets,
+    not passes; normal numbers of initial weights are not truncated.
     """
 
     Config = SPAENConfig
@@ -157,7 +161,7 @@ def embedding(
     networks: Networks,
     config: SPAENConfig,
 ) -> list[Phase]:
-    """The second stage: the critic, then E; F is done."""
+    """The second stage: E, then the critic; F is done."""
     places = task.seen.new_zeros(task.num_classes)
     places[task.seen] = torch.arange(task.seen.numel(), device=task.device)
     own, seen, turns = places[task.labels], classes[task.seen], config.critic_steps
@@ -179,7 +183,7 @@ def embedding(
             between = torch.lerp(fake, real, drawn[4][:, turn])
         distance = critic(real).mean(-1) - critic(fake).mean(-1)
         off = critic.penalty(between)
-        loss = penalty * off - adversarial * distance
+        loss = adversarial * (penalty * off - distance)
         return {"distance": distance, "penalty": off, "loss": loss}
 
     def of_embedder(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -190,14 +194,14 @@ def embedding(
         return {"ranking": hinge, "score": score, "loss": loss}
 
     return [
-        Phase(networks.critic_steps(), of_critic, "critic/", turns),
         Phase(networks.embedder_steps(), of_embedder, "embedder/"),
+        Phase(networks.critic_steps(), of_critic, "critic/", turns),
     ]
 
 
 def scorer(layers: Sequence[Linear], classes: torch.Tensor) -> Scorer:
     """E(x) . a_c of one run, with all units."""
-    return Scorer(lambda x: layers[1](layers[0](unit(x)[None]))[0], lambda z: z @ classes.t())
+    return Scorer(lambda x: mapped(layers, unit(x)[None])[0], lambda z: z @ classes.t())
 
 
 SPEC = MethodSpec(
@@ -205,7 +209,7 @@ SPEC = MethodSpec(
     factory=SPAEN,
     citation="Chen et al., Zero-Shot Visual Recognition using Semantics-Preserving Adversarial"
     " Embedding Networks, CVPR 2018",
-    version="1",
+    version="2",
     fidelity="approximation",
     family="Embedding",
     preprocessing="none",
