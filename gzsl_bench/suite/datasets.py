@@ -13,7 +13,7 @@ from gzsl_bench.data.description import DESCRIPTION_FILE
 from gzsl_bench.data.folds import Fold, validation_folds
 from gzsl_bench.data.identity import extras, identify
 from gzsl_bench.errors import DataError, SuiteError, unknown_name
-from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
+from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.suite.load import LoadedSuite
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
 
@@ -119,6 +119,11 @@ def request(
         regions=regions if "regions" in taken else None,
         second=entry.second if "second" in taken else None,
     )
+
+
+def info(entry: DatasetEntry, asked: DatasetRequest) -> DatasetInfo:
+    """What methods may know for their defaults: of a recipe the name of its data set."""
+    return DatasetInfo(entry.recipe or entry.use, asked.features, asked.attributes)
 
 
 def dataset_spec(registry: Registry, name: str, root: Path | None = None) -> DatasetSpec:

@@ -82,6 +82,10 @@ def check_names(
         if dataset.use not in known:
             message = _unknown_dataset(dataset.use, known, root)
             raise loaded.file.error(("datasets", index), message)
+        if dataset.recipe is not None and dataset.recipe not in known:
+            # Methods would answer a name that they do not know with their general defaults.
+            message = unknown_name("data set as a recipe", dataset.recipe, known)
+            raise loaded.file.error(("datasets", index, "recipe"), message)
         _check_preprocessing(loaded.file, ("datasets", index), dataset)
     axes: set[str] = set()
     for index, method in enumerate(loaded.suite.methods):

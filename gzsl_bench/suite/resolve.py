@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from gzsl_bench.errors import PluginError, SuiteError, in_one_line
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
-from gzsl_bench.suite.datasets import Filter, Found, Place, find_data, runs_on, wanted
+from gzsl_bench.suite.datasets import Filter, Found, Place, find_data, info, runs_on, wanted
 from gzsl_bench.suite.load import LoadedSuite
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.suite.schema import MethodEntry, Suite
@@ -79,7 +79,7 @@ def _cells(
     spec = registry.methods[method.use]
     source = registry.source_of(method.use)
     asked = found.asked
-    info = DatasetInfo(found.entry.use, asked.features, asked.attributes)
+    known = info(found.entry, asked)
     given = found.given(spec)
     more = {
         name: value
@@ -87,7 +87,7 @@ def _cells(
         if value is not None and name in given
     }
     for variant in variants(method.name, method.config, method.sweep, spec.factory.Config):
-        config = resolve_config(spec.name, spec.factory, info, variant.config)
+        config = resolve_config(spec.name, spec.factory, known, variant.config)
         about = {**about_method(registry, spec.name, config), **variant.about}
         own = method.sweep_seeds if variant.about else None
         chosen = list(seeds or own or method.seeds or found.entry.seeds or suite.seeds)

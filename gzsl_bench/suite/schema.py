@@ -102,6 +102,11 @@ class DatasetEntry(_Entry):
         " a name of dataset.yaml [default: the only ones there are]",
     )
     second: str | None = Field(None, description="a second feature set, for methods that need one")
+    recipe: str | None = Field(
+        None,
+        description="name of the data set whose released hyper-parameters methods take as defaults"
+        " [default: its own]",
+    )
     preprocessing: str | None = Field(
         None, description="overrides the preprocessing that methods declare"
     )

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.records.record import Record
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds, Unchosen, Val
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.datasets import Filter, Place, dataset_spec, request, wanted
+from gzsl_bench.suite.datasets import Filter, Place, dataset_spec, info, request, wanted
 from gzsl_bench.suite.load import LoadedSuite, refuse_leaks
 from gzsl_bench.suite.resolve import resolve, resolve_config
 from gzsl_bench.suite.resolved import ResolvedSuite
@@ -283,11 +282,13 @@ def _usable(
         if entry.datasets is not None and label not in entry.datasets:
             continue
         asked = request(dataset, dataset_spec(registry, dataset.use, place.root), place)
-        info = DatasetInfo(dataset.use, asked.features, asked.attributes)
+        known = info(dataset, asked)
         complaints = []
         for number, values in enumerate(drawn, start=1):
             try:
-                full = resolve_config(spec.name, spec.factory, info, {**entry.config, **values})
+                full = resolve_config(
+                    spec.name, spec.factory, known, {**entry.config, **values}
+                )
             except SuiteError as error:
                 complaints.append(str(error))
             else:

@@ -58,6 +58,15 @@ def test_every_shape_has_the_released_configuration_of_its_data_set(make_data):
     }
 
 
+def test_its_big_brother_has_the_rows_of_ps_all():
+    known = load_suite(SUITE.with_name("ps_all.yaml")).suite
+    every = load_suite(SUITE.with_name("ps_synthetic_all.yaml")).suite
+    assert every.methods == known.methods
+    assert [d.recipe for d in every.datasets] == [d.use for d in known.datasets] == list(SHAPES)
+    assert every.datasets == load_suite(SUITE).suite.datasets
+    assert (every.seeds, every.selection) == (known.seeds, known.selection)
+
+
 def test_a_suite_is_timed_as_a_user_runs_it(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     suite = tmp_path / "small.yaml"

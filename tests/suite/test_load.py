@@ -110,6 +110,10 @@ WRONG = {
         "name: a\nmethods: [acmr]\ndatasets:\n  - tiny\n  - folder\n",
         "5: unknown data set 'folder'; did you mean 'FOLDER'? available: FOLDER, tiny",
     ),
+    "unknown recipe": (
+        "name: a\nmethods: [acmr]\ndatasets:\n  - tiny\n  - {use: FOLDER, recipe: tinny}\n",
+        "5: unknown data set as a recipe 'tinny'; did you mean 'tiny'? available: FOLDER, tiny",
+    ),
     "a method of a file": (
         "name: a\ndatasets: [tiny]\nmethods: [quite_other]\n",
         "3: unknown method 'quite_other'; available: acmr, eszsl; one of a file comes with --plug",

@@ -198,6 +198,23 @@ def test_defaults_of_the_data_set_are_resolved(make_registry, make_data, resolve
     assert all(set(config) == {"width", "depth", "rate"} for config in found.values())
 
 
+def test_a_recipe_gives_the_defaults_of_another_data_set(make_registry, make_data, resolve_text):
+    registry = make_registry(PLAIN, FIXED)
+    registry.datasets["big"] = replace(registry.datasets["tiny"], name="big")
+    keys = []
+    for entry, config in (
+        ("{use: tiny, recipe: big}", ""),
+        ("tiny", ", config: {width: 64}"),
+        ("tiny", ""),
+    ):
+        text = f"name: a\ndatasets: [{entry}]\nmethods: [{{use: plain{config}}}]\nseeds: 1\n"
+        (cell,) = resolve_text(text, registry).cells
+        keys.append((cell.identity["method"]["config"]["width"], cell.key))
+    assert [width for width, _ in keys] == [64, 64, 4]
+    # The values stand in the key, where they came from does not.
+    assert keys[0] == keys[1]
+
+
 def test_defaults_that_do_not_fit_blame_the_plugin(make_registry, resolve_text):
     class Odd(Plain):
         @classmethod
