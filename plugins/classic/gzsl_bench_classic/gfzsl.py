@@ -27,7 +27,9 @@ class GFZSLConfig(Config):
         1e8, gt=0, description="lambda_2, ridge of the regression of log-variances"
     )
     epsilon: float = Field(1e-3, gt=0, description="added to variances before their logarithm")
-    variance_floor: float = Field(0.05, gt=0, description="least variance a class is scored with")
+    regulariser: float = Field(
+        0.05, gt=0, description="added to every variance that a class is scored with"
+    )
     seen_classes: Literal["empirical", "regressed"] = Field(
         "empirical",
         description="parameters of seen classes: their own mean and variance, or regressed like"
@@ -42,10 +44,13 @@ class GFZSL(Method):
     means M and log-variances L = log(var + epsilon), [S, D], an unseen class u gets
     mu_u = k_u' (K + lambda_1 I)^-1 M and sigma^2_u = exp(k_u' (K + lambda_2 I)^-1 L).  The released
     code's lambda_2 is so large that sigma^2_u is near 1: the nearest mean among unseen classes.
+    As in that code variances have divisor n - 1, and a class is scored with its variances plus
+    ``regulariser``.
 
     Filled in: the sources do not say what seen classes are scored with in GZSL.  ``empirical``,
-    their own smaller variances, gives the collapse of U that GBU reports; the floor, in the
-    released code one of unseen classes, holds for all.  Nor do they say how features are scaled.
+    their own smaller variances, gives the collapse of U that GBU reports; what the released code
+    adds to the variances of unseen classes is added to theirs, too.  Nor do they say how features
+    are scaled.
     """
 
     Config = GFZSLConfig
@@ -67,13 +72,15 @@ class GFZSL(Method):
             fitted: torch.Tensor = torch.linalg.solve(within + penalty * unit, targets)
             return kernel @ fitted
 
+        # Divisor n - 1; a class of one row keeps variances of 0.
+        own = classes.variances * (classes.counts / (classes.counts - 1).clamp(min=1))[:, None]
         means = regress(config.mean_penalty, classes.means)
-        logs = (classes.variances + config.epsilon).log()
+        logs = (own + config.epsilon).log()
         variances = regress(config.variance_penalty, logs).exp()
         if config.seen_classes == "empirical":
             means[task.seen] = classes.means
-            variances[task.seen] = classes.variances
-        variances.clamp_(min=config.variance_floor)
+            variances[task.seen] = own
+        variances += config.regulariser
         return Scorer(embed=lambda x: x.double(), score=lambda x: log_density(x, means, variances))
 
 
@@ -88,7 +95,7 @@ SPEC = MethodSpec(
     name="gfzsl",
     factory=GFZSL,
     citation="Verma and Rai, A simple exponential family framework for zero-shot learning, ECML PKDD 2017",  # noqa: E501
-    version="1",
+    version="2",
     fidelity="approximation",
     family="Generative: Gaussian",
     preprocessing="none",
