@@ -286,9 +286,7 @@ def _usable(
         complaints = []
         for number, values in enumerate(drawn, start=1):
             try:
-                full = resolve_config(
-                    spec.name, spec.factory, known, {**entry.config, **values}
-                )
+                full = resolve_config(spec.name, spec.factory, known, {**entry.config, **values})
             except SuiteError as error:
                 complaints.append(str(error))
             else:
