@@ -54,8 +54,15 @@ class EPGNConfig(Config):
     inner: int = Field(10, ge=1, description="steps on the held-out classes after them")
     batch: int = Field(32, ge=1, description="rows in a step; all where there are fewer")
     lr: float = stackable(5e-5, "learning rate; a tenth of it on held-out classes", gt=0)
+    log_error: bool = Field(
+        True,
+        description="after each step one on the logarithm of prototypes' squared error (released)",
+    )
     adversarial: bool = Field(
         False, description="match pairs of features and embeddings against a discriminator (paper)"
+    )
+    held_out_softmax: Literal["images", "classes"] = Field(
+        "images", description="what the softmax of the steps on held-out classes goes over"
     )
 
 
@@ -65,7 +72,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "SUN": {"held_out": 50},
     "AWA1": {
         "critic_hidden": 1200, "epochs": 30, "episodes": 50, "inner": 100, "batch": 100,
-        "critic_dropout": 0.7,
+        "critic_dropout": 0.7, "held_out_softmax": "classes",
     },
     "AWA2": {
         "critic_hidden": 1800, "epochs": 30, "episodes": 50, "inner": 30, "batch": 64,
@@ -85,15 +92,18 @@ class EPGN(BatchedMethod):
     """Prototypes of classes made of their embeddings; the nearest one is a test image's class.
 
     An epoch holds some seen classes out.  Steps on the others: squared errors of both maps and
-    cross-entropies of x . G(a_c) and F(x) . a_c.  Steps on the held-out ones: cross-entropy of the
-    negative mean squared distance to all seen prototypes.  Class embeddings and features are as in
-    the files; the paper's of CUB are sentences.
+    cross-entropies of x . G(a_c) and F(x) . a_c; after each, a step of G on the logarithm of the
+    squared error summed over dimensions, under an Adam of its own.  Steps on the held-out ones:
+    negative mean squared distances to all seen prototypes in a softmax, over the images of the step
+    (scripts of CUB, AWA2 and FLO) or over classes (AWA1's).  Batches hold no held-out class, all
+    cross-entropies are among all seen classes.  Class embeddings and features are as in the files;
+    the paper's of CUB are sentences.
 
-    No discriminator by default.  The release's are not the paper's (two that share nothing and end
-    in ReLUs whose logarithm is taken, every optimiser moves everything): its rule gives the numbers
-    that these steps give alone.  The paper's, of pairs (x, a) and (G(a), F(x)), trained in turn
-    (``adversarial``), tells one prototype a class from images, and both maps end constant.
-    Filled in: batches hold no held-out class, all cross-entropies are among all seen classes.
+    No discriminator by default.  The release's are not the paper's: two that share nothing and end
+    in ReLUs, whose outputs' logarithms are in the discriminators' loss and beside the error above,
+    and every optimiser moves everything; what they come to rests on the logarithm of 0.  The
+    paper's, of pairs (x, a) and (G(a), F(x)), trained in turn (``adversarial``, in the place of
+    ``log_error``), tells one prototype a class from images, and both maps end constant.
     """
 
     Config = EPGNConfig
@@ -119,7 +129,9 @@ class EPGN(BatchedMethod):
         config: EPGNConfig = self.config
         networks, progress = Networks(runs, task, config), Progress(runs, config.epochs)
         rates, maps = per_run(runs, "lr"), networks.generator + networks.regressor
-        of_base, of_critic, of_maps, of_held_out = losses(task, networks)
+        of_base, of_error, of_critic, of_maps, of_held_out = losses(
+            task, networks, config.held_out_softmax
+        )
 
         def adam(layers: Sequence[Linear], factor: float = 1.0) -> StackedAdam:
             return StackedAdam([(layers, [rate * factor for rate in rates])])
@@ -129,6 +141,9 @@ class EPGN(BatchedMethod):
         if config.adversarial:
             critic = Phase(adam(networks.critic), of_critic, "critic/")
             episode = Phase(match, of_maps, "adversarial/", config.episodes, before=[base, critic])
+        elif config.log_error:
+            error = adam(networks.generator)
+            episode = Phase(error, of_error, "log_error/", config.episodes, before=[base])
         inner = Phase(adam(networks.generator, 0.1), of_held_out, "held_out/", config.inner)
 
         def after_epoch(epoch: int) -> None:
@@ -178,7 +193,7 @@ class EPGN(BatchedMethod):
 
 SPEC = spec(
     name="epgn",
-    version="2",
+    version="3",
     factory=EPGN,
     citation="Yu et al., Episode-based Prototype Generating Network for Zero-Shot Learning, "
     "CVPR 2020",

@@ -73,8 +73,28 @@ def closeness(x: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
     return 2 / x.shape[-1] * (x @ prototypes.mT) - squares
 
 
-def losses(task: Task, networks: Networks) -> tuple[Any, Any, Any, Any]:
-    """Of the base step, of the discriminator, of both maps against it, of held-out classes."""
+def among(logits: torch.Tensor, places: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """[R] mean over images of -log p(image | its class): a softmax over the images of a batch.
+
+    Args:
+        logits: [R, B, K] of B images with K classes.
+        places: [R, B] of their classes among the K.
+        share: [R, B] each one's part of the mean; one with part 0 is not there.
+    """
+    own = logits.gather(-1, places.unsqueeze(-1)).squeeze(-1)
+    there = logits.masked_fill((share == 0).unsqueeze(-1), -torch.inf)
+    whole = there.logsumexp(1).gather(-1, places)
+    return ((whole - own) * share).sum(1)
+
+
+def losses(task: Task, networks: Networks, over: str) -> tuple[Any, Any, Any, Any, Any]:
+    """Of the base step, of its errors, the discriminator, both maps against it, held-out classes.
+
+    Args:
+        task: has the rows.
+        networks: are trained.
+        over: ``images`` or ``classes``: what the held-out classes' softmax goes over.
+    """
     seen = task.attributes[task.seen]
     places = seen_places(task)
 
@@ -96,6 +116,13 @@ def losses(task: Task, networks: Networks) -> tuple[Any, Any, Any, Any]:
         }
         return terms | {"loss": torch.stack(list(terms.values())).sum(0)}
 
+    def of_error(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
+        picked = drawn[0][:, turn]
+        made = networks.prototypes(task.attributes[task.labels[picked]])
+        squares = (task.features[picked] - made).square().sum((1, 2)) / picked.shape[1]
+        # At no distance at all there is nothing to learn.
+        return {"loss": squares.clamp(min=torch.finfo(squares.dtype).tiny).log()}
+
     def of_critic(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
         with torch.no_grad():
             x, a, back = batch(turn, 1, drawn)
@@ -113,6 +140,9 @@ def losses(task: Task, networks: Networks) -> tuple[Any, Any, Any, Any]:
     def of_held_out(_: Any, turn: int, *drawn: torch.Tensor) -> dict[str, torch.Tensor]:
         x, of = task.features[drawn[1]], places[task.labels[drawn[1]]]
         made = networks.prototypes(seen.expand(len(x), -1, -1))
-        return {"loss": (cross_entropy(closeness(x, made), of) * drawn[2]).sum(1)}
+        logits = closeness(x, made)
+        if over == "images":
+            return {"loss": among(logits, of, drawn[2])}
+        return {"loss": (cross_entropy(logits, of) * drawn[2]).sum(1)}
 
-    return of_base, of_critic, of_maps, of_held_out
+    return of_base, of_error, of_critic, of_maps, of_held_out

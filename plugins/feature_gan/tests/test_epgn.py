@@ -55,7 +55,8 @@ class PlainEPGN(Plain):
         adams = {
             name: torch.optim.Adam(self.of(part), lr=lr)
             for name, part, lr in (
-                ("base", "gr", 0.02), ("d", "c", 0.02), ("g", "gr", 0.02), ("inner", "g", 0.002)
+                ("base", "gr", 0.02), ("d", "c", 0.02), ("g", "gr", 0.02), ("inner", "g", 0.002),
+                ("error", "g", 0.02),
             )
         }  # fmt: skip
 
@@ -71,6 +72,8 @@ class PlainEPGN(Plain):
         scores, curves = {}, {"base/loss": {}, "held_out/loss": {}}
         if config.adversarial:
             curves |= {"critic/loss": {}, "adversarial/loss": {}}
+        elif config.log_error:
+            curves |= {"log_error/loss": {}}
         for epoch in (1, 2):
             stream = self.stream("episodes")
             held_out = task.seen[torch.randperm(4, generator=stream)[:2]]
@@ -92,6 +95,9 @@ class PlainEPGN(Plain):
                 )  # fmt: skip
                 sums["base/loss"] += step("base", loss) / 3
                 if not config.adversarial:
+                    if config.log_error:
+                        loss = ((x - self.g(a)) ** 2).sum(1).mean().log()
+                        sums["log_error/loss"] += step("error", loss) / 3
                     continue
                 real = self.d(x, a, kept_d[e, 0])
                 fake = self.d(self.g(a).detach(), self.f(x, kept_f[e, 1]).detach(), kept_d[e, 1])
@@ -103,7 +109,12 @@ class PlainEPGN(Plain):
                 x = task.features[others]
                 off = ((x[:, None] - self.g(task.attributes[task.seen])) ** 2).mean(2)
                 places = torch.searchsorted(task.seen, task.labels[others])
-                sums["held_out/loss"] += step("inner", F.cross_entropy(-off, places)) / 2
+                if config.held_out_softmax == "classes":
+                    loss = F.cross_entropy(-off, places)
+                else:  # of each class over the images; an image's own class counts
+                    of_images = (-off).t().log_softmax(-1)
+                    loss = -of_images[places, torch.arange(len(x))].mean()
+                sums["held_out/loss"] += step("inner", loss) / 2
             for name, value in sums.items():
                 curves[name][epoch] = value
             with torch.no_grad():
@@ -112,7 +123,14 @@ class PlainEPGN(Plain):
         return scores, curves
 
 
-@pytest.mark.parametrize("more", [{"adversarial": True}, {"regressor_activation": "relu"}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"adversarial": True, "held_out_softmax": "classes"},
+        {"regressor_activation": "relu"},
+        {"log_error": False},
+    ],
+)
 def test_it_is_the_sheet_in_plain_torch(task, more):
     beside(task, EPGN, PlainEPGN, SETTINGS | more, (1, 2))
 
@@ -144,3 +162,5 @@ def test_one_seen_class_cannot_be_held_out():
 def test_the_released_values():
     assert EPGN.Config(**RECIPES["AWA2"]).lr == 2e-4
     assert EPGN.Config(**RECIPES["AWA1"]).inner == 100
+    assert EPGN.Config(**RECIPES["AWA1"]).held_out_softmax == "classes"
+    assert EPGN.Config(**RECIPES["FLO"]).held_out_softmax == "images"
