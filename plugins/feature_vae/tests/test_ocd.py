@@ -195,3 +195,12 @@ def test_all_triplets_and_fewer_classes_than_asked_for(train):
     (sink,) = train(OCD, (3,), **SETTINGS | {"triplets": "all", "step_classes": 40})
     (other,) = train(OCD, (3,), **SETTINGS | {"step_classes": 40})
     assert not torch.equal(sink.scores[2], other.scores[2])
+
+
+@pytest.mark.parametrize("overcomplete", ["interpolated", "inflated"])
+def test_interpolated_samples_teach_the_regressor_alone(train, overcomplete):
+    # Without consistency nothing of the regressor comes to the generator.
+    settings = SETTINGS | {"overcomplete": overcomplete, "consistency": 0.0}
+    (sink,) = train(OCD, (3,), **settings)
+    (other,) = train(OCD, (3,), **settings | {"triplet": 0.0, "centre": 0.0})
+    assert torch.equal(sink.scores[2], other.scores[2]) == (overcomplete == "interpolated")
