@@ -36,7 +36,8 @@ class _Origin:
     """A source without its folder.
 
     Attributes:
-        about: see :class:`~gzsl_bench.leaderboard.sources.Source`.
+        name: see :class:`~gzsl_bench.leaderboard.sources.Source`.
+        about: the same.
         refused: the same.
         left_out: see :class:`~gzsl_bench.leaderboard.entries.Found`.
         apart: the same.
@@ -44,10 +45,11 @@ class _Origin:
 
     __pydantic_config__: ClassVar[ConfigDict] = strict.STRICT
 
+    name: str
     about: tuple[str, ...]
     refused: tuple[str, ...]
-    left_out: dict[str, str]
-    apart: dict[str, int]
+    left_out: tuple[tuple[str, str], ...]
+    apart: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,21 @@ class _Site:
     __pydantic_config__: ClassVar[ConfigDict] = strict.STRICT
 
     made_by: str
-    sources: dict[str, _Origin] | None = None
+    sources: tuple[_Origin, ...] | None = None
 
 
 def remember(out: Path, origins: Iterable[Source], found: Mapping[str, Found]) -> None:
     """Write the mark of a site: the sources that its entries come from."""
-    sources = {
-        source.name: _Origin(
+    sources = tuple(
+        _Origin(
+            source.name,
             source.about,
             source.refused,
-            dict(found[source.name].left_out),
-            dict(found[source.name].apart),
+            tuple(found[source.name].left_out.items()),
+            tuple(found[source.name].apart.items()),
         )
         for source in origins
-    }
+    )
     site = _Site(f"gzsl-bench {__version__}", sources)
     atomic.write_json(out / MARK, _sites().dump_python(site, mode="json"))
 
@@ -108,14 +111,15 @@ def read(out: Path, given: Iterable[str]) -> list[tuple[Source, Found]]:
             " from its sources"
         )
     taken = set(given)
-    mine: dict[str, list[Entry]] = {name: [] for name in site.sources if name not in taken}
+    origins = [origin for origin in site.sources if origin.name not in taken]
+    mine: dict[str, list[Entry]] = {origin.name: [] for origin in origins}
     for path in sorted((out / "entries").glob("*.json")):
         entry = _entry(path)
         if entry.source in mine:
             _refuse_changed(out, path, entry)
             also = tuple(name for name in entry.also if name in mine)
             mine[entry.source].append(replace(entry, also=also))
-    return [_of(out, name, site.sources[name], entries) for name, entries in mine.items()]
+    return [_of(out, origin, mine[origin.name]) for origin in origins]
 
 
 def without(kept: Found, anew: Sequence[Entry]) -> Found | None:
@@ -125,9 +129,9 @@ def without(kept: Found, anew: Sequence[Entry]) -> Found | None:
     return replace(kept, entries=tuple(mine)) if mine or kept.left_out else None
 
 
-def _of(out: Path, name: str, origin: _Origin, entries: Sequence[Entry]) -> tuple[Source, Found]:
-    source = Source(name, out, about=origin.about, refused=origin.refused)
-    return source, Found(tuple(entries), origin.left_out, origin.apart)
+def _of(out: Path, origin: _Origin, entries: Sequence[Entry]) -> tuple[Source, Found]:
+    source = Source(origin.name, out, about=origin.about, refused=origin.refused)
+    return source, Found(tuple(entries), dict(origin.left_out), dict(origin.apart))
 
 
 def _entry(path: Path) -> Entry:

@@ -29,7 +29,7 @@ def table(out: Path) -> str:
 def test_a_site_is_made_again_of_itself_byte_for_byte(made, tmp_path):
     """Every kind of entry, its records, what was left out and who sent it."""
     out = tmp_path / "site"
-    first = build([made.repository, made.own], out)
+    first = build([made.own, made.repository], out)
     before = contents(out)
     shutil.rmtree(made.repository)
     shutil.rmtree(made.own)
