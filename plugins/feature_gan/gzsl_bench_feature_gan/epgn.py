@@ -55,8 +55,9 @@ class EPGNConfig(Config):
     batch: int = Field(32, ge=1, description="rows in a step; all where there are fewer")
     lr: float = stackable(5e-5, "learning rate; a tenth of it on held-out classes", gt=0)
     log_error: bool = Field(
-        True,
-        description="after each step one on the logarithm of prototypes' squared error (released)",
+        False,
+        description="after each step one on the logarithm of prototypes' squared error, a part of"
+        " what the released generator step minimises",
     )
     adversarial: bool = Field(
         False, description="match pairs of features and embeddings against a discriminator (paper)"
@@ -92,18 +93,18 @@ class EPGN(BatchedMethod):
     """Prototypes of classes made of their embeddings; the nearest one is a test image's class.
 
     An epoch holds some seen classes out.  Steps on the others: squared errors of both maps and
-    cross-entropies of x . G(a_c) and F(x) . a_c; after each, a step of G on the logarithm of the
-    squared error summed over dimensions, under an Adam of its own.  Steps on the held-out ones:
-    negative mean squared distances to all seen prototypes in a softmax, over the images of the step
-    (scripts of CUB, AWA2 and FLO) or over classes (AWA1's).  Batches hold no held-out class, all
-    cross-entropies are among all seen classes.  Class embeddings and features are as in the files;
-    the paper's of CUB are sentences.
+    cross-entropies of x . G(a_c) and F(x) . a_c.  Steps on the held-out ones: negative mean squared
+    distances to all seen prototypes in a softmax, over the images of the step (scripts of CUB, AWA2
+    and FLO) or over classes (AWA1's).  Batches hold no held-out class, cross-entropies are among all
+    seen classes.  Class embeddings and features are as in the files; the paper's of CUB are
+    sentences.
 
     No discriminator by default.  The release's are not the paper's: two that share nothing and end
-    in ReLUs, whose outputs' logarithms are in the discriminators' loss and beside the error above,
-    and every optimiser moves everything; what they come to rests on the logarithm of 0.  The
-    paper's, of pairs (x, a) and (G(a), F(x)), trained in turn (``adversarial``, in the place of
-    ``log_error``), tells one prototype a class from images, and both maps end constant.
+    in ReLUs whose logarithms are taken, and every optimiser moves everything; what they come to
+    rests on the logarithm of 0.  ``log_error`` is the part of that rule that needs no
+    discriminator.  The paper's, of pairs (x, a) and (G(a), F(x)), trained in turn (``adversarial``,
+    in the place of ``log_error``), tells one prototype a class from images, and both maps end
+    constant.
     """
 
     Config = EPGNConfig

@@ -128,7 +128,7 @@ class PlainEPGN(Plain):
     [
         {"adversarial": True, "held_out_softmax": "classes"},
         {"regressor_activation": "relu"},
-        {"log_error": False},
+        {"log_error": True},
     ],
 )
 def test_it_is_the_sheet_in_plain_torch(task, more):
