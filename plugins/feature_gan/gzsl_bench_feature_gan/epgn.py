@@ -95,8 +95,8 @@ class EPGN(BatchedMethod):
     An epoch holds some seen classes out.  Steps on the others: squared errors of both maps and
     cross-entropies of x . G(a_c) and F(x) . a_c.  Steps on the held-out ones: negative mean squared
     distances to all seen prototypes in a softmax, over the images of the step (scripts of CUB, AWA2
-    and FLO) or over classes (AWA1's).  Batches hold no held-out class, cross-entropies are among all
-    seen classes.  Class embeddings and features are as in the files; the paper's of CUB are
+    and FLO) or over classes (AWA1's).  Batches hold no held-out class, cross-entropies are among
+    all seen classes.  Class embeddings and features are as in the files; the paper's of CUB are
     sentences.
 
     No discriminator by default.  The release's are not the paper's: two that share nothing and end
