@@ -23,6 +23,7 @@ from gzsl_bench.errors import RecordError
 from gzsl_bench.leaderboard.entries import Entry, Found
 from gzsl_bench.leaderboard.sources import Source
 from gzsl_bench.records import strict
+from gzsl_bench.records.submissions import STATUSES
 from gzsl_bench.version import __version__
 
 #: Left at the root of a site: only a folder that has it is written anew.
@@ -123,10 +124,19 @@ def read(out: Path, given: Iterable[str]) -> list[tuple[Source, Found]]:
 
 
 def without(kept: Found, anew: Sequence[Entry]) -> Found | None:
-    """What is kept but for entries whose trainings all stand in one made anew; None for nothing."""
-    there = [{part.key for part in entry.parts} for entry in anew]
-    mine = [e for e in kept.entries if not any({p.key for p in e.parts} <= one for one in there)]
-    return replace(kept, entries=tuple(mine)) if mine or kept.left_out else None
+    """What is kept but for entries whose very records stand beside more in one made anew.
+
+    That must be known as well: a copy without its verdicts displaces nobody, and neither does
+    another run of the same trainings, which whoever knows a key may claim.  None where nothing is
+    left.
+    """
+    mine = tuple(e for e in kept.entries if not any(_more(one, e) for one in anew))
+    return replace(kept, entries=mine) if mine or kept.left_out else None
+
+
+def _more(one: Entry, kept: Entry) -> bool:
+    known = STATUSES.index(one.status) <= STATUSES.index(kept.status)
+    return known and kept.same < one.same
 
 
 def _of(out: Path, origin: _Origin, entries: Sequence[Entry]) -> tuple[Source, Found]:

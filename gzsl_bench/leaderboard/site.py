@@ -80,7 +80,7 @@ def build(
         title: over its first page.
         tell: hears how many of how many records were looked at.
         keep: entries of the earlier site stay, but for those of sources that are given anew, and
-            those whose trainings all stand in a new entry.
+            those whose records stand beside more in a new entry.
 
     Raises:
         RecordError: a place holds no results, the folder is none of ours, or cannot be written;

@@ -15,7 +15,7 @@ from gzsl_bench.leaderboard import site as site_module
 from gzsl_bench.leaderboard.kept import MARK
 from gzsl_bench.leaderboard.site import build
 
-from .conftest import finish
+from .conftest import finish, fold
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -65,6 +65,35 @@ def test_what_is_given_anew_takes_the_place_of_what_was_kept(made, tmp_path, cap
     assert "1 table, 1 entry, 1 record;" in capsys.readouterr().err.splitlines()[-1]
     assert len(list(out.glob("entries/*"))) == 2
     assert len(list(out.glob("records/*/*"))) == 1
+
+
+def test_nobody_displaces_what_is_kept_by_claiming_its_keys(made, tmp_path):
+    """Keys can be computed by anybody, and a copy does not have what was said of the original."""
+    out, claimed, copied = tmp_path / "site", tmp_path / "claimed", tmp_path / "copied"
+    build([made.repository], out)
+    assert ">reproduced<" in table(out)
+    for name in ("good 0", "good 1", "fold 1", "fold 2"):
+        key = made.keys[name]
+        shutil.copytree(made.own / "cells" / key, copied / "cells" / key)
+    for seed in (0, 1, 2):
+        # Copies and one more; and other numbers under the same keys, as many seeds and one more.
+        finish(claimed, make_cell(seed, "Good"), [8] * 6, [9] * 6)
+    for number in (1, 2):
+        finish(claimed, fold(make_cell(0, "Good"), number), [9] * 6, [8] * 6)
+    finish(copied, make_cell(2, "Good"), [8] * 6, [9] * 6)
+    shutil.rmtree(made.repository)
+    for more in (claimed, copied):
+        build([more], out, keep=True)
+        assert ">reproduced<" in table(out)
+        assert len(list(out.glob("records/lab-a/*.json"))) == 6
+    # Nor where no verdict is at stake: other numbers under the key of a record that is kept.
+    own, other = tmp_path / "site of own", tmp_path / "other"
+    build([made.own], own)
+    for seed in (0, 1):
+        finish(other, make_cell(seed, "Mine"), [9] * 6, [9] * 6)
+    shutil.rmtree(made.own)
+    build([other], own, keep=True)
+    assert (own / "records" / "own" / f"{made.keys['mine']}.json").is_file()
 
 
 def test_a_build_that_is_broken_off_takes_nothing_away(made, tmp_path, monkeypatch):
