@@ -16,6 +16,8 @@ from typing import Any
 
 from gzsl_bench.errors import RecordError
 from gzsl_bench.leaderboard.sources import Source
+from gzsl_bench.records import rescored, strict
+from gzsl_bench.records.merge import refuse_bombs
 from gzsl_bench.records.recompute import BUILTIN, compute_again
 from gzsl_bench.records.record import Record
 from gzsl_bench.records.store import RecordStore
@@ -160,7 +162,7 @@ def families(keys: Sequence[str], folder: Path) -> dict[str, list[str]]:
     store, found = RecordStore(folder), dict[str, list[str]]()
     for key in keys:
         try:
-            content = json.loads((store.layout.cell(key) / "record.json").read_bytes())
+            content = json.loads(strict.plain(store.layout.cell(key) / "record.json"))
             family = Cell("", content["identity"], "", "", "", 0, {}, {}).family
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             family = key
@@ -197,7 +199,7 @@ def read(
             entry = _entry(source, store, judged, results, left_out)
             if entry is not None:
                 entries.append(entry)
-                _copy(store, entry, judged, out / source.name)
+                _copy(judged, out / source.name)
                 continue
         for _ in judged:
             _count(apart, "without numbers on the real task")
@@ -211,6 +213,7 @@ class _Judged:
     Attributes:
         record: with metrics that were computed again later, where they lie beside it.
         raw: its ``record.json``.
+        again: the rescoring over it, where there is one that counts.
         status: so far.
         why: a sentence on that.
         believed: metrics that nobody computed again.
@@ -219,6 +222,7 @@ class _Judged:
 
     record: Record
     raw: bytes
+    again: bytes | None
     status: Status
     why: str = ""
     believed: frozenset[str] = frozenset()
@@ -246,14 +250,15 @@ def _looked_at(
     """
     place = store.layout.cell(key)
     said = source.said.get(key)
-    if said is None:
+    refuse_foreign(place)
+    if said is None:  # else the rest was looked at when these very bytes were checked
+        refuse_bombs(place)
         described(place)
-    else:
-        refuse_foreign(place)  # the rest was looked at when these very bytes were checked
     record = store.read(key)
     if record is None:
         raise RecordError("it cannot be read")
     raw = (place / "record.json").read_bytes()
+    again = rescored.counting(store.layout, record, raw)
     if not record.final:
         _count(apart, "failed")
         return None
@@ -264,10 +269,9 @@ def _looked_at(
     if said is not None:
         if said.status == REFUSED:
             raise RecordError(f"refused by the repository's check: {said.why or 'no reason given'}")
-        return _Judged(record, raw, said.status, said.why)
-    return _Judged(
-        record, raw, AS_SUBMITTED if record.complete else RECOMPUTED, open=record.complete
-    )
+        return _Judged(record, raw, again, said.status, said.why)
+    status = AS_SUBMITTED if record.complete else RECOMPUTED
+    return _Judged(record, raw, again, status, open=record.complete)
 
 
 def _recomputed(
@@ -359,7 +363,7 @@ def _entry(
     except RecordError as error:
         left_out |= dict.fromkeys(judged, str(error))
         return None
-    parts = tuple(_part(store, judged[cell.key], cell, by_rule, chosen) for cell in cells)
+    parts = tuple(_part(judged[cell.key], cell, by_rule, chosen) for cell in cells)
     statuses = [part.status for part in parts]
     identity = {n: v for n, v in first.identity.items() if n not in ("seed", "task")}
     return Entry(
@@ -399,9 +403,7 @@ def _tests(row: Row, results: Results) -> str:
     return names.pop()[:16]
 
 
-def _part(
-    store: RecordStore, judged: _Judged, cell: Cell, by_rule: Mapping[str, Row], chosen: str
-) -> Part:
+def _part(judged: _Judged, cell: Cell, by_rule: Mapping[str, Row], chosen: str) -> Part:
     record = judged.record
     about = record.provenance
     numbers: dict[str, int] = {}
@@ -418,7 +420,7 @@ def _part(
         status=judged.status,
         why=judged.why,
         sha256=hashlib.sha256(judged.raw).hexdigest(),
-        rescored=store.layout.rescoring(cell.key).is_file(),
+        rescored=judged.again is not None,
         checkpoints={rule: placed(record.axes, number) for rule, number in numbers.items()},
         metrics={name: metrics[name] for name in HEADINGS if name in metrics},
         seconds=record.seconds_each,
@@ -433,14 +435,13 @@ def _part(
     )
 
 
-def _copy(store: RecordStore, entry: Entry, judged: Mapping[str, _Judged], into: Path) -> None:
+def _copy(judged: Mapping[str, _Judged], into: Path) -> None:
     """The entry's records as they are, and metrics that were computed again beside them."""
     into.mkdir(parents=True, exist_ok=True)
-    for part in entry.parts:
-        (into / f"{part.key}.json").write_bytes(judged[part.key].raw)
-        if part.rescored:
-            again = store.layout.rescoring(part.key).read_bytes()
-            (into / f"{part.key}-rescored.json").write_bytes(again)
+    for key, each in judged.items():
+        (into / f"{key}.json").write_bytes(each.raw)
+        if each.again is not None:
+            (into / f"{key}-rescored.json").write_bytes(each.again)
 
 
 def _pairs(content: Mapping[str, Any]) -> str:

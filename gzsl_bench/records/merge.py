@@ -174,8 +174,7 @@ def _take_record(
     """Commit an unpacked record, if it is one."""
     key = draft.name
     try:
-        _refuse_bomb(draft / PREDICTIONS)
-        _refuse_crowd(draft / "record.json")
+        refuse_bombs(draft)
         record = checked(draft)
         if not record.final:
             raise RecordError("it is of a failed cell")
@@ -191,6 +190,16 @@ def _take_record(
             journal.append(store.layout.journal, "imported", key=key, status=record.status)
     except RecordError as error:
         done.refused.append(f"cells/{key}: {error}")
+
+
+def refuse_bombs(folder: Path) -> None:
+    """Make sure that a record takes no more memory than its files let expect.
+
+    Raises:
+        RecordError: it does.
+    """
+    _refuse_bomb(folder / PREDICTIONS)
+    _refuse_crowd(folder / "record.json")
 
 
 def _refuse_bomb(predictions: Path) -> None:

@@ -20,7 +20,7 @@ from gzsl_bench import atomic
 from gzsl_bench.errors import RecordError
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.record import MAIN, AboutMetric, Checkpoint, Record
-from gzsl_bench.records.strict import STRICT, parse, skip
+from gzsl_bench.records.strict import STRICT, parse, plain, skip
 
 RESCORED_VERSION = 1
 
@@ -76,12 +76,27 @@ def overlaid(layout: Layout, record: Record, raw: bytes) -> Record:
     """
     path = layout.rescoring(record.key)
     try:
-        return parsed(path.read_bytes(), record, raw) or record
+        return parsed(plain(path), record, raw) or record
     except FileNotFoundError:
         return record
     except (OSError, RecordError) as error:
         skip(path, error)
         return record  # it speaks for itself
+
+
+def counting(layout: Layout, record: Record, raw: bytes) -> bytes | None:
+    """The rescoring that :func:`overlaid` takes; None where there is none that counts.
+
+    Args:
+        layout: the results folder.
+        record: the record.
+        raw: its ``record.json``.
+    """
+    try:
+        found = plain(layout.rescoring(record.key))
+        return None if parsed(found, record, raw) is None else found
+    except (OSError, RecordError):
+        return None
 
 
 def write(

@@ -6,7 +6,10 @@ named once on standard error; no command ends because of it.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import TypeVar
@@ -41,10 +44,30 @@ def parse(adapter: TypeAdapter[T], raw: bytes) -> T:
         raise RecordError("it is nested too deeply") from None
 
 
+def plain(path: Path) -> bytes:
+    """The bytes of a plain file.
+
+    Whoever hands files in may hand in links, to what is nobody's business or never ends.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is a link, a device or a pipe.
+    """
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.EINVAL, "it is no plain file", str(path)) from None
+        raise
+    with os.fdopen(opened, "rb") as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        return file.read()
+
+
 def read(adapter: TypeAdapter[T], path: Path) -> T | None:
     """The value in a file; None where there is none, or where it is skipped."""
     try:
-        return parse(adapter, path.read_bytes())
+        return parse(adapter, plain(path))
     except FileNotFoundError:
         return None
     except (OSError, RecordError) as error:

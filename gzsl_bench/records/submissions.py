@@ -181,7 +181,7 @@ class Repository:
             RecordError: there is none, or one of another version.
         """
         try:
-            strict.parse(TypeAdapter(_Mark), (root / MARK).read_bytes())
+            strict.parse(TypeAdapter(_Mark), strict.plain(root / MARK))
         except FileNotFoundError:
             raise RecordError(
                 f"{root} is no results repository: it has no {MARK}; `gzsl-bench records init"
@@ -253,9 +253,7 @@ class Repository:
         """
         place = self.submission(name) / ABOUT
         try:
-            if place.is_symlink():
-                raise RecordError("it is a link")
-            return strict.parse(_submissions(), place.read_bytes())
+            return strict.parse(_submissions(), strict.plain(place))
         except (OSError, RecordError) as error:
             why = (error.strerror or str(error)) if isinstance(error, OSError) else error
             raise RecordError(f"submissions/{name}/{ABOUT} cannot be read: {why}") from None
@@ -305,11 +303,11 @@ def _is_name(name: str) -> bool:
 
 
 def fingerprints(layout: Layout, key: str) -> tuple[str | None, str | None]:
-    """SHA-256 of a record and of the rescoring over it; None for what is not there."""
+    """SHA-256 of a record and of the rescoring over it; None for what is no file there."""
 
     def hashed(path: Path) -> str | None:
         try:
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+            return hashlib.sha256(strict.plain(path)).hexdigest()
         except OSError:
             return None
 

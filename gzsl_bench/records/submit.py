@@ -13,7 +13,7 @@ from gzsl_bench.records.export import MANIFEST, gather
 from gzsl_bench.records.recompute import BUILTIN
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.submissions import Repository, Submission
-from gzsl_bench.records.unpacked import ABOUT, write
+from gzsl_bench.records.unpacked import ABOUT, Folder, write
 from gzsl_bench.records.verify import verify
 from gzsl_bench.suite.cells import EXTERNAL
 
@@ -68,6 +68,8 @@ def submit(
             made by a program that nobody else can have.
     """
     place = repository.submission(name)
+    for _ in Folder(place).members():
+        pass  # a link in somebody's repository would have files elsewhere replaced, and removed
     # Outcomes of audits are verdicts, which nobody passes on himself.
     files, done = gather(store, suite, audited=False)
     keys = sorted({name.split("/")[1] for name in files if name.startswith("cells/")})

@@ -37,6 +37,8 @@ BITS = 7
 MOST_EXACT = 1_600_000
 _CLASSES = ("predicted", "predicted_seen", "predicted_unseen")
 _SCORES = ("best_seen", "best_unseen")
+#: Bytes that LZMA looks back; what is written here looks back 8 MiB.
+_MOST_WINDOW = 64 * 2**20
 #: Bits of a float64's fraction that are cut off.
 _CUT = 52 - BITS
 
@@ -104,20 +106,52 @@ def read(raw: bytes, most: int) -> dict[str, np.ndarray]:
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, raw: bytes) -> bytes:
-    """:meth:`zipfile.ZipFile.read` of a file in memory, in half its time for what is small."""
+    """A member of an archive in memory, and never more bytes than its index says it has.
+
+    :meth:`zipfile.ZipFile.read` is slower, and unpacks whatever bzip2 and LZMA hold at once.
+    """
+    packed_so = member.compress_type
+    if packed_so not in _UNPACKERS:
+        return archive.read(member)  # as it is, or a way that nobody knows
     at = member.header_offset
-    # Flags: none but that names are UTF-8, and that sizes came later; here the index has them.
-    if member.compress_type != zipfile.ZIP_DEFLATED or member.flag_bits & ~0x808:
-        return archive.read(member)
     lengths = raw[at + 26 : at + 30]
-    if raw[at : at + 4] != b"PK\x03\x04" or len(lengths) < 4:
-        return archive.read(member)
+    # Flags: LZMA marks its end, names are UTF-8, sizes came later; here the index has them.
+    if member.flag_bits & ~0x80A or raw[at : at + 4] != b"PK\x03\x04" or len(lengths) < 4:
+        raise zipfile.BadZipFile(f"its {member.filename} is packed as no record's is")
     begin = at + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    found = unpacker.decompress(raw[begin : begin + member.compress_size], member.file_size + 1)
+    body = raw[begin : begin + member.compress_size]
+    found = _UNPACKERS[packed_so](body, member.file_size + 1)
     if len(found) != member.file_size or zlib.crc32(found) != member.CRC:
-        return archive.read(member)  # which says what is wrong
+        raise zipfile.BadZipFile(f"its {member.filename} is not what its index says")
     return found
+
+
+def _inflated(body: bytes, most: int) -> bytes:
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, most)
+
+
+def _from_bzip2(body: bytes, most: int) -> bytes:
+    return bz2.BZ2Decompressor().decompress(body, most)
+
+
+def _from_lzma(body: bytes, most: int) -> bytes:
+    """Of a zip's member: two bytes of a version, the length of the properties, these, the rest."""
+    size = int.from_bytes(body[2:4], "little")
+    first, window = body[4], int.from_bytes(body[5:9], "little")
+    if size != 5 or window > _MOST_WINDOW:  # which is set aside in memory
+        raise zipfile.BadZipFile(f"its LZMA looks back {window} bytes, by {size} properties")
+    rest, context = divmod(first, 9)
+    position, literal = divmod(rest, 5)
+    how = {"id": lzma.FILTER_LZMA1, "dict_size": window, "lc": context, "lp": literal,
+           "pb": position}  # fmt: skip
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[how]).decompress(body[9:], most)
+
+
+_UNPACKERS = {
+    zipfile.ZIP_DEFLATED: _inflated,
+    zipfile.ZIP_BZIP2: _from_bzip2,
+    zipfile.ZIP_LZMA: _from_lzma,
+}
 
 
 def _array(raw: bytes) -> np.ndarray:

@@ -18,6 +18,7 @@ from records_factory import edit, put_predictions
 from gzsl_bench.cli.main import cli, run
 from gzsl_bench.engine.events import WorkerSettings
 from gzsl_bench.engine.worker import Worker
+from gzsl_bench.errors import RecordError
 from gzsl_bench.hooks.manager import load_plugins
 from gzsl_bench.records.record import Record
 from gzsl_bench.records.store import RecordStore, hash_of
@@ -454,6 +455,12 @@ def is_linked(place: Path) -> None:
     log.symlink_to("/etc/hostname")
 
 
+def is_endless(place: Path) -> None:
+    record = the(place, "ridge").path / "record.json"
+    record.unlink()
+    record.symlink_to("/dev/zero")
+
+
 def unlisted(place: Path) -> None:
     (place / "cells" / "more").write_text("")
 
@@ -469,6 +476,7 @@ def says_too_much(place: Path) -> None:
         (own_status, "'checked.json' is no name of a file in it"),
         (leads_elsewhere, "is no name of a file in it"),
         (is_linked, "is no plain file"),
+        (is_endless, "is no plain file"),
         (unlisted, "does not name 'cells/more'"),
         (says_too_much, "submission.json says programs"),
         (lambda place: (place / ABOUT).unlink(), "submission.json cannot be read"),
@@ -581,8 +589,6 @@ def test_what_is_contradictory_or_cannot_be_made_again_is_not_submitted(home, tm
     arguments = ["records", "submit", str(out), "--to", str(clone), "--name", "a", "--who", "b"]
 
     def refused(capsys: Any = None) -> str:
-        from gzsl_bench.errors import RecordError
-
         with pytest.raises(RecordError) as error:
             run([*arguments, "--contact", "c", "--debug"])
         return str(error.value)
@@ -599,6 +605,20 @@ def test_what_is_contradictory_or_cannot_be_made_again_is_not_submitted(home, tm
     # It may grow, and keeps what it has.
     shutil.rmtree(place)
     assert "the results folder has not it" in refused()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_nothing_is_submitted_through_a_link(home, tmp_path, clone, inside):
+    """It would have files replaced and removed wherever somebody's repository says."""
+    precious = tmp_path / "precious" / "thesis.txt"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    place = clone / "submissions" / "ours" / ("cells" if inside else "")
+    place.parent.mkdir(parents=True)
+    place.symlink_to(precious.parent)
+    with pytest.raises(RecordError, match=r"submissions/ours is refused: .*(link|no plain file)"):
+        submit(RecordStore(home.out), Repository.at(clone), "ours", **ABOUT_US)
+    assert [p.name for p in precious.parent.iterdir()] == ["thesis.txt"]
 
 
 def test_the_workflow_is_one(clone):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
+import zipfile
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from records_factory import edit
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.leaderboard.kept import MARK
 from gzsl_bench.leaderboard.site import build
-from gzsl_bench.records.store import RecordStore
+from gzsl_bench.records.store import RecordStore, hash_of
 from gzsl_bench.records.submissions import Checked, Repository
 from gzsl_bench.records.suites import recall
 from gzsl_bench.report.cells import SIGN, gammas
@@ -168,6 +170,41 @@ def test_an_export_is_a_source_and_links_in_a_submission_are_not_followed(made, 
     entry = next((tmp_path / "site" / "entries").glob("*.html"))
     assert "mine" in {p.name for p in (tmp_path / "site" / "records").iterdir()}
     assert entry.is_file()
+
+
+def test_no_file_that_a_link_leads_to_comes_into_the_site(made, tmp_path):
+    """Nor is it read to its end, which a device has not; nor a rescoring of another record."""
+    secret = tmp_path / "secret"
+    secret.write_text("a password")
+    folder = made.repository / "submissions" / "lab-b"
+    (folder / "rescored").mkdir()
+    (folder / "suites").mkdir()
+    (folder / "suites" / "x.json").symlink_to("/dev/zero")
+    for place in (folder / "cells").iterdir():
+        (folder / "rescored" / f"{place.name}.json").symlink_to(secret)
+    (folder / "cells" / made.keys["forged"] / "record.json").unlink()
+    (folder / "cells" / made.keys["forged"] / "record.json").symlink_to("/dev/zero")
+    mine = made.own / "rescored" / f"{made.keys['mine']}.json"
+    mine.parent.mkdir()
+    mine.write_text('{"of": "another record"}')
+    build([made.repository, made.own], tmp_path / "site")
+    assert (tmp_path / "site" / "records" / "own" / f"{made.keys['mine']}.json").is_file()
+    assert not list((tmp_path / "site" / "records").rglob("*-rescored.json"))
+    page = "".join(p.read_text() for p in (tmp_path / "site" / "entries").glob("*.html"))
+    assert "rescored" not in page
+
+
+def test_what_unpacks_to_too_much_is_left_out_unread(made, tmp_path):
+    place = made.own / "cells" / made.keys["mine"]
+    with (
+        zipfile.ZipFile(place / "predictions.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("labels.npy", "w", force_zip64=True) as member,
+    ):
+        for _ in range(300):
+            member.write(bytes(2**20))
+    edit(place, lambda c: c.update(predictions_sha256=hash_of(place / "predictions.npz")))
+    (sentence,) = build([made.own], tmp_path / "site").left_out
+    assert "unpacks to 314572800 bytes" in sentence
 
 
 @pytest.mark.parametrize("status", ["reproduced", "recomputed"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 import zlib
 
@@ -141,3 +142,19 @@ def test_a_damaged_file_is_refused_wherever_it_is_damaged():
         changed[place] ^= 1
         with pytest.raises((zipfile.BadZipFile, zlib.error, ValueError, EOFError)):
             read(bytes(changed), 10**6)
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_nothing_is_unpacked_beyond_the_size_that_the_index_says(how):
+    file, size = io.BytesIO(), 50_000_000
+    with zipfile.ZipFile(file, "w", how) as archive:
+        archive.writestr("labels.npy", bytes(size))
+    raw = bytearray(file.getvalue())
+    index = raw.rindex(b"PK\x01\x02")
+    raw[index + 24 : index + 28] = (1000).to_bytes(4, "little")
+    tracemalloc.start()
+    with pytest.raises(zipfile.BadZipFile, match="not what its index says"):
+        read(bytes(raw), 10**6)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < size / 2
