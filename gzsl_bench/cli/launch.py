@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gzsl_bench.engine.events import Event, WorkerSettings
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.executors.dispatcher import Executor
-    from gzsl_bench.executors.limits import Limits
     from gzsl_bench.executors.resources import Resources
     from gzsl_bench.executors.run import Outcome
     from gzsl_bench.hooks.manager import Registry
