@@ -100,9 +100,17 @@ def nearest(name: str, available: Iterable[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def unknown_name(kind: str, name: str, available: Iterable[str]) -> str:
-    """``unknown method 'acmrr'; did you mean 'acmr'? available: acmr, eszsl``."""
+def unknown_name(kind: str, name: str, available: Iterable[str], most: int | None = None) -> str:
+    """``unknown method 'acmrr'; did you mean 'acmr'? available: acmr, eszsl``.
+
+    Args:
+        kind: of what.
+        name: that is unknown.
+        available: names that there are.
+        most: of them are listed; all if None.
+    """
     names = sorted(available)
     meant = nearest(name, names)
     hint = f"; did you mean {meant!r}?" if meant else ";"
-    return f"unknown {kind} {name!r}{hint} available: {', '.join(names) or 'none'}"
+    more = f" and {len(names) - most} more" if most is not None and len(names) > most else ""
+    return f"unknown {kind} {name!r}{hint} available: {', '.join(names[:most]) or 'none'}{more}"

@@ -193,7 +193,10 @@ def _images(
         options["jobs"] or min(8, os.cpu_count() or 1),
         options["again"],
     )
-    found = extract(listing(source), folder, made, order, _Progress())
+    listed = listing(source)
+    for note in listed.notes:
+        say(f"note: {note}")
+    found = extract(listed, folder, made, order, _Progress())
     for path in found.files:
         put(str(path))
     shape = f"{found.images} images, {found.width} features"

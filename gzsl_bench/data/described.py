@@ -348,7 +348,7 @@ def _named_labels(path: Path, names: tuple[str, ...]) -> NDArray[np.int64]:
     for number, line in enumerate(lines):
         if line.strip() not in ids:
             raise DataError(
-                f"{path}:{number + 1}: {unknown_name('class', line.strip(), names[:20])}"
+                f"{path}:{number + 1}: {unknown_name('class', line.strip(), names, 20)}"
             )
         found[number] = ids[line.strip()]
     if not lines:

@@ -126,7 +126,8 @@ class Source(_Part):
 
     def __str__(self) -> str:
         """In one line, as it stands under tables."""
-        parts = [self.backbone, f"weights {self.weights} (sha256 {self.weights_sha256[:12]})"]
+        digest = f" (sha256 {self.weights_sha256[:12]})" if self.weights_sha256 else ""
+        parts = [self.backbone, f"weights {self.weights}{digest}"]
         parts += [f"layer {self.layer}, pooled: {self.pool}"] if self.layer else []
         if self.transform is not None:
             t = self.transform
@@ -267,7 +268,9 @@ class Description(_Part):
     regions: dict[_SetName, RegionPart] = Field(
         {}, description="region maps by name, images in the order of `labels`"
     )
-    split: Split = Field(description="which images train and which test")
+    split: Split = Field(
+        description="which images train and which test; `gzsl-bench data split` draws one"
+    )
     folds: tuple[FoldPart, ...] = Field(
         (), description="validation folds; further ones are derived from the training images"
     )

@@ -37,7 +37,8 @@ def add(folder: Path, parts: Mapping[str, Any]) -> Path:
 
     Args:
         folder: of the data set.
-        parts: as in the file; ``features`` and ``attributes`` by name.
+        parts: as in the file; ``features``, ``attributes`` and ``regions`` by name, where None
+            takes one away.
 
     Returns:
         The description's path.
@@ -50,9 +51,12 @@ def add(folder: Path, parts: Mapping[str, Any]) -> Path:
     joined = content(folder)
     for key, value in parts.items():
         old = joined.get(key)
-        if key in ("features", "attributes", "regions") and isinstance(old, dict):
-            value = {**old, **value}
+        if key in ("features", "attributes", "regions"):
+            both = {**(old if isinstance(old, dict) else {}), **value}
+            value = {name: part for name, part in both.items() if part is not None}
         joined[key] = value
+        if value == {}:
+            del joined[key]
     order = list(Description.model_fields)
     known = [key for key in order if key in joined]
     joined = {key: joined[key] for key in [*known, *(k for k in joined if k not in order)]}

@@ -104,7 +104,7 @@ def sentence(unseen: Sequence[str] | None, trained_on: str) -> str:
     """
     if trained_on == "unknown":
         return "what the backbone was trained on is not known, nor which classes it has seen"
-    if not trained_on.startswith("imagenet"):
+    if not trained_on.lower().startswith("imagenet"):
         return f"the backbone was trained on {trained_on}; unseen classes may be among them"
     if unseen is None:
         return f"the backbone was trained on {trained_on}; class names are needed to compare"

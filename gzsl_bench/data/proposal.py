@@ -152,7 +152,7 @@ def read(folder: Path) -> tuple[tuple[str, ...], NDArray[np.int64], list[str]]:
         lines = (folder / part).read_text(encoding="utf-8-sig").splitlines()
         for number, line in enumerate(lines, start=1):
             if line.strip() not in ids:
-                said_names = unknown_name("class", line.strip(), names[:20])
+                said_names = unknown_name("class", line.strip(), names, 20)
                 raise DataError(f"{folder / part}:{number}: {said_names}")
         labels = np.array([ids[line.strip()] for line in lines], dtype=np.int64)
     else:

@@ -1,16 +1,18 @@
 """Arrays that are written batch by batch, survive a kill, and are whole or not there.
 
-In ``.extract-NAME/`` lie the plan, the arrays as far as they are, and how many rows of them count.
+In ``.extract-NAME/`` lie the plan, the images' names, the arrays as far as they are, and how many
+rows of them count.
 A batch's rows are on disk before they count, and a run that goes on begins after the last batch
 that counts, with the batches of before: so the bytes are those of an undisturbed run.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gzsl_bench import locks
-from gzsl_bench.atomic import write_json, writing
+from gzsl_bench.atomic import naming, write_json, writing
 from gzsl_bench.errors import DataError
 
-_PLAN, _DONE, _LOCK = "plan.json", "done.json", "lock"
+_PLAN, _DONE, _IMAGES, _LOCK = "plan.json", "done.json", "images.json", "lock"
 #: Bytes of a map that are quantised at a time.
 _BLOCK = 1 << 24
 
@@ -49,15 +51,32 @@ class Draft:
 
     def begin(self) -> None:
         """Write the header, as it will be."""
+        with naming(self.path):
+            self.path.write_bytes(self._header())
+
+    def resume(self, rows: int) -> bool:
+        """Keep this many rows, for an array that may have got another length; whether it can."""
+        header = self._header()
+        size = len(header) + rows * self.row
+        with suppress(FileNotFoundError, ValueError), naming(self.path):
+            if self.path.stat().st_size >= size and self._offset() == len(header):
+                with self.path.open("r+b") as file:
+                    file.write(header)
+                    file.truncate(size)
+                return True
+        return False
+
+    def _header(self) -> bytes:
         from numpy.lib import format as npy
 
-        with self.path.open("wb") as file:
-            header = {"descr": self.dtype, "fortran_order": False, "shape": self.shape}
-            npy.write_array_header_1_0(file, header)
+        file = io.BytesIO()
+        header = {"descr": self.dtype, "fortran_order": False, "shape": self.shape}
+        npy.write_array_header_1_0(file, header)
+        return file.getvalue()
 
     def put(self, start: int, rows: NDArray[Any]) -> None:
         """Write rows at their place and flush them to disk."""
-        with self.path.open("r+b") as file:
+        with naming(self.path), self.path.open("r+b") as file:
             file.seek(self._offset() + start * self.row)
             file.write(np.ascontiguousarray(rows, self.dtype).tobytes())
             file.flush()
@@ -78,16 +97,21 @@ class Workplace:
     Args:
         folder: of the data set.
         name: of the feature set.
-        plan: all that fixes the bytes.
+        plan: all that fixes the bytes of an image's row.
+        images: names of the images, in the order of the rows.
         again: throw away what another plan has left.
 
     Raises:
-        DataError: it was begun with another plan, or another process is at work in it.
+        DataError: it was begun with another plan or other images, or another process is at work in
+            it.
     """
 
-    def __init__(self, folder: Path, name: str, plan: Mapping[str, Any], again: bool) -> None:
+    def __init__(
+        self, folder: Path, name: str, plan: Mapping[str, Any], images: Sequence[str], again: bool
+    ) -> None:
         self.folder = folder / f".extract-{name}"
         self.plan = json.loads(json.dumps(plan))
+        self.images = list(images)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = (self.folder / _LOCK).open("wb")
         try:
@@ -104,17 +128,34 @@ class Workplace:
                 " end it"
             )
         before = self._read(_PLAN)
-        if before is not None and before != self.plan:
+        other = None
+        if before is not None:
+            other = _difference(before, self.plan) if before != self.plan else self._other_image()
+        if other is not None:
             if not again:
                 raise DataError(
-                    f"{self.folder} holds what was begun with {_difference(before, self.plan)};"
-                    " give the same options, or begin again with --again"
+                    f"{self.folder} holds what was begun with {other}; give the same, or begin"
+                    " again with --again"
                 )
             for path in self.folder.glob("*.*"):
                 path.unlink()
-            before = None
-        if before is None:
-            write_json(self.folder / _PLAN, self.plan)
+        write_json(self.folder / _IMAGES, self.images)
+        write_json(self.folder / _PLAN, self.plan)
+
+    def _other_image(self) -> str | None:
+        """Which of the images that are done was another one; those to come may be others.
+
+        So the work of hours is not lost when an image that cannot be read is taken away.
+        """
+        before = self._read(_IMAGES) or []
+        for number in range(self.done):
+            then, now = (names[number : number + 1] for names in (before, self.images))
+            if then != now:
+                return (
+                    f"other images: number {number + 1} was {_one(then)}, where it is now"
+                    f" {_one(now)}"
+                )
+        return None
 
     @property
     def done(self) -> int:
@@ -124,12 +165,18 @@ class Workplace:
 
     def begin(self, drafts: list[Draft]) -> int:
         """Make the arrays ready; the number of images that are done."""
-        there = all(draft.path.exists() for draft in drafts)
-        if not self.done or (self.done < drafts[0].shape[0] and not there):
-            self.count(0)
-            for draft in drafts:
-                draft.begin()
-        return self.done
+        whole = self.done == len(self.images)
+        # The last batch of another list may have been a short one, and rounding depends on it.
+        kept = self.done if whole else self.done - self.done % int(self.plan["batch"])
+        moved = [whole and not draft.path.exists() for draft in drafts]  # to its place already
+        if kept and all(
+            gone or draft.resume(kept) for gone, draft in zip(moved, drafts, strict=True)
+        ):
+            return kept
+        self.count(0)
+        for draft in drafts:
+            draft.begin()
+        return 0
 
     def count(self, images: int) -> None:
         """Rows of this many images are on disk."""
@@ -198,6 +245,10 @@ def _difference(before: Any, now: Any, at: str = "") -> str:
             if before.get(key) != now.get(key):
                 return _difference(before.get(key), now.get(key), f"{at}.{key}".lstrip("."))
     return f"{at} {_short(before)}, where it is now {_short(now)}"
+
+
+def _one(names: Sequence[str]) -> str:
+    return names[0] if names else "none"
 
 
 def _short(value: Any) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
-import hashlib
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +14,12 @@ from gzsl_bench.errors import DataError
 
 #: Files of a folder that are taken for images.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+#: Folders of what macOS puts into an archive beside the images.
+_APPLE = "__MACOSX"
+#: Folders of a part of a split, each of which has all classes.
+_PARTS = frozenset(
+    ("train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing")
+)
 
 
 @dataclass(frozen=True)
@@ -21,22 +30,20 @@ class Listing:
         root: the folder that names are relative to.
         names: [N] paths, with ``/``.
         classes: [N] class names, or None where nothing says them.
+        notes: what of a folder was passed over, in sentences.
     """
 
     root: Path
     names: tuple[str, ...]
     classes: tuple[str, ...] | None
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the names in their order."""
-        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+    notes: tuple[str, ...] = ()
 
 
 def listing(source: Path) -> Listing:
     """The images of a folder or a list.
 
-    A folder of folders has a class in each of them and is read in the order of paths.  A .csv file
+    A folder of folders has a class in each of them and is read in the order of paths; links are
+    followed, hidden files and folders are passed over.  A .csv file
     has a heading with ``file`` and, if known, ``class``; a .txt file names one image a line.  Names
     in a list are relative to it.
 
@@ -63,16 +70,13 @@ def listing(source: Path) -> Listing:
     if not names:
         raise DataError(f"{source} is empty, but one image a line is needed")
     _check(source, names)
+    _refuse_alike(source, classes or ())
     return Listing(source.parent, tuple(names), None if classes is None else tuple(classes))
 
 
 def _of_folder(folder: Path) -> Listing:
-    paths = sorted(
-        (path.relative_to(folder).as_posix(), path)
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-    )
-    names = [name for name, _ in paths]
+    files, folders = _walked(folder)
+    names = sorted(name for name in files if Path(name).suffix.lower() in SUFFIXES)
     if not names:
         raise DataError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
     for name in names:
@@ -86,7 +90,90 @@ def _of_folder(folder: Path) -> Listing:
             " into the folder of its class"
         )
     classes = tuple(name.rpartition("/")[0] for name in names) if depths == {True} else None
-    return Listing(folder, tuple(names), classes)
+    if classes is not None:
+        _refuse_parts(folder, set(classes))
+        _refuse_alike(folder, classes)
+    return Listing(folder, tuple(names), classes, tuple(_passed_over(folder, files, folders)))
+
+
+def _walked(folder: Path) -> tuple[list[str], list[str]]:
+    """Files, and folders with nothing below them but files, relative to ``folder``."""
+    files, folders = [], []
+    for at, below, here in _walk(folder, frozenset()):
+        place = at.relative_to(folder).as_posix()
+        before = "" if place == "." else f"{place}/"
+        if before and not below:
+            folders.append(place)
+        files += [f"{before}{name}" for name in here]
+    return files, folders
+
+
+def _walk(at: Path, above: frozenset[str]) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Folders, what they hold by name; a link to a folder that it lies in is not followed."""
+    above |= {os.path.realpath(at)}
+    below, here = [], []
+    with os.scandir(at) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name == _APPLE:
+                continue
+            if entry.is_dir():
+                if os.path.realpath(entry.path) not in above:
+                    below.append(entry.name)
+            elif entry.is_file():
+                here.append(entry.name)
+    yield at, below, here
+    for name in below:
+        yield from _walk(at / name, above)
+
+
+def _passed_over(folder: Path, files: Iterable[str], folders: Iterable[str]) -> Iterator[str]:
+    """What a user may have taken for images, or for a class."""
+    kinds = Counter(Path(name).suffix.lower() for name in files)
+    for kind in SUFFIXES:
+        kinds.pop(kind, None)
+    if kinds:
+        some = ", ".join(sorted(kind or "none" for kind in kinds))
+        count = kinds.total()
+        them = "1 file is no image" if count == 1 else f"{count} files are no images"
+        yield f"{folder}: {them} by the ending of the name ({some})"
+    full = {name.rpartition("/")[0] for name in files if Path(name).suffix.lower() in SUFFIXES}
+    bare = sorted(place for place in folders if place not in full)
+    if bare:
+        more = f" and {len(bare) - 5} more" if len(bare) > 5 else ""
+        yield f"{folder}: no class is made of {', '.join(bare[:5])}{more}, without an image"
+
+
+def _refuse_parts(folder: Path, classes: set[str]) -> None:
+    """``train/fox`` and ``test/fox`` are one class."""
+    met: dict[str, str] = {}
+    for name in sorted(classes):
+        part, _, rest = name.partition("/")
+        if not rest or part.lower() not in _PARTS:
+            continue
+        other = met.setdefault(rest, name)
+        if other != name:
+            raise DataError(
+                f"{folder} has the class {rest} in {other} and in {name}, but a class is one"
+                " folder; put its images together, or list them in a .csv file with the columns"
+                " file and class"
+            )
+
+
+def _refuse_alike(where: Path, classes: Iterable[str]) -> None:
+    """Names that are written or read as one."""
+    met: dict[str, str] = {}
+    for name in dict.fromkeys(classes):
+        if name != name.strip():
+            raise DataError(
+                f"{where} has the class {name!r}, whose name begins or ends with a space, which is"
+                " lost in a list; rename it"
+            )
+        other = met.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise DataError(
+                f"{where} has two classes {name!r} that look the same but are written with other"
+                f" Unicode characters ({other!a}, {name!a}); rename one of them"
+            )
 
 
 def _of_table(source: Path, text: str) -> tuple[list[str], list[str] | None]:

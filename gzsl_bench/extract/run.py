@@ -129,15 +129,15 @@ def _written(
             f"{network.what} gives no map, so there are no regions to keep; name a layer that does"
             " with --layer, or leave --regions out"
         )
-    there = target.finished(folder, order.name, source, order.regions != "none", order.again)
+    there = target.finished(folder, order.name, source, order.regions, order.again)
     if there is not None:
         progress(count, count)
         return Outcome(
             there, folder / DESCRIPTION_FILE, count, network.width, network.regions, count
         )
     plan = {"source": source, "regions": order.regions, "batch": order.batch,
-            "images": images.digest, "device": network.kind}  # fmt: skip
-    with Workplace(folder, order.name, plan, order.again) as place:
+            "device": network.kind}  # fmt: skip
+    with Workplace(folder, order.name, plan, images.names, order.again) as place:
         drafts = [Draft(place.folder / "features.npy", (count, network.width), "<f4")]
         if network.regions is not None and order.regions != "none":
             dtype = "|u1" if order.regions == "pixels" else "<f2"
@@ -148,18 +148,29 @@ def _written(
                 draft.put(start, values)
             place.count(start + len(rows[0]))
             progress(start + len(rows[0]), count)
+        if drafts[0].path.exists() and target.has_features(folder, order.name):
+            target.clear(folder, order.name, len(drafts) == 1 or drafts[1].path.exists())
         files = [folder / target.features_file(order.name)]
-        _move(drafts[0].path, files[0])
         if len(drafts) > 1:
             files += _regions(drafts[1].path, folder, order)
-        part = {"file": target.features_file(order.name), "images": "rows", "source": source}
-        parts = target.description(folder, images) | {"features": {order.name: part}}
-        if len(files) > 1:
-            names = target.regions_files(order.name)[: len(files) - 1]
-            parts["regions"] = {order.name: dict(zip(("file", "scale"), names, strict=False))}
-        description = editing.add(folder, parts)
+        description = editing.add(folder, _parts(images, folder, order, source, len(files)))
+        _move(drafts[0].path, files[0])  # last, so that what is described is not another's
         place.clear()
     return Outcome(tuple(files), description, count, network.width, network.regions, reused)
+
+
+def _parts(
+    images: Listing, folder: Path, order: Order, source: dict[str, Any], files: int
+) -> dict[str, Any]:
+    """What ``dataset.yaml`` is to say of the set."""
+    part = {"file": target.features_file(order.name), "images": "rows", "source": source}
+    parts = target.description(folder, images) | {"features": {order.name: part}}
+    if files > 1:
+        names = target.regions_files(order.name)[: files - 1]
+        parts["regions"] = {order.name: dict(zip(("file", "scale"), names, strict=False))}
+    elif target.has_features(folder, order.name):  # maps of what was there before
+        parts["regions"] = {order.name: None}
+    return parts
 
 
 def _regions(draft: Path, folder: Path, order: Order) -> list[Path]:
@@ -169,7 +180,6 @@ def _regions(draft: Path, folder: Path, order: Order) -> list[Path]:
         _move(draft, maps)
         return [maps]
     if draft.exists():  # else a run was killed between here and the description
-        maps.parent.mkdir(exist_ok=True)
         quantised(draft, maps, scale)
         draft.unlink()
     return [maps, scale]
@@ -227,8 +237,14 @@ class _Network:
         found, regions = self._run(self._order.transform.scaled(pixels))
         rows: list[NDArray[Any]] = [found.cpu().numpy()]
         if not np.isfinite(rows[0]).all():
+            wide = self._order.precision == "float32"
             raise DataError(
-                f"{self.what} gives NaN or Inf; a wider --precision may help (bfloat16, float32)"
+                f"{self.what} gives NaN or Inf; "
+                + (
+                    "its weights may be damaged, or --mean and --std wrong"
+                    if wide
+                    else "a wider --precision may help (bfloat16, float32)"
+                )
             )
         if self._order.regions == "pixels":
             rows.append(pixels)

@@ -6,6 +6,7 @@ No pickle is loaded: a checkpoint is read with ``weights_only=True``, which buil
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are refused anyway
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise DataError(
             f"{path} needs safetensors, which is not installed; pip install 'gzsl-bench[extract]'"

@@ -20,6 +20,7 @@ from gzsl_bench.cli.data import data_group
 from gzsl_bench.data.arrays import read_array
 from gzsl_bench.data.checks import check_data
 from gzsl_bench.data.described import load, missing
+from gzsl_bench.data.description import Source
 from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.identity import array_digest
 from gzsl_bench.data.xlsa17 import load as load_xlsa17
@@ -467,3 +468,8 @@ def test_a_suite_runs_on_a_described_folder(root: Path, tmp_path: Path) -> None:
     (cell,) = resolve(load_suite(suite), load_plugins(), Place(root, None)).cells
     assert cell.request == {"use": "MINE", "features": "backbone", "attributes": "words"}
     assert cell.identity["dataset"]["features"] == "backbone"
+
+
+def test_an_encoder_without_a_hash_of_its_weights_shows_none() -> None:
+    said = str(Source(backbone="words.py:letters", weights="its own", libraries={"numpy": "2"}))
+    assert said == "words.py:letters; weights its own; float32; numpy 2"

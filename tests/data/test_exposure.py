@@ -55,6 +55,7 @@ def test_every_class_of_imagenet_is_found_by_each_of_its_names() -> None:
         (["okapi", "tiger", "sheep"], "imagenet-1k", "; 1 more may have been: sheep (bighorn"),
         (["sheep"], "imagenet-1k", "1 of 1 unseen classes may have been seen by the backbone"),
         (["okapi"], "imagenet-1k", "no unseen class is a class of imagenet-1k by its name"),
+        (["tiger"], "ImageNet-1k", "1 of 1 unseen classes were seen by the backbone"),
         (None, "imagenet-1k", "class names are needed to compare"),
         (["okapi"], "unknown", "what the backbone was trained on is not known"),
         (["okapi"], "pairs (laion)", "trained on pairs (laion); unseen classes may be among"),

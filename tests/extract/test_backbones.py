@@ -124,3 +124,12 @@ def test_models_of_libraries(name: str, width: int, regions: tuple[int, int], la
     assert (made.layer, network.width, network.regions) == (layer, width, regions)
     assert [rows.shape for rows in found] == [(2, width), (2, *regions)]
     assert made.digest == backbone(Asked(name, "random")).digest
+
+
+def test_a_pickle_is_refused_without_further_words(
+    backbone_file: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "p.pth").write_bytes(pickle.dumps({"model": 1}, protocol=4))
+    with pytest.raises(DataError, match="which are never loaded"):
+        backbone(Asked(f"{backbone_file}:tiny", str(tmp_path / "p.pth")))
+    assert not recwarn.list

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,16 @@ def _before_the_description(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(run.editing, "add", fail)
 
 
+def _before_features_are_moved(patch: pytest.MonkeyPatch) -> None:
+    def fail(draft: Path, path: Path) -> None:
+        if path.parent.name == "features":
+            raise Killed
+        move(draft, path)
+
+    move = run._move
+    patch.setattr(run, "_move", fail)
+
+
 def _before_quantising(patch: pytest.MonkeyPatch) -> None:
     def fail(*given: Any) -> None:
         raise Killed
@@ -152,6 +163,7 @@ def _before_quantising(patch: pytest.MonkeyPatch) -> None:
         (_in_the_middle_of_a_write, 5),
         (_before_the_description, 12),
         (_before_quantising, 12),
+        (_before_features_are_moved, 12),
     ],
 )
 def test_a_run_that_ends_anywhere_goes_on_to_the_same_bytes(
@@ -394,3 +406,176 @@ def test_options_that_cannot_be_used(
     found = CliRunner().invoke(extract_command, [*asked, *options])
     assert found.exit_code == 2
     assert said in found.output
+
+
+def _photo(path: Path, shade: int = 90) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 20), (shade, 80, 10)).save(path)
+    return path
+
+
+def test_links_are_followed_and_what_is_no_class_is_said(tmp_path: Path) -> None:
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    for place in ("fox/1.png", ".thumbnails/1.png", "__MACOSX/fox/1.png", "fox/.1.png"):
+        _photo(photos / place)
+    _photo(elsewhere / "1.png")
+    (photos / "frog").symlink_to(elsewhere)
+    (photos / "fox" / "round").symlink_to(photos)
+    (photos / "empty").mkdir()
+    (photos / "odd").mkdir()
+    (photos / "odd" / "1.heic").write_bytes(b"x")
+    found = listing(photos)
+    assert found.names == ("fox/1.png", "frog/1.png")
+    assert found.classes == ("fox", "frog")
+    assert found.notes == (
+        f"{photos}: 1 file is no image by the ending of the name (.heic)",
+        f"{photos}: no class is made of empty, odd, without an image",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("train/fox", "val/fox"), "the class fox in train/fox and in val/fox"),
+        ((" fox", "frog"), "the class ' fox', whose name begins or ends with a space"),
+        (("\u00e9", "e\u0301"), "that look the same but .*'e.u0301', '.xe9'"),
+    ],
+)
+def test_classes_that_are_one_are_refused(
+    names: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    for name in names:
+        _photo(tmp_path / name / "1.png")
+    with pytest.raises(DataError, match=said):
+        listing(tmp_path)
+
+
+def test_the_same_word_in_other_folders_is_another_class(tmp_path: Path) -> None:
+    for name in ("a/building/outdoor", "b/station/outdoor", "train/fox"):
+        _photo(tmp_path / name / "1.png")
+    assert listing(tmp_path).classes == ("a/building/outdoor", "b/station/outdoor", "train/fox")
+
+
+def test_maps_kept_otherwise_are_no_finished_ones(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    images, zoo = listing(photos), tmp_path / "ZOO"
+    extract(images, zoo, tiny, ORDER)
+    for kind in ("int8", "pixels"):
+        with pytest.raises(DataError, match="set tiny with --regions float16; name this one"):
+            extract(images, zoo, tiny, replace(ORDER, regions=kind))
+    assert len(extract(images, zoo, tiny, replace(ORDER, regions="none")).files) == 1
+    order = replace(ORDER, regions="int8")
+    found = extract(images, zoo, tiny, replace(order, again=True))
+    assert extract(images, zoo, tiny, order).files == found.files
+    extract(images, tmp_path / "BARE", tiny, replace(ORDER, regions="none"))
+    with pytest.raises(DataError, match="set tiny without region maps; name this one"):
+        extract(images, tmp_path / "BARE", tiny, ORDER)
+
+
+def test_maps_of_a_set_that_was_replaced_are_gone(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    images, zoo = listing(photos), tmp_path / "ZOO"
+    extract(images, zoo, tiny, replace(ORDER, regions="int8"))
+    other = replace(ORDER, transform=replace(SMALL, crop=8), again=True)
+    extract(images, zoo, tiny, replace(other, regions="none"))
+    assert "regions" not in description(zoo)
+    assert [*(zoo / "regions").iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "end", [_before_the_description, _before_quantising, _before_features_are_moved]
+)
+def test_a_set_is_never_described_as_the_one_it_replaces(
+    end: Any, photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    images, zoo = listing(photos), tmp_path / "ZOO"
+    old = replace(ORDER, regions="float16")
+    extract(images, zoo, tiny, old)
+    new = replace(old, transform=replace(SMALL, crop=8), regions="int8", again=True)
+    with pytest.MonkeyPatch.context() as patch:
+        end(patch)
+        with pytest.raises(Killed):
+            extract(images, zoo, tiny, new)
+    assert not (zoo / "features" / "tiny.npy").exists()
+    found = extract(images, zoo, tiny, new)
+    whole = extract(images, tmp_path / "WHOLE", tiny, new)
+    assert [p.read_bytes() for p in found.files] == [p.read_bytes() for p in whole.files]
+    assert description(zoo) == description(tmp_path / "WHOLE")
+
+
+def test_other_classes_of_the_same_images_are_refused(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    images = listing(photos)
+    extract(images, tmp_path / "ZOO", tiny, ORDER)
+    assert images.classes is not None
+    turned = replace(images, classes=(*images.classes[4:], *images.classes[:4]))
+    said = "has blue whale/0.png in class 'blue whale', and here it is in 'green frog'"
+    with pytest.raises(DataError, match=said):
+        extract(turned, tmp_path / "ZOO", tiny, replace(ORDER, name="other"))
+
+
+@pytest.mark.parametrize("bad", ["green frog/2.png", "red fox/3.png"])
+def test_an_image_that_cannot_be_read_may_be_taken_away(
+    bad: str, photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    (photos / bad).write_bytes(b"nothing")
+    order = replace(ORDER, batch=2)
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        extract(listing(photos), tmp_path / "ZOO", tiny, order)
+    (photos / bad).unlink()
+    found = extract(listing(photos), tmp_path / "ZOO", tiny, order)
+    assert found.reused == {"green frog/2.png": 6, "red fox/3.png": 10}[bad]
+    whole = extract(listing(photos), tmp_path / "WHOLE", tiny, order)
+    assert [p.read_bytes() for p in found.files] == [p.read_bytes() for p in whole.files]
+
+
+def test_images_that_are_done_must_stay(photos: Path, tmp_path: Path, tiny: Backbone) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        _while_reading(patch)
+        with pytest.raises(Killed):
+            extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+    (photos / "blue whale" / "1.png").unlink()
+    said = "other images: number 2 was blue whale/1.png, where it is now blue whale/2.png"
+    with pytest.raises(DataError, match=said):
+        extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+
+
+def test_images_that_join_after_a_last_short_batch(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        _before_quantising(patch)
+        with pytest.raises(Killed):
+            extract(listing(photos), tmp_path / "ZOO", tiny, replace(ORDER, regions="int8"))
+    _photo(photos / "zebra" / "1.png")
+    found = extract(listing(photos), tmp_path / "ZOO", tiny, replace(ORDER, regions="int8"))
+    assert (found.images, found.reused) == (13, 10)
+    whole = extract(listing(photos), tmp_path / "ALL", tiny, replace(ORDER, regions="int8"))
+    assert [p.read_bytes() for p in found.files] == [p.read_bytes() for p in whole.files]
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = files.Draft(tmp_path / "a.npy", (3, 2), "<f4")
+    draft.begin()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        draft.put(0, np.zeros((1, 2), np.float32))
+    assert caught.value.filename == str(draft.path)
+
+
+def test_a_class_is_meant_even_if_it_stands_far_down(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+    names = [*(f"kind {n:02}" for n in range(30)), "red foxes", "green frog", "blue whale"]
+    (tmp_path / "ZOO" / "classes.txt").write_text("\n".join(names))
+    said = "unknown class 'red fox'; did you mean 'red foxes'.* kind 17 and 13 more"
+    with pytest.raises(DataError, match=said):
+        extract(listing(photos), tmp_path / "ZOO", tiny, replace(ORDER, name="other"))
