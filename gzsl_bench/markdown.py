@@ -13,6 +13,10 @@ from typing import Any
 #: Blanks within ``35.9 ± 0.9``, ``[30.4, 41.8]`` and ``95 %``.
 _TOGETHER = re.compile(r"(?<=\d) (?=[±%])|(?<=±) (?=\d)|(?<=\d,) (?=[+-]?\d+\.\d\])")
 
+_WITHIN_A_CELL = str.maketrans({"|": "\\|", "\n": " ", "\r": " "})
+#: What a spreadsheet would compute, or run, in the place of a text.
+_FORMULA = re.compile(r"[=@\t\r]|[+-].*[(|!]", re.DOTALL)
+
 
 def table(headings: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     """Headings, a rule, and the lines; a bar within a cell would begin another cell."""
@@ -104,14 +108,21 @@ def width_of(cell: str) -> int:
 
 
 def _safe(text: str) -> str:
-    return text.replace("|", "\\|")
+    return text.translate(_WITHIN_A_CELL)
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()) -> str:
-    """Rows as CSV without a last line break; columns as named, others as they appear."""
+    """Rows as CSV without a last line break; columns as named, others as they appear.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _as_text(value) for name, value in row.items()} for row in rows)
     return text.getvalue().rstrip("\n")
+
+
+def _as_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

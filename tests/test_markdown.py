@@ -24,6 +24,15 @@ def test_csv_quotes_what_needs_it() -> None:
     assert markdown.csv_text([], ["a", "b"]) == "a,b"
 
 
+def test_a_cell_is_one_line_and_no_formula() -> None:
+    """Labels of others' records may be anything."""
+    assert markdown.table(["a"], [["x\ny"]]).splitlines()[2:] == ["| x y |"]
+    for text in ("=HYPERLINK(1)", "@SUM(1)", "-1+cmd|' /C calc'!A0", "+f(\n)"):
+        assert markdown.csv_text([{"a": text}]).splitlines()[1].strip('"').startswith("'")
+    for text in ("-", "-1.5", "+0.3", "a=b", -1.5):
+        assert markdown.csv_text([{"a": text}]) == f"a\n{text}"
+
+
 def test_long_cells_go_on_below_broken_between_words():
     text = markdown.fitted(["name", "about it"], [["eszsl", "a " * 30 + "end"]], 40)
     assert all(len(line) == 40 or len(line) < 41 for line in text.splitlines())

@@ -50,7 +50,7 @@ def render_beside(
             [[latex.escape(cell) for cell in line] for line in text],
             [latex.escape(heading) for heading in headings()],
         )
-        said = (f"% {note}" for note in notes(lines))
+        said = map(latex.comment, notes(lines))
         return "\n".join([render(table, fmt, metrics, daggers), "", *said, body])
     if fmt == "html":
         safe = [[escape(cell) for cell in line] for line in text]

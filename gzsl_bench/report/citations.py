@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gzsl_bench.report.latex import comment
 from gzsl_bench.version import __version__
 
 #: Backbones by what names of feature sets begin with; the published ones are those of ``res101``.
@@ -73,7 +74,7 @@ def backbone(features: str) -> str:
 def bibtex(found: Iterable[Work]) -> str:
     """Entries with a comment each on what they stand for, this program's last."""
     keys: set[str] = set()
-    entries = [f"% {', '.join(work.uses)}\n{_entry(work.citation, keys)}" for work in found]
+    entries = [f"{comment(', '.join(work.uses))}\n{_entry(work.citation, keys)}" for work in found]
     return "\n\n".join([*entries, _program()])
 
 

@@ -18,6 +18,7 @@ _SIGNS = {1: "$^{\\dagger}$", 2: "$^{\\ddagger}$"}
 _ESCAPES = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": "\\textbackslash{}", "^": "\\^{}", "~": "\\~{}", "<": "$<$", ">": "$>$"}
+    | {"\n": " ", "\r": " "}
 )
 #: What a one-column article at 10 points has room for; two columns together have more.
 _ROOM = 345.0
@@ -83,9 +84,9 @@ def table(
     said = escape(" ".join(caption))
     if len(lines) > _LINES:
         longest = _long(lines, [escape(text) for text in heads], said, cells)
-        comments = [f"% {line}" for line in (_LONG, *notes)]
+        comments = [comment(line) for line in (_LONG, *notes)]
         return "\n".join([*comments, _formulas(longest)])
-    comments = [f"% {line}" for line in ("\\usepackage{booktabs}", *notes)]
+    comments = [comment(line) for line in ("\\usepackage{booktabs}", *notes)]
     body = tabular(
         lines,
         [escape(text) for text in heads],
@@ -153,7 +154,7 @@ def wide(laid: Grid, notes: Sequence[str], caption: Sequence[str], label: str) -
     size, gap, first, widths = next(fitting, tried[-1])
     panels = laid.panels(widths, first, _ROOM)
     pages = list(_pages(panels))
-    found = [f"% {line}" for line in ("\\usepackage{booktabs}", *notes)]
+    found = [comment(line) for line in ("\\usepackage{booktabs}", *notes)]
     for number, parts in enumerate(pages):
         said = escape(" ".join(caption)) if number == 0 else "(continued)"
         body = "\\\\[1ex]\n".join(_across(part) for part in parts)
@@ -290,6 +291,11 @@ def tabular(
             found.append("\\midrule")
         found.append(" & ".join(line) + " \\\\")
     return "\n".join([*found, "\\bottomrule", "\\end{tabular}"])
+
+
+def comment(text: str) -> str:
+    """A line that LaTeX skips: of a text with a break it would read the rest."""
+    return f"% {' '.join(text.split())}"
 
 
 def escape(text: str) -> str:

@@ -121,6 +121,18 @@ def test_the_latex_table_is_whole_and_its_caption_states_the_protocol(store):
     assert body.count("{") - body.count("\\{") == body.count("}") - body.count("\\}")
 
 
+def test_no_label_ends_a_comment(store):
+    evil = "x\n\\input{/etc/passwd}"
+    one, two = replace(cell("A"), label=evil), replace(cell("B"), dataset="D\r\\input{y}")
+    for c in (one, two):
+        finish(store, c)
+    table = rows(Results(suite_of(one, two), store))
+    for text in (render(table, "latex"), render(table, "latex", ["harmonic_mean"])):
+        lines = re.split("[\n\r]", text)
+        assert not [line for line in lines if line.lstrip().startswith("\\input")]
+    assert latex.comment(evil) == "% x \\input{/etc/passwd}"
+
+
 def test_a_line_stands_between_data_sets():
     text = latex.tabular([["a"], ["b"], ["c"]], ["x"], groups=["one", "one", "two"])
     assert text.splitlines()[3:] == [
