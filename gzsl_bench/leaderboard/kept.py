@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -28,6 +29,8 @@ from gzsl_bench.version import __version__
 
 #: Left at the root of a site: only a folder that has it is written anew.
 MARK = "leaderboard.json"
+#: Within a site: what a build has made, and not yet put in its place.
+NEXT = ".next"
 #: Names that become parts of paths.
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -63,6 +66,23 @@ class _Site:
     sources: tuple[_Origin, ...] | None = None
 
 
+def settle(out: Path) -> None:
+    """Put in its place what a build had ready, and remove what one left half made.
+
+    An entry and the hashes of its records must change together: a build writes them all to
+    :data:`NEXT`, the mark last, and only then moves them.  One that ends while it moves is moved to
+    its end by the next one.
+    """
+    ready = out / NEXT
+    if (ready / MARK).is_file():
+        files = [path for path in ready.rglob("*") if path.is_file()]
+        for path in sorted(files, key=lambda path: path == ready / MARK):
+            place = out / path.relative_to(ready)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+    shutil.rmtree(ready, ignore_errors=True)
+
+
 def remember(out: Path, origins: Iterable[Source], found: Mapping[str, Found]) -> None:
     """Write the mark of a site: the sources that its entries come from."""
     sources = tuple(
@@ -80,11 +100,12 @@ def remember(out: Path, origins: Iterable[Source], found: Mapping[str, Found]) -
 
 
 def write(out: Path, entry: Entry) -> Path:
-    """Write an entry as plain data beside its page."""
-    path = out / "entries" / f"{entry.id}.json"
+    """Write an entry as plain data; where it will lie, beside its page."""
+    name = Path("entries", f"{entry.id}.json")
+    path = out / NEXT / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_entries().dump_json(entry))
-    return path
+    return out / name
 
 
 def read(out: Path, given: Iterable[str]) -> list[tuple[Source, Found]]:

@@ -89,11 +89,13 @@ def build(
     with tempfile.TemporaryDirectory(prefix="gzsl-bench-leaderboard-") as scratch:
         origins = sources.find(places, Path(scratch))
         try:
+            if (out / kept.MARK).is_file():
+                kept.settle(out)
             earlier = kept.read(out, [source.name for source in origins]) if keep else []
             if not (origins or earlier):
                 raise RecordError(f"there is nothing to make a site of: no DIR, no site in {out}")
             _refuse_foreign(out)
-            found = _entries(origins, out / "records", tell)
+            found = _entries(origins, out / kept.NEXT / "records", tell)
             anew = [entry for each in found.values() for entry in each.entries]
             for source, each in earlier:
                 if rest := kept.without(each, anew):
@@ -219,11 +221,14 @@ def _write(origins: Sequence[Source], found: Mapping[str, Found], out: Path, tit
     for entry in shown:
         for part in entry.parts:
             record = out / "records" / entry.source / f"{part.key}.json"
-            written |= {record, record.with_stem(f"{part.key}-rescored")}
+            written.add(record)
+            if part.rescored:
+                written.add(record.with_stem(f"{part.key}-rescored"))
     if left_out:
         written.add(out / "records" / "left-out.txt")
         atomic.write_text(out / "records" / "left-out.txt", "\n".join(left_out) + "\n", "replace")
-    kept.remember(out, origins, found)
+    kept.remember(out / kept.NEXT, origins, found)
+    kept.settle(out)
     _sweep(out, written)
     return Site(
         index=out / "index.html",

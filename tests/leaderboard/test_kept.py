@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from records_factory import make_cell
+from records_factory import edit, make_cell
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.errors import RecordError
+from gzsl_bench.leaderboard import kept as kept_module
 from gzsl_bench.leaderboard import site as site_module
 from gzsl_bench.leaderboard.kept import MARK
 from gzsl_bench.leaderboard.site import build
@@ -118,6 +119,44 @@ def test_a_build_that_is_broken_off_takes_nothing_away(made, tmp_path, monkeypat
     }
     build([], out, keep=True)
     assert contents(out) == before
+
+
+@pytest.mark.parametrize("until", ["write", "remember", "settle"])
+def test_a_changed_record_is_kept_with_its_entry_wherever_a_build_is_broken_off(
+    made, tmp_path, monkeypatch, until
+):
+    """The source is gone when the next build comes; it must not find half of each."""
+    out = tmp_path / "site"
+    build([made.own], out)
+    edit(made.own / "cells" / made.keys["mine"], lambda c: c["provenance"].update(seconds=7.5))
+
+    def broken(*arguments):
+        raise OSError(28, "No space left on device")
+
+    def half(site):
+        if (site / ".next" / MARK).is_file():
+            record = next((site / ".next").glob("records/*/*.json"))
+            shutil.move(record, site / record.relative_to(site / ".next"))
+            broken()
+
+    with monkeypatch.context() as patch:
+        if until == "write":
+            patch.setattr(site_module, "_write", broken)
+        elif until == "remember":
+            patch.setattr(kept_module, "remember", broken)
+        else:
+            patch.setattr(kept_module, "settle", half)
+        with pytest.raises(RecordError, match="No space left"):
+            build([made.own], out, keep=True)
+    shutil.rmtree(made.own)
+    build([], out, keep=True)
+    (record,) = out.glob(f"records/own/{made.keys['mine']}.json")
+    assert ("7.5" in record.read_text()) == (until == "settle")
+    assert not (out / ".next").exists()
+    fresh = tmp_path / "fresh"
+    shutil.copytree(out, fresh)
+    build([], fresh, keep=True)
+    assert contents(fresh) == contents(out)
 
 
 @pytest.mark.parametrize(
