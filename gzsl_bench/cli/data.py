@@ -232,6 +232,11 @@ def split_command(
         f"{len(found.seen)} seen and {len(found.unseen)} unseen classes, {found.test_seen.size}"
         f" test images of seen classes, {len(found.folds)} folds"
     )
+    if len(found.folds) < folds:
+        say(
+            "note: a fold hides a third of the seen classes at most, so it takes three of them;"
+            " without folds nothing is selected or calibrated on validation"
+        )
     if found.doubtful:
         say(f"unseen, but maybe known to the backbone: {', '.join(found.doubtful)}")
 
@@ -335,6 +340,8 @@ def _load(spec: DatasetSpec, request: DatasetRequest) -> GZSLData:
 
 
 def _describe(data: GZSLData) -> dict[str, Any]:
+    from gzsl_bench.data.checks import shared_images
+
     return {
         "data set": data.name,
         "features": data.feature_set,
@@ -351,7 +358,7 @@ def _describe(data: GZSLData) -> dict[str, Any]:
         "split hash": data.provenance.get("split_hashes", {}).get("trainval", "-"),
         "lists": data.provenance.get("lists", "-"),
         "fingerprint": data.fingerprint,
-        "warnings": list(data.warnings),
+        "warnings": [*data.warnings, *shared_images(data)],
     }
 
 

@@ -131,6 +131,25 @@ def unused_rows(count: int, parts: Mapping[str, Rows], where: str) -> tuple[str,
     return (f"{count - used} of {count} images are in no list of {where} and are unused",)
 
 
+def shared_images(data: GZSLData) -> tuple[str, ...]:
+    """A warning where test images have the features of a training image, to the last bit."""
+    trained = {data.features[row].tobytes(): int(row) for row in data.trainval}
+    tests = np.concatenate([data.test_seen, data.test_unseen])
+    pairs = [
+        (int(row), trained[mark])
+        for row in tests
+        if (mark := data.features[row].tobytes()) in trained
+    ]
+    if not pairs:
+        return ()
+    test, train = pairs[0]
+    them = "1 test image has" if len(pairs) == 1 else f"{len(pairs)} test images have"
+    return (
+        f"{them} exactly the features of a training image (row {test} those of row {train},"
+        " counted from 0): is it one photograph, in the test and in the training?",
+    )
+
+
 def embedding_notes(
     matrix: NDArray[np.float64], what: str, call: Callable[[int], str]
 ) -> tuple[str, ...]:

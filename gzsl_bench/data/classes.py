@@ -14,7 +14,7 @@ from gzsl_bench.data.checks import embedding_notes
 from gzsl_bench.data.gzsl import ClassFold
 from gzsl_bench.data.matfile import numeric, read_mat, texts, variables
 from gzsl_bench.data.places import SPLITS_FILE, embedding_source, embeddings
-from gzsl_bench.errors import DataError
+from gzsl_bench.errors import DataError, unknown_name
 
 #: The numbers that trainclasses and valclasses files carry in the public archive.
 FOLDS = (1, 2, 3)
@@ -26,17 +26,49 @@ def read_class_file(path: Path) -> tuple[str, ...] | None:
     Raises:
         DataError: the file is no text, is empty, or lists a name twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
+    lines = read_lines(path)
+    if lines is None:
         return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text ({error})") from None
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
         raise DataError(f"{path} is empty, but one class name a line is needed")
     refuse_twice(names, path)
     return names
+
+
+def read_lines(path: Path) -> list[str] | None:
+    """The lines of a text file; None where there is no such file.
+
+    Raises:
+        DataError: the file is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text ({error})") from None
+
+
+def read_labels(path: Path, names: Sequence[str]) -> NDArray[np.int64]:
+    """[N] class numbers of a file with one class name an image, one a line.
+
+    Raises:
+        DataError: it is missing, no text or empty, or a line is no class name.
+    """
+    lines = read_lines(path)
+    if not lines:
+        what = "does not exist" if lines is None else "is empty"
+        raise DataError(f"{path} {what}, but one class name an image is needed")
+    ids = {name: number for number, name in enumerate(names)}
+    found = np.empty(len(lines), np.int64)
+    for number, line in enumerate(lines):
+        name = line.strip()
+        if name not in ids:
+            said = unknown_name("class", name, names, 20) if name else "no class stands here"
+            raise DataError(f"{path}:{number + 1}: {said}")
+        found[number] = ids[name]
+    return found
 
 
 def refuse_twice(names: Sequence[str], where: Path | str) -> None:

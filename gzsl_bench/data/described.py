@@ -7,7 +7,6 @@ fingerprint, so the same numbers in another format, or in the xlsa17 layout, are
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from gzsl_bench.data.classes import (
     class_fold,
     class_ids,
     read_class_file,
+    read_labels,
 )
 from gzsl_bench.data.description import (
     DESCRIPTION_FILE,
@@ -220,7 +220,7 @@ class _Reader:
         part, names = self.content.labels, self.names
         if isinstance(part, NamedLabels):
             assert names is not None
-            return _named_labels(self.folder / part.names, names)
+            return read_labels(self.folder / part.names, names)
         num_classes = len(attributes)
         what = f"labels in {self.folder / part.name}"
         labels = self._whole(part, "labels")
@@ -336,21 +336,3 @@ def _turned(side: str, key: str, length: int, needed: int) -> str:
     """A hint where the other orientation, with ``length`` lines, is what is needed."""
     other = "columns" if side == "rows" else "rows"
     return f"; `{key}: {other}` would fit" if length == needed else ""
-
-
-def _named_labels(path: Path, names: tuple[str, ...]) -> NDArray[np.int64]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text ({error})") from None
-    ids = {name: number for number, name in enumerate(names)}
-    found = np.empty(len(lines), np.int64)
-    for number, line in enumerate(lines):
-        if line.strip() not in ids:
-            raise DataError(
-                f"{path}:{number + 1}: {unknown_name('class', line.strip(), names, 20)}"
-            )
-        found[number] = ids[line.strip()]
-    if not lines:
-        raise DataError(f"{path} is empty, but one class name an image is needed")
-    return found

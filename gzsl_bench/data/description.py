@@ -119,11 +119,6 @@ class Source(_Part):
     trained_on: str = Field("unknown", description="data that the weights come from")
     libraries: dict[str, str] = Field({}, description="versions of what computed them")
 
-    @property
-    def space(self) -> str:
-        """Vectors of equal spaces may be compared with one another."""
-        return f"{self.backbone} {self.weights_sha256}"
-
     def __str__(self) -> str:
         """In one line, as it stands under tables."""
         digest = f" (sha256 {self.weights_sha256[:12]})" if self.weights_sha256 else ""

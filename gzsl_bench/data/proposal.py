@@ -20,11 +20,11 @@ from pydantic import ValidationError
 from gzsl_bench.atomic import write_text, writing
 from gzsl_bench.data import editing
 from gzsl_bench.data.arrays import read_array
-from gzsl_bench.data.classes import read_class_file
+from gzsl_bench.data.classes import read_class_file, read_labels, read_lines
 from gzsl_bench.data.description import DESCRIPTION_FILE, LabelPart
 from gzsl_bench.data.exposure import Exposure
 from gzsl_bench.data.matfile import vector
-from gzsl_bench.errors import DataError, unknown_name
+from gzsl_bench.errors import DataError
 
 _DOMAIN = "gzsl-bench/split/1"
 #: One class in that many is unseen, and one image of a seen class in that many is a test image.
@@ -148,13 +148,7 @@ def read(folder: Path) -> tuple[tuple[str, ...], NDArray[np.int64], list[str]]:
     if names is None:
         raise DataError(f"{where} names no file of `classes` that exists, but a split needs names")
     if isinstance(part, str):
-        ids = {name: number for number, name in enumerate(names)}
-        lines = (folder / part).read_text(encoding="utf-8-sig").splitlines()
-        for number, line in enumerate(lines, start=1):
-            if line.strip() not in ids:
-                said_names = unknown_name("class", line.strip(), names, 20)
-                raise DataError(f"{folder / part}:{number}: {said_names}")
-        labels = np.array([ids[line.strip()] for line in lines], dtype=np.int64)
+        labels = read_labels(folder / part, names)
     else:
         try:
             numbers = LabelPart.model_validate(part)
@@ -165,13 +159,13 @@ def read(folder: Path) -> tuple[tuple[str, ...], NDArray[np.int64], list[str]]:
         labels = raw - numbers.count_from
         if labels.size and not 0 <= labels.min() <= labels.max() < len(names):
             raise DataError(f"{what} do not fit the {len(names)} classes in {file}")
-    images = [str(row) for row in range(len(labels))]
-    if (folder / IMAGES).exists():
-        images = (folder / IMAGES).read_text(encoding="utf-8").splitlines()
-        if len(images) != len(labels):
-            raise DataError(
-                f"{folder / IMAGES} lists {len(images)} images, but there are {len(labels)} labels"
-            )
+    images = read_lines(folder / IMAGES)
+    if images is None:
+        images = [str(row) for row in range(len(labels))]
+    if len(images) != len(labels):
+        raise DataError(
+            f"{folder / IMAGES} lists {len(images)} images, but there are {len(labels)} labels"
+        )
     return names, labels, images
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gzsl_bench.atomic import write_text
 from gzsl_bench.data import editing, proposal
-from gzsl_bench.data.classes import read_class_file
+from gzsl_bench.data.classes import read_class_file, read_lines
 from gzsl_bench.errors import DataError, unknown_name
 from gzsl_bench.extract.images import Listing
 
@@ -36,18 +36,17 @@ def check(folder: Path, images: Listing) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / IMAGES
-    if path.exists():
-        before = path.read_text(encoding="utf-8").splitlines()
-        if before != list(images.names):
-            at = next(
-                (i for i, (a, b) in enumerate(zip(before, images.names, strict=False)) if a != b),
-                min(len(before), len(images.names)),
-            )
-            raise DataError(
-                f"{path} lists {len(before)} images and {images.root} has {len(images.names)}, and"
-                f" number {at + 1} is another; feature sets of one data set need the same images in"
-                " one order"
-            )
+    before = read_lines(path)
+    if before is not None and before != list(images.names):
+        at = next(
+            (i for i, (a, b) in enumerate(zip(before, images.names, strict=False)) if a != b),
+            min(len(before), len(images.names)),
+        )
+        raise DataError(
+            f"{path} lists {len(before)} images and {images.root} has {len(images.names)}, and"
+            f" number {at + 1} is another; feature sets of one data set need the same images in"
+            " one order"
+        )
     if images.classes is not None and (folder / CLASSES).exists():
         known = read_class_file(folder / CLASSES) or ()
         for name in images.classes:

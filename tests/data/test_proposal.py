@@ -126,17 +126,43 @@ def test_numbered_labels_do_as_well(folder: Path) -> None:
     ("file", "content", "said"),
     [
         ("labels.txt", "okapi\nunicorn\n", r"labels.txt:2: unknown class 'unicorn'"),
+        ("labels.txt", "okapi\n\n", r"labels.txt:2: no class stands here"),
+        ("labels.txt", b"\xff\xfe", r"labels.txt cannot be read as UTF-8 text"),
+        ("labels.txt", None, r"labels.txt does not exist, but one class name an image is needed"),
         ("classes.txt", None, "names no file of `classes` that exists"),
         ("images.txt", "a.png\n", "lists 1 images, but there are 70 labels"),
         ("dataset.yaml", None, "dataset.yaml does not exist; `gzsl-bench extract` writes one"),
     ],
 )
-def test_what_a_split_needs(folder: Path, file: str, content: str | None, said: str) -> None:
+def test_what_a_split_needs(
+    folder: Path, file: str, content: str | bytes | None, said: str
+) -> None:
     if content is None:
         (folder / file).unlink()
     else:
-        (folder / file).write_text(content)
+        (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     for name in ("ZOO", str(folder)):
         asked = ["split", name, "--data", str(folder.parent)]
         with pytest.raises(DataError, match=said):
             CliRunner().invoke(data_group, asked, catch_exceptions=False)
+
+
+def test_why_there_are_no_folds_is_said(folder: Path) -> None:
+    found = CliRunner().invoke(data_group, ["split", str(folder), "--unseen", "8"])
+    assert "0 folds" in found.stderr
+    assert "note: a fold hides a third of the seen classes at most" in found.stderr
+    found = CliRunner().invoke(data_group, ["split", str(folder), "--again"])
+    assert "note" not in found.stderr
+
+
+def test_copies_of_an_image_in_training_and_test_are_named(folder: Path) -> None:
+    asked = ["check", str(folder)]
+    CliRunner().invoke(data_group, ["split", str(folder)], catch_exceptions=False)
+    assert "exactly the features" not in CliRunner().invoke(data_group, asked).stderr
+    data = load(DatasetRequest("ZOO", folder.parent, "x", "a"))
+    rows = np.load(folder / "x.npy")
+    train, test = int(data.trainval[3]), int(data.test_unseen[1])
+    rows[test] = rows[train]
+    np.save(folder / "x.npy", rows)
+    said = f"1 test image has exactly the features of a training image (row {test} those of row"
+    assert f"{said} {train}, counted" in CliRunner().invoke(data_group, asked).stderr
