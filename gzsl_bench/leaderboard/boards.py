@@ -14,6 +14,7 @@ from gzsl_bench.leaderboard.entries import Entry
 from gzsl_bench.records.submissions import STATUSES
 from gzsl_bench.report.cells import Table
 from gzsl_bench.results.comparable import leagues, marks, obstacle
+from gzsl_bench.scoring.rules import rule_of
 from gzsl_bench.suite.cells import digest
 
 
@@ -222,6 +223,19 @@ def _notes(entries: Sequence[Entry]) -> Iterable[str]:
                 f"{source} has {count} entries of {method} here, each of another configuration or"
                 " version: whoever takes the best of them chooses by test results."
             )
+    by_folds = [entry for entry in entries if rule_of(entry.lead).needs_folds and entry.folds]
+    usual = max((entry.folds for entry in by_folds), key=len, default=())
+    for entry in by_folds:
+        if entry.folds != usual:
+            yield (
+                f"{entry.row.label} of {entry.source} chose by validation fold"
+                f" {_listed(entry.folds)}, where others have {_listed(usual)}: its records do not"
+                " show what the rest would have chosen."
+            )
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _plain(text: str) -> str:

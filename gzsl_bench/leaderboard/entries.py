@@ -127,6 +127,11 @@ class Entry:
         return tuple(part for part in self.parts if not part.fold)
 
     @property
+    def folds(self) -> tuple[int, ...]:
+        """Numbers of the validation folds it has."""
+        return tuple(sorted({part.fold for part in self.parts if part.fold}))
+
+    @property
     def seconds(self) -> float:
         """Mean time of one training."""
         return statistics.fmean(part.seconds for part in self.real)

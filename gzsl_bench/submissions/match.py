@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,8 +128,14 @@ def refuse_other_name(record: Record, registry: Registry) -> None:
         (record.dataset, record.request["use"], registry.datasets),
     ):
         others = {name.casefold() for name in names} - {of.casefold()}
-        if called.casefold() in others:
+        if _looks(called) in others:
             raise RecordError(f"it is called {called!r} and is of {of!r}")
+
+
+def _looks(text: str) -> str:
+    """A name as it looks: wide letters, blanks and what is not seen at all make no other one."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(sign for sign in plain if unicodedata.category(sign)[0] not in "CZ")
 
 
 def why_not_trainable(record: Record, found: Found, registry: Registry, device: str) -> str:

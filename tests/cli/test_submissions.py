@@ -247,6 +247,12 @@ def called_another(home: Home, place: Path) -> Path:
     return folder
 
 
+def called_alike(home: Home, place: Path) -> Path:
+    folder = the(place, "ridge").path
+    edit(folder, lambda c: c.update(label="E\u200bSZSL "))
+    return folder
+
+
 def fidelity(home: Home, place: Path) -> Path:
     folder = the(place, "ridge").path
     edit(folder, lambda c: c["about"].update(fidelity="paper"))
@@ -324,6 +330,7 @@ FORGED = [
     Forged(renamed, REFUSED, "its key is made from 'eszsl'"),
     Forged(renamed_with_its_key, RECOMPUTED, "to the last score, those of 'eszsl'"),
     Forged(called_another, REFUSED, "called 'ESZSL' and is of 'ridge'"),
+    Forged(called_alike, REFUSED, "and is of 'ridge'"),
     Forged(called_elsewhere, REFUSED, "called 'ridge' and is of 'outside'"),
     Forged(fidelity, REFUSED, "its fidelity is 'paper'"),
     Forged(seeds_doubled, REFUSED, "seeds 0 and 1 have the same scores"),

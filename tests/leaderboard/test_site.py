@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from records_factory import edit
+from records_factory import edit, make_cell
 
 from gzsl_bench.cli.main import run
 from gzsl_bench.leaderboard.kept import MARK
@@ -23,6 +23,8 @@ from gzsl_bench.report.cells import SIGN, gammas
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
+
+from .conftest import finish, fold
 
 #: A browser that ran it would call the page "broken".
 EVIL = "<img src=x onerror=\"document.title='broken'\">"
@@ -170,6 +172,16 @@ def test_an_export_is_a_source_and_links_in_a_submission_are_not_followed(made, 
     entry = next((tmp_path / "site" / "entries").glob("*.html"))
     assert "mine" in {p.name for p in (tmp_path / "site" / "records").iterdir()}
     assert entry.is_file()
+
+
+def test_who_chose_by_fewer_folds_than_others_is_named(made, tmp_path):
+    """A fold that is left out for what it chose cannot be seen in what is left."""
+    for cell in (make_cell(0, "Few"), fold(make_cell(0, "Few"), 2)):
+        finish(made.own, cell, [9] * 6, [8] * 6)
+    build([made.repository, made.own], tmp_path / "site")
+    said = "".join(p.read_text() for p in (tmp_path / "site" / "tables").iterdir())
+    assert said.count("chose by validation fold") == 1
+    assert "Few of own chose by validation fold 2, where others have 1, 2:" in said
 
 
 def test_no_file_that_a_link_leads_to_comes_into_the_site(made, tmp_path):
