@@ -658,3 +658,39 @@ def test_the_workflow_is_one(clone):
         known = {option for parameter in command.params for option in parameter.opts}
         asked = {word.split("}")[0].removeprefix("${BEFORE:+") for word in words if "--" in word}
         assert asked <= known, line
+
+
+def test_verdicts_of_two_runs_at_once_are_both_kept(clone, tmp_path):
+    """Of two merges shortly after one another neither check has the other's verdicts."""
+    jobs = yaml.safe_load((clone / ".github" / "workflows" / "check.yml").read_text())["jobs"]
+
+    def step(job: str, beginning: str, folder: Path) -> None:
+        (script,) = [s["run"] for s in jobs[job]["steps"] if beginning in s.get("name", "")]
+        subprocess.run(["bash", "-e", "-c", script], cwd=folder, check=True, timeout=300)
+
+    def copy(name: str) -> Path:
+        git(tmp_path, "clone", "-q", str(tmp_path / "origin"), name)
+        return tmp_path / name
+
+    old, new = Checked(program="old"), Checked(program="new")
+    for name in ("one", "two", "three"):
+        (clone / "submissions" / name).mkdir(parents=True)
+        (clone / "submissions" / name / "manifest.json").write_text("{}")
+        Repository.at(clone).write_checked(name, old)
+    Repository.at(clone).write_checked("gone", old)
+    git(clone, "add", ".")
+    git(clone, "commit", "-q", "-m", "three submissions")
+    git(tmp_path, "clone", "-q", "--bare", str(clone), "origin")
+    for name in ("one", "two"):
+        judge = copy(f"judge-{name}")
+        Repository.at(judge).write_checked(name, new)
+        step("judge", "Set aside", judge)
+    keeps = [copy(f"keep-{name}") for name in ("one", "two")]
+    for name, keep in zip(("one", "two"), keeps, strict=True):
+        shutil.copytree(tmp_path / f"judge-{name}" / "found", keep / "checked", dirs_exist_ok=True)
+        step("keep", "Commit", keep)
+    end = Repository.at(copy("end"))
+    found = {name: end.checked(name) for name in ("one", "two", "three", "gone")}
+    assert {name: one and one.program for name, one in found.items()} == {
+        "one": "new", "two": "new", "three": "old", "gone": None,
+    }  # fmt: skip
