@@ -61,6 +61,8 @@ def build_command(places: tuple[Path, ...], out: Path, title: str, keep: bool) -
             say(f"left out: {plain(sentence)}")
     if len(made.left_out) > _SHOWN:
         say(f"... and {len(made.left_out) - _SHOWN} more (records/left-out.txt lists all)")
+    for sentence in made.gone:
+        say(f"warning: {sentence}")
     put(str(made.index))
     counts = ", ".join(
         f"{count} {name if count == 1 else plural}"

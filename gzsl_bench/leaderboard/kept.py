@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -108,7 +109,7 @@ def write(out: Path, entry: Entry) -> Path:
     return out / name
 
 
-def read(out: Path, given: Iterable[str]) -> list[tuple[Source, Found]]:
+def read(out: Path, given: Iterable[str]) -> tuple[list[tuple[Source, Found]], list[Entry]]:
     """What an earlier site keeps of the sources that are not given anew; nothing where none is.
 
     Args:
@@ -116,13 +117,13 @@ def read(out: Path, given: Iterable[str]) -> list[tuple[Source, Found]]:
         given: names of sources that take the place of what is kept of them.
 
     Returns:
-        Each source, and what became of its records.
+        Each source, and what became of its records; entries of those that are given anew.
 
     Raises:
         RecordError: what it keeps is damaged, or its program kept nothing.
     """
     if not (out / MARK).is_file():
-        return []
+        return [], []
     try:
         site = strict.parse(_sites(), (out / MARK).read_bytes())
     except (OSError, RecordError) as error:
@@ -135,13 +136,27 @@ def read(out: Path, given: Iterable[str]) -> list[tuple[Source, Found]]:
     taken = set(given)
     origins = [origin for origin in site.sources if origin.name not in taken]
     mine: dict[str, list[Entry]] = {origin.name: [] for origin in origins}
+    replaced: list[Entry] = []
     for path in sorted((out / "entries").glob("*.json")):
         entry = _entry(path)
         if entry.source in mine:
             _refuse_changed(out, path, entry)
             also = tuple(name for name in entry.also if name in mine)
             mine[entry.source].append(replace(entry, also=also))
-    return [_of(out, origin, mine[origin.name]) for origin in origins]
+        elif entry.source in taken:
+            replaced.append(entry)
+    return [_of(out, origin, mine[origin.name]) for origin in origins], replaced
+
+
+def gone(replaced: Iterable[Entry], anew: Sequence[Entry]) -> tuple[str, ...]:
+    """Which sources lose entries because another folder has their name; a sentence each."""
+    there = {part.key for entry in anew for part in entry.parts}
+    lost = Counter(e.source for e in replaced if not there & {part.key for part in e.parts})
+    return tuple(
+        f"{count} of the entries kept of {name} ended with this build: the DIR of that name has"
+        " none of their records; another name of that folder would keep both"
+        for name, count in lost.items()
+    )
 
 
 def without(kept: Found, anew: Sequence[Entry]) -> Found | None:

@@ -55,6 +55,7 @@ class Site:
         tables: how many there are.
         pages: bytes of all but ``entries/`` and ``records/``.
         left_out: what is not shown because something is wrong with it, a sentence each.
+        gone: what was kept and had to make way for a folder of the same name, a sentence each.
     """
 
     index: Path
@@ -63,6 +64,7 @@ class Site:
     tables: int
     pages: int
     left_out: tuple[str, ...]
+    gone: tuple[str, ...] = ()
 
 
 def build(
@@ -91,7 +93,8 @@ def build(
         try:
             if (out / kept.MARK).is_file():
                 kept.settle(out)
-            earlier = kept.read(out, [source.name for source in origins]) if keep else []
+            names = [source.name for source in origins]
+            earlier, replaced = kept.read(out, names) if keep else ([], [])
             if not (origins or earlier):
                 raise RecordError(f"there is nothing to make a site of: no DIR, no site in {out}")
             _refuse_foreign(out)
@@ -101,7 +104,8 @@ def build(
                 if rest := kept.without(each, anew):
                     origins.append(source)
                     found[source.name] = rest
-            return _write(origins, found, out, title)
+            made = _write(origins, found, out, title)
+            return replace(made, gone=kept.gone(replaced, anew))
         except OSError as error:
             raise RecordError(f"the site {out} cannot be written: {error}") from error
 

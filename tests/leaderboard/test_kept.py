@@ -49,7 +49,9 @@ def test_what_is_given_anew_takes_the_place_of_what_was_kept(made, tmp_path, cap
     finish(more, make_cell(0, "New"), [9] * 6)
     shutil.rmtree(made.own)
     assert run([*command, str(more)]) == 0
-    assert "1 table, 3 entries, 7 records" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 table, 3 entries, 7 records" in said
+    assert "warning" not in said
     assert ">Good<" in table(out)
     assert len(list(out.glob("entries/*.html"))) == 3  # of Mine one: its one seed is among the two
     assert {p.name for p in (out / "records").iterdir()} == {"own", "more"}
@@ -57,6 +59,7 @@ def test_what_is_given_anew_takes_the_place_of_what_was_kept(made, tmp_path, cap
     # A folder of the same name is what it is now: what it no longer has is gone.
     finish(made.own, make_cell(0, "Newest"), [9] * 6)
     assert run([*command, str(made.own)]) == 0
+    assert "warning: 1 of the entries kept of own ended with this build" in capsys.readouterr().err
     assert ">Good<" not in table(out)
     assert {">Newest<", ">New<", ">Mine<"} == {
         name for name in (">Newest<", ">New<", ">Mine<") if name in table(out)
