@@ -80,7 +80,7 @@ def table(board: Board, origins: int) -> dict[str, Any]:
             "status": _choices(line.entry.status for line in lines),
             "source": _choices(line.entry.source for line in lines) if origins > 1 else [],
         },
-        "notes": [*_about(lines), *board.notes],
+        "notes": [*_about(lines, origins), *board.notes],
         "doubt": any(untold(line.entry.row) for line in lines),
     }
 
@@ -96,11 +96,16 @@ def _choices(values: Iterable[str]) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def _about(lines: Sequence[Line]) -> list[str]:
-    """What sources say of the data: what made features and embedding, what backbones had seen."""
-    rows = [line.entry.row for line in lines]
-    said = [note for row in rows for note in (*row.notes, row.exposure) if note]
-    return list(dict.fromkeys(said))
+def _about(lines: Sequence[Line], origins: int) -> list[str]:
+    """What sources say of the data: what made features and embedding, what backbones had seen.
+
+    Nobody has checked it, so it stands under a common table with the names of those who say it.
+    """
+    said: dict[str, dict[str, None]] = {}
+    for entry in (line.entry for line in lines):
+        for note in filter(None, (*entry.row.notes, entry.row.exposure)):
+            said.setdefault(note, {})[entry.source] = None
+    return [f"{', '.join(who)}: {n}" if origins > 1 else n for n, who in said.items()]
 
 
 def entry(board: Board, line: Line) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from records_factory import edit, make_cell
 
 from gzsl_bench.cli.main import run
@@ -23,6 +24,7 @@ from gzsl_bench.report.cells import SIGN, gammas
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import rule_of
+from gzsl_bench.suite.resolved import ResolvedSuite
 
 from .conftest import finish, fold
 
@@ -182,6 +184,19 @@ def test_who_chose_by_fewer_folds_than_others_is_named(made, tmp_path):
     said = "".join(p.read_text() for p in (tmp_path / "site" / "tables").iterdir())
     assert said.count("chose by validation fold") == 1
     assert "Few of own chose by validation fold 2, where others have 1, 2:" in said
+
+
+def test_what_a_source_says_of_the_data_stands_under_its_name(made, tmp_path):
+    cell = make_cell(0, "Mine")
+    about = {"label": "D", "features": "res101", "attributes": "att", "fingerprint": "fp-D",
+             "provenance": {"notes": ["all others cheat"]}}  # fmt: skip
+    (made.own / "suites").mkdir()
+    suite = ResolvedSuite("s", "", ("last",), (cell,), (about,), "name: s\n")
+    (made.own / "suites" / "s.json").write_bytes(TypeAdapter(ResolvedSuite).dump_json(suite))
+    for places, said in (([made.repository, made.own], "own: all others"), ([made.own], "all o")):
+        build(places, tmp_path / "site")
+        text = "".join(p.read_text() for p in (tmp_path / "site" / "tables").iterdir())
+        assert f"<li>{said}" in text
 
 
 def test_no_file_that_a_link_leads_to_comes_into_the_site(made, tmp_path):
