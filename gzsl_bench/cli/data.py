@@ -102,17 +102,19 @@ def check_command(
     files are there.  Exits with 2 if one is unsound.
     """
     from gzsl_bench.data.cache import default_cache
-    from gzsl_bench.data.places import resolve_root
+    from gzsl_bench.data.places import absent, resolve_root
 
     found = resolve_root(data)
     specs = _with_folders(_specs(), found)
     if not names:
         # Generated data is made to be right; making it takes seconds.
-        names = tuple(n for n, s in specs.items() if n != "synthetic" and _variants(s, found))
+        names = tuple(n for n, s in specs.items() if n != "synthetic" and _is_there(s, found))
     rows: list[dict[str, Any]] = []
     failures: list[GzslBenchError] = []
     for name in names:
         spec, root = _named(name, specs, found)
+        for file in absent(root / spec.name) if root is not None else ():
+            say(f"note: {spec.name} lacks {file}, which its dataset.yaml names")
         before = len(rows)
         for variant in [features] if features else _variants(spec, root) or [spec.features]:
             request = DatasetRequest(
@@ -327,6 +329,14 @@ def _variants(spec: DatasetSpec, root: Path | None) -> list[str]:
         except DataError:
             return [spec.features]  # loading it says what is wrong
     return [name for name in there if not _missing(spec, root, name)]
+
+
+def _is_there(spec: DatasetSpec, root: Path | None) -> bool:
+    """Whether it can be loaded, or says itself what it is and may lack some of that."""
+    from gzsl_bench.data.places import is_described
+
+    described = root is not None and is_described(root / spec.name)
+    return described or bool(_variants(spec, root))
 
 
 def _load(spec: DatasetSpec, request: DatasetRequest) -> GZSLData:

@@ -254,6 +254,20 @@ def _described(folder: Path, kind: Literal["features", "attributes", "regions"])
     return tuple(name for name, part in parts.items() if (folder / part.file).is_file())
 
 
+def absent(folder: Path) -> tuple[str, ...]:
+    """Files of variants that a description names and that are not there."""
+    if not is_described(folder):
+        return ()
+    try:
+        said = read_description(folder)
+    except DataError:
+        return ()
+    files = [part.file for part in (*said.features.values(), *said.attributes.values())]
+    for maps in said.regions.values():
+        files += filter(None, (maps.file, maps.scale))
+    return tuple(file for file in files if not (folder / file).is_file())
+
+
 def _is_embedding(key: str, shape: Sequence[int]) -> bool:
     return not key.endswith("_loc") and len(shape) == 2 and min(shape) > 1
 

@@ -56,6 +56,11 @@ class Transform:
 
         try:
             with Image.open(path) as opened:
+                if opened.mode.startswith(("I", "F")):
+                    raise DataError(
+                        f"the image {path} has more than 8 bits a pixel (mode {opened.mode}), most"
+                        " of which would become white; save it with 8 bits"
+                    )
                 image = opened.convert("RGB")
         except Image.DecompressionBombError as error:
             raise DataError(f"the image {path} is not read: {error}") from None

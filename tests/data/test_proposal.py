@@ -166,3 +166,17 @@ def test_copies_of_an_image_in_training_and_test_are_named(folder: Path) -> None
     np.save(folder / "x.npy", rows)
     said = f"1 test image has exactly the features of a training image (row {test} those of row"
     assert f"{said} {train}, counted" in CliRunner().invoke(data_group, asked).stderr
+
+
+def test_files_that_are_named_and_not_there_are_told(folder: Path) -> None:
+    CliRunner().invoke(data_group, ["split", str(folder)], catch_exceptions=False)
+    text = (folder / "dataset.yaml").read_text()
+    more = "features:\n  z: {file: z.npy, images: rows}"
+    (folder / "dataset.yaml").write_text(text.replace("features:", more))
+    asked = ["check", "--data", str(folder.parent)]
+    found = CliRunner().invoke(data_group, asked, catch_exceptions=False)
+    assert "note: ZOO lacks z.npy, which its dataset.yaml names" in found.stderr
+    assert "| ZOO " in found.stdout
+    (folder / "a.npy").unlink()
+    with pytest.raises(DataError, match=r"ZOO cannot be loaded(.|\n)*a.npy"):
+        CliRunner().invoke(data_group, asked, catch_exceptions=False)

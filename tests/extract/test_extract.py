@@ -557,6 +557,15 @@ def test_images_that_join_after_a_last_short_batch(
     assert [p.read_bytes() for p in found.files] == [p.read_bytes() for p in whole.files]
 
 
+def test_pixels_of_more_than_8_bits_are_refused(tmp_path: Path) -> None:
+    grey = np.arange(400, dtype=np.uint16).reshape(20, 20) * 160
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a.png has more than 8 bits a pixel \(mode I;16\)"):
+        SMALL(tmp_path / "a.png")
+    Image.fromarray((grey >> 8).astype(np.uint8)).save(tmp_path / "b.png")
+    assert SMALL(tmp_path / "b.png").shape == (12, 12, 3)
+
+
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draft = files.Draft(tmp_path / "a.npy", (3, 2), "<f4")
     draft.begin()
