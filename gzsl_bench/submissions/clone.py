@@ -23,7 +23,8 @@ def refuse_dirty(root: Path, name: str) -> None:
     """A submission's branch holds the submission and nothing else.
 
     Raises:
-        RecordError: the folder is no clone, or has changes outside of the submission.
+        RecordError: the folder is no clone, has changes outside of the submission, or is on the
+            branch of another one.
     """
     top = ask(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != root.resolve():
@@ -35,6 +36,12 @@ def refuse_dirty(root: Path, name: str) -> None:
                 f"the clone {root} has changes of its own ({line[3:]} is one): commit them, or put"
                 " them aside with `git stash -u`"
             )
+    there = ask(root, "branch", "--show-current") or ""
+    if there.startswith(branch("")) and there != branch(name) and not _known(root, branch(name)):
+        raise RecordError(
+            f"the clone {root} is on the branch {there}, whose submission the new one would bring"
+            " along: `git switch` to the main branch first"
+        )
 
 
 def commands(root: Path, name: str, *, committed: bool) -> list[list[str]]:
@@ -56,14 +63,17 @@ def commit(root: Path, name: str) -> bool:
     """
     mine = branch(name)
     if ask(root, "branch", "--show-current") != mine:
-        known = ask(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{mine}") is not None
-        git(root, "switch", *(() if known else ("-c",)), mine)
+        git(root, "switch", *(() if _known(root, mine) else ("-c",)), mine)
     place = f"submissions/{name}"
     git(root, "add", "--force", "--", place, seconds=_LONG)
     if not git(root, "status", "--porcelain", "--", place):
         return False
     git(root, "commit", "-m", f"Submission {name}", "--", place, seconds=_LONG)
     return True
+
+
+def _known(root: Path, name: str) -> bool:
+    return ask(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{name}") is not None
 
 
 def touched(root: Path, since: str) -> Iterator[tuple[str, str]]:

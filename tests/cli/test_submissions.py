@@ -546,6 +546,11 @@ def test_from_results_to_verdicts(home, clone, capsys):
     assert "nothing to commit" in call(*mine, *who, "--commit")[2]
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in before} == before
     assert git(clone, "log", "--format=%s", "main..HEAD") == "Submission ours\n"
+    # Another one would bring this one along.
+    code, said, told = call(*mine, "--name", "more", *who[2:], "--commit")
+    assert (code, said) == (2, "")
+    assert "is on the branch submission/ours" in told
+    assert not (clone / "submissions" / "more").exists()
     # Of a pull request: what changed since the main branch, and nothing is written.
     checks = ("check", str(clone), "--plugin", str(home.plugin), "--device", "cpu")
     code, said, told = call(*checks, "--since", "main", "--retrain", "1", "--json")
