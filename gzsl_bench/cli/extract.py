@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from gzsl_bench.cli.options import Parsed, choose_device, debug_option
 from gzsl_bench.engine.pace import about
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from gzsl_bench.extract.transform import Transform
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+#: Options that change what the library does to an image.
+_TRANSFORM = ("resize", "crop", "interpolation", "mean", "std")
 
 
 def _channels(text: str) -> tuple[float, ...]:
@@ -143,6 +146,8 @@ def extract_command(
         raise click.UsageError("name either a folder or list of images, or --texts FILE")
     if prompts and texts is None:
         raise click.UsageError("--prompt is for --texts")
+    if texts is not None:
+        _refuse_of_images()
     made = backbones.backbone(asked)
     if made.left_out:
         say(
@@ -157,6 +162,14 @@ def extract_command(
         _texts(texts, folder, made, name, prompts, options["again"])
         return
     _images(images, folder, made, name, pool, choose_device(device), options)
+
+
+def _refuse_of_images() -> None:
+    """Options that say what to do with images, where there are texts alone."""
+    context = click.get_current_context()
+    for option in ("layer", "pool", "regions", *_TRANSFORM, "precision", "batch", "jobs"):
+        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{option} is for images, and with --texts there are none")
 
 
 def _texts(
@@ -211,8 +224,7 @@ def _images(
 def _transform(usual: Transform, options: Mapping[str, Any]) -> Transform:
     from dataclasses import replace
 
-    keys = ("resize", "crop", "interpolation", "mean", "std")
-    given = {key: options[key] for key in keys if options[key] is not None}
+    given = {key: options[key] for key in _TRANSFORM if options[key] is not None}
     if "crop" in given and "resize" not in given and given["crop"] > usual.resize:
         given["resize"] = given["crop"]
     return replace(usual, **given)

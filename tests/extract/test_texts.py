@@ -100,6 +100,18 @@ def test_the_command_embeds_texts_or_images_not_both(folder: Path, backbone_file
         assert CliRunner().invoke(extract_command, [*asked, *wrong]).exit_code == 2
 
 
+@pytest.mark.parametrize("option", ["--pool=mean", "--regions=int8", "--resize=64", "--batch=8"])
+def test_what_is_for_images_is_refused_with_texts(
+    option: str, folder: Path, backbone_file: Path
+) -> None:
+    """It would change nothing, and who gave it expects that it does."""
+    asked = ["--to", str(folder), "--backbone", f"{backbone_file}:Letters", option]
+    asked += ["--texts", str(folder / "classes.txt")]
+    found = CliRunner().invoke(extract_command, asked)
+    assert found.exit_code == 2
+    assert f"{option.partition('=')[0]} is for images" in found.stderr
+
+
 def test_clip_embeds_images_and_texts_into_one_space(tmp_path: Path, photos: Path) -> None:
     open_clip = pytest.importorskip("open_clip")
     from gzsl_bench.extract.images import listing
