@@ -75,9 +75,9 @@ def test_the_worked_example_of_a_fast_method(tiny, make_registry, resolve_text, 
     assert not torch.equal(together[0], together[1])
 
 
-def module_of(page: str) -> types.ModuleType:
-    """The only Python block of a page, run as a module."""
-    (code,) = python_blocks(page)
+def module_of(page: str, holds: str = "") -> types.ModuleType:
+    """The only Python block of a page, or the one that holds a word, run as a module."""
+    (code,) = [code for code in python_blocks(page) if holds in code]
     module = types.ModuleType(page.removesuffix(".md").replace("-", "_"))
     exec(compile(code, page, "exec"), module.__dict__)
     return module
@@ -152,12 +152,21 @@ def readme_methods():
 def test_the_method_that_offers_latents_passes_every_check():
     from gzsl_bench.testing import check_method
 
-    (spec,) = module_of("plugins.md").gzsl_bench_methods()
+    (spec,) = module_of("plugins.md", "latents=True").gzsl_bench_methods()
     # A class of a page cannot be imported by a fresh process.
     report = check_method(spec, leave_out=("survives_spawn", "memory_budget"))
     assert report.passed, report.text()
     outcomes = {each.name: each.outcome for each in report.results}
     assert {outcomes["latents"], outcomes["latents_change_nothing"]} == {"ok"}
+
+
+@pytest.mark.parametrize(("page", "holds"), [("plugins.md", "Dropout"), ("models.md", "restore")])
+def test_the_other_methods_shown_pass_every_check(page, holds):
+    from gzsl_bench.testing import check_method
+
+    (spec,) = module_of(page, holds).gzsl_bench_methods()
+    report = check_method(spec, leave_out=("survives_spawn", "memory_budget"))
+    assert report.passed, report.text()
 
 
 def test_the_methods_shown_describe_their_configuration():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from gzsl_bench.errors import PluginError
 from gzsl_bench.hooks import streams
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Any callable from features [N, D] to class scores [N, C], the higher the likelier.  A method that
 #: needs regions or a second feature set is shown :class:`~gzsl_bench.hooks.images.Images` instead.
 ScoreFunction: TypeAlias = "Callable[[Any], torch.Tensor]"
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,18 @@ class Run:
 
     def log(self, step: int, **values: float) -> None:
         """Report training values (losses, say) at ``step``; they become curves."""
-        self._sink.log(int(step), {name: float(value) for name, value in values.items()})
+        self._sink.log(
+            _converted(
+                int,
+                step,
+                "the step of run.log",
+                "a whole number is expected, as in run.log(step, loss=...)",
+            ),
+            {
+                name: _converted(float, value, f"{name!r} of run.log", "one number is expected")
+                for name, value in values.items()
+            },
+        )
 
     def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
         """Offer the model as it is now under ``number``.
@@ -126,7 +139,9 @@ class Run:
         Numbers increase and follow from the configuration (classifier epoch 17), never from the
         number of samples: a selection rule carries them from validation folds to the real task.
         """
-        number = operator.index(number)
+        number = _converted(
+            operator.index, number, "the number of a checkpoint", "a whole number is expected"
+        )
         if self.failure is not None:
             return
         if self._last_checkpoint is not None and number <= self._last_checkpoint:
@@ -135,6 +150,11 @@ class Run:
             )
         self._last_checkpoint = number
         try:
+            if not callable(scorer):
+                raise PluginError(
+                    f"{_described(scorer)} was given as a scorer; fit returns, and run.checkpoint"
+                    " takes, a function from features [N, D] to class scores [N, C]"
+                )
             self._sink.checkpoint(number, scorer)
         except PluginError as error:
             if self._alone:
@@ -143,7 +163,13 @@ class Run:
 
     def progress(self, done: int, total: int) -> None:
         """Say how much of the run is done, in any unit; cheap enough for every epoch."""
-        self._sink.progress(int(done), int(total))
+        done, total = (
+            _converted(
+                int, value, "an argument of run.progress(done, total)", "a whole number is expected"
+            )
+            for value in (done, total)
+        )
+        self._sink.progress(done, total)
 
     def fail(self, reason: str) -> None:
         """Give up this run (its loss is NaN, say) while the others of the batch go on."""
@@ -154,3 +180,24 @@ class Run:
     def checkpoints_offered(self) -> int | None:
         """The number of the last checkpoint, or None before the first."""
         return self._last_checkpoint
+
+
+def _converted(to: Callable[[Any], Number], value: Any, what: str, expected: str) -> Number:
+    """What a method reports, as the number it has to be.
+
+    Raises:
+        PluginError: it is none.
+    """
+    try:
+        return to(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise PluginError(f"{what} is {_described(value)}; {expected}") from error
+
+
+def _described(value: Any) -> str:
+    """A value in few words: its kind, and its shape where it has one."""
+    if isinstance(value, str | int | float):
+        return repr(value) if len(repr(value)) < 40 else f"a long {type(value).__name__}"
+    shape = getattr(value, "shape", None)
+    of = f" of shape {list(shape)}" if isinstance(shape, tuple) else ""
+    return f"a {type(value).__name__}{of}"

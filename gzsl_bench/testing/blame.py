@@ -16,7 +16,7 @@ REMEDIES = {
     "task_unchanged": "{changed}, which other runs train on; clone before changing",
     "shown_rows_unchanged": "its scorer changes the rows it is shown, which the next checkpoint is"
     " scored on; clone before changing",
-    "device": "it asks for a GPU though run.device is the CPU ({why}); use run.device",
+    "device": "it asks for a GPU though run.device is the CPU: {why}; use run.device",
     "time_budget": "{why}, for a training on a tiny task; offer a"
     " configuration that is shorter, or declare a larger budget",
 }

@@ -1,8 +1,9 @@
-"""Which line of a plugin a call came from."""
+"""Which line of a plugin a call, or an exception, came from."""
 
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -20,3 +21,12 @@ def caller() -> str:
             break
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+
+
+def failed_in(module: str, error: BaseException | None) -> str:
+    """The innermost line of the package of ``module`` that an exception went through, or ""."""
+    package, found = module.partition(".")[0], ""
+    for frame, line in traceback.walk_tb(error.__traceback__ if error else None):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+            found = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return found

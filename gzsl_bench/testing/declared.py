@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from gzsl_bench.data.known import KNOWN
-from gzsl_bench.errors import in_one_line
+from gzsl_bench.data.tasks import PREPROCESSING
+from gzsl_bench.errors import in_one_line, unknown_name
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.hooks.method import MethodSpec
@@ -24,6 +25,8 @@ def citation_and_fidelity(t: Trials) -> str | None:
     problem = check_spec(t.spec, MethodSpec, "gzsl_bench_methods")
     if problem is not None:
         raise Broken(problem)
+    if t.spec.preprocessing not in PREPROCESSING:
+        raise Broken(unknown_name("preprocessing", t.spec.preprocessing, PREPROCESSING))
     if not t.spec.citation.strip():
         raise Broken(
             "its citation is empty; give authors, title, venue and year in one line (or"

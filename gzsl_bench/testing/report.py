@@ -151,7 +151,10 @@ class Report:
             for outcome in (OK, FAILED, NOT_APPLICABLE, SKIPPED)
             if (number := sum(each.outcome == outcome for each in self.results))
         ]
-        return "\n".join([*lines, f"{len(self.results)} checks: {', '.join(counts)}"])
+        # Named at the end, too: one fault may leave thirty checks skipped around its own.
+        failed = ", ".join(each.name for each in self.failures)
+        last = f"{len(self.results)} checks: {', '.join(counts)}"
+        return "\n".join([*lines, f"{last}; failed: {failed}" if failed else last])
 
     def _checked(self) -> list[str]:
         """What was checked, line by line; the full configuration is in the JSON report."""

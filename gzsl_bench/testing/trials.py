@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,14 +22,19 @@ from gzsl_bench.engine.audit.leftovers import GlobalRandomStates, changed, modul
 from gzsl_bench.engine.audit.observe import RunSpec, Setup, Trace, observe
 from gzsl_bench.engine.audit.watch import data_files, opened_files
 from gzsl_bench.engine.fit import TaskChanged
-from gzsl_bench.errors import NotApplicable
+from gzsl_bench.errors import NotApplicable, SuiteError
 from gzsl_bench.hooks.method import MethodSpec
 from gzsl_bench.testing import tasks
+from gzsl_bench.testing.caller import failed_in
 from gzsl_bench.testing.probe import Probe, Seen
 from gzsl_bench.testing.report import Broken, Skipped, ends_in
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.config import Config
+
+
+#: Seconds between two attempts to stop a training that reports nothing.
+LATE = 5.0
 
 
 class OverBudget(Exception):
@@ -38,7 +46,8 @@ class Budget:
     """What one training on a tiny task may take.
 
     Attributes:
-        seconds: wall-clock time; a training that reports anything is stopped when they are over.
+        seconds: wall-clock time; a training that reports anything is stopped when they are over,
+            one that reports nothing soon after twice as many.
         megabytes: growth of the process's peak memory (on a GPU, of the memory torch takes there).
     """
 
@@ -58,6 +67,7 @@ class Trial:
         moved: global random states that it moved.
         opened: files it opened that are neither code nor the system's.
         task_changed: how it changed the task's tensors, in words, or None.
+        line: of the plugin where it failed, as ``method.py, line 12``; "" where that is unknown.
     """
 
     shape: str
@@ -67,6 +77,7 @@ class Trial:
     moved: Sequence[str] = ()
     opened: Sequence[str] = ()
     task_changed: str | None = None
+    line: str = ""
 
     @property
     def sound(self) -> bool:
@@ -100,7 +111,9 @@ class Trial:
         """What went wrong, in words."""
         if self.not_applicable or isinstance(self.trace.error, OverBudget):
             return str(self.trace.error)
-        return self.trace.failure or self.task_changed or "its scorer changes the rows it is shown"
+        if self.trace.failure:
+            return f"{self.trace.failure} ({self.line})" if self.line else self.trace.failure
+        return self.task_changed or "its scorer changes the rows it is shown"
 
     def accuracy(self, labels: np.ndarray, among: np.ndarray) -> float:
         """Mean per-class accuracy on the rows of the classes ``among``, chosen among these."""
@@ -158,7 +171,10 @@ class Trials:
 
     def setup(self, shape: str, seed: int = 0) -> Setup:
         """What the method is trained on and scored with; new tensors at every call."""
-        return Setup.of_data(self.spec, tasks.make(shape), seed, self.device)
+        data = tasks.make(shape)
+        unknown = "there is no such preprocessing: see citation_and_fidelity"
+        with ends_in(Skipped, unknown, SuiteError):
+            return Setup.of_data(self.spec, data, seed, self.device)
 
     def on(self, shape: str, seed: int = 0, again: str = "") -> Trial:
         """Train on ``shape``, once for all who ask; ``again`` names a repetition."""
@@ -185,7 +201,9 @@ class Trials:
         variables, imported = module_variables(owner), len(sys.modules)
         began = time.monotonic()
         with self.alike() as start, opened_files() as opened:
-            traces = observe(owner, setup, specs, sink=sink, should_stop=lambda: self._stop(began))
+            with self._clock():
+                stop = functools.partial(self._stop, began)
+                traces = observe(owner, setup, specs, sink=sink, should_stop=stop)
             seconds = time.monotonic() - began
             moved = start.moved(GlobalRandomStates.now())
         names = {*self.variables, *changed(variables, module_variables(owner))}
@@ -204,7 +222,9 @@ class Trials:
             _change(setup, kept, traces[0]),
         )
         return [
-            replace(first, trace=trace, seen=probe.seen)
+            replace(
+                first, trace=trace, seen=probe.seen, line=failed_in(owner.__module__, trace.error)
+            )
             for trace, probe in zip(traces, probes, strict=True)
         ]
 
@@ -229,6 +249,26 @@ class Trials:
             raise OverBudget(
                 f"it is stopped after {taken:.2g} s, and the budget is {self.budget.seconds:g} s"
             )
+
+    @contextlib.contextmanager
+    def _clock(self) -> Iterator[None]:
+        """Stops a training that reports nothing, too, where a signal can: an endless loop.
+
+        It rings a while after the budget, so that one which is merely slow gets to its end.
+        """
+        free = signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)  # pytest-timeout uses it
+        if not free or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        began = time.monotonic()
+        before = signal.signal(signal.SIGALRM, lambda *_: self._stop(began))
+        # Again and again: a method may take the first one for an error of its own.
+        signal.setitimer(signal.ITIMER_REAL, 2 * self.budget.seconds + LATE, LATE)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     # What checks start from ----------------------------------------------------------------------
 

@@ -64,6 +64,33 @@ def test_a_fraction_cannot_smuggle_a_number_in_twice():
     assert sink.heard == [("checkpoint", 1)]
 
 
+@pytest.mark.parametrize(
+    ("report", "text"),
+    [
+        (
+            lambda run: run.log({"loss": 1.0}),
+            r"the step of run.log is a dict; .*run.log\(step, loss",
+        ),
+        (
+            lambda run: run.log(1, loss=torch.ones(3)),
+            r"'loss' of run.log is a Tensor of shape \[3\]",
+        ),
+        (lambda run: run.log(1, loss="low"), "'loss' of run.log is 'low'; one number is expected"),
+        (lambda run: run.checkpoint(1.0, print), "number of a checkpoint is 1.0; a whole number"),
+        (
+            lambda run: run.checkpoint(1, np.zeros((2, 3))),
+            r"a ndarray of shape \[2, 3\] was given as",
+        ),
+        (lambda run: run.progress("half", 1), r"of run.progress\(done, total\) is 'half'; a whole"),
+    ],
+)
+def test_a_wrong_report_is_told_in_a_sentence(report, text):
+    run, sink = make_run()
+    with pytest.raises(PluginError, match=text):
+        report(run)
+    assert sink.heard == []
+
+
 def test_the_first_failure_is_kept():
     run, _ = make_run()
     run.fail("the loss is NaN")

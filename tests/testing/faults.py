@@ -282,6 +282,11 @@ class Broken(Honest):
         raise ValueError("no luck")
 
 
+class ReturnsItsWeights(Honest):
+    def fit(self, task, run):
+        return torch.zeros(3, 2)
+
+
 class Never(Honest):
     def fit(self, task, run):
         raise NotApplicable("needs a word embedding of every class name")
@@ -391,6 +396,14 @@ class Remembers(Honest):
         return MEMORY[0] if MEMORY[0].shape[0] == x.shape[1] else super().learn(x)
 
 
+class DefaultArgument(Honest):
+    """A default argument, made once, that keeps what every run adds to it."""
+
+    def draw(self, step, kept=[]):  # noqa: B006
+        kept.append(step)
+        return super().draw(step) * (1 + 0.01 * len(kept))
+
+
 class KnowsMain(Honest):
     """Needs what only the process that checks has set up."""
 
@@ -454,6 +467,19 @@ class Centres(Honest):
     def score(self, x):
         scores = super().score(x)
         return scores - scores.mean(0)
+
+
+class CentresAtOnce(ClosedForm):
+    """Every row gets a little of the row before it, whichever that is."""
+
+    def fit(self, task, run):
+        scorer = super().fit(task, run)
+
+        def score(x):
+            scores = scorer(x)
+            return scores + 0.3 * scores.roll(1, 0)
+
+        return score
 
 
 # Tensors of others -------------------------------------------------------------------------------
@@ -654,6 +680,20 @@ class SlowAndDeaf(ClosedForm):
     def fit(self, task, run):
         time.sleep(0.3)
         return super().fit(task, run)
+
+
+class Endless(ClosedForm):
+    """A loop without an end, which takes what stops it for an error of its own, once."""
+
+    def fit(self, task, run):
+        stubborn = True
+        while True:
+            try:
+                time.sleep(0.01)
+            except Exception:
+                if not stubborn:
+                    raise
+                stubborn = False
 
 
 class Hungry(Honest):

@@ -73,7 +73,8 @@ PLANTED = {
     "SpreadOfClasses": ("one_image_in_a_class", "with a single training image it fails:.* NaN"),
     "SquareRoots": ("negative_features", "all negative it fails", {"preprocessing": "none"}),
     "Squeezes": ("one_dimensional_embeddings", "embeddings of one number it fails"),
-    "Broken": ("trains", "it fails: ValueError: no luck"),
+    "Broken": ("trains", r"ValueError: no luck \(faults\.py, line \d+\); see"),
+    "ReturnsItsWeights": ("trains", r"a Tensor of shape \[3, 2\] was given as a scorer; fit ret"),
     "Never": ("trains", "none of the generated tasks: needs a word embedding"),
     # Learning.
     "GuessesUnseen": ("better_than_chance_on_unseen", r"the 8 unseen classes.* gives 12\.5 %"),
@@ -82,7 +83,10 @@ PLANTED = {
     "PrefersLowIds": ("class_order", "averaged over 3 seeds.* take classes from task.seen"),
     # Randomness and state.
     "TorchGlobal": ("no_global_random_state", "state of torch, which.* run.generator"),
-    "Layers": ("no_global_random_state", "state of torch, which.* initialise layers"),
+    "Layers": (
+        "no_global_random_state",
+        r"state of torch, which.* within `with torch\.random\.fork_rng",
+    ),
     "NumpyGlobal": ("no_global_random_state", r"state of numpy\.random"),
     "PythonGlobal": ("no_global_random_state", "state of random"),
     "Reseeds": ("no_global_random_state", "state of torch"),
@@ -90,12 +94,18 @@ PLANTED = {
     "IgnoresSeed": ("seeds_as_declared", "seed 1 gives the scores of seed 0.*deterministic=True"),
     "Honest": ("seeds_as_declared", "declared deterministic, but seed 1", {"deterministic": True}),
     "Counts": ("no_state_between_runs", r"second identical.*\(gz_faults\.Counts\.runs\)"),
+    "DefaultArgument": ("no_state_between_runs", r"DefaultArgument\.draw's default arguments\)"),
     "Remembers": ("no_state_between_runs", r"on other labels it gives.*\(gz_faults\.MEMORY\)"),
     # What scorers are shown.
     "Learner": ("blind_twin", "changes its last scores .*; a scorer must only score"),
     "Stale": ("blind_twin", "outdated embedding"),
     "Normalises": ("rows_scored_alone", "depend on the other rows.*eval mode"),
     "Centres": ("rows_scored_alone", "depend on the other rows"),
+    "CentresAtOnce": (
+        "rows_scored_alone",
+        "depend on the other rows",
+        {"deterministic": True},
+    ),
     # Tensors of others.
     "CentresTask": ("task_unchanged", "changes the task's features in place.*clone before"),
     "CentresTaskInNumpy": ("task_unchanged", "changes the task's attributes in place"),
@@ -143,6 +153,11 @@ PLANTED = {
         "needs or wants 'depth'; of regions",
         {"needs": ("depth",)},
     ),
+    "Binary": (
+        "citation_and_fidelity",
+        "unknown preprocessing 'standard'; available: l2, minmax",
+        {"preprocessing": "standard"},
+    ),
     "Undocumented": ("configuration_documented", "fields have no description: steps, rate"),
     "Lenient": ("configuration_refuses_unknown_keys", "accepts keys it does not have"),
     "NoDefault": ("configuration_has_defaults", r"Config\(\) fails: rate: Field required"),
@@ -169,6 +184,7 @@ def test_what_cannot_be_looked_at_says_where_to_look(faults):
     report = look(faults.NotANumber)
     skipped = {each.name: each.reason for each in report.results if each.outcome == "skipped"}
     assert len(skipped) > 15
+    assert report.text().endswith(" skipped; failed: scores_finite")
     assert set(skipped.values()) == {"there is nothing to look at: see scores_finite"}
 
 
@@ -230,6 +246,13 @@ def test_the_budget_of_time(faults):
     assert look(faults.SlowAndDeaf, deterministic=True).passed
 
 
+def test_a_training_without_an_end_is_stopped_though_it_reports_nothing(faults, monkeypatch):
+    monkeypatch.setattr("gzsl_bench.testing.trials.LATE", 0.1)
+    found = failures(look(faults.Endless, budget=Budget(seconds=0.1)))
+    assert list(found) == ["time_budget"]
+    assert "it is stopped after 0." in found["time_budget"]
+
+
 def test_files_outside_the_package(faults, tmp_path, monkeypatch):
     secret = tmp_path / "att_splits.mat"
     secret.write_bytes(b"x")
@@ -275,6 +298,10 @@ def test_other_scores_in_a_fresh_process_are_found(faults, monkeypatch):
     assert survives.outcome == "failed"
     assert "in a fresh process its scores differ by" in survives.reason
     assert list(failures(report)) == ["survives_spawn"]
+
+
+def test_global_random_states_are_blamed_once(faults):
+    assert list(failures(look(faults.TorchGlobal, fresh=True))) == ["no_global_random_state"]
 
 
 def test_a_class_no_other_process_can_import_is_found(faults):

@@ -9,7 +9,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,8 @@ class GlobalRandomStates:
 def module_variables(owner: type) -> dict[str, str]:
     """Fingerprints of the variables of all modules of the package that ``owner`` comes from.
 
-    Class attributes and ``functools`` caches count as variables; functions and modules do not.
+    Class attributes, default arguments and ``functools`` caches count as variables; functions and
+    modules do not.
     """
     package = owner.__module__.partition(".")[0]
     found = {}
@@ -78,13 +79,20 @@ def _variables(module: ModuleType) -> Iterator[tuple[str, Any]]:
             continue
         if inspect.isclass(value):
             if value.__module__ == module.__name__:
-                yield from (
-                    (f"{name}.{inner}", content)
-                    for inner, content in list(vars(value).items())
-                    if not inner.startswith("_abc") and not inner.startswith("__")
-                )
+                for inner, content in list(vars(value).items()):
+                    if not inner.startswith("_abc") and not inner.startswith("__"):
+                        yield from _named(f"{name}.{inner}", content)
         else:
-            yield name, value
+            yield from _named(name, value)
+
+
+def _named(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A variable; of a function its default arguments, which are made once and kept."""
+    function = getattr(value, "__func__", value)
+    if not isinstance(function, FunctionType):
+        yield name, value
+    elif function.__defaults__ or function.__kwdefaults__:
+        yield f"{name}'s default arguments", (function.__defaults__, function.__kwdefaults__)
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
