@@ -339,7 +339,7 @@ class Training:
             say("\n" + failures(outcome.failed, columns(sys.stderr)))
             say(
                 f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
-                f" {layout.cells}/KEY; the same command tries again{failed}"
+                f" {layout.cells}/KEY*; the same command tries again{failed}"
             )
 
 

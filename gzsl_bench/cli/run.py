@@ -18,6 +18,7 @@ from gzsl_bench.terminal.streams import put, say
 if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
     from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.results.rows import Row
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolved import ResolvedSuite
 
@@ -111,7 +112,7 @@ def run_command(
             say(f"warning: {sentence}")
         training.conclude(outcome, failed=", --only-failed these alone")
         if table and not outcome.interrupted:
-            _say_next(everything, launch.uri is not None)
+            _say_next(everything, table, launch.uri is not None)
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:
             shown = results.of(current(store.layout, resolved))
             if _renew_front(launch.uri, shown, sync) and outcome.exit_code == 0:
@@ -124,7 +125,7 @@ def run_command(
         return outcome.exit_code
 
 
-def _say_next(results: Results, mirrored: bool) -> None:
+def _say_next(results: Results, table: Sequence[Row], mirrored: bool) -> None:
     """What there is to do with the numbers."""
     from gzsl_bench.report.html.age import stale
     from gzsl_bench.tracking import installed
@@ -133,7 +134,8 @@ def _say_next(results: Results, mirrored: bool) -> None:
     if old := stale(results, out):
         say(f"{old}; gzsl-bench report makes it anew")
     where = f"{shlex.quote(suite.name)} --out {shlex.quote(str(out))}"
-    labels = list(dict.fromkeys(cell.label for cell in suite.cells))
+    # Of methods that failed there is nothing to compare.
+    labels = list(dict.fromkeys(row.label for row in table if any(row.metrics.values())))
     commands = [("report", where, "a page with intervals, curves and all behind them")]
     if mirrored:
         commands.append(("ui", where, "the same in MLflow"))

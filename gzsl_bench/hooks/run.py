@@ -152,8 +152,8 @@ class Run:
         try:
             if not callable(scorer):
                 raise PluginError(
-                    f"{_described(scorer)} was given as a scorer; fit returns, and run.checkpoint"
-                    " takes, a function from features [N, D] to class scores [N, C]"
+                    f"{_described(scorer)} is no scorer; a scorer is a function from features"
+                    " [N, D] to class scores [N, C]"
                 )
             self._sink.checkpoint(number, scorer)
         except PluginError as error:

@@ -42,6 +42,8 @@ TERMINAL = {1: "\x1b[1m{}\x1b[0m", 2: "\x1b[4m{}\x1b[0m"}
 _NO_NUMBERS = "No numbers for"
 #: Letters of a cause in the table of failures; all of it is in the record.
 _CAUSE = 120
+#: Letters of a key in it: enough to find the record's folder by.
+_KEY = 8
 #: A share of one side's test images that is remarkable, in percent, by the recorded metric.
 ONE_SIDED = 95
 _SIDES = {"unseen_as_seen": ("unseen", "seen"), "seen_as_unseen": ("seen", "unseen")}
@@ -403,12 +405,12 @@ def failures(records: Sequence[Record], width: int | None = None) -> str:
         records: of failed cells.
         width: of a terminal: causes are broken between words; otherwise cut.
     """
-    heads, lines = ["Failed on", "Method", "Seed", "Cause"], []
+    heads, lines = ["Failed on", "Method", "Seed", "Key", "Cause"], []
     for r in records:
         fold = fold_number(r.identity)
         label = r.label + (f" (fold {fold})" if fold else "")
         cause = " ".join(r.cause.split())
-        lines.append([r.dataset, label, str(r.seed), cause])
+        lines.append([r.dataset, label, str(r.seed), r.key[:_KEY], cause])
     if width is None:
         lines = [[*line[:-1], line[-1][:_CAUSE]] for line in lines]
     else:

@@ -230,3 +230,14 @@ def test_a_file_for_other_hooks_says_so(folder):
     path.write_text("from gzsl_bench import NotInventedYet\n")
     (problem,) = [b for b in load_plugins(files=[path]).broken if b.name == "ridge"]
     assert "written for another gzsl-bench" in problem.cause
+
+
+def test_methods_that_failed_are_not_named_as_what_to_compare(folder, capfd):
+    broken = RIDGE.replace("inline_ridge", "broken").replace("x, t =", "x, t = no_such_name,")
+    (folder / "broken.py").write_text(broken.replace("always_half", "also_half"))
+    methods = "[broken, inline_ridge, {use: inline_ridge, label: again, preprocessing: l2}]"
+    (folder / "mine.yaml").write_text(SUITE.replace("[inline_ridge]", methods))
+    options = ["--plugin", "ridge.py", "--plugin", "broken.py", "--inline"]
+    assert run(["run", "mine.yaml", *options, "--tracking-uri", "none"]) == 1
+    said = capfd.readouterr().err
+    assert "gzsl-bench compare mine --out gzsl-results inline_ridge again" in " ".join(said.split())

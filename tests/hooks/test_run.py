@@ -79,7 +79,7 @@ def test_a_fraction_cannot_smuggle_a_number_in_twice():
         (lambda run: run.checkpoint(1.0, print), "number of a checkpoint is 1.0; a whole number"),
         (
             lambda run: run.checkpoint(1, np.zeros((2, 3))),
-            r"a ndarray of shape \[2, 3\] was given as",
+            r"a ndarray of shape \[2, 3\] is no scorer; a",
         ),
         (lambda run: run.progress("half", 1), r"of run.progress\(done, total\) is 'half'; a whole"),
     ],

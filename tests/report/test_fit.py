@@ -113,9 +113,10 @@ def test_causes_are_broken_between_words_on_a_terminal_and_cut_elsewhere():
     cause = "ValueError: " + "some words of a long cause " * 6
     shown = failures([failed(cause)], 80).split("\n")
     assert all(len(line) <= 80 for line in shown)
-    assert " ".join(line.split("|")[4].strip() for line in shown[2:]) == cause.strip()
-    assert [line.split("|")[1].strip() for line in shown[2:]] == ["CUB", "", "", ""]
+    assert " ".join(line.split("|")[5].strip() for line in shown[2:]) == cause.strip()
+    assert [line.split("|")[1].strip() for line in shown[2:]] == ["CUB", "", "", "", ""]
     (line,) = failures([failed("x" * 999)]).split("\n")[2:]
-    assert line.split("|")[4].strip() == "x" * 120
+    assert line.split("|")[5].strip() == "x" * 120
+    assert failed("").key.startswith(line.split("|")[4].strip())  # the folder its traceback is in
     # Whatever a cause holds, it stays in one row.
     assert failures([failed("a\n\nb | c")]).split("\n")[2].endswith("| a b \\| c |")

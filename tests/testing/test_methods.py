@@ -74,7 +74,7 @@ PLANTED = {
     "SquareRoots": ("negative_features", "all negative it fails", {"preprocessing": "none"}),
     "Squeezes": ("one_dimensional_embeddings", "embeddings of one number it fails"),
     "Broken": ("trains", r"ValueError: no luck \(faults\.py, line \d+\); see"),
-    "ReturnsItsWeights": ("trains", r"a Tensor of shape \[3, 2\] was given as a scorer; fit ret"),
+    "ReturnsItsWeights": ("trains", r"a Tensor of shape \[3, 2\] is no scorer; a scorer is"),
     "Never": ("trains", "none of the generated tasks: needs a word embedding"),
     # Learning.
     "GuessesUnseen": ("better_than_chance_on_unseen", r"the 8 unseen classes.* gives 12\.5 %"),
