@@ -48,7 +48,9 @@ def configuration_has_defaults(t: Trials) -> str | None:
     try:
         config.model_validate(dict(t.values))
     except Exception as error:
-        raise Broken(f"the configuration to check with is refused: {_short(error)}") from error
+        strange = sorted(t.values.keys() - config.model_fields.keys())
+        why = unknown_name("key", strange[0], config.model_fields) if strange else _short(error)
+        raise Broken(f"the configuration to check with is refused: {why}") from error
     return None
 
 

@@ -340,6 +340,9 @@ def test_a_configuration_that_is_refused_fails(faults):
     report = check_method(spec(faults.Honest), {"steps": 0}, leave_out=FRESH)
     assert list(failures(report)) == ["configuration_has_defaults"]
     assert "to check with is refused: steps" in failures(report)["configuration_has_defaults"]
+    report = check_method(spec(faults.Honest), {"step": 2}, leave_out=FRESH)
+    found = failures(report)["configuration_has_defaults"]
+    assert "is refused: unknown key 'step'; did you mean 'steps'?" in found
 
 
 def test_checking_leaves_the_process_alone(faults):
