@@ -200,7 +200,10 @@ def compare(
 
     Raises:
         SuiteError: unknown names, or nothing that can be compared.
+        TypeError: ``results`` is something else, the name of a suite, say.
     """
+    if not isinstance(results, Results):
+        raise TypeError(f"compare takes what run or load returned, not {results!r}; load it first")
     known = results.view
     found, reasons = comparing.compare(known, a, b, rule or known.suite.lead, datasets)
     for reason in reasons:

@@ -7,6 +7,7 @@ model is the tensors that a method names, or the operations of its scorer (:mod:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,6 +187,7 @@ def _keep(path: Path, record: Record, choice: Wanted, sink: ModelSink) -> None:
         "rule": choice.rule,
         "predictions_sha256": record.predictions_sha256 or "",
         "identity": json.dumps(record.identity, sort_keys=True),
+        "state_sha256": _digest(sink.state),
     }
     if sink.program:
         about["program"] = sink.program
@@ -318,4 +320,20 @@ def _read(path: Path, record: Record) -> tuple[dict[str, str], dict[str, torch.T
     tied = (about.get("key"), about.get("predictions_sha256"))
     if tied != (record.key, record.predictions_sha256) or not about.get("checkpoint", "").isdigit():
         raise RecordError(f"{path} is the model of another record than {record.key}")
+    if about.get("state_sha256") != _digest(state):
+        raise RecordError(
+            f"{path} has changed since it was written; remove it, and `gzsl-bench run SUITE"
+            " --keep-models` keeps the model again"
+        )
     return about, state
+
+
+def _digest(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of a model's tensors: a bit that turns may turn no test row's class, but others'."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

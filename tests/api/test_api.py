@@ -124,3 +124,8 @@ def test_bad_input_is_refused_in_a_sentence(tmp_path, results, monkeypatch):
     with pytest.raises(GzslBenchError, match=r"pip install 'gzsl-bench\[pandas\]'"):
         results.table()
     assert "H" in results._repr_html_()
+
+
+def test_the_name_of_a_suite_is_no_results():
+    with pytest.raises(TypeError, match="compare takes what run or load returned, not 'penalties'"):
+        gzsl_bench.compare("penalties", "eszsl", "weak")

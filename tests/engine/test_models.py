@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from gzsl_bench.builtin.digits import load
 from gzsl_bench.cli.main import run
+from gzsl_bench.engine.models import _digest
 from gzsl_bench.hooks.dataset import DatasetRequest
 from gzsl_bench.records.layout import Layout
 from gzsl_bench.records.store import RecordStore
@@ -114,7 +116,14 @@ def test_what_does_not_fit_is_refused_in_a_sentence(kept, tmp_path, capsys):
     digest = RecordStore(out).read(keys["eszsl"]).predictions_sha256
     about = {"key": keys["eszsl"], "checkpoint": "1", "predictions_sha256": digest}
     try:
-        save_file({n: v[::-1].copy() for n, v in state.items()}, place, metadata=about)
+        turned = bytearray(whole)
+        turned[-100] ^= 1  # of the least bits of a weight: no test row would tell
+        place.write_bytes(turned)
+        assert run(arguments) == 2
+        assert "has changed since it was written" in capsys.readouterr().err
+        other = {n: v[::-1].copy() for n, v in state.items()}
+        fits = _digest({n: torch.from_numpy(v) for n, v in other.items()})
+        save_file(other, place, metadata=about | {"state_sha256": fits})
         assert run(arguments) == 2
         assert re.search(r"the kept model differs in \d+ predictions", capsys.readouterr().err)
         save_file(state, place, metadata=about | {"predictions_sha256": "0"})
