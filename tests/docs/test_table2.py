@@ -1,0 +1,81 @@
+"""docs/table2.md says what the records behind the board say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+#: Headings of columns: rule and metric.
+COLUMNS = {
+    "U": ("last", "acc_unseen"),
+    "S": ("last", "acc_seen"),
+    "H": ("last", "harmonic_mean"),
+    "T1": ("last", "zsl_acc"),
+    "AUSUC": ("last", "ausuc"),
+} | {f"H, {rule}": (rule, "harmonic_mean") for rule in ("last", "val", "val+gamma", "best_test")}
+
+
+def stated() -> Iterator[tuple[str, str, dict[tuple[str, str], float]]]:
+    """Data set, method and numbers of every row of the page whose columns are known."""
+    dataset, columns = "", []
+    for line in (DOCS / "table2.md").read_text(encoding="utf-8").splitlines():
+        if heading := re.match(r"#+ (CUB|FLO)\b", line):
+            dataset = heading[1]
+        if not line.startswith("|"):
+            columns = []
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not columns:
+            columns = cells
+        elif columns[1] in COLUMNS and set(cells[0]) - set("-:"):
+            numbers = {
+                COLUMNS[column]: float(cell.split()[0])
+                for column, cell in zip(columns, cells, strict=True)
+                if column in COLUMNS and cell != "-"
+            }
+            yield dataset, cells[0].partition(",")[0], numbers
+
+
+def found() -> dict[tuple[str, str], list[dict[tuple[str, str], float]]]:
+    """Numbers of every entry of the board, by data set and method."""
+    entries: dict[tuple[str, str], list[dict[tuple[str, str], float]]] = {}
+    for file in (DOCS / "board" / "entries").glob("*.json"):
+        rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+        numbers = {
+            (rule, metric): value["mean"]
+            for rule, row in rows.items()
+            for metric, value in row["metrics"].items()
+            if value is not None
+        }
+        last = rows["last"]
+        entries.setdefault((last["dataset"], last["label"]), []).append(numbers)
+    return entries
+
+
+ROWS = list(stated())
+
+
+def test_the_page_has_the_methods_of_both_data_sets() -> None:
+    """Guards the reading of it."""
+    methods = {dataset: {m for d, m, _ in ROWS if d == dataset} for dataset in ("CUB", "FLO")}
+    assert {"ACMR", "CVAE", "TF-VAEGAN"} <= methods["CUB"] & methods["FLO"]
+    assert all(numbers for _, _, numbers in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "numbers"), ROWS, ids=[f"{d}-{m}-{i}" for i, (d, m, _) in enumerate(ROWS)]
+)
+def test_a_row_is_an_entry_of_the_board(
+    dataset: str, method: str, numbers: dict[tuple[str, str], float]
+) -> None:
+    """One entry has all numbers of the row, to the digit that is printed."""
+    candidates = found()[dataset, method]
+    assert any(
+        all(abs(entry.get(key, -1.0) - value) < 0.0501 for key, value in numbers.items())
+        for entry in candidates
+    ), f"{numbers} is not among {candidates}"
