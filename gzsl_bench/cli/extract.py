@@ -219,6 +219,13 @@ def _images(
         shape += pixels if order.regions == "pixels" else maps
     before = f"; {found.reused} images were done before" if found.reused else ""
     say(f"{name}: {shape}{before}; {found.description} says what made them")
+    if found.older:
+        first, *others = found.older
+        more = f" and {len(others)} more" if others else ""
+        say(
+            f"warning: {found.files[0]} is older than the image {first}{more}; --again makes it"
+            " anew of what is there now"
+        )
 
 
 def _transform(usual: Transform, options: Mapping[str, Any]) -> Transform:

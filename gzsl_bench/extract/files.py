@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from gzsl_bench import locks
 from gzsl_bench.atomic import naming, write_json, writing
 from gzsl_bench.errors import DataError
+from gzsl_bench.extract.images import Listing
 
 _PLAN, _DONE, _IMAGES, _LOCK = "plan.json", "done.json", "images.json", "lock"
 #: Bytes of a map that are quantised at a time.
@@ -98,7 +100,7 @@ class Workplace:
         folder: of the data set.
         name: of the feature set.
         plan: all that fixes the bytes of an image's row.
-        images: names of the images, in the order of the rows.
+        images: in the order of the rows.
         again: throw away what another plan has left.
 
     Raises:
@@ -107,11 +109,11 @@ class Workplace:
     """
 
     def __init__(
-        self, folder: Path, name: str, plan: Mapping[str, Any], images: Sequence[str], again: bool
+        self, folder: Path, name: str, plan: Mapping[str, Any], images: Listing, again: bool
     ) -> None:
         self.folder = folder / f".extract-{name}"
         self.plan = json.loads(json.dumps(plan))
-        self.images = list(images)
+        self.images = images
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = (self.folder / _LOCK).open("wb")
         try:
@@ -139,8 +141,10 @@ class Workplace:
                 )
             for path in self.folder.glob("*.*"):
                 path.unlink()
-        write_json(self.folder / _IMAGES, self.images)
-        write_json(self.folder / _PLAN, self.plan)
+            before = None
+        write_json(self.folder / _IMAGES, list(self.images.names))
+        if before is None:
+            write_json(self.folder / _PLAN, self.plan)
 
     def _other_image(self) -> str | None:
         """Which of the images that are done was another one; those to come may be others.
@@ -149,7 +153,7 @@ class Workplace:
         """
         before = self._read(_IMAGES) or []
         for number in range(self.done):
-            then, now = (names[number : number + 1] for names in (before, self.images))
+            then, now = (list(names[number : number + 1]) for names in (before, self.images.names))
             if then != now:
                 return (
                     f"other images: number {number + 1} was {_one(then)}, where it is now"
@@ -164,10 +168,14 @@ class Workplace:
         return int(found["images"]) if found else 0
 
     def begin(self, drafts: list[Draft]) -> int:
-        """Make the arrays ready; the number of images that are done."""
-        whole = self.done == len(self.images)
+        """Make the arrays ready; the number of images that are done.
+
+        Those are done no more that come with or after one that was written since the run began.
+        """
+        good = min([self.done, *islice(self.images.changed_since(self.folder / _PLAN), 1)])
+        whole = good == len(self.images.names)
         # The last batch of another list may have been a short one, and rounding depends on it.
-        kept = self.done if whole else self.done - self.done % int(self.plan["batch"])
+        kept = good if whole else good - good % int(self.plan["batch"])
         moved = [whole and not draft.path.exists() for draft in drafts]  # to its place already
         if kept and all(
             gone or draft.resume(kept) for gone, draft in zip(moved, drafts, strict=True)

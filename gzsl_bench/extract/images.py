@@ -7,6 +7,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,14 @@ class Listing:
     names: tuple[str, ...]
     classes: tuple[str, ...] | None
     notes: tuple[str, ...] = ()
+
+    def changed_since(self, file: Path) -> Iterator[int]:
+        """Rows of the images that were written after ``file`` was, in order; none without it."""
+        with suppress(FileNotFoundError):
+            moment = file.stat().st_mtime_ns
+            for row, name in enumerate(self.names):
+                if (self.root / name).stat().st_mtime_ns > moment:
+                    yield row
 
 
 def listing(source: Path) -> Listing:

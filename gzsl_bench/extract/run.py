@@ -69,6 +69,7 @@ class Outcome:
         width: D.
         regions: [R, C], or None; of photographs [height, width, 3].
         reused: images that an earlier run had done.
+        older: images that were written since an earlier run made all this.
     """
 
     files: tuple[Path, ...]
@@ -77,6 +78,7 @@ class Outcome:
     width: int
     regions: tuple[int, ...] | None
     reused: int
+    older: tuple[str, ...] = ()
 
 
 def extract(
@@ -132,12 +134,13 @@ def _written(
     there = target.finished(folder, order.name, source, order.regions, order.again)
     if there is not None:
         progress(count, count)
+        older = tuple(images.names[row] for row in images.changed_since(there[0]))
         return Outcome(
-            there, folder / DESCRIPTION_FILE, count, network.width, network.regions, count
+            there, folder / DESCRIPTION_FILE, count, network.width, network.regions, count, older
         )
     plan = {"source": source, "regions": order.regions, "batch": order.batch,
             "device": network.kind}  # fmt: skip
-    with Workplace(folder, order.name, plan, images.names, order.again) as place:
+    with Workplace(folder, order.name, plan, images, order.again) as place:
         drafts = [Draft(place.folder / "features.npy", (count, network.width), "<f4")]
         if network.regions is not None and order.regions != "none":
             dtype = "|u1" if order.regions == "pixels" else "<f2"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -541,6 +542,40 @@ def test_images_that_are_done_must_stay(photos: Path, tmp_path: Path, tiny: Back
     said = "other images: number 2 was blue whale/1.png, where it is now blue whale/2.png"
     with pytest.raises(DataError, match=said):
         extract(listing(photos), tmp_path / "ZOO", tiny, ORDER)
+
+
+def _rewritten(path: Path) -> None:
+    time.sleep(0.02)  # times of files are those of the system's last tick
+    Image.new("RGB", (20, 20), (7, 200, 90)).save(path)
+
+
+def test_an_image_that_is_written_anew_meanwhile_is_read_again(
+    photos: Path, tmp_path: Path, tiny: Backbone
+) -> None:
+    order = replace(ORDER, batch=2)
+    with pytest.MonkeyPatch.context() as patch:
+        _before_quantising(patch)
+        with pytest.raises(Killed):
+            extract(listing(photos), tmp_path / "ZOO", tiny, replace(order, regions="int8"))
+    _rewritten(photos / "green frog" / "1.png")
+    found = extract(listing(photos), tmp_path / "ZOO", tiny, replace(order, regions="int8"))
+    assert found.reused == 4
+    whole = extract(listing(photos), tmp_path / "WHOLE", tiny, replace(order, regions="int8"))
+    assert [p.read_bytes() for p in found.files] == [p.read_bytes() for p in whole.files]
+
+
+def test_a_feature_set_that_is_older_than_its_images_says_so(
+    photos: Path, tmp_path: Path, backbone_file: Path
+) -> None:
+    arguments = [str(photos), "--to", str(tmp_path / "ZOO"), "--backbone", f"{backbone_file}:tiny"]
+    first = CliRunner().invoke(extract_command, arguments)
+    assert (first.exit_code, "older" in first.stderr) == (0, False), first.stderr
+    for name in ("0.png", "2.png"):
+        _rewritten(photos / "green frog" / name)
+    second = CliRunner().invoke(extract_command, arguments)
+    assert "is older than the image green frog/0.png and 1 more; --again" in second.stderr
+    again = CliRunner().invoke(extract_command, [*arguments, "--again"])
+    assert (again.exit_code, "older" in again.stderr) == (0, False), again.stderr
 
 
 def test_images_that_join_after_a_last_short_batch(
