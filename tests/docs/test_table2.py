@@ -1,4 +1,4 @@
-"""docs/table2.md says what the records behind the board say."""
+"""docs/table2.md says what the records behind the board and the printed tables say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import rankdata, spearmanr
+
+from gzsl_bench.published.entries import entries as published
 
 DOCS = Path(__file__).parents[2] / "docs"
 #: Headings of columns: rule and metric.
@@ -79,3 +83,58 @@ def test_a_row_is_an_entry_of_the_board(
         all(abs(entry.get(key, -1.0) - value) < 0.0501 for key, value in numbers.items())
         for entry in candidates
     ), f"{numbers} is not among {candidates}"
+
+
+#: Methods of the order with an adversary or, E-PGN, of the GANs' plugin.
+GANS = {
+    "f-CLSWGAN", "cycle-CLSWGAN", "LisGAN", "LsrGAN", "DASCN", "f-VAEGAN-D2", "E-PGN",
+}  # fmt: skip
+#: Sets of methods that the page correlates over: heading, and who is in it by name and remark.
+SETS = {
+    "all": lambda name, remark: True,
+    "without GANs whose printed U and S look swapped, or whose cells are copied": (
+        lambda name, remark: name not in GANS or not re.search("swapped|copied", remark)
+    ),
+    "without what was cut down": lambda name, remark: "own settings" not in remark,
+    "without GANs (E-PGN among them)": lambda name, remark: name not in GANS,
+}
+
+
+def table(heading: str) -> list[list[str]]:
+    """Cells of the rows of the page's table with this heading."""
+    text = (DOCS / "table2.md").read_text(encoding="utf-8")
+    lines = iter(text[text.index(heading) :].splitlines()[2:])
+    rows = []
+    while (line := next(lines, "")).startswith("|"):
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+ORDER = table("| Method        | H printed")
+
+
+def test_the_order_is_that_of_the_printed_and_the_page_s_numbers() -> None:
+    printed = {
+        entry.method: entry.value("H")
+        for entry in published()
+        if (entry.table, entry.dataset, entry.setting) == ("acmr-2", "CUB", "gzsl")
+    }
+    ours = {
+        method: numbers["last", "harmonic_mean"]
+        for dataset, method, numbers in reversed(ROWS)
+        if dataset == "CUB" and ("last", "acc_unseen") in numbers
+    }
+    names = {"LisGAN": "LiGAN"}
+    there, here = ([float(row[column]) for row in ORDER] for column in (1, 3))
+    assert there == [printed[names.get(row[0], row[0])] for row in ORDER]
+    assert here == [ours[row[0]] for row in ORDER]
+    for column, values in ((2, there), (4, here)):
+        assert [float(row[column]) for row in ORDER] == list(rankdata(-np.array(values)))
+
+
+@pytest.mark.parametrize("label", SETS)
+def test_correlations_are_those_of_the_order(label: str) -> None:
+    (row,) = (row for row in table("| Rows | Methods") if row[0] == label)
+    kept = [(float(r[1]), float(r[3])) for r in ORDER if SETS[label](r[0], r[5])]
+    found = spearmanr(*zip(*kept, strict=True))
+    assert row[1:] == [str(len(kept)), f"{found.statistic:.2f}", f"{found.pvalue:.2f}"]
