@@ -35,6 +35,9 @@ from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.suite.resolve import resolve
 from gzsl_bench.suite.resolved import ResolvedSuite
 
+# The benchmarks are no installed package.  Last, so that all else comes from where it is installed.
+sys.path.append(str(Path(__file__).parents[1]))
+
 # Under --import-mode=importlib sibling modules are not importable by themselves.
 for _name, _file in (
     ("records_factory", "records/factory.py"),
