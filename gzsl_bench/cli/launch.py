@@ -322,7 +322,7 @@ class Training:
             interrupted: what else an interruption means.
             failed: what else to do about failed cells.
         """
-        from gzsl_bench.report.table import failures
+        from gzsl_bench.report.failures import failures
         from gzsl_bench.terminal.width import columns
 
         layout = self.store.layout

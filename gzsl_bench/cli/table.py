@@ -136,7 +136,7 @@ def table_command(
         names = [*USUAL, *extra_metrics(table)]
     fragile: list[str] = []
     if intervals:
-        from gzsl_bench.report.compare import fragile_pairs
+        from gzsl_bench.report.fragile import fragile_pairs
         from gzsl_bench.report.samples import with_intervals
 
         table = with_intervals(table, results)
@@ -238,19 +238,15 @@ def _part(
     Raises:
         SuiteError: the suite has no such data set or method.
     """
-    from gzsl_bench.errors import SuiteError, unknown_name
-    from gzsl_bench.report.compare import method_label
+    from gzsl_bench.results.names import chosen_datasets, method_label
     from gzsl_bench.results.rows import NO_RULE
 
-    known = list(dict.fromkeys(cell.dataset for cell in suite.cells))
-    for name in datasets:
-        if name not in known:
-            raise SuiteError(unknown_name("data set of this suite", name, known))
+    shown = chosen_datasets(datasets, suite)
     labels = {method_label(name, suite) for name in methods}
     return [
         row
         for row in table
         if (not rules or row.selection in (*rules, NO_RULE))
-        and (not datasets or row.dataset in datasets)
+        and row.dataset in shown
         and (not methods or row.label in labels)
     ]

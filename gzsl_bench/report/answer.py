@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from gzsl_bench import markdown
 from gzsl_bench.report import wide
 from gzsl_bench.report.cells import Table
-from gzsl_bench.report.table import TERMINAL, remarks
+from gzsl_bench.report.notes import remarks
+from gzsl_bench.report.table import TERMINAL
 from gzsl_bench.report.verdicts import READING, Verdict, verdicts
 from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results

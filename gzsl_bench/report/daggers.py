@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gzsl_bench.errors import GzslBenchError, SuiteError
-from gzsl_bench.report.compare import head_to_head, method_label
+from gzsl_bench.report.pairs import head_to_head
 from gzsl_bench.results.comparable import leagues
+from gzsl_bench.results.names import method_label
 from gzsl_bench.results.rows import HEADINGS, Row
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.paired import PairedResult, holm

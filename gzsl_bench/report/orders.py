@@ -15,7 +15,8 @@ from gzsl_bench.errors import GzslBenchError, SuiteError
 from gzsl_bench.published.audit import status
 from gzsl_bench.published.beside import parts, published_names
 from gzsl_bench.published.entries import Entry, entries
-from gzsl_bench.report.compare import ahead, table_of
+from gzsl_bench.report.compare import table_of
+from gzsl_bench.report.pairs import ahead
 from gzsl_bench.results.comparable import taint
 from gzsl_bench.results.rows import NO_RULE, Row
 from gzsl_bench.results.view import Results

@@ -12,13 +12,8 @@ from typing import Any
 
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.report.cells import Table, number
-from gzsl_bench.report.compare import (
-    ESTABLISHED,
-    NOT_ESTABLISHED,
-    ahead,
-    describe_fragile,
-    standing,
-)
+from gzsl_bench.report.fragile import described
+from gzsl_bench.report.pairs import ahead, standing
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.results.comparable import Place, obstacle, place
 from gzsl_bench.results.rows import NO_RULE, Row
@@ -27,6 +22,8 @@ from gzsl_bench.scoring.rules import GAMMA, rule_of
 from gzsl_bench.scoring.summary import Summary
 from gzsl_bench.suite.resolved import ResolvedSuite
 
+#: The verdict on a lead, in the same words everywhere.
+ESTABLISHED, NOT_ESTABLISHED = "lead established", "lead not established"
 #: How the numbers of a headline are to be read.
 READING = "± sd over seeds, in brackets 95 % intervals over seeds and classes"
 #: Methods without numbers that a sentence names.
@@ -228,18 +225,17 @@ def _against(ordered: Sequence[Row], results: Results, cells: Table) -> tuple[st
     second = others[0]
     name = f"{cells.who(second)} ({second.summary().mean:.1f})"
     try:
-        clear, text, compared = standing(best, second, name, results)
+        clear, numbers, compared = standing(best, second, name, results)
     except GzslBenchError as error:
         by = best.summary().mean - second.summary().mean
         return "lead not tested", f"{by:+.1f} over {name}; {str(error).rstrip('.')}", ""
-    lead, _, numbers = text.partition(": ")
-    hangs = f"the lead {describe_fragile(compared.fragile)}" if compared.fragile else ""
+    hangs = f"the lead {described(compared.fragile)}" if compared.fragile else ""
     if clear and (
         level := [cells.who(row) for row in others[1:] if not _behind(best, row, results)]
     ):
         # One further behind may be so uncertain that it is not told apart.
         return NOT_ESTABLISHED, f"{numbers}, yet not over {', '.join(level)}", hangs
-    return lead, numbers, hangs
+    return ESTABLISHED if clear else NOT_ESTABLISHED, numbers, hangs
 
 
 def _behind(best: Row, row: Row, results: Results) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from gzsl_bench import markdown
-from gzsl_bench.report.compare import P_LEVEL, Comparison, describe_fragile
+from gzsl_bench.report.fragile import described
+from gzsl_bench.report.pairs import P_LEVEL, Comparison
 from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.scoring.paired import FEWEST_SEEDS, PairedResult, PValue
 from gzsl_bench.scoring.ranks import Ranking
@@ -214,7 +215,7 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
         if comparison.fragile:
             lines.append(
                 f"warning: {comparison.dataset} ({comparison.unseen} unseen, {comparison.seen}"
-                f" seen classes): who leads {describe_fragile(comparison.fragile)}."
+                f" seen classes): who leads {described(comparison.fragile)}."
             )
         lines += comparison.remarks
     return [*lines, *_disagreements(comparisons)]

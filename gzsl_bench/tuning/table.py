@@ -11,7 +11,6 @@ from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.trials import Score, Search, Tuning, score
 
-FORMATS = ("github", "json")
 #: Trials of each search that the terminal's table shows.
 TOP = 20
 _SHOWN = {"harmonic_mean": "H", "acc_unseen": "U", "acc_seen": "S"}

@@ -19,19 +19,14 @@ from gzsl_bench.records.record import COMPLETE, NOT_APPLICABLE
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import remember
 from gzsl_bench.report import orders
-from gzsl_bench.report.compare import (
-    against_best,
-    compare,
-    fragile_pairs,
-    method_label,
-    open_ranks,
-    rank,
-    standing,
-    table_of,
-)
+from gzsl_bench.report.compare import against_best, compare, table_of
+from gzsl_bench.report.fragile import fragile_pairs
+from gzsl_bench.report.pairs import standing
+from gzsl_bench.report.ranking import open_ranks, rank
 from gzsl_bench.report.samples import sample, with_intervals
 from gzsl_bench.report.table import render
 from gzsl_bench.report.versus import as_text
+from gzsl_bench.results.names import method_label
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.intervals import intervals
@@ -650,7 +645,7 @@ def test_where_interval_and_p_disagree_a_lead_is_not_sure(store):
     best, second = table_of(results, "last")
     sure, words, _ = standing(best, second, "B", results)
     assert not sure
-    assert words == ("lead not established: +60.0 [+60.0, +60.0] over B, yet p (classes) is 0.062")
+    assert words == "+60.0 [+60.0, +60.0] over B, yet p (classes) is 0.062"
     found, _ = against_best(results, "last")
     text = as_text(found, None, "", "last")
     assert "| interval alone |" in text

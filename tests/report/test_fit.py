@@ -7,8 +7,9 @@ from records_factory import made, make_cell
 
 from gzsl_bench.records.record import Record
 from gzsl_bench.report.cells import GAP, SIGN
+from gzsl_bench.report.failures import failures
 from gzsl_bench.report.fit import fit
-from gzsl_bench.report.table import failures, render
+from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import HEADINGS, About, Row, chosen_metrics
 from gzsl_bench.scoring.summary import Summary
 

@@ -13,7 +13,9 @@ from records_factory import commit
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.records.record import COMPLETE, FAILED, NOT_APPLICABLE
 from gzsl_bench.records.store import RecordStore
-from gzsl_bench.report.table import failures, notes, render, render_wide
+from gzsl_bench.report.failures import failures
+from gzsl_bench.report.notes import notes
+from gzsl_bench.report.table import render, render_wide
 from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.rows import chosen_metrics, extra_metrics, rows
 from gzsl_bench.results.view import Results

@@ -13,9 +13,9 @@ from gzsl_bench.hooks.metric import RESERVED
 from gzsl_bench.plots import sensitivity
 from gzsl_bench.plots.sensitivity import Field, Point
 from gzsl_bench.published.beside import beside
-from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html.page import build
 from gzsl_bench.report.html.sweeps import sweeps
+from gzsl_bench.report.ranking import rank
 from gzsl_bench.report.table import render
 from gzsl_bench.results.comparable import marks, obstacle
 from gzsl_bench.results.rows import rows

@@ -14,7 +14,7 @@ from gzsl_bench import Config, Method, MethodSpec
 from gzsl_bench.errors import GzslBenchError, RecordError, SuiteError
 from gzsl_bench.records.record import parsed
 from gzsl_bench.report.html import provenance
-from gzsl_bench.report.table import notes
+from gzsl_bench.report.notes import notes
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.axes import along, axes_of, described, fault, position

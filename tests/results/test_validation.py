@@ -18,8 +18,9 @@ from gzsl_bench.engine.events import CellEnded
 from gzsl_bench.records.record import Checkpoint
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.report.cells import GAP
+from gzsl_bench.report.failures import failures
 from gzsl_bench.report.samples import sample
-from gzsl_bench.report.table import failures, render
+from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.calibration import calibrate

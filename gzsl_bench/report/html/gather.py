@@ -19,8 +19,8 @@ from gzsl_bench.plots.sensitivity import Sensitivity
 from gzsl_bench.plots.training import Line, Panel, thinned
 from gzsl_bench.records.record import Record
 from gzsl_bench.report.cells import Table
-from gzsl_bench.report.compare import open_ranks
 from gzsl_bench.report.html.sweeps import sweeps
+from gzsl_bench.report.ranking import open_ranks
 from gzsl_bench.report.samples import predictions, sample
 from gzsl_bench.report.verdicts import cause
 from gzsl_bench.results.classes import class_names, nameless

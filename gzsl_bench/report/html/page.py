@@ -15,13 +15,13 @@ from gzsl_bench.plots.save import as_bytes, data_uri, described, write
 from gzsl_bench.published import beside as published
 from gzsl_bench.report import wide
 from gzsl_bench.report.cells import GAP, SIGN, Table, digits, gammas, number, untold
-from gzsl_bench.report.compare import rank
 from gzsl_bench.report.html import figures, provenance
 from gzsl_bench.report.html.age import NAME
 from gzsl_bench.report.html.gather import Ground, grounds
 from gzsl_bench.report.html.templating import PACKAGE, engine
+from gzsl_bench.report.notes import identities, notes
+from gzsl_bench.report.ranking import rank
 from gzsl_bench.report.samples import with_intervals
-from gzsl_bench.report.table import identities, notes
 from gzsl_bench.report.verdicts import READING, Verdict, interval, verdicts
 from gzsl_bench.results.comparable import marks
 from gzsl_bench.results.digest import digest
