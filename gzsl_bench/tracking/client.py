@@ -82,7 +82,7 @@ def installed() -> bool:
 
 
 def require() -> None:
-    """Make sure that mlflow is there and silent.
+    """Make sure that mlflow is there, and that it is silent once it is imported.
 
     Raises:
         TrackingError: it is not installed.
@@ -96,6 +96,11 @@ def require() -> None:
         )
     # urllib3 announces every retry; what is wrong is said once, by us.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    _silence()
+
+
+def _silence() -> None:
+    """Of MLflow and alembic, which MLflow's import may undo (3.9 does)."""
     if os.environ["MLFLOW_LOGGING_LEVEL"] == "CRITICAL":
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -112,6 +117,7 @@ def connect(uri: str, layout: Layout, *, create: bool = True) -> Store:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    _silence()
     if is_server(uri):
         probe_server(uri)
     elif sqlite_file(uri) is None:
