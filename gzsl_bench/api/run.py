@@ -15,7 +15,8 @@ from gzsl_bench import atomic
 from gzsl_bench.api.results import Results
 from gzsl_bench.cli import options
 from gzsl_bench.cli.executors import choose_executor
-from gzsl_bench.cli.launch import Launch, open_view
+from gzsl_bench.cli.launch import Launch
+from gzsl_bench.cli.training import open_view
 from gzsl_bench.errors import SuiteError
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request

@@ -1,16 +1,15 @@
-"""What ``run`` and ``tune`` share: from options to workers, from their events to an exit code."""
+"""What ``run`` and ``tune`` share: from options to units and workers."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import shlex
 import signal
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,110 +17,159 @@ import click
 from gzsl_bench import markdown
 from gzsl_bench.cli import complete, options
 from gzsl_bench.cli.executors import choose_executor, executor_options, open_executor
-from gzsl_bench.executors.early import early
+from gzsl_bench.cli.training import Training, worker_settings
+from gzsl_bench.executors.early import Early, early
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
 from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
-    from gzsl_bench.engine.events import Event, WorkerSettings
     from gzsl_bench.engine.units import Unit
-    from gzsl_bench.executors.dispatcher import Executor
     from gzsl_bench.executors.resources import Resources
-    from gzsl_bench.executors.run import Outcome
     from gzsl_bench.hooks.manager import Registry
-    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.layout import Layout
     from gzsl_bench.suite.cells import Cell
     from gzsl_bench.suite.datasets import Filter, Place
     from gzsl_bench.suite.load import LoadedSuite
-    from gzsl_bench.suite.resolved import ResolvedSuite
-    from gzsl_bench.terminal.progress import View
-    from gzsl_bench.tracking.mirror import Mirror
+
+
+#: In the order in which ``--help`` has them, the last first.
+_OPTIONS = (
+    options.debug_option,
+    options.inline_option,
+    click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop."),
+    options.tracking_option,
+    executor_options,
+    options.limits_options,
+    options.threads_option,
+    options.jobs_option,
+    options.only_option,
+    options.device_option,
+    options.out_option,
+    options.plugin_option,
+    options.data_option,
+    click.argument(
+        "suite",
+        required=False,
+        type=click.Path(path_type=Path),
+        shell_complete=complete.suites,
+    ),
+)
 
 
 def launch_options(command: options.Command) -> options.Command:
     """The argument SUITE and the options of a training, handed on as ``launch``."""
 
     @functools.wraps(command)
-    def launched(
-        suite: Path | None,
-        data: Path | None,
-        plugin: tuple[Path, ...],
-        out: Path,
-        device: str,
-        only: tuple[str, ...],
-        jobs: int | None,
-        threads: int | None,
-        timeout: float | None,
-        memory_limit: int | None,
-        retries: int,
-        executor: str,
-        ray_address: str | None,
-        resources: Resources | None,
-        slurm: tuple[str, ...],
-        tracking_uri: str | None,
-        dry_run: bool,
-        inline: bool,
-        **rest: Any,
-    ) -> int:
-        part = options.parse_only(only)
-        limits = Limits(timeout, memory_limit, retries)
-        if inline and executor != "local":
-            raise click.UsageError(
-                f"--inline trains in this process; leave it or --executor {executor} out"
-            )
-        if suite is None and "datasets" not in rest:
-            raise click.UsageError("give SUITE")
-        name = "inline" if inline else executor
-        with contextlib.ExitStack() as stack:
+    def launched(**given: Any) -> int:
+        asked = _Asked(**{part.name: given.pop(part.name) for part in fields(_Asked)})
+        asked.refuse_contradictions(needs_suite="datasets" not in given)
+        with ExitStack() as stack:
             # Before anything else is imported: it needs a process that can still be forked.
-            ahead = stack.enter_context(early()) if name == "local" and not dry_run else None
-            from gzsl_bench.cli.compose import Composed
-            from gzsl_bench.records.layout import Layout
-            from gzsl_bench.tracking import installed, resolve_uri
-
-            request = Request(device, limits, jobs, threads, resources, ray_address, slurm, ahead)
-            chosen = choose_executor(name, request) or options.choose_device(device)
-            uri = resolve_uri(tracking_uri, Layout(out))
-            if uri == Layout(out).tracking_store and not installed():
-                uri = None  # nobody asked for it
-            where = options.place(data)
-            asked = {field.name: rest.pop(field.name, ()) for field in fields(Composed)}
-            # A dry run leaves nothing behind, nor does a suite that is refused.
-            kept = Path(stack.enter_context(tempfile.TemporaryDirectory())) if dry_run else out
-            undo = stack.enter_context(contextlib.ExitStack())
-            file = Composed(**asked).file(suite, Layout(kept), plugin, undo)
-            launch = Launch(
-                file, out, plugin, part, chosen, where, uri, name, request, dry_run,
-                accepted=undo.pop_all,
-            )  # fmt: skip
+            ahead = stack.enter_context(early()) if asked.forks else None
+            launch = asked.launch(given, ahead, stack)
             stop_on_terminate()
-            code: int = command(launch=launch, **rest)
+            code: int = command(launch=launch, **given)
         return code
 
-    for option in (
-        options.debug_option,
-        options.inline_option,
-        click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop."),
-        options.tracking_option,
-        executor_options,
-        options.limits_options,
-        options.threads_option,
-        options.jobs_option,
-        options.only_option,
-        options.device_option,
-        options.out_option,
-        options.plugin_option,
-        options.data_option,
-        click.argument(
-            "suite",
-            required=False,
-            type=click.Path(path_type=Path),
-            shell_complete=complete.suites,
-        ),
-    ):
+    for option in _OPTIONS:
         launched = option(launched)
     return launched  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The argument SUITE and the options of a training, by the names that click gives them."""
+
+    suite: Path | None
+    data: Path | None
+    plugin: tuple[Path, ...]
+    out: Path
+    device: str
+    only: Filter
+    jobs: int | None
+    threads: int | None
+    timeout: float | None
+    memory_limit: int | None
+    retries: int
+    executor: str
+    ray_address: str | None
+    resources: Resources | None
+    slurm: tuple[str, ...]
+    tracking_uri: str | None
+    dry_run: bool
+    inline: bool
+
+    def refuse_contradictions(self, needs_suite: bool) -> None:
+        """What can be refused before anything is imported.
+
+        Args:
+            needs_suite: the command has no other way to say what is to be trained.
+
+        Raises:
+            UsageError: options that do not go together.
+        """
+        if self.inline and self.executor != "local":
+            raise click.UsageError(
+                f"--inline trains in this process; leave it or --executor {self.executor} out"
+            )
+        if self.suite is None and needs_suite:
+            raise click.UsageError("give SUITE")
+
+    @property
+    def forks(self) -> bool:
+        """Whether processes of this machine will train."""
+        return self.executor == "local" and not self.inline and not self.dry_run
+
+    def launch(self, given: dict[str, Any], ahead: Early | None, stack: ExitStack) -> Launch:
+        """All of it, checked.
+
+        Args:
+            given: other options; those that compose a suite are taken out.
+            ahead: has a server for processes of this machine.
+            stack: closed when the command ends.
+
+        Raises:
+            UsageError: options that do not go together, or name nothing.
+        """
+        from gzsl_bench.cli.compose import Composed
+        from gzsl_bench.records.layout import Layout
+
+        executor = "inline" if self.inline else self.executor
+        limits = Limits(self.timeout, self.memory_limit, self.retries)
+        request = Request(
+            self.device, limits, self.jobs, self.threads, self.resources, self.ray_address,
+            self.slurm, ahead,
+        )  # fmt: skip
+        device = choose_executor(executor, request) or options.choose_device(self.device)
+        uri = _tracking(self.tracking_uri, Layout(self.out))
+        where = options.place(self.data)
+        names = [part.name for part in fields(Composed)]
+        composed = Composed(**{name: given.pop(name) for name in names if name in given})
+        # A dry run leaves nothing behind, nor does a suite that is refused.
+        kept = stack.enter_context(TemporaryDirectory()) if self.dry_run else self.out
+        undo = stack.enter_context(ExitStack())
+        return Launch(
+            suite=composed.file(self.suite, Layout(Path(kept)), self.plugin, undo),
+            out=self.out,
+            plugin=self.plugin,
+            only=self.only,
+            device=device,
+            where=where,
+            uri=uri,
+            executor=executor,
+            request=request,
+            dry_run=self.dry_run,
+            accepted=undo.pop_all,
+        )
+
+
+def _tracking(asked: str | None, layout: Layout) -> str | None:
+    """Where MLflow is; None for none, or where nobody asked for it and it is not installed."""
+    from gzsl_bench.tracking import installed, resolve_uri
+
+    uri = resolve_uri(asked, layout)
+    return None if uri == layout.tracking_store and not installed() else uri
 
 
 @dataclass(frozen=True)
@@ -238,164 +286,6 @@ class Launch:
         with hold(self.out) as held:
             self.accepted()
             yield Training(held, executor, settings)
-
-
-@dataclass(frozen=True)
-class Training:
-    """A command at work in the results folder.
-
-    Attributes:
-        store: the folder, held.
-        executor: trains units.
-        settings: for its workers.
-    """
-
-    store: RecordStore
-    executor: Executor
-    settings: WorkerSettings
-
-    def run(
-        self,
-        suite: ResolvedSuite,
-        units: Sequence[Unit],
-        mirror: Mirror | None,
-        table: Callable[[], tuple[str, Sequence[dict[str, Any]]]],
-        catch_up: str,
-        audit: bool = False,
-    ) -> Outcome:
-        """Train what is left, showing progress and mirroring each record as it comes; then audit.
-
-        Args:
-            suite: its cells.
-            units: how they are grouped.
-            mirror: shows records in MLflow.
-            table: what MLflow is given at the end, for people and for programs.
-            catch_up: how to bring MLflow up to date.
-            audit: audit the methods, too.
-        """
-        from gzsl_bench.cli.audit import audit_cells
-        from gzsl_bench.engine.events import CellEnded, UnitStarted
-        from gzsl_bench.errors import WorkerError
-        from gzsl_bench.executors.run import run_units
-
-        with open_view(suite, units, self.store) as view:
-            told = False
-
-            def listen(event: Event) -> None:
-                nonlocal told
-                view.hear(event)
-                if isinstance(event, UnitStarted) and mirror is not None:
-                    mirror.open()
-                here = self.store.presence
-                if isinstance(event, CellEnded) and not told and here and here.homeless:
-                    told = True
-                    view.say(f"{_vanished(self.store)}; the run goes on in a new one")
-                if isinstance(event, CellEnded) and mirror is not None:
-                    record = self.store.read(event.key)
-                    if record is not None:
-                        mirror.cell(record)
-
-            try:
-                outcome = run_units(
-                    self.store, suite.cells, units, self.executor, self.settings, listen
-                )
-            except WorkerError:
-                if mirror is not None:
-                    mirror.finish(*table(), "FAILED")
-                raise
-        if audit and not outcome.interrupted:
-            # An executor's processes end with its work: audits begin in fresh ones.
-            finished = audit_cells(self.store, suite.cells, self.executor, self.settings)
-            outcome = replace(outcome, interrupted=not finished)
-        if mirror is not None:
-            status = {0: "FINISHED", 130: "KILLED"}.get(outcome.exit_code, "FAILED")
-            mirror.finish(*table(), status)
-            if mirror.behind:
-                say(f"warning: MLflow is behind the records: {mirror.behind}; {catch_up}")
-        return outcome
-
-    def conclude(self, outcome: Outcome, interrupted: str = "", failed: str = "") -> None:
-        """Say how many cells are there, and what went wrong.
-
-        Args:
-            outcome: of the cells.
-            interrupted: what else an interruption means.
-            failed: what else to do about failed cells.
-        """
-        from gzsl_bench.report.failures import failures
-        from gzsl_bench.terminal.width import columns
-
-        layout = self.store.layout
-        say(f"records: {layout.out} ({outcome.done} of {outcome.total} cells)")
-        gone = outcome.total - outcome.done - len(outcome.failed)
-        if gone and not outcome.interrupted:
-            say(
-                f"{gone} cells have no record: {_vanished(self.store)}; the same command trains"
-                " them again"
-            )
-        if outcome.interrupted:
-            say(f"interrupted{interrupted}; the same command goes on where it stopped")
-        if outcome.failed:
-            say("\n" + failures(outcome.failed, columns(sys.stderr)))
-            say(
-                f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
-                f" {layout.cells}/KEY*; the same command tries again{failed}"
-            )
-
-
-def _vanished(store: RecordStore) -> str:
-    return (
-        f"the results folder {store.layout.out} was removed or replaced while the run was at work"
-    )
-
-
-@contextlib.contextmanager
-def open_view(suite: ResolvedSuite, units: Sequence[Unit], store: RecordStore) -> Iterator[View]:
-    """The view that fits standard error: live, or a line per cell where no cursor can move."""
-    from rich.console import Console
-
-    from gzsl_bench.terminal.live import LiveView
-    from gzsl_bench.terminal.progress import View
-
-    live = sys.stderr.isatty() and (console := Console(stderr=True)).is_interactive
-    view = LiveView(suite, units, store, console) if live else View(suite, units, store)
-    view.open()
-    try:
-        yield view
-    finally:
-        view.close()
-
-
-def worker_settings(
-    out: Path,
-    where: Place,
-    device: str,
-    threads: int,
-    plugins: tuple[Path, ...],
-    command: str = "",
-) -> WorkerSettings:
-    """What workers need to know of this machine and command, by default this command line."""
-    from gzsl_bench.engine.events import WorkerSettings
-    from gzsl_bench.engine.program import program, started_in
-
-    return WorkerSettings(
-        out=out.resolve(),
-        root=where.root.resolve() if where.root else None,
-        cache=where.cache,
-        device=device,
-        threads=threads,
-        command=command or command_line(),
-        program=program(),
-        started_in=started_in(Path.cwd()),
-        plugins=plugins,
-    )
-
-
-def command_line() -> str:
-    """This command, for the record."""
-    from gzsl_bench.masking import masked
-
-    return "gzsl-bench " + shlex.join(map(masked, sys.argv[1:]))
 
 
 def stop_on_terminate() -> None:

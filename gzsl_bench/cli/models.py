@@ -91,7 +91,7 @@ def predict_command(
     import numpy as np
 
     from gzsl_bench import atomic
-    from gzsl_bench.cli.launch import worker_settings
+    from gzsl_bench.cli.training import worker_settings
     from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.data.arrays import PLAIN, read_array
     from gzsl_bench.engine.again import find

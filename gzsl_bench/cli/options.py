@@ -30,12 +30,16 @@ data_option = click.option(
 #: ``main`` reads it: a command that has it takes no parameter for it.
 debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 seeds_option = click.option(
-    "--seeds", metavar="N|LIST", help="Replace the suite's seeds: a number, or a list as 0,3,7."
+    "--seeds",
+    metavar="N|LIST",
+    callback=lambda _context, _option, text: parse_seeds(text),
+    help="Replace the suite's seeds: a number, or a list as 0,3,7.",
 )
 only_option = click.option(
     "--only",
     metavar="KEY=VALUE,...",
     multiple=True,
+    callback=lambda _context, _option, texts: parse_only(texts),
     help="Part of the suite: dataset=CUB,method=acmr; may be repeated.",
 )
 

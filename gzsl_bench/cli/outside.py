@@ -76,7 +76,7 @@ def score_command(
     FILE` writes one to fill in.  Tables name these rows "trained elsewhere, selection not audited"
     (docs/outside.md).
     """  # fmt: skip
-    from gzsl_bench.cli.launch import command_line
+    from gzsl_bench.cli.training import command_line
     from gzsl_bench.engine.environment import versions
     from gzsl_bench.engine.outside.question import questions
     from gzsl_bench.engine.outside.scored import Outsider, scored, suite_with

@@ -181,7 +181,7 @@ def reproduce_command(
     nothing is trained.  Nothing is written.  Exit code: 0 the predictions are those of the record
     (it is said whether bit for bit), 1 they differ, 2 the cell cannot be trained here.
     """
-    from gzsl_bench.cli.launch import worker_settings
+    from gzsl_bench.cli.training import worker_settings
     from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.engine.again import find, reproduce, rounds_otherwise
     from gzsl_bench.engine.environment import usable_cores

@@ -12,7 +12,7 @@ import click
 
 from gzsl_bench.cli.compose import composing
 from gzsl_bench.cli.launch import Launch, launch_options
-from gzsl_bench.cli.options import parse_seeds, seeds_option
+from gzsl_bench.cli.options import seeds_option
 from gzsl_bench.terminal.streams import put, say
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     " checkpoint that the honest rule chooses, if it predicts as recorded (docs/models.md).",
 )
 def run_command(
-    launch: Launch, seeds: str | None, only_failed: bool, audit: bool, keep_models: bool
+    launch: Launch, seeds: list[int] | None, only_failed: bool, audit: bool, keep_models: bool
 ) -> int:
     """Run SUITE, a file or the name of one that comes along, and print who is best, how surely.
 
@@ -68,9 +68,8 @@ def run_command(
     from gzsl_bench.terminal.width import bold, columns
     from gzsl_bench.tracking import open_mirror, stamp
 
-    chosen = parse_seeds(seeds)
     loaded, registry = launch.open_suite()
-    resolved = resolve(loaded, registry, launch.where, seeds=chosen, only=launch.only)
+    resolved = resolve(loaded, registry, launch.where, seeds=seeds, only=launch.only)
     looked = RecordStore(launch.out)
     before = told(looked.layout, resolved)
     for warning in resolved.warnings:

@@ -132,7 +132,7 @@ def check_command(
     `as submitted`, `not reproduced` or `refused` (docs/submissions.md).  Exit code: 0 nothing was
     refused and nothing came out otherwise, 1 something was or did, 2 it is no results repository.
     """
-    from gzsl_bench.cli.launch import worker_settings
+    from gzsl_bench.cli.training import worker_settings
     from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.engine.environment import usable_cores
     from gzsl_bench.engine.worker import Worker

@@ -19,7 +19,6 @@ from gzsl_bench.cli.options import (
     format_option,
     only_option,
     out_option,
-    parse_only,
     place,
     plugin_option,
 )
@@ -87,7 +86,7 @@ def visualize_command(
     plugin: tuple[Path, ...],
     out: Path,
     device: str,
-    only: tuple[str, ...],
+    only: Filter,
     seed: int | None,
     into: Path | None,
     perplexity: float,
@@ -101,7 +100,8 @@ def visualize_command(
     chooses, and compares its predictions with the record's.  The latents are kept in DIR/latents,
     so that drawing them again trains nothing.  Records stay untouched.
     """
-    from gzsl_bench.cli.launch import stop_on_terminate, worker_settings
+    from gzsl_bench.cli.launch import stop_on_terminate
+    from gzsl_bench.cli.training import worker_settings
     from gzsl_bench.cli.validate import open_suite
     from gzsl_bench.engine import environment
     from gzsl_bench.engine.placement import place as workers_and_threads
@@ -111,12 +111,12 @@ def visualize_command(
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import resolve
 
-    where, part = place(data), parse_only(only)
+    where = place(data)
     chosen = choose_device(device)
     loaded, registry = open_suite(suite, where.root, plugin)
     seeds = None if seed is None else [seed]
-    resolved = resolve(loaded, registry, where, seeds=seeds, only=part)
-    cells = drawable(resolved, registry, part)
+    resolved = resolve(loaded, registry, where, seeds=seeds, only=only)
+    cells = drawable(resolved, registry, only)
     # A cell with a record is trained with the threads of that; these are for the others.
     cores, memory = environment.usable_cores(), environment.total_memory()
     placement = workers_and_threads(len(cells), cores, memory, gpu=chosen.startswith("cuda"))

@@ -54,13 +54,7 @@ def main(
         stop: set when the user asks to stop.
         registry: the plugins, where the server has them.
     """
-    with contextlib.suppress(OSError):
-        os.setpgid(0, 0)
-    mark(tag)
-    # What the server has registered is the server's to do.
-    atexit._clear()
-    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
-    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    _begin_anew(tag)
     printing = Printing(printed, ask)
     printing.capture()
     _report_crashes(printing.descriptor)
@@ -97,12 +91,27 @@ def main(
         _send(pipe, UnitBroke(unit.name, in_one_line(error), traced(error)))
         flush()
         os._exit(1)
-    last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
-    last.start()
-    last.join(_GRACE)
+    _run_exit_functions()
     flush()
     _send(pipe, ended.pop())
     os._exit(0)
+
+
+def _begin_anew(tag: str) -> None:
+    """Leave the terminal's process group; what the server has registered is the server's to do."""
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    mark(tag)
+    atexit._clear()
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+
+
+def _run_exit_functions() -> None:
+    """Do what methods and libraries have registered, in the seconds that there are for it."""
+    last = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+    last.start()
+    last.join(_GRACE)
 
 
 def _no_tasks(fault: str) -> Tasks:

@@ -265,8 +265,6 @@ def serve(
 ) -> None:
     """The life of the server: import, then fork on request until the connection closes.
 
-    Plugins are imported in a fork of it, which serves in its place unless they make it unfit.
-
     Args:
         requests: tags and descriptors of forks come in; its end is the server's.
         printed: where output goes.
@@ -278,17 +276,7 @@ def serve(
     assert parent is not None
     assert parent.pid is not None
     _detach(parent.pid)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for descriptor in (1, 2):
-        os.dup2(printed.fileno(), descriptor)
-    for descriptor in inherited:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    # Line by line: what a process that dies at once had printed must not die with it.
-    sys.stdout, sys.stderr = (
-        os.fdopen(number, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
-        for number in (1, 2)
-    )
+    _redirect(printed.fileno(), inherited)
 
     import gzsl_bench.stacked  # noqa: F401
     from gzsl_bench.engine.fit import settle
@@ -304,20 +292,7 @@ def serve(
     settle("0", 1)
     environment.versions()
     record.adapter()
-    registry: Registry | None = None
-    server = os.getpid()
-    with_plugins = os.fork()
-    if with_plugins:
-        code = os.waitstatus_to_exitcode(os.waitpid(with_plugins, 0)[1])
-        if code < 0:
-            os.kill(server, -code)
-        if code != _UNFIT:
-            os._exit(code)
-    else:
-        _detach(server)
-        registry = load_plugins(strict=False, files=settings.plugins)
-        if not _fit(settings.device):
-            os._exit(_UNFIT)
+    registry = _with_plugins(settings)
 
     def run(tag: str, ends: list[Connection], others: list[Connection]) -> None:
         requests.close()
@@ -341,6 +316,42 @@ def _detach(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _redirect(printed: int, inherited: set[int]) -> None:
+    """Read nothing, print to ``printed``, and close what is open for whoever this is a fork of."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for descriptor in (1, 2):
+        os.dup2(printed, descriptor)
+    for descriptor in inherited:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    # Line by line: what a process that dies at once had printed must not die with it.
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        for number in (1, 2)
+    )
+
+
+def _with_plugins(settings: WorkerSettings) -> Registry | None:
+    """Import the plugins in a fork, which serves in this process's place and ends it with itself.
+
+    Where they make it unfit to be forked, this process serves after all, without plugins: None.
+    """
+    server = os.getpid()
+    fork = os.fork()
+    if not fork:
+        _detach(server)
+        registry = load_plugins(strict=False, files=settings.plugins)
+        if not _fit(settings.device):
+            os._exit(_UNFIT)
+        return registry
+    code = os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
+    if code < 0:
+        os.kill(server, -code)
+    if code != _UNFIT:
+        os._exit(code)
+    return None
 
 
 def _fit(device: str) -> bool:

@@ -9,7 +9,8 @@ from functools import partial
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
 from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.worker import Worker
-from gzsl_bench.executors.dispatcher import Ended, Executor, Job, Tell
+from gzsl_bench.executors.crew import Ended, Job, Tell
+from gzsl_bench.executors.dispatcher import Executor
 from gzsl_bench.executors.interrupts import Interrupts
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
@@ -41,7 +42,7 @@ def inline_executor(registry: Registry, limits: Limits | None = None) -> Executo
 
 
 class InlineCrew:
-    """This process; see :class:`~gzsl_bench.executors.dispatcher.Crew`."""
+    """This process; see :class:`~gzsl_bench.executors.crew.Crew`."""
 
     def __init__(
         self, registry: Registry, settings: WorkerSettings, interrupts: Interrupts

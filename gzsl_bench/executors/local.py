@@ -9,7 +9,8 @@ from multiprocessing import connection
 from gzsl_bench.engine.events import UnitEnded, WorkerSettings
 from gzsl_bench.engine.outlet import Supplied
 from gzsl_bench.executors import processes
-from gzsl_bench.executors.dispatcher import Ended, Executor, How, Job, Tell
+from gzsl_bench.executors.crew import Ended, How, Job, Tell
+from gzsl_bench.executors.dispatcher import Executor
 from gzsl_bench.executors.early import Early
 from gzsl_bench.executors.forks import ForkServer, Server
 from gzsl_bench.executors.limits import Limits
@@ -44,7 +45,7 @@ def local_executor(jobs: int, limits: Limits | None = None, early: Early | None 
 
 
 class LocalCrew:
-    """Processes of this machine; see :class:`~gzsl_bench.executors.dispatcher.Crew`.
+    """Processes of this machine; see :class:`~gzsl_bench.executors.crew.Crew`.
 
     Args:
         most: processes side by side.

@@ -15,21 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from gzsl_bench.errors import RecordError
+from gzsl_bench.leaderboard.judged import Judged, count, judge, recomputed
 from gzsl_bench.leaderboard.sources import Source
-from gzsl_bench.records import rescored, strict
-from gzsl_bench.records.merge import refuse_bombs
-from gzsl_bench.records.recompute import BUILTIN, compute_again
-from gzsl_bench.records.record import Record
+from gzsl_bench.records import strict
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.submissions import (
-    AS_SUBMITTED,
-    RECOMPUTED,
-    REFUSED,
     REPRODUCED,
     STATUSES,
     Status,
 )
-from gzsl_bench.records.verify import described, refuse_foreign, refuse_others
 from gzsl_bench.report.samples import with_intervals
 from gzsl_bench.results.comparable import SAME
 from gzsl_bench.results.rows import HEADINGS, NO_RULE, Row, rows
@@ -194,10 +188,10 @@ def read(
     apart: dict[str, int] = {}
     for keys in together:
         store = RecordStore(source.folder)
-        judged = {key: one for key in keys if (one := _judged(source, store, key, left_out, apart))}
+        judged = {key: one for key in keys if (one := judge(source, store, key, left_out, apart))}
         results = _results(source, store, judged, known)
         if results is not None:
-            judged = _recomputed(results, judged, left_out)
+            judged = recomputed(results, judged, left_out)
             # Of what is left; predictions that are in memory are not read again.
             results = _results(source, store, judged, known, results)
         if results is not None:
@@ -207,120 +201,14 @@ def read(
                 _copy(judged, out / source.name)
                 continue
         for _ in judged:
-            _count(apart, "without numbers on the real task")
+            count(apart, "without numbers on the real task")
     return Found(tuple(entries), left_out, apart)
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A record that may be shown, and what is known of it.
-
-    Attributes:
-        record: with metrics that were computed again later, where they lie beside it.
-        raw: its ``record.json``.
-        again: the rescoring over it, where there is one that counts.
-        status: so far.
-        why: a sentence on that.
-        believed: metrics that nobody computed again.
-        open: its numbers are still to be looked at.
-    """
-
-    record: Record
-    raw: bytes
-    again: bytes | None
-    status: Status
-    why: str = ""
-    believed: frozenset[str] = frozenset()
-    open: bool = False
-
-
-def _judged(
-    source: Source, store: RecordStore, key: str, left_out: dict[str, str], apart: dict[str, int]
-) -> _Judged | None:
-    """A record with its status; None where it is not shown, which is noted."""
-    try:
-        return _looked_at(source, store, key, apart)
-    except (RecordError, OSError) as error:
-        left_out[key] = str(error)
-        return None
-
-
-def _looked_at(
-    source: Source, store: RecordStore, key: str, apart: dict[str, int]
-) -> _Judged | None:
-    """A record and its identity, looked at as far as nobody did.
-
-    Raises:
-        RecordError: it is damaged, contradicts itself, or lacks what it is to be compared by.
-    """
-    place = store.layout.cell(key)
-    said = source.said.get(key)
-    refuse_foreign(place)
-    if said is None:  # else the rest was looked at when these very bytes were checked
-        refuse_bombs(place)
-        described(place)
-    record = store.read(key)
-    if record is None:
-        raise RecordError("it cannot be read")
-    raw = (place / "record.json").read_bytes()
-    again = rescored.counting(store.layout, record, raw)
-    if not record.final:
-        _count(apart, "failed")
-        return None
-    if "sweep" in record.about:
-        _count(apart, "points of sweeps, of which the best would have been chosen by test results")
-        return None
-    _refuse_nameless(record)
-    if said is not None:
-        if said.status == REFUSED:
-            raise RecordError(f"refused by the repository's check: {said.why or 'no reason given'}")
-        return _Judged(record, raw, again, said.status, said.why)
-    status = AS_SUBMITTED if record.complete else RECOMPUTED
-    return _Judged(record, raw, again, status, open=record.complete)
-
-
-def _recomputed(
-    results: Results, judged: Mapping[str, _Judged], left_out: dict[str, str]
-) -> dict[str, _Judged]:
-    """Those whose numbers are those of their predictions, computed again where nobody did."""
-    found = {}
-    # Folds first: what they choose decides which predictions of the others are kept.
-    for key, each in sorted(judged.items(), key=lambda item: not item[1].record.cell.fold):
-        if each.open:
-            try:
-                # Read once, for the rows of the table, too.
-                arrays = results.arrays(each.record)
-                refuse_others(each.record, arrays)
-                believed = frozenset(compute_again(each.record, BUILTIN, arrays))
-            except RecordError as error:
-                left_out[key] = str(error)
-                continue
-            status = AS_SUBMITTED if {*HEADINGS} & believed else RECOMPUTED
-            each = replace(each, status=status, believed=believed)
-        found[key] = each
-    return found
-
-
-def _refuse_nameless(record: Record) -> None:
-    """Nothing is shown whose identity is not recorded."""
-    data, method = record.identity["dataset"], record.identity["method"]
-    known = {
-        "the data's content": data["fingerprint"],
-        "the features": data["features"],
-        "the class embedding": data["attributes"],
-        "the setting": record.identity["setting"],
-        "the method": method["name"],
-        "the method's version": method["version"],
-    }
-    lacking = [what for what, value in known.items() if not value.strip()]
-    if lacking:
-        raise RecordError(f"its identity does not name {' nor '.join(lacking)}")
 
 
 def _results(
     source: Source,
     store: RecordStore,
-    judged: Mapping[str, _Judged],
+    judged: Mapping[str, Judged],
     known: Mapping[str, Mapping[str, Any]],
     earlier: Results | None = None,
 ) -> Results | None:
@@ -350,7 +238,7 @@ def _results(
 def _entry(
     source: Source,
     store: RecordStore,
-    judged: Mapping[str, _Judged],
+    judged: Mapping[str, Judged],
     results: Results,
     left_out: dict[str, str],
 ) -> Entry | None:
@@ -408,7 +296,7 @@ def _tests(row: Row, results: Results) -> str:
     return names.pop()[:16]
 
 
-def _part(judged: _Judged, cell: Cell, by_rule: Mapping[str, Row], chosen: str) -> Part:
+def _part(judged: Judged, cell: Cell, by_rule: Mapping[str, Row], chosen: str) -> Part:
     record = judged.record
     about = record.provenance
     numbers: dict[str, int] = {}
@@ -440,7 +328,7 @@ def _part(judged: _Judged, cell: Cell, by_rule: Mapping[str, Row], chosen: str) 
     )
 
 
-def _copy(judged: Mapping[str, _Judged], into: Path) -> None:
+def _copy(judged: Mapping[str, Judged], into: Path) -> None:
     """The entry's records as they are, and metrics that were computed again beside them."""
     into.mkdir(parents=True, exist_ok=True)
     for key, each in judged.items():
@@ -451,7 +339,3 @@ def _copy(judged: Mapping[str, _Judged], into: Path) -> None:
 
 def _pairs(content: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in content.items() if value is not None)
-
-
-def _count(apart: dict[str, int], why: str) -> None:
-    apart[why] = apart.get(why, 0) + 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import gzsl_bench
-from gzsl_bench.cli.launch import worker_settings
+from gzsl_bench.cli.training import worker_settings
 from gzsl_bench.engine.environment import provenance
 from gzsl_bench.engine.program import checkout, installed_from, program, started_in
 from gzsl_bench.suite.datasets import Place

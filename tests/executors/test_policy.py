@@ -35,16 +35,13 @@ from gzsl_bench.engine.events import (
 from gzsl_bench.engine.units import Unit, plan
 from gzsl_bench.engine.work import Work, sharing
 from gzsl_bench.errors import WorkerError
+from gzsl_bench.executors.crew import Ended, How, Job, Tell
 from gzsl_bench.executors.dispatcher import (
     KILLED_AT_START,
     LOSSES,
     STILLBORN,
     Dispatcher,
-    Ended,
     Executor,
-    How,
-    Job,
-    Tell,
 )
 from gzsl_bench.executors.inline import inline_executor
 from gzsl_bench.executors.interrupts import Interrupts

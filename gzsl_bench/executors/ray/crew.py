@@ -14,7 +14,8 @@ from gzsl_bench.engine.kinds import kind_of
 from gzsl_bench.engine.outlet import FolderOutlet, Kept
 from gzsl_bench.engine.taskdata import load_task, task_name
 from gzsl_bench.errors import WorkerError, in_one_line
-from gzsl_bench.executors.dispatcher import Crew, Ended, Executor, How, Job, Tell
+from gzsl_bench.executors.crew import Crew, Ended, How, Job, Tell
+from gzsl_bench.executors.dispatcher import Executor
 from gzsl_bench.executors.interrupts import Interrupts
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.ray.cluster import (
@@ -145,7 +146,7 @@ class _Remote:
 
 
 class RayCrew:
-    """Hosts on the nodes; see :class:`~gzsl_bench.executors.dispatcher.Crew`.
+    """Hosts on the nodes; see :class:`~gzsl_bench.executors.crew.Crew`.
 
     Args:
         ray: the module, connected.

@@ -24,7 +24,7 @@ from gzsl_bench.engine.events import Event, Progress, WorkerSettings
 from gzsl_bench.engine.outlet import Kept, Supplied
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.executors.dispatcher import Ended, Job
+from gzsl_bench.executors.crew import Ended, Job
 from gzsl_bench.executors.ray.plugins import PluginFiles, unpack
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import Any
 
 from gzsl_bench.engine.events import Notice, WorkerSettings
 from gzsl_bench.errors import GzslBenchError, WorkerError, in_one_line
-from gzsl_bench.executors.dispatcher import Ended, Executor, How, Job, Tell
+from gzsl_bench.executors.crew import Ended, How, Job, Tell
+from gzsl_bench.executors.dispatcher import Executor
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
 from gzsl_bench.executors.resources import Resources
@@ -143,7 +144,7 @@ class _Submitted:
 
 
 class SlurmCrew:
-    """Jobs of Slurm; see :class:`~gzsl_bench.executors.dispatcher.Crew`.
+    """Jobs of Slurm; see :class:`~gzsl_bench.executors.crew.Crew`.
 
     Args:
         submitit: the module.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from gzsl_bench.engine.events import Event, UnitEnded, WorkerSettings
 from gzsl_bench.engine.units import Unit
-from gzsl_bench.executors.dispatcher import Ended, How, Job
+from gzsl_bench.executors.crew import Ended, How, Job
 from gzsl_bench.executors.early import early
 from gzsl_bench.executors.local import LocalCrew
 from gzsl_bench.executors.slurm.mail import Box, Pulse, Writer
