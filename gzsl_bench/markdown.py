@@ -13,6 +13,8 @@ from typing import Any
 #: Blanks within ``35.9 ± 0.9``, ``[30.4, 41.8]`` and ``95 %``.
 _TOGETHER = re.compile(r"(?<=\d) (?=[±%])|(?<=±) (?=\d)|(?<=\d,) (?=[+-]?\d+\.\d\])")
 
+#: Columns that a text wants.
+_TEXT = 20
 _WITHIN_A_CELL = str.maketrans({"|": "\\|", "\n": " ", "\r": " "})
 #: What a spreadsheet would compute, or run, in the place of a text.
 _FORMULA = re.compile(r"[=@\t\r]|[+-].*[(|!]", re.DOTALL)
@@ -34,9 +36,7 @@ def table(headings: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     return "\n".join(filter(None, (head, rule, body)))
 
 
-def fitted(
-    headings: Sequence[str], lines: Sequence[Sequence[Any]], width: int | None, least: int = 20
-) -> str:
+def fitted(headings: Sequence[str], lines: Sequence[Sequence[Any]], width: int | None) -> str:
     """A table no wider than a terminal: long cells go on in further lines, broken between words.
 
     Where a column of texts would be too narrow to be read, each line becomes a paragraph instead.
@@ -45,7 +45,6 @@ def fitted(
         headings: of the columns.
         lines: of the table.
         width: columns of the terminal; None for a file, where nothing is broken.
-        least: columns that a text wants.
     """
     texts = [[str(cell) for cell in line] for line in lines]
     columns = list(zip(headings, *texts, strict=True))
@@ -53,7 +52,7 @@ def fitted(
     if width is None or sum(natural) + 3 * len(natural) + 1 <= width:
         return table(headings, texts)
     floor = [
-        max(*(width_of(word) for cell in column for word in cell.split() or [""]), min(least, size))
+        max(*(width_of(word) for cell in column for word in cell.split() or [""]), min(_TEXT, size))
         for column, size in zip(columns, natural, strict=True)
     ]
     room = width - 3 * len(natural) - 1

@@ -10,8 +10,6 @@ from gzsl_bench.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-POOLS = ("auto", "mean", "token", "own")
-
 
 def pooled(
     raw: Any, own: Tensor | None, pool: str, prefix: int | None, channels_last: bool, what: str
@@ -24,7 +22,7 @@ def pooled(
     Args:
         raw: the layer's output: [B, D], [B, T, C] or [B, C, h, w].
         own: [B, D] what the library calls the image's embedding, where it has one.
-        pool: one of :data:`POOLS`.
+        pool: ``auto``, ``mean``, ``token`` or ``own``.
         prefix: tokens before those of regions; None where the count has to tell, for regions lie in
             a square.
         channels_last: maps are [B, h, w, C].

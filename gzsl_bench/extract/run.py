@@ -214,7 +214,7 @@ class _Network:
         self.pool, self._order = order.pool, order
         self._backbone, self._device = backbone, torch.device(order.device)
         self._dtype: torch.dtype = getattr(torch, order.precision)
-        self._module = backbone.module.to(self._device, self._dtype)
+        backbone.module.to(self._device, self._dtype)
         self.kind = self._device.type
         side = order.transform.crop
         try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gzsl_bench.plots import style
-from gzsl_bench.plots.panels import panels as laid_out
+from gzsl_bench.plots.panels import laid_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,10 +61,7 @@ class Panel:
 @style.styled
 def figure(title: str, panels: Sequence[Panel]) -> Figure:
     """A point and a line for each method, the best on top, its interval as a band behind all."""
-    made, grid = laid_out(
-        [[entry.label for entry in panel.ordered] for panel in panels],
-        [panel.title for panel in panels],
-    )
+    made, grid = laid_out(panels)
     for axes, panel in zip(grid, panels, strict=True):
         entries = panel.ordered
         first = entries[0]
@@ -94,12 +91,3 @@ def figure(title: str, panels: Sequence[Panel]) -> Figure:
 
 def _ranks(best: int, worst: int) -> str:
     return f"no. {best}" if best == worst else f"no. {best}-{worst}"
-
-
-def rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """One line per data set and method."""
-    return [
-        {"dataset": panel.title, **{k: v for k, v in asdict(entry).items() if k != "index"}}
-        for panel in panels
-        for entry in panel.ordered
-    ]

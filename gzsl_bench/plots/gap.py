@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gzsl_bench.plots import style
-from gzsl_bench.plots.panels import panels as laid_out
+from gzsl_bench.plots.panels import laid_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,10 +53,7 @@ class Panel:
 @style.styled
 def figure(title: str, panels: Sequence[Panel]) -> Figure:
     """From H by the honest rule (filled) to H by ``best_test`` (open), the gap at its end."""
-    made, grid = laid_out(
-        [[entry.label for entry in panel.ordered] for panel in panels],
-        [panel.title for panel in panels],
-    )
+    made, grid = laid_out(panels)
     for axes, panel in zip(grid, panels, strict=True):
         entries = panel.ordered
         for place, entry in enumerate(entries):
@@ -73,12 +70,3 @@ def figure(title: str, panels: Sequence[Panel]) -> Figure:
         axes.set_xlim(0, 1.28 * max(1.0, *(e.chosen + max(e.gap, 0.0) for e in entries)))
     style.heading(made, title)
     return made
-
-
-def rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """One line per data set and method."""
-    return [
-        {"dataset": panel.title, **{k: v for k, v in asdict(entry).items() if k != "index"}}
-        for panel in panels
-        for entry in panel.ordered
-    ]

@@ -124,11 +124,9 @@ def words(text: str, longest: int = LABEL) -> str:
     return f" {short}" if short.startswith("_") else short or " "
 
 
-def broken(text: str, letters: int, most: int = 2) -> str:
-    """A text for a figure, broken between words into at most so many lines of so many letters."""
-    return "\n".join(
-        textwrap.wrap(words(text, len(text)), letters, max_lines=most, placeholder=" …")
-    )
+def broken(text: str, letters: int) -> str:
+    """A text for a figure, broken between words into at most two lines of so many letters."""
+    return "\n".join(textwrap.wrap(words(text, len(text)), letters, max_lines=2, placeholder=" …"))
 
 
 def logarithmic(axis: Any) -> None:

@@ -34,8 +34,6 @@ COMPLETE = "complete"
 FAILED = "failed"
 #: The method says that it cannot work on this kind of data: final, and no failure.
 NOT_APPLICABLE = "not applicable"
-#: Every status a record may have.
-STATUSES = (COMPLETE, FAILED, NOT_APPLICABLE)
 #: The metric that every checkpoint has, for rules choose by it.
 MAIN = "harmonic_mean"
 #: The arrays of a record.
@@ -147,7 +145,7 @@ class Record:
 
     Attributes:
         key: the cell's key, the hash of ``identity``.
-        status: one of :data:`STATUSES`.
+        status: :data:`COMPLETE`, :data:`FAILED` or :data:`NOT_APPLICABLE`.
         identity: what fixes the numbers.
         dataset: the data set's label; ``method``, ``label``, ``seed``, ``request`` and ``about``
             are the cell's, too.

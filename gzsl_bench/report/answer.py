@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from gzsl_bench import markdown
 from gzsl_bench.report import wide
-from gzsl_bench.report.cells import Table
 from gzsl_bench.report.notes import remarks
 from gzsl_bench.report.table import TERMINAL
 from gzsl_bench.report.verdicts import READING, Verdict, verdicts
@@ -48,18 +47,15 @@ def answer(
     return "\n".join([body, "", *said])
 
 
-def leaders(
-    table: Sequence[Row], results: Results, rule: str, cells: Table | None = None
-) -> list[str]:
+def leaders(table: Sequence[Row], results: Results, rule: str) -> list[str]:
     """Who is best on every data set: a sentence each, and indented what goes with it.
 
     Args:
         table: rows, of other rules as well.
         results: of the suite.
         rule: whose numbers count.
-        cells: what tells rows apart; by default that of ``table``.
     """
-    found = verdicts(table, results, rule, cells)
+    found = verdicts(table, results, rule)
     return [line for verdict in found for line in said(verdict, "best on ")]
 
 

@@ -34,20 +34,19 @@ _GRID = 400
 _EDGE = 1e-6
 
 
-def intervals(sample: Sample, level: float = LEVEL) -> dict[str, tuple[float, float]]:
-    """Ends in percent of an interval for each of U, S, H and T1.
+def intervals(sample: Sample) -> dict[str, tuple[float, float]]:
+    """Ends in percent of a 95 % interval for each of U, S, H and T1.
 
     Args:
         sample: accuracies [seeds, classes]; one seed says nothing of seeds, one class nothing of
             classes: what cannot be estimated adds no width.
-        level: wanted coverage.
     """
     found = {}
     for name, parts in _linearised(sample).items():
         mean = _mean(parts)
         share = min(max(mean / 100, _EDGE), 1 - _EDGE)
         logit, slope = math.log(share / (1 - share)), 100 * share * (1 - share)
-        half = _half_width(parts, level) / slope
+        half = _half_width(parts, LEVEL) / slope
         ends = (logit - half, logit + half)
         found[name] = (100 * _logistic(ends[0]), 100 * _logistic(ends[1])) if half else (mean, mean)
     return found

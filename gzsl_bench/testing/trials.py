@@ -321,9 +321,9 @@ class Trials:
         one, other = self.base().trace, self.repeated().trace
         return one.other_curves(other) if one.scores_digest == other.scores_digest else set()
 
-    def other(self, what: str, shape: str, seed: int = 0, again: str = "") -> Trial:
+    def other(self, what: str, shape: str, seed: int = 0) -> Trial:
         """A training that must get through because the base training did."""
-        trial = self.on(shape, seed, again)
+        trial = self.on(shape, seed)
         if not trial.sound:
             raise Broken(f"{what} it fails: {trial.why}")
         return trial

@@ -23,6 +23,7 @@ from gzsl_bench.plots import (
     style,
     training,
 )
+from gzsl_bench.plots.panels import rows
 from gzsl_bench.scoring.ranks import ranking
 
 
@@ -104,7 +105,7 @@ def test_methods_stand_from_best_to_worst_those_without_numbers_last():
     )
     panel = forest.Panel("CUB", entries)
     assert [entry.label for entry in panel.ordered] == ["high", "low", "none"]
-    lines = forest.rows([panel])
+    lines = rows([panel])
     assert [line["mean"] for line in lines] == [40.0, 20.0, None]
     assert lines[2]["why"] == "failed: no memory"
 
@@ -128,7 +129,10 @@ def test_a_reason_stands_whole_and_within_its_panel():
 
 def test_the_largest_gap_stands_first():
     panel = gap.Panel("CUB", (gap.Entry("a", 0, 40.0, 0.5), gap.Entry("b", 1, 30.0, 3.0, 0.4)))
-    assert [(line["label"], line["gap"]) for line in gap.rows([panel])] == [("b", 3.0), ("a", 0.5)]
+    assert [(line["label"], line["gap"]) for line in rows([panel])] == [
+        ("b", 3.0),
+        ("a", 0.5),
+    ]
     made = gap.figure("t", [panel])
     assert [text.get_text() for text in made.axes[0].texts] == ["+3.0 ± 0.4", "+0.5"]
     ends = [float(line.get_xdata()[-1]) for line in made.axes[0].lines]

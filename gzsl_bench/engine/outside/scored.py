@@ -38,14 +38,12 @@ class Outsider:
         citation: its publication, in one line.
         version: of its code.
         setting: ``inductive``, or ``transductive`` where it has seen test features.
-        precision: arithmetic of its training.
     """
 
     label: str
     citation: str = ""
     version: str = EXTERNAL
     setting: str = "inductive"
-    precision: str = "float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +139,7 @@ def _cell(sheet: Sheet, found: Found, outsider: Outsider, source: str) -> Cell:
             "config": {},
         },
         "seed": sheet.seed,
-        "precision": outsider.precision,
+        "precision": "float32",
         "code": {"predictions": predict.NUMERICS},
     }
     return Cell(

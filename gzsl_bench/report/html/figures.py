@@ -18,6 +18,7 @@ from gzsl_bench.plots import (
     sensitivity,
     training,
 )
+from gzsl_bench.plots.panels import rows
 from gzsl_bench.plots.save import unused
 from gzsl_bench.plots.sensitivity import Sensitivity
 from gzsl_bench.report.cells import SIGN
@@ -84,7 +85,7 @@ def of_leads(grounds: Sequence[Ground], rule: str) -> list[Plot]:
             " two are told apart). Whether the lead is established stands in the cards above.",
             "; ".join(said),
             lambda: forest.figure(f"H by {rule}", panels),
-            lambda: forest.rows(panels),
+            lambda: rows(panels),
         )
     ]
 
@@ -106,7 +107,7 @@ def of_gaps(grounds: Sequence[Ground], rule: str) -> list[Plot]:
                 for panel in panels
             ),
             lambda: gap.figure(f"H by {rule}, and what best_test adds", panels),
-            lambda: gap.rows(panels),
+            lambda: rows(panels),
         )
     ]
 
