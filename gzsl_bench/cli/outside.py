@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,9 +79,7 @@ def score_command(
     """  # fmt: skip
     from gzsl_bench.cli.training import command_line
     from gzsl_bench.engine.environment import versions
-    from gzsl_bench.engine.outside.question import questions
     from gzsl_bench.engine.outside.scored import Outsider, scored, suite_with
-    from gzsl_bench.engine.outside.sheet import template
     from gzsl_bench.engine.program import program, started_in
     from gzsl_bench.executors.run import hold
     from gzsl_bench.records.record import Provenance
@@ -88,20 +87,7 @@ def score_command(
 
     loaded, registry, found = _data(suite, data, plugin, dataset)
     if files[0] == Path(_NEW):
-        if len(files) != 2:
-            raise click.UsageError("score new takes the name of one file")
-        asked = [question for each in found for question in questions(each)]
-        mine = [question for question in asked if question.fold == fold]
-        if len(mine) != 1:
-            named = ", ".join(dict.fromkeys(each.entry.name for each in found))
-            folds = ", ".join(str(each) for each in sorted({each.fold for each in asked}))
-            raise click.UsageError(
-                "score new writes one file: name a data set of the suite with --dataset"
-                f" ({named}), and a --fold that it has ({folds})"
-            )
-        template(files[1], mine[0])
-        put(f"{files[1]}: {mine[0].title}, {len(mine[0].images)} test rows,"
-            f" {mine[0].classes} classes; scores are to be filled in")  # fmt: skip
+        _write_template(files[1:], found, fold)
         return
     if not method:
         raise click.UsageError("say with --method what tables call it")
@@ -124,6 +110,31 @@ def score_command(
         f"{len(cells)} cells of {method} on {', '.join(each.entry.name for each in answered)},"
         f" {new} of them new; next: gzsl-bench table {resolved.name} --out {out}"
     )
+
+
+def _write_template(files: Sequence[Path], found: Sequence[Found], fold: int) -> None:
+    """``score new FILE``: the file of one task, its scores to be filled in.
+
+    Raises:
+        UsageError: not one file, or not one task, was named.
+    """
+    from gzsl_bench.engine.outside.question import questions
+    from gzsl_bench.engine.outside.sheet import template
+
+    if len(files) != 1:
+        raise click.UsageError("score new takes the name of one file")
+    asked = [question for each in found for question in questions(each)]
+    mine = [question for question in asked if question.fold == fold]
+    if len(mine) != 1:
+        named = ", ".join(dict.fromkeys(each.entry.name for each in found))
+        folds = ", ".join(str(each) for each in sorted({each.fold for each in asked}))
+        raise click.UsageError(
+            "score new writes one file: name a data set of the suite with --dataset"
+            f" ({named}), and a --fold that it has ({folds})"
+        )
+    template(files[0], mine[0])
+    put(f"{files[0]}: {mine[0].title}, {len(mine[0].images)} test rows,"
+        f" {mine[0].classes} classes; scores are to be filled in")  # fmt: skip
 
 
 @click.command("export-task")

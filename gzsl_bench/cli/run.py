@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gzsl_bench.results.rows import Row
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolved import ResolvedSuite
+    from gzsl_bench.tracking.mirror import Mirror
 
 
 @click.command("run")
@@ -58,7 +59,7 @@ def run_command(
     from gzsl_bench.cli.models import keep
     from gzsl_bench.engine.models import require
     from gzsl_bench.records.store import RecordStore
-    from gzsl_bench.records.suites import current, remember, told
+    from gzsl_bench.records.suites import current, remember
     from gzsl_bench.report.answer import answer
     from gzsl_bench.report.table import render
     from gzsl_bench.results.rescore import out_of_date
@@ -66,15 +67,11 @@ def run_command(
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import resolve
     from gzsl_bench.terminal.width import bold, columns
-    from gzsl_bench.tracking import open_mirror, stamp
 
     loaded, registry = launch.open_suite()
     resolved = resolve(loaded, registry, launch.where, seeds=seeds, only=launch.only)
     looked = RecordStore(launch.out)
-    before = told(looked.layout, resolved)
-    for warning in resolved.warnings:
-        if warning not in before:
-            say(f"warning: {warning}")
+    _warn(resolved, looked)
     units = launch.plan(resolved.cells, registry)
     whole, asked = len(units), resolved
     if only_failed:
@@ -92,10 +89,8 @@ def run_command(
         results = Results(resolved, store)
         remembered = remember(store.layout, resolved)
         everything = results.of(remembered)
-        # A store that shows all there is needs no visit, which takes longer than all else here.
         idle = not audit and all(store.finished(cell.key) for cell in asked.cells)
-        visit = launch.uri is not None and not (idle and stamp.holds(launch.uri, everything))
-        mirror = open_mirror(launch.uri, everything, later=True) if launch.uri and visit else None
+        mirror = _open_mirror(launch.uri, everything, idle)
         sync = f"gzsl-bench sync {shlex.quote(resolved.name)} --out {shlex.quote(str(launch.out))}"
 
         def mirrored() -> tuple[str, Sequence[dict[str, Any]]]:
@@ -114,14 +109,38 @@ def run_command(
             _say_next(everything, table, launch.uri is not None)
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:
             shown = results.of(current(store.layout, resolved))
-            if _renew_front(launch.uri, shown, sync) and outcome.exit_code == 0:
-                with contextlib.suppress(OSError):  # it only saves time
-                    stamp.leave(launch.uri, shown)
+            _renew_front(launch.uri, shown, sync, whole=outcome.exit_code == 0)
         if keep_models and not outcome.interrupted:
             keep(results, registry, training.settings)
         if audit and not outcome.interrupted and not conclude(resolved.cells, store):
             return 1
         return outcome.exit_code
+
+
+def _warn(resolved: ResolvedSuite, store: RecordStore) -> None:
+    """Warnings of the suite that no earlier run has said."""
+    from gzsl_bench.records.suites import told
+
+    before = told(store.layout, resolved)
+    for warning in resolved.warnings:
+        if warning not in before:
+            say(f"warning: {warning}")
+
+
+def _open_mirror(uri: str | None, results: Results, idle: bool) -> Mirror | None:
+    """What mirrors the run in MLflow; None where nobody wants that, or MLflow shows all there is.
+
+    Args:
+        uri: of MLflow; None for none.
+        results: of the suite, as it is remembered.
+        idle: nothing will be trained.
+    """
+    from gzsl_bench.tracking import open_mirror, stamp
+
+    # A visit takes longer than all else that a run with nothing to do does.
+    if uri is None or (idle and stamp.holds(uri, results)):
+        return None
+    return open_mirror(uri, results, later=True)
 
 
 def _say_next(results: Results, table: Sequence[Row], mirrored: bool) -> None:
@@ -149,22 +168,30 @@ def _say_next(results: Results, table: Sequence[Row], mirrored: bool) -> None:
         say(f"next, {about}: gzsl-bench {name} {arguments}")
 
 
-def _renew_front(uri: str, results: Results, sync: str) -> bool:
+def _renew_front(uri: str, results: Results, sync: str, whole: bool) -> None:
     """Show the report in MLflow, too, after the results and never at their expense; if it is there.
 
     A suite that trained for moments has none, and nothing is behind.
-    """
-    from gzsl_bench.tracking import front
 
-    if not front.worthwhile(results):
-        return True
-    try:
-        behind = front.refresh(uri, results)
-    except KeyboardInterrupt:
-        behind = "interrupted"
+    Args:
+        uri: of MLflow.
+        results: what it is to show.
+        sync: the command that brings it up to date.
+        whole: nothing failed: MLflow then shows all there is, which is noted.
+    """
+    from gzsl_bench.tracking import front, stamp
+
+    behind: str | None = None
+    if front.worthwhile(results):
+        try:
+            behind = front.refresh(uri, results)
+        except KeyboardInterrupt:
+            behind = "interrupted"
     if behind:
         say(f"warning: the report in MLflow is not renewed: {behind}; {sync} does it")
-    return not behind
+    elif whole:
+        with contextlib.suppress(OSError):  # it only saves time
+            stamp.leave(uri, results)
 
 
 def _failed_part(

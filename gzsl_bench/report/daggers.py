@@ -87,8 +87,36 @@ def daggers(
             f"--daggers: none of the table's metrics can be tested; of these it marks"
             f" {', '.join(CLASS_METRICS)}"
         )
+    tested, untested = _tested(table, results, label, rule, marked)
+    if not tested:
+        raise SuiteError(
+            f"--daggers: no row can be tested against {label} by {rule}"
+            + (f": {untested[0]}" if untested else "")
+        )
+    everything = [(places, result) for places, found in tested for result in found]
+    by_classes = holm([result.p_classes.p for _, result in everything])
+    seeds = [one.p for _, result in everything if (one := result.p_seeds) is not None]
+    by_seeds = iter(holm(seeds))
+    marks: dict[tuple[int, str], int] = {}
+    for (places, result), p in zip(everything, by_classes, strict=True):
+        of_seeds = 1.0 if result.p_seeds is None else next(by_seeds)
+        if p < ALPHA:
+            mark = 2 if of_seeds < ALPHA else 1
+            marks |= {(index, result.metric): mark for index in places}
+    return Daggers(label, rule, marks, marked, len(everything), len(seeds), untested)
+
+
+def _tested(
+    table: Sequence[Row], results: Results, label: str, rule: str, metrics: Sequence[str]
+) -> tuple[list[tuple[list[int], list[PairedResult]]], tuple[str, ...]]:
+    """The tests of the ``metrics`` of every row against that of ``label``, not yet corrected.
+
+    Returns:
+        For each pair of records the rows that rest on it, by index, and its results; and sentences
+        on what cannot be tested.
+    """
     where = {row: index for index, row in enumerate(table)}
-    tested: dict[Any, tuple[list[int], Sequence[PairedResult]]] = {}
+    tested: dict[Any, tuple[list[int], list[PairedResult]]] = {}
     untested: dict[str, None] = {}
     for (_, selection), rivals in leagues(table).items():
         own = [row for row in rivals if row.label == label]
@@ -109,24 +137,9 @@ def daggers(
             except GzslBenchError as error:
                 untested[str(error)] = None
                 continue
-            kept = [result for result in found.results if result.metric in marked]
+            kept = [result for result in found.results if result.metric in metrics]
             tested[records] = ([where[row]], kept)
-    if not tested:
-        raise SuiteError(
-            f"--daggers: no row can be tested against {label} by {rule}"
-            + (f": {next(iter(untested))}" if untested else "")
-        )
-    everything = [(places, result) for places, found in tested.values() for result in found]
-    by_classes = holm([result.p_classes.p for _, result in everything])
-    seeds = [one.p for _, result in everything if (one := result.p_seeds) is not None]
-    by_seeds = iter(holm(seeds))
-    marks: dict[tuple[int, str], int] = {}
-    for (places, result), p in zip(everything, by_classes, strict=True):
-        of_seeds = 1.0 if result.p_seeds is None else next(by_seeds)
-        if p < ALPHA:
-            mark = 2 if of_seeds < ALPHA else 1
-            marks |= {(index, result.metric): mark for index in places}
-    return Daggers(label, rule, marks, marked, len(everything), len(seeds), tuple(untested))
+    return list(tested.values()), tuple(untested)
 
 
 def seeds_needed(tests: int) -> int:

@@ -8,13 +8,13 @@ from typing import Any
 
 from gzsl_bench.errors import SuiteError, unknown_name
 from gzsl_bench.records.audits import in_words
-from gzsl_bench.records.record import Record
+from gzsl_bench.results.groups import Group, groups
 from gzsl_bench.results.validation import Choice
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.axes import Axes, position
 from gzsl_bench.scoring.rules import Support, Unchosen, rule_of
 from gzsl_bench.scoring.summary import Summary, summarize
-from gzsl_bench.suite.cells import Cell, digest
+from gzsl_bench.suite.cells import digest
 from gzsl_bench.suite.sweep import ABOUT as SWEEP
 
 #: The metrics every table has, in this order, and their short headings.
@@ -29,8 +29,6 @@ HEADINGS: Mapping[str, str] = {
 _H = "harmonic_mean"
 #: In place of a rule, where the method failed or does not apply and there is nothing to choose.
 NO_RULE = "-"
-#: Letters of a cause in a row.
-_CAUSE = 200
 #: How a row without any cell with numbers says why, and that in a word or two.
 _FATES: Mapping[str, str] = {
     "failed": "failed",
@@ -38,7 +36,7 @@ _FATES: Mapping[str, str] = {
     "not run": "not run",
     "left out": "left out",
 }
-_NOT_RUN, _LEFT_OUT = "not run yet", "left out: the suite does not run it on this data set"
+_LEFT_OUT = "left out: the suite does not run it on this data set"
 
 
 @dataclass(frozen=True)
@@ -213,61 +211,6 @@ class Row:
         if self.axes:
             plain["at"] = [position(self.axes, numbers[-1]) for numbers in self.checkpoints]
         return plain | {"audit": self.audit, "notes": list(self.notes), "exposure": self.exposure}
-
-
-@dataclass(frozen=True)
-class Group:
-    """Cells that differ in nothing but the seed, with their complete records.
-
-    Attributes:
-        cells: those with a record that counts.
-        records: theirs, in the same order.
-        without: why there is no number at all, ``not applicable: ...``, ``failed: ...`` or that
-            nothing has run; ``records`` is empty then.
-        lost: seeds that failed where others have numbers, each with its cause.
-    """
-
-    cells: tuple[Cell, ...]
-    records: tuple[Record, ...]
-    without: str = ""
-    lost: tuple[str, ...] = ()
-
-
-def groups(results: Results) -> list[Group]:
-    """The suite's cells by row of the table.
-
-    Validation folds are no rows: they are what rules choose by.
-    """
-    together: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell in (c for c in results.suite.cells if not c.fold):
-        together.setdefault((cell.dataset, cell.label, cell.group), []).append(cell)
-    found = []
-    for cells in together.values():
-        read = [(cell, record) for cell in cells if (record := results.record(cell.key))]
-        complete = [(cell, record) for cell, record in read if record.complete]
-        failed = [(cell, record) for cell, record in read if not record.final]
-        lost = tuple(f"seed {cell.seed} failed: {_cause(record)}" for cell, record in failed)
-        refused = [(cell, record) for cell, record in read if record.not_applicable]
-        if complete:
-            mine = tuple(c for c, _ in complete), tuple(r for _, r in complete)
-            found.append(Group(*mine, lost=lost))
-        elif refused:
-            why = f"not applicable: {_cause(refused[0][1])}"
-            found.append(Group(tuple(c for c, _ in refused), (), why))
-        elif failed:
-            causes = list(dict.fromkeys(_cause(record) for _, record in failed))
-            more = ("", " (and other causes)")[len(causes) > 1]
-            why = f"failed: {causes[0]}{more}"
-            found.append(Group(tuple(c for c, _ in failed), (), why))
-        else:
-            found.append(Group(tuple(cells), (), _NOT_RUN))
-    return found
-
-
-def _cause(record: Record) -> str:
-    """In one line, for tables; all of it is in the record."""
-    cause = " ".join(record.cause.split()) or "unknown"
-    return cause if len(cause) <= _CAUSE else cause[: _CAUSE - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def rows(results: Results) -> list[Row]:
