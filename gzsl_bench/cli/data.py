@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,10 +142,8 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
 
     Without NAMES: CUB, SUN, AWA1, AWA2 and APY.
     """
-    from filelock import FileLock, Timeout
-
     from gzsl_bench.data.archive import extract
-    from gzsl_bench.data.download import DOWNLOADS_FOLDER, fetch
+    from gzsl_bench.data.download import fetch
     from gzsl_bench.data.known import KNOWN, XLSA17_URL
     from gzsl_bench.data.places import DATA_VARIABLE, default_root, plain_name
     from gzsl_bench.masking import masked
@@ -157,23 +156,7 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
         by_url.setdefault(url or KNOWN[name].url, []).append(plain_name(name, "the data set"))
     named = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     target = (named or default_root()).expanduser()
-    downloads = target / DOWNLOADS_FOLDER
-    lock = FileLock(downloads / "lock", timeout=_PATIENCE)
-    try:
-        downloads.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        lock.release()
-    except Timeout:
-        raise DataError(
-            f"another gzsl-bench downloads into {target} (it holds {downloads / 'lock'}); wait for"
-            " it to end, or end it"
-        ) from None
-    except OSError as error:
-        raise DataError(
-            f"{downloads} cannot be written ({error.strerror or error}); name another data folder"
-            " with --data DIR"
-        ) from None
-    with lock:
+    with _downloading(target):
         for address, wanted in by_url.items():
             say(f"{masked(address)} -> {target}")
             archive, digest = fetch(address, target, _Progress())
@@ -184,6 +167,38 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
             )
             for path in (*result.written, *result.kept):
                 put(str(target / path))
+
+
+@contextlib.contextmanager
+def _downloading(target: Path) -> Iterator[None]:
+    """Be the only one who downloads into a data folder.
+
+    Raises:
+        DataError: somebody else does, or nothing can be written there.
+    """
+    from filelock import FileLock, Timeout
+
+    from gzsl_bench.data.download import DOWNLOADS_FOLDER
+
+    downloads = target / DOWNLOADS_FOLDER
+    lock = FileLock(downloads / "lock", timeout=_PATIENCE)
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"another gzsl-bench downloads into {target} (it holds {lock.lock_file}); wait for"
+            " it to end, or end it"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"{downloads} cannot be written ({error.strerror or error}); name another data folder"
+            " with --data DIR"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @data_group.command("split")

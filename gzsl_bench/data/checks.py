@@ -24,7 +24,11 @@ PARTS = ("trainval", "test_seen", "test_unseen")
 
 
 def check_finite(features: NDArray[np.generic], what: str) -> None:
-    """Refuse NaN and Inf in ``features`` [N, D], read in blocks of rows."""
+    """Refuse NaN and Inf in ``features`` [N, D], read in blocks of rows.
+
+    Raises:
+        DataError: a number is not finite; ``what`` is how the message calls them.
+    """
     width = features.shape[1] * features.dtype.itemsize
     for part in row_chunks(features.shape[0], width):
         block = features[part]

@@ -46,9 +46,12 @@ def array_digest(array: NDArray[Any], dtype: str) -> str:
 
 
 def index_set_digest(rows: NDArray[np.int64]) -> str:
-    """64 hex digits of a *set* of 0-based row numbers; the first 16 are the sheet's split hash.
+    """64 hex digits of a *set* of 0-based row numbers [n]; the first 16 are the sheet's split hash.
 
     The sheet hashes the numbers as the files hold them, so they are counted from 1 here, too.
+
+    Raises:
+        ValueError: a number is negative, or too large for uint32.
     """
     one_based = np.sort(np.asarray(rows, dtype=np.int64)) + 1
     if one_based.size and (one_based[0] < 1 or one_based[-1] >= 2**32):
@@ -57,12 +60,12 @@ def index_set_digest(rows: NDArray[np.int64]) -> str:
 
 
 def split_hash(rows: NDArray[np.int64]) -> str:
-    """The short hash of a split: protocol sheet, section 2."""
+    """The short hash of a split's 0-based row numbers [n]: protocol sheet, section 2."""
     return index_set_digest(rows)[:SHORT]
 
 
 def order_digest(rows: NDArray[np.int64]) -> str:
-    """A short digest of row numbers in their order: shuffled batches depend on it."""
+    """A short digest of row numbers [n] in their order: shuffled batches depend on it."""
     values = (np.asarray(rows, dtype=np.int64) + 1).astype("<u4")
     return hashlib.sha256(values.tobytes()).hexdigest()[:SHORT]
 

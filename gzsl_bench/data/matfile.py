@@ -186,7 +186,11 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def numeric(values: NDArray[Any], key: str, path: Path) -> NDArray[Any]:
-    """``values``, if they are real numbers; a cell, text, complex or sparse value is refused."""
+    """``values``, of any shape, if they are real numbers.
+
+    Raises:
+        DataError: they are cells, text, complex or sparse.
+    """
     if values.dtype.kind not in "iufb":
         raise DataError(f"{key} in {path} holds no real numbers but {values.dtype.name} values")
     return values
@@ -196,6 +200,9 @@ def vector(values: NDArray[Any], key: str, path: Path) -> NDArray[np.int64]:
     """[n] whole numbers from an (n, 1) or (1, n) variable, widened before any arithmetic.
 
     Files store indices as uint16, which would wrap around when 1 is subtracted from 0.
+
+    Raises:
+        DataError: there are several columns, or other numbers among them.
     """
     values = numeric(values, key, path)
     if values.size and values.size != max(values.shape):
@@ -213,7 +220,11 @@ def vector(values: NDArray[Any], key: str, path: Path) -> NDArray[np.int64]:
 
 
 def texts(values: NDArray[Any], key: str, path: Path) -> tuple[str, ...]:
-    """Strings of a cell array or a char matrix."""
+    """Strings of a cell array of names, in MATLAB's order.
+
+    Raises:
+        DataError: it is empty, or holds anything else.
+    """
     result = []
     if not values.size:
         raise DataError(f"{key} in {path} holds no names; save a cell array, by cellstr(x)")

@@ -66,7 +66,11 @@ def plain_name(text: str, what: str) -> str:
 
 
 def feature_path(folder: Path, features: str) -> Path:
-    """The file of a feature set: ``res101`` lies in ``res101.mat``."""
+    """The file of a feature set: ``res101`` lies in ``res101.mat``.
+
+    Raises:
+        DataError: the name is that of a file or a folder.
+    """
     plain_name(features, "the feature set")
     _refuse_format(features, "feature set")
     if features.endswith(".mat"):
@@ -119,7 +123,11 @@ def _refuse_format(name: str, what: str) -> None:
 
 
 def embedding_source(folder: Path, attributes: str) -> tuple[Path, str | None]:
-    """File and key of a class embedding; the key is None for a .npy file."""
+    """File and key of a class embedding; the key is None for a .npy file.
+
+    Raises:
+        DataError: it is neither a key, nor FILE.mat:KEY, nor FILE.npy.
+    """
     file, colon, key = attributes.rpartition(":")
     if colon:
         if not file.endswith(".mat") or not key:

@@ -214,8 +214,12 @@ def prepare_rows(
         tests: rows to score, one array per part; the parts come one after the other.
         name: a key of :data:`PREPROCESSING`.
 
+    Returns:
+        [len(train), D] and [rows of all parts, D], both float32.
+
     Raises:
         SuiteError: nothing is called ``name``.
+        ValueError: there is no training row.
     """
     chosen = preprocessing(name)
     if len(train) == 0:

@@ -118,7 +118,11 @@ class Bench:
         return TestSet(self.test_features, self.test_labels, seen, unseen, order)
 
     def changed(self) -> str | None:
-        """What of the task is not what it was, or None."""
+        """What of the task is not what it was, or None.
+
+        Raises:
+            DataError: a file of region maps is not what it was.
+        """
         task, data = self.task, self._pristine
         found = {
             "features": same(task.features, data.train_features),

@@ -153,7 +153,11 @@ class LatentSink(CellSink):
         self._number: int | None = None
 
     def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
-        """Score, then take the latents."""
+        """Score, then take the latents.
+
+        Raises:
+            PluginError: the scorer offers none.
+        """
         super().checkpoint(number, scorer)
         if self._wanted is not None and number != self._wanted:
             return

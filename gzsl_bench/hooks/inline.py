@@ -58,6 +58,7 @@ def load_inline(place: Path) -> ModuleType:
     Its folder is not put on the import path: files beside it are no part of what is fingerprinted.
 
     Raises:
+        PluginError: another plugin file has its name.
         Exception: whatever the file raises.
     """
     name = _PREFIX + re.sub(r"\W", "_", inline_name(place))

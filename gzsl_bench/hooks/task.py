@@ -23,7 +23,7 @@ NUMERICS = 1
 
 
 def unlabelled_order(rows: int) -> torch.Tensor:
-    """The order in which a transductive method gets the test rows, seen and unseen ones mixed."""
+    """The order [rows] in which a transductive method gets the test rows, both parts mixed."""
     import torch
 
     return torch.randperm(rows, generator=generator(0, "unlabelled order"))

@@ -33,6 +33,9 @@ def modality_mixing(
         visual: [N, K] latents of images.
         semantic: [M, K] samples of classes.
         neighbours: k.
+
+    Raises:
+        ValueError: there are fewer than two points.
     """
     points = np.concatenate([visual, semantic]).astype(np.float64)
     modality = np.repeat([0, 1], [len(visual), len(semantic)])

@@ -33,7 +33,10 @@ def per_class_accuracy(labels: IntArray, predicted: IntArray, classes: IntArray)
 
 
 def mean_class_accuracy(labels: IntArray, predicted: IntArray, classes: IntArray) -> float:
-    """Unweighted mean of :func:`per_class_accuracy` over the classes that have test rows."""
+    """Unweighted mean of :func:`per_class_accuracy` over the classes that have test rows.
+
+    A share in [0, 1]; 0 where no class has a row.
+    """
     found = per_class_accuracy(labels, predicted, classes)
     found = found[~np.isnan(found)]
     return float(found.mean()) if found.size else 0.0
@@ -104,7 +107,7 @@ def bias_sweep(predictions: Predictions) -> tuple[FloatArray, FloatArray, FloatA
 
 
 def seen_unseen_curve(predictions: Predictions) -> tuple[FloatArray, FloatArray]:
-    """U and S accuracy of :func:`bias_sweep`, the curve that AUSUC is the area under.
+    """[M + 1] U and [M + 1] S accuracy of :func:`bias_sweep`: AUSUC is the area under this curve.
 
     Raises:
         ValueError: the predictions carry no scores.

@@ -56,7 +56,10 @@ def rounded(predictions: Predictions) -> Predictions:
 
 
 def difference(best_seen: np.ndarray, best_unseen: np.ndarray) -> FloatArray:
-    """How much higher the best seen score is, rounded to odd."""
+    """How much higher the best seen score is than the best unseen one, element by element.
+
+    Rounded to odd, as the module says.
+    """
     full = np.ascontiguousarray(np.subtract(best_seen, best_unseen, dtype=np.float64))
     bits = full.view(np.int64)
     last, rest = np.int64(1 << _CUT), np.int64((1 << _CUT) - 1)

@@ -133,7 +133,7 @@ def sign_flip(differences: FloatArray) -> PValue:
 
 
 def cohens_dz(differences: FloatArray) -> float | None:
-    """Mean over sample standard deviation; None where that is 0 or undefined."""
+    """Mean over sample standard deviation of ``differences`` [n]; None where that is 0 or n < 2."""
     if len(differences) < 2:
         return None
     spread = float(differences.std(ddof=1))

@@ -22,7 +22,7 @@ NUMERICS = 1
 
 
 def shown_order(seed: int, rows: int) -> torch.Tensor:
-    """The order in which the scorers of a run are shown the test rows."""
+    """The order [rows] in which the scorers of a run are shown the test rows."""
     import torch
 
     return torch.randperm(rows, generator=generator(seed, "test order"))

@@ -236,7 +236,11 @@ class Val(Rule):
     needs_folds = True
 
     def choose(self, trained: Trained) -> Sequence[Checkpoint]:
-        """The one with the number that has the best mean H over the folds."""
+        """The one with the number that has the best mean H over the folds.
+
+        Raises:
+            Unchosen: the folds are not complete, or choose a checkpoint that is not there.
+        """
         if len(trained.checkpoints) == 1:
             return trained.checkpoints  # the only candidate, whatever the folds say
         number = trained.folds().best

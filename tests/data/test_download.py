@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 from click.testing import CliRunner
 from gzsl_data_factory import write_xlsa17
@@ -415,3 +416,17 @@ def test_get_on_the_command_line(server: Server, target: Path) -> None:
     assert not (target / "OTHER").exists()
     checked = CliRunner().invoke(data_group, ["check", "TINY", "--data", str(target), "--json"])
     assert json.loads(checked.stdout)[0]["images"] == 30
+
+
+def test_a_second_download_into_a_folder_waits_and_is_refused(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gzsl_bench.cli.data._PATIENCE", 0.05)
+    lock = target / download.DOWNLOADS_FOLDER / "lock"
+    lock.parent.mkdir(parents=True)
+    asked = ["get", "TINY", "--url", server.url, "--data", str(target)]
+    with filelock.FileLock(lock):
+        refused = CliRunner().invoke(data_group, asked)
+    assert isinstance(refused.exception, DataError)
+    assert str(lock) in str(refused.exception)
+    assert not server.asked
