@@ -83,6 +83,7 @@ class YamlFile:
         path: as the user wrote it.
         text: the file's content.
         content: plain data.
+        kind: what it is supposed to be.
         lines: line number (from 1) of every key and item, by its path.
     """
 

@@ -38,6 +38,7 @@ class Shape:
         rows: training rows of a seen class.
         tests: test rows of a class.
         bits: length of a class embedding.
+        dims: length of a feature.
         noise: of a feature, in units of its spread over classes.
         unseen_first: unseen classes have the low ids.
         single: class 1 has one training row and one test row.
