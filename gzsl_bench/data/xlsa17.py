@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gzsl_bench.data.checks import PARTS, check_split, unused_rows
 from gzsl_bench.data.classes import class_names, read_embedding, read_folds
 from gzsl_bench.data.features import load_features
-from gzsl_bench.data.gzsl import GZSLData
+from gzsl_bench.data.gzsl import GZSLData, RegionMaps
 from gzsl_bench.data.identity import file_facts, identify
 from gzsl_bench.data.matfile import read_mat, vector
 from gzsl_bench.data.places import (
@@ -70,16 +70,6 @@ def load(request: DatasetRequest) -> GZSLData:
     folds, notes = read_folds(folder, names, seen, unseen)
     version = lists_version(content, parts)
     embedding_file = embedding_source(folder, request.attributes)[0]
-    regions, second = None, None
-    if request.regions is not None:
-        maps = regions_path(folder, request.regions)
-        scale = regions_scale(folder, request.regions)
-        regions = load_regions(request.regions, maps, scale, len(labels), request.cache)
-    if request.second is not None:
-        other = feature_path(folder, request.second)
-        second = load_features(other, request.cache)
-        if not np.array_equal(second.labels, loaded.labels):
-            raise DataError(f"{other} and {path} hold other labels, but must be of the same images")
     data = GZSLData(
         name=request.name,
         features=loaded.features,
@@ -104,11 +94,32 @@ def load(request: DatasetRequest) -> GZSLData:
             *unused_rows(len(labels), parts, str(splits)),
             *_leak(version, content, parts, splits),
         ),
-        regions=regions,
-        second=None if second is None else second.features,
+        regions=_regions(folder, request, len(labels)),
+        second=_second(folder, request, loaded.labels),
         second_set=request.second or "",
     )
     return identify(compare_with_published(data, folder), loaded.digest)
+
+
+def _regions(folder: Path, request: DatasetRequest, count: int) -> RegionMaps | None:
+    name = request.regions
+    if name is None:
+        return None
+    maps, scale = regions_path(folder, name), regions_scale(folder, name)
+    return load_regions(name, maps, scale, count, request.cache)
+
+
+def _second(
+    folder: Path, request: DatasetRequest, labels: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """[N, D2] features of another backbone, of the same images as far as labels tell."""
+    if request.second is None:
+        return None
+    path, other = (feature_path(folder, name) for name in (request.features, request.second))
+    found = load_features(other, request.cache)
+    if not np.array_equal(found.labels, labels):
+        raise DataError(f"{other} and {path} hold other labels, but must be of the same images")
+    return found.features
 
 
 def _num_classes(
