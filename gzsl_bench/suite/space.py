@@ -53,6 +53,8 @@ class Range(BaseModel):
     def _in_order(self) -> Self:
         if self.low >= self.high:
             raise ValueError(f"low must be smaller than high, but {self.low:g} is not")
+        if math.isinf(self.high - self.low):
+            raise ValueError(f"{self.low:g} to {self.high:g} is wider than numbers go")
         if self.log and self.low <= 0:
             raise ValueError(f"a range with log: true must begin above 0, not at {self.low:g}")
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ Candidate = dict[str, Any]
 _SEED = 0
 #: Draws in vain, one after the other, before a space counts as used up.
 _PATIENCE = 10_000
-#: Digits of a drawn number: what is written and shown is then what was trained.
+#: Digits of a drawn number, at least: what is written and shown is then what was trained.
 _DIGITS = 4
 
 
@@ -104,4 +105,7 @@ def _value(part: list[Any] | Interval, asked: Any) -> Any:
         return part[asked]
     if part.whole:
         return int(asked)
-    return min(max(float(f"{asked:.{_DIGITS}g}"), part.low), part.high)
+    # Low and high of a narrow range begin alike: digits that they share tell no two draws apart.
+    shared = int(math.log10(max(-part.low, part.high) / (part.high - part.low)))
+    rounded = float(f"{asked:.{_DIGITS + max(0, shared)}g}")
+    return min(max(rounded, part.low), part.high)

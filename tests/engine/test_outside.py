@@ -169,6 +169,7 @@ def broken(question, how):
         "missing": good | {"images": images[:-1], "scores": good["scores"][:-1]},
         "doubled": good
         | {"images": np.append(images, images[3]), "scores": np.zeros((rows + 1, 10))},
+        "doubled for missing": good | {"images": np.append(images[:-1], images[3])},
         "other split": good | {"images": np.append(images[1:], train[0])},
         "other task": good | {"task": "0123456789abcdef"},
         "nan": good | {"scores": np.full((rows, 10), np.nan)},
@@ -195,8 +196,12 @@ def broken(question, how):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("missing", r"lacks 1 of the \d+ test rows of digits \(the first is image \d+\)"),
-        ("doubled", r"has 1 of the test rows of digits more than once \(the first is image \d+\)"),
+        ("missing", r"of the \d+ test rows of digits it lacks 1 \(the first is image \d+\)$"),
+        ("doubled", r"rows of digits it has 1 more than once \(the first is image \d+\)$"),
+        (
+            "doubled for missing",
+            r"it lacks 1 \(the first is image \d+\) and has 1 more than once \(the first is im",
+        ),
         ("other split", r"1 of its images are no test rows of digits .*another split"),
         ("other task", "none of this suite: it is of another data set"),
         ("nan", "scores holds NaN or infinite values"),

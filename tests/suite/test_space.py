@@ -85,6 +85,7 @@ RANDOM = "    search: random\n    trials: 3\n"
         (TUNE + "rate:\n        low: 1\n", "6: the key 'high' is missing"),
         (TUNE + "rate:\n        low: a\n        high: 2\n", "7: 'low' should be a number, not 'a'"),
         (TUNE + "rate: {low: 2, high: 2}\n" + RANDOM, "6: low must be smaller than high"),
+        (TUNE + "rate: {low: -1.0e308, high: 1.0e308}\n" + RANDOM, "6: -1e+308 to 1e+308 is wide"),
         (TUNE + "rate: {low: .nan, high: 2}\n" + RANDOM, "6: 'low' is nan"),
         (
             TUNE + "rate: {low: 0, high: 2, log: true}\n" + RANDOM,

@@ -49,10 +49,18 @@ def test_draws_stay_within_the_limits_and_spread_as_asked():
     assert {str(c["layers"]) for c in found} == {"[4]", "[8, 8]", "None"}
 
 
-def test_rounding_does_not_leave_a_narrow_range():
-    part = Interval(0.123456, 0.123457, log=False, whole=False)
-    for found in candidates({"x": part}, "random", 2):
-        assert 0.123456 <= found["x"] <= 0.123457
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.99991, 0.99993), (1e-5, 2e-5), (0.123456, 0.123457), (1000, 1001)]
+)
+def test_a_narrow_range_is_drawn_from_between_its_ends(low, high, log):
+    found = candidates({"x": Interval(low, high, log, whole=False)}, "random", 100)
+    values = np.array(sorted(c["x"] for c in found))
+    assert len(values) == 100
+    assert values.min() >= low
+    assert values.max() <= high
+    # As many in each quarter as chance gives 100 draws, sd 4.3.
+    assert all(10 < n < 40 for n in np.histogram(values, bins=4, range=(low, high))[0])
 
 
 def test_a_small_space_is_used_up():

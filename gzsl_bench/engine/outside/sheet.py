@@ -198,16 +198,14 @@ def _back(path: Path, arrays: Mapping[str, np.ndarray], question: Question) -> I
             f"{path}: {len(others)} of its {kind} are no test rows of {question.title} (the first"
             f" is {others[0]}): it is of another split, or of other rows"
         )
+    wrong = []
     if missing := np.setdiff1d(wanted, names).tolist():
+        wrong.append(f"lacks {len(missing)} (the first is {kind[:-1]} {missing[0]})")
+    if doubled := names[counts > 1].tolist():
+        wrong.append(f"has {len(doubled)} more than once (the first is {kind[:-1]} {doubled[0]})")
+    if wrong:
         raise DataError(
-            f"{path} lacks {len(missing)} of the {total} test rows of {question.title} (the first"
-            f" is {kind[:-1]} {missing[0]})"
-        )
-    if (counts > 1).any():
-        doubled = names[counts > 1].tolist()
-        raise DataError(
-            f"{path} has {len(doubled)} of the test rows of {question.title} more than once (the"
-            f" first is {kind[:-1]} {doubled[0]})"
+            f"{path}: of the {total} test rows of {question.title} it {' and '.join(wrong)}"
         )
     place = np.empty(total, dtype=np.int64)
     place[np.argsort(wanted)] = np.argsort(given)
