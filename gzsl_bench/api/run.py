@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import yaml
@@ -18,7 +19,7 @@ from gzsl_bench.cli.executors import choose_executor
 from gzsl_bench.cli.launch import Launch
 from gzsl_bench.cli.training import open_view
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.executors.limits import Limits
+from gzsl_bench.executors.limits import Limits, parse_duration, parse_size
 from gzsl_bench.executors.request import Request
 from gzsl_bench.executors.run import run_units
 from gzsl_bench.records.layout import Layout
@@ -31,23 +32,25 @@ from gzsl_bench.suite.resolve import resolve
 #: Of a suite that was given as a mapping without a usable name.
 _NAMELESS = "suite"
 
+T = TypeVar("T")
+
 
 def run(
     suite: str | Path | Mapping[str, Any],
     *,
     out: str | Path = "gzsl-results",
     data: str | Path | None = None,
-    plugins: Sequence[str | Path] = (),
-    seeds: int | Sequence[int] | None = None,
-    datasets: Sequence[str] = (),
-    methods: Sequence[str] = (),
+    plugins: str | Path | Sequence[str | Path] = (),
+    seeds: int | str | Iterable[int] | None = None,
+    datasets: str | Sequence[str] = (),
+    methods: str | Sequence[str] = (),
     device: str = "auto",
     executor: str = "local",
-    slurm: Sequence[str] = (),
+    slurm: str | Sequence[str] = (),
     jobs: int | None = None,
     threads: int | None = None,
-    timeout: float | None = None,
-    memory_limit: int | None = None,
+    timeout: float | str | None = None,
+    memory_limit: int | str | None = None,
     retries: int = 0,
     progress: bool = True,
 ) -> Results:
@@ -62,17 +65,17 @@ def run(
         out: the results folder.
         data: the folder with a folder per data set; by default ``GZSL_BENCH_DATA``, or a per-user
             folder.
-        plugins: files or package folders of plugins that are not installed.
-        seeds: replaces the suite's: a number, or a list.
-        datasets: labels to limit the run to.
-        methods: labels to limit the run to.
+        plugins: files or package folders of plugins that are not installed, or one.
+        seeds: replaces the suite's: a number, a list, or a text as ``--seeds`` has it.
+        datasets: labels to limit the run to, or one.
+        methods: labels to limit the run to, or one.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         executor: where to train, as ``--executor`` has it, or ``inline``: in this process.
         slurm: what jobs ask of Slurm, as ``--slurm`` has it.
         jobs: worker processes side by side.
         threads: CPU threads of each.
-        timeout: seconds that a cell may take.
-        memory_limit: bytes that a worker and its children may hold.
+        timeout: seconds that a cell may take, or ``2h``.
+        memory_limit: bytes that a worker and its children may hold, or ``8GiB``.
         retries: how often a failed cell is tried again.
         progress: say on standard error how far it is.
 
@@ -81,16 +84,26 @@ def run(
         KeyboardInterrupt: it was interrupted; the same call goes on where it stopped.
     """
     place = Path(out)
-    limits = Limits(timeout, memory_limit, retries)
-    request = Request(device, limits, jobs, threads, slurm=tuple(slurm))
     with _in_our_words():
+        limits = Limits(
+            _asked("timeout", timeout, parse_duration),
+            _asked("memory_limit", memory_limit, parse_size),
+            _asked("retries", retries, _reader(options.RETRIES)) or 0,
+        )
+        request = Request(
+            device,
+            limits,
+            _asked("jobs", jobs, _reader(options.JOBS)),
+            _asked("threads", threads, _reader(options.THREADS)),
+            slurm=_several(slurm),
+        )
         chosen = choose_executor(executor, request) or options.choose_device(device)
         numbers = None if seeds is None else options.parse_seeds(_listed(seeds))
     launch = Launch(
         suite=_written(suite, Layout(place)) if isinstance(suite, Mapping) else Path(suite),
         out=place,
-        plugin=tuple(map(Path, plugins)),
-        only=Filter(frozenset(datasets), frozenset(methods)),
+        plugin=tuple(map(Path, _several(plugins))),
+        only=Filter(frozenset(_several(datasets)), frozenset(_several(methods))),
         device=chosen,
         where=options.place(None if data is None else Path(data)),
         uri=None,
@@ -151,8 +164,43 @@ def _in_our_words() -> Iterator[None]:
         raise SuiteError(error.message) from None
 
 
-def _listed(seeds: int | Sequence[int]) -> str:
-    return str(seeds) if isinstance(seeds, int) else "".join(f"{seed}," for seed in seeds)
+def _asked(name: str, given: Any, read: Callable[[str], T]) -> T | None:
+    """What was given, as the command line would read it.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return None if given is None else read(str(given))
+    except (ValueError, click.UsageError) as error:
+        said = error.message if isinstance(error, click.UsageError) else f"{error}"
+        raise click.UsageError(f"{name}: {said}") from None
+
+
+def _reader(kind: Any) -> Callable[[str], int]:
+    return lambda text: int(kind.convert(text, None, None))
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    """One text or path stands for itself, not for its letters."""
+    return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
+
+
+def _listed(seeds: Any) -> str:
+    """As ``--seeds`` has it."""
+    several = isinstance(seeds, Iterable) and not isinstance(seeds, str)
+    return "".join(f"{seed}," for seed in seeds) if several else str(seeds)
+
+
+def _plain(given: Any) -> Any:
+    """Numbers and arrays of numpy, and paths, as a YAML file has them."""
+    if isinstance(given, Mapping):
+        return {key: _plain(value) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [_plain(value) for value in given]
+    if isinstance(given, os.PathLike):
+        return os.fspath(given)
+    return given.tolist() if hasattr(given, "tolist") else given
 
 
 def _written(content: Mapping[str, Any], layout: Layout) -> Path:
@@ -161,7 +209,7 @@ def _written(content: Mapping[str, Any], layout: Layout) -> Path:
     Raises:
         SuiteError: it holds what no YAML file could.
     """
-    plain = dict(content)
+    plain = _plain(content)
     if isinstance(plugins := plain.get("plugins"), list | tuple):
         plain["plugins"] = [str(Path(path).resolve()) for path in plugins]
     try:

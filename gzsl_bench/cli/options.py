@@ -57,13 +57,14 @@ device_option = click.option(
     metavar="auto|cpu|cuda[:N]",
     help="Where to train.",
 )
+JOBS, THREADS, RETRIES = click.IntRange(1, 256), click.IntRange(1, 1024), click.IntRange(0, 100)
 jobs_option = click.option(
-    "--jobs", type=click.IntRange(1, 256),
+    "--jobs", type=JOBS,
     help="Worker processes side by side, which share the CPU cores out among them"
     " [default: 1 on a GPU; on a CPU as many as there are units, cores and 2 GiB of memory].",
 )  # fmt: skip
 threads_option = click.option(
-    "--threads", type=click.IntRange(1, 1024),
+    "--threads", type=THREADS,
     help="CPU threads of each worker; without --jobs as many workers as then fit the cores"
     " [default: the cores over the workers].",
 )  # fmt: skip
@@ -130,7 +131,7 @@ def limits_options(command: Command) -> Command:
     for option in (
         click.option(
             "--retries",
-            type=click.IntRange(0, 100),
+            type=RETRIES,
             default=0,
             show_default=True,
             metavar="N",

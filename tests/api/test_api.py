@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gzsl_bench
@@ -113,6 +114,15 @@ def test_bad_input_is_refused_in_a_sentence(tmp_path, results, monkeypatch):
         (SUITE | {"seeds": object()}, {}, "no YAML file can"),
         (SUITE, {"device": "tpu"}, "--device 'tpu' is not understood"),
         (SUITE, {"seeds": -1}, "--seeds"),
+        (SUITE, {"seeds": 1.5}, "--seeds '1.5' is neither"),
+        (SUITE, {"jobs": 0}, "jobs: 0 is not in the range 1<=x<=256"),
+        (SUITE, {"threads": 1.5}, "threads: '1.5' is not a valid integer"),
+        (SUITE, {"retries": -1}, "retries: -1 is not in the range"),
+        (SUITE, {"timeout": -1}, "timeout: '-1' is no duration"),
+        (SUITE, {"memory_limit": "much"}, "memory_limit: 'much' is no size"),
+        (SUITE, {"methods": "eszls"}, "unknown method of this suite 'eszls'"),
+        (SUITE, {"datasets": "CUB"}, "unknown data set of this suite 'CUB'"),
+        (SUITE, {"plugins": Path("none.py")}, "none.py"),
         (SUITE, {"executor": "inline", "timeout": 5.0}, "need worker processes"),
         (SUITE, {"executor": "nowhere"}, "unknown executor 'nowhere'"),
     ):
@@ -124,6 +134,21 @@ def test_bad_input_is_refused_in_a_sentence(tmp_path, results, monkeypatch):
     with pytest.raises(GzslBenchError, match=r"pip install 'gzsl-bench\[pandas\]'"):
         results.table()
     assert "H" in results._repr_html_()
+
+
+def test_numbers_of_numpy_and_one_text_in_place_of_a_list_are_taken(tmp_path):
+    penalties = np.logspace(-1, 1, 2)
+    methods = [
+        {"use": "eszsl", "label": f"p{n}", "config": {"feature_penalty": penalty}}
+        for n, penalty in enumerate(penalties)
+    ]
+    suite = SUITE | {"selection": ("last",), "methods": methods}
+    found = gzsl_bench.run(
+        suite, out=tmp_path, seeds=np.arange(1), methods="p1", datasets="digits", executor="inline",
+        progress=False,
+    )  # fmt: skip
+    (cell,) = found.view.suite.cells
+    assert cell.identity["method"]["config"]["feature_penalty"] == 10.0
 
 
 def test_the_name_of_a_suite_is_no_results():
