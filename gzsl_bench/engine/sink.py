@@ -32,6 +32,9 @@ class CellSink:
         should_stop: raises if the user wants to stop.
 
     Attributes:
+        rows: what was measured at each checkpoint.
+        curves: logged values by name, with their steps.
+        not_finite: names of values that have been NaN or infinite since a step.
         most_exact: beyond so many test rows times checkpoints scores are rounded.
     """
 
@@ -46,6 +49,7 @@ class CellSink:
     ) -> None:
         self.rows: list[Checkpoint] = []
         self.curves: dict[str, list[tuple[int, float]]] = {}
+        self.not_finite: dict[str, int] = {}
         self.tests = tests
         self._metrics = metrics
         self._on_progress = on_progress
@@ -56,11 +60,14 @@ class CellSink:
         self._rounded = False
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Keep training values; one that is not finite is left out, curves hold numbers."""
+        """Keep training values; of what is not finite is noted since when, curves hold numbers."""
         self._should_stop()
         for name, value in values.items():
             if math.isfinite(value):
                 self.curves.setdefault(name, []).append((step, value))
+                self.not_finite.pop(name, None)
+            else:
+                self.not_finite.setdefault(name, step)
 
     def checkpoint(self, number: int, scorer: ScoreFunction) -> None:
         """Score all test rows now and compute every metric."""

@@ -258,6 +258,7 @@ class _Training:
                     checkpoints=sink.rows,
                     axes=self.axes[index],
                     curves=sink.curves,
+                    not_finite=sink.not_finite,
                     metrics=about,
                 )
                 yield record, sink.arrays()

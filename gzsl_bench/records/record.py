@@ -155,6 +155,7 @@ class Record:
         checkpoints: in the order they came.
         axes: names and lengths of what their numbers count (:mod:`gzsl_bench.scoring.axes`).
         curves: values by step, for each name that the method logged.
+        not_finite: names of logged values that end as NaN or infinite, and the step since when.
         metrics: how to read each metric, and whose version computed it.
         predictions_sha256: hash of ``predictions.npz``.
         path: its folder; that of no record until it was read from one.
@@ -177,6 +178,7 @@ class Record:
     checkpoints: tuple[Checkpoint, ...] = ()
     axes: tuple[tuple[str, Count], ...] = ()
     curves: Mapping[str, tuple[tuple[Count, float], ...]] = field(default_factory=dict)
+    not_finite: Mapping[str, Count] = field(default_factory=dict)
     metrics: Mapping[str, AboutMetric] = field(default_factory=dict)
     predictions_sha256: str | None = None
     record_version: int = RECORD_VERSION
@@ -194,6 +196,7 @@ class Record:
         checkpoints: Iterable[Checkpoint] = (),
         axes: Axes = (),
         curves: Mapping[str, Iterable[tuple[int, float]]] | None = None,
+        not_finite: Mapping[str, int] | None = None,
         metrics: Mapping[str, Any] | None = None,
     ) -> Record:
         """The record of a cell, whatever became of it.
@@ -216,6 +219,7 @@ class Record:
             checkpoints=tuple(checkpoints),
             axes=tuple(axes),
             curves={name: tuple(points) for name, points in (curves or {}).items()},
+            not_finite=not_finite or {},
             metrics=metrics or {},
         )
 
@@ -229,6 +233,7 @@ class Record:
             checkpoints=(),
             axes=(),
             curves={},
+            not_finite={},
         )
 
     @property

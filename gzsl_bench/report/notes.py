@@ -60,7 +60,7 @@ def short_protocol(table: Sequence[Row], metrics: Sequence[str]) -> list[str]:
         lines.append(f"{', '.join(names)}: features {features}, class embedding {attributes}.")
     lines += [*_exposures(table), *_differing(table)]
     lines += [line for line in _supports(table) if UNTOLD in line]
-    lines += [*_one_sided(table), *_marks(table)]
+    lines += [*_one_sided(table), *_not_finite(table), *_marks(table)]
     lines += [line for line in _audits(table) if "FAILED" in line]
     lines += [f"{found}: not comparable with one another." for found in differences(table)]
     fates = {row.fate for row in table}
@@ -88,7 +88,7 @@ def notes(table: Sequence[Row], metrics: Sequence[str] = ()) -> list[str]:
     lines += [rule.note for rule in sorted(shown, key=lambda rule: not rule.reads_test)]
     lines += _choices(table)
     lines += _supports(table)
-    lines += _one_sided(table)
+    lines += [*_one_sided(table), *_not_finite(table)]
     lines += dict.fromkeys(_whence(row) for row in table)
     lines += [*_sources(table), *_exposures(table), *_differing(table)]
     lines += dict.fromkeys(_whose(row) for row in table)
@@ -116,7 +116,8 @@ def identities(table: Sequence[Row]) -> list[str]:
 def remarks(table: Sequence[Row]) -> list[str]:
     """Of the notes those that say what is wrong, missing or audited."""
     lacking = (row for row in table if row.unavailable or row.lost)
-    lines = [*_choices(list(lacking)), *_supports(table), *_one_sided(table), *_marks(table)]
+    lines = [*_choices(list(lacking)), *_supports(table), *_one_sided(table)]
+    lines += [*_not_finite(table), *_marks(table)]
     lines += [*_exposures(table), *_audits(table)]
     return [*lines, *(f"{found}: not comparable with one another." for found in differences(table))]
 
@@ -252,6 +253,13 @@ def _one_sided(table: Sequence[Row]) -> list[str]:
                 f" {classes} classes: {rows}."
             )
     return lines
+
+
+def _not_finite(table: Sequence[Row]) -> list[str]:
+    """Rows whose training went astray by what the method logged, though its scores are numbers."""
+    found = {(r.label, r.dataset): r.not_finite for r in table if r.not_finite}
+    rows = ", ".join(f"{label} on {name}: {what}" for (label, name), what in found.items())
+    return [f"Logged values that end as NaN or infinite: {rows}."] if rows else []
 
 
 def _marks(table: Sequence[Row]) -> list[str]:

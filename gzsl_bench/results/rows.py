@@ -126,6 +126,7 @@ class Row:
         notes: what made features and class embedding.
         differs: what the method leaves out of its publication; or "".
         exposure: which unseen classes their backbone had seen, as far as names tell; or "".
+        not_finite: logged values that end as NaN or infinite, ``loss (seeds 0, 2)``; or "".
     """
 
     dataset: str
@@ -160,6 +161,7 @@ class Row:
     notes: tuple[str, ...] = ()
     differs: str = ""
     exposure: str = ""
+    not_finite: str = ""
 
     def summary(self, metric: str = _H) -> Summary:
         """A metric that is known to be there: H is, in every row with numbers."""
@@ -208,6 +210,8 @@ class Row:
         }
         if self.sweep is not None:
             plain |= {f"sweep_{part}": value for part, value in vars(self.sweep).items()}
+        if self.not_finite:
+            plain["not_finite"] = self.not_finite
         if self.axes:
             plain["at"] = [position(self.axes, numbers[-1]) for numbers in self.checkpoints]
         return plain | {"audit": self.audit, "notes": list(self.notes), "exposure": self.exposure}
@@ -256,7 +260,7 @@ def _whole(found: Sequence[Row]) -> list[Row]:
                     replace(
                         method, **same, selection=NO_RULE, seeds=(), keys=(), checkpoints=(),
                         metrics=dict.fromkeys(method.metrics), gamma=None, support=None,
-                        selection_gap=None, unavailable=_LEFT_OUT, lost=(), audit="",
+                        selection_gap=None, unavailable=_LEFT_OUT, lost=(), audit="", not_finite="",
                     )
                 )  # fmt: skip
     return whole
@@ -350,6 +354,18 @@ def _row(
         sweep=Point(swept["of"], swept["field"], swept["value"]) if swept else None,
         lost=group.lost,
         audit=audit,
+        not_finite=_not_finite(group),
+    )
+
+
+def _not_finite(group: Group) -> str:
+    """Which logged values ended as no numbers, with which seeds."""
+    found: dict[str, list[str]] = {}
+    for record in group.records:
+        for name in record.not_finite:
+            found.setdefault(name, []).append(str(record.seed))
+    return ", ".join(
+        f"{name} (seed{'s'[: len(seeds) != 1]} {', '.join(seeds)})" for name, seeds in found.items()
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gzsl_bench.engine.events import (
     CellElsewhere,
@@ -24,6 +24,7 @@ from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.terminal.streams import say
+from gzsl_bench.wording import counted
 
 #: Cells that are named before the others are counted.
 _SHOWN = 3
@@ -70,9 +71,10 @@ class View:
     def open(self) -> None:
         """Say what is there already, and who else works here."""
         if self.ended:
-            self.say(f"{self.ended} of {len(self.cells)} cells are finished already")
+            are = "is" if self.ended == 1 else "are"
+            self.say(f"{self.ended} of {counted(len(self.cells), 'cell')} {are} finished already")
         if not self.drawn and (left := len(self.cells) - self.ended):
-            self.say(f"training {left} cell{'s'[: left != 1]}: a line for each when it ends")
+            self.say(f"training {counted(left, 'cell')}: a line for each when it ends")
         if self.store.presence is not None:
             for run in self.store.presence.others():
                 self.say(f"another run works in this folder and shares the cells: {run.who}")
@@ -154,6 +156,7 @@ class View:
         return (
             f"{title}: U {metrics['acc_unseen']:.1f}  S {metrics['acc_seen']:.1f}"
             f"  H {metrics['harmonic_mean']:.1f} ({by}{record.seconds_each:.0f} s)"
+            + _not_finite(record.not_finite)
         )
 
     def left(self) -> str:
@@ -169,6 +172,12 @@ class View:
 def one_line(text: str) -> str:
     """Whatever a method's message holds: no line breaks, no control characters."""
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _not_finite(since: Mapping[str, int]) -> str:
+    """Logged values that are no numbers any more, though scores are."""
+    named = [f"{name} is not finite from step {step} on" for name, step in since.items()]
+    return f"; warning: {_short(', '.join(named))}" if named else ""
 
 
 def _short(cause: str) -> str:

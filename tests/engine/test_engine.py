@@ -30,10 +30,12 @@ from gzsl_bench.engine.units import plan
 from gzsl_bench.errors import RecordError
 from gzsl_bench.executors.run import hold
 from gzsl_bench.hooks.run import Run
+from gzsl_bench.report.notes import notes, remarks, short_protocol
 from gzsl_bench.report.table import render
 from gzsl_bench.results.rows import rows
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.evaluate import evaluate
+from gzsl_bench.terminal.progress import View
 
 
 class Knobs(Config):
@@ -165,6 +167,38 @@ def test_a_record_says_what_it_is(make_registry, resolve_text, run_inline):
         (2, 3),
         (3, 3),
     ]
+
+
+class Astray(Method):
+    Config = Knobs
+
+    def fit(self, task, run):
+        for step in (1, 2, 3):
+            run.log(
+                step,
+                loss=1.0 if step == 1 else float("nan"),
+                once=(1.0, float("inf"), 1.0)[step - 1],
+            )
+            run.checkpoint(step, noisy_scorer(task, run, step))
+
+
+def test_a_loss_that_ends_as_nan_though_scores_are_numbers_is_said(
+    make_registry, resolve_text, run_inline
+):
+    registry = make_registry(replace(NOISY, name="astray", factory=Astray))
+    suite = resolve_text(suite_text("astray", seeds="2"), registry)
+    _, store, _ = run_inline(suite.cells, registry)
+    record = store.read(suite.cells[0].key)
+    assert record.complete
+    assert record.not_finite == {"loss": 2}
+    view = View(suite, [], store)
+    assert view.result(record.key).endswith("; warning: loss is not finite from step 2 on")
+    table = rows(Results(suite, store))
+    said = "Logged values that end as NaN or infinite: astray on tiny: loss (seeds 0, 1)."
+    assert said in notes(table)
+    assert said in remarks(table)
+    assert said in short_protocol(table, ["harmonic_mean"])
+    assert table[0].to_json()["not_finite"] == "loss (seeds 0, 1)"
 
 
 def test_predictions_reproduce_every_recorded_metric(make_registry, resolve_text, run_inline):

@@ -132,7 +132,7 @@ def test_a_suite_runs_with_a_plugin_file(folder, capsys):
     assert "inline_ridge: version 0, source" in printed.out
     assert "always_half" in printed.out
     assert run(arguments) == 0
-    assert "1 of 1 cells are finished already" in capsys.readouterr().err
+    assert "1 of 1 cell is finished already" in capsys.readouterr().err
     (folder / "ridge.py").write_text(RIDGE.replace("torch.eye", "2 * torch.eye"))
     assert run([*arguments, "--dry-run"]) == 0
     assert "0 finished" in capsys.readouterr().err
