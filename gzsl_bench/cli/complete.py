@@ -33,6 +33,13 @@ def stored(ctx: click.Context, param: click.Parameter, incomplete: str) -> Compl
     return [*_beginning(names, incomplete), CompletionItem(incomplete, type="file")]
 
 
+def known_suites(ctx: click.Context, param: click.Parameter, incomplete: str) -> Completions:
+    """Suites that the results folder knows, suites that come along, and files."""
+    from gzsl_bench.suite.shipped import shipped
+
+    return [*_beginning(shipped(), incomplete), *stored(ctx, param, incomplete)]
+
+
 def models(ctx: click.Context, param: click.Parameter, incomplete: str) -> Completions:
     """Keys of the records whose models the results folder keeps."""
     from gzsl_bench.records.layout import Layout

@@ -59,6 +59,20 @@ def keep(results: Results, registry: Registry, settings: WorkerSettings) -> None
             say(f"{layout.model(cell.key)}: {chosen}, predicts as recorded")
 
 
+def _check_free(to: Path) -> None:
+    """Refuse what is there, the features perhaps, before anything is computed.
+
+    Raises:
+        DataError: the file is there, or no .npy.
+    """
+    from gzsl_bench.errors import DataError
+
+    if to.suffix != ".npy":
+        raise DataError(f"--to {to}: scores are written as .npy; name a file that ends so")
+    if to.exists():
+        raise DataError(f"--to {to} is there already; name another file, or remove it")
+
+
 @click.command("predict")
 @click.argument("key", shell_complete=complete.models)
 @click.argument("features", type=click.Path(dir_okay=False, path_type=Path))
@@ -102,6 +116,8 @@ def predict_command(
     from gzsl_bench.records.store import RecordStore
 
     require()
+    if to is not None:
+        _check_free(to)
     store = RecordStore(out)
     record = find(store, key)
     if features.suffix not in PLAIN:

@@ -12,6 +12,7 @@ import click
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import data_option, debug_option, out_option, place, plugin_option
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -106,9 +107,10 @@ def score_command(
     with hold(out) as store:
         new = sum(store.commit(each.record, each.arrays) for each in records)
         remember(store.layout, resolved)
+    names = ", ".join(each.entry.name for each in answered)
     say(
-        f"{len(cells)} cells of {method} on {', '.join(each.entry.name for each in answered)},"
-        f" {new} of them new; next: gzsl-bench table {resolved.name} --out {out}"
+        f"{counted(len(cells), 'cell')} of {method} on {names}, {new} new; next:"
+        f" gzsl-bench table {resolved.name} --out {out}"
     )
 
 
@@ -143,10 +145,9 @@ def _write_template(files: Sequence[Path], found: Sequence[Found], fold: int) ->
 @_dataset_option
 @click.option(
     "--preprocessing",
-    default="none",
-    show_default=True,
     metavar="NAME",
-    help="What is done to features, as a suite's entry has it.",
+    help="What is done to features [default: what the suite's entry of the data set says, or"
+    " none].",
 )
 @data_option
 @plugin_option
@@ -155,7 +156,7 @@ def export_task_command(
     folder: Path,
     suite: Path,
     dataset: str | None,
-    preprocessing: str,
+    preprocessing: str | None,
     data: Path | None,
     plugin: tuple[Path, ...],
 ) -> None:
@@ -168,12 +169,36 @@ def export_task_command(
     from gzsl_bench.engine.outside.question import questions
 
     _, _, found = _data(suite, data, plugin, dataset)
-    for each in found:
+    ways = [_way(each, preprocessing) for each in found]
+    for each, way in zip(found, ways, strict=True):
         for question in questions(each):
             name = f"fold-{question.fold}.npz" if question.fold else "task.npz"
             path = folder / each.entry.name / name
-            question.export(path, preprocessing)
+            question.export(path, way)
             put(str(path))
+
+
+def _way(found: Found, asked: str | None) -> str:
+    """What is done to the features of a data set.
+
+    Raises:
+        SuiteError: nothing is called so, or it sees the test set and folds are to choose.
+    """
+    from gzsl_bench.data.tasks import preprocessing
+    from gzsl_bench.errors import SuiteError
+
+    name = asked or found.entry.preprocessing or "none"
+    if preprocessing(name).leaks:
+        if found.folds:
+            raise SuiteError(
+                f"the preprocessing {name!r} sees the test set, so it cannot be combined with the"
+                f" validation folds of {found.entry.name}; take a suite without, or another one"
+            )
+        say(
+            f"warning: {found.entry.name}: the preprocessing {name!r} sees the test set: score the"
+            " answers with --setting transductive"
+        )
+    return name
 
 
 def _data(

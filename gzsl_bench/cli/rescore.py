@@ -19,6 +19,7 @@ from gzsl_bench.cli.options import (
     tracking_option,
 )
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.results.rescore import RescoreReport
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 
 
 @click.command("rescore")
-@click.argument("suite", shell_complete=complete.stored)
+@click.argument("suite", required=False, shell_complete=complete.stored)
 @out_option
 @tracking_option
 @json_option
 @plugin_option
 @debug_option
 def rescore_command(
-    suite: str,
+    suite: str | None,
     out: Path,
     tracking_uri: str | None,
     as_json: bool,
@@ -41,8 +42,9 @@ def rescore_command(
 ) -> int:
     """Compute every installed metric of SUITE's finished cells again, from their predictions.
 
-    Needs neither the data nor the methods, only the metrics' plugins.  Records stay untouched: the
-    new values lie beside them in DIR/rescored and count from now on, in tables and in MLflow.
+    Without SUITE: of the only one in the results folder.  Needs neither the data nor the methods,
+    only the metrics' plugins.  Records stay untouched: the new values lie beside them in
+    DIR/rescored and count from now on, in tables and in MLflow.
     """
     from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.records.store import RecordStore
@@ -72,8 +74,8 @@ def _show(report: RescoreReport, as_json: bool) -> None:
         titles = ["metric", "same", "added", "changed"]
         put(markdown.table(titles, lines))
     say(
-        f"{report.records} finished records, {report.written} with other metrics than before"
-        " (counts above are checkpoints)"
+        f"{counted(report.records, 'finished record')}, {report.written} with other metrics than"
+        " before (counts above are checkpoints)"
     )
     for found in report.metrics.values():
         for cause in found.failed:
@@ -94,6 +96,6 @@ def _mirror(uri: str, results: Results) -> None:
         return
     done = sync(uri, results)
     say(
-        f"MLflow at {masked(uri)}: {done.repaired + done.created} runs updated,"
+        f"MLflow at {masked(uri)}: {counted(done.repaired + done.created, 'run')} updated,"
         f" {done.unchanged} unchanged"
     )

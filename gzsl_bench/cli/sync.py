@@ -16,6 +16,7 @@ import click
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import debug_option, json_option, out_option
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.records.layout import Layout
@@ -29,16 +30,17 @@ _TRACKING = click.option(
 
 
 @click.command("sync")
-@click.argument("suite", shell_complete=complete.stored)
+@click.argument("suite", required=False, shell_complete=complete.stored)
 @out_option
 @_TRACKING
 @json_option
 @debug_option
-def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool) -> None:
+def sync_command(suite: str | None, out: Path, tracking_uri: str | None, as_json: bool) -> None:
     """Make MLflow show exactly the records of SUITE (a suite file, or a suite's name).
 
-    Needs neither the data nor the plugins that made the records, and may be repeated at will: what
-    is right stays, what is missing, half-written or out of date is written anew.
+    Without SUITE: of the only one in the results folder.  Needs neither the data nor the plugins
+    that made the records, and may be repeated at will: what is right stays, what is missing,
+    half-written or out of date is written anew.
     """
     from gzsl_bench.errors import TrackingError
     from gzsl_bench.masking import masked
@@ -57,10 +59,11 @@ def sync_command(suite: str, out: Path, tracking_uri: str | None, as_json: bool)
     behind = front.refresh(uri, results)
     if as_json:
         put(json.dumps({**asdict(report), "uri": masked(uri), "suite": resolved.name}))
+    cells = counted(len({c.key for c in resolved.cells}), "cell")
     say(
-        f"MLflow at {masked(uri)} shows {report.mirrored} of {len({c.key for c in resolved.cells})}"
-        f" cells of {resolved.name}: {report.created} created, {report.repaired} repaired,"
-        f" {report.removed} removed, {report.unchanged} unchanged"
+        f"MLflow at {masked(uri)} shows {report.mirrored} of {cells} of {resolved.name}:"
+        f" {report.created} created, {report.repaired} repaired, {report.removed} removed,"
+        f" {report.unchanged} unchanged"
     )
     if report.restored:
         say(
@@ -175,7 +178,7 @@ def _catch_up(uri: str, results: Results) -> None:
         say(f"warning: what MLflow shows is older than the records: {error}")
         return
     if changed := done.created + done.repaired + done.removed:
-        say(f"{changed} runs were brought up to date with the records")
+        say(f"{counted(changed, 'run')} brought up to date with the records")
 
 
 def _renew(url: str, uri: str, results: Results) -> None:

@@ -13,6 +13,7 @@ import click
 from gzsl_bench.cli.options import data_option, debug_option, plugin_option
 from gzsl_bench.errors import GzslBenchError
 from gzsl_bench.terminal.streams import put, refuse, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -36,8 +37,9 @@ def validate_command(suites: tuple[Path, ...], data: Path | None, plugin: tuple[
             failures.append(error)
             continue
         say(
-            f"{path}: {loaded.suite.name}: {len(loaded.suite.datasets)} data sets,"
-            f" {len(loaded.suite.methods)} methods, {len(loaded.suite.seeds)} seeds: right"
+            f"{path}: {loaded.suite.name}: {counted(len(loaded.suite.datasets), 'data set')},"
+            f" {counted(len(loaded.suite.methods), 'method')},"
+            f" {counted(len(loaded.suite.seeds), 'seed')}: right"
         )
     refuse(failures)
 
@@ -60,11 +62,51 @@ def open_suite(
         root: the data folder; what lies there is a data set, too.
         files: plugin files besides those the suite lists.
     """
-    from gzsl_bench.data.places import present
-    from gzsl_bench.suite.load import check_names, load_suite
+    from gzsl_bench.suite.load import load_suite
     from gzsl_bench.suite.shipped import find_suite
 
-    loaded = load_suite(find_suite(path))
+    return _with_plugins(load_suite(find_suite(path)), root, files)
+
+
+def open_stored_suite(
+    given: str | None, out: Path, root: Path | None, files: Sequence[Path] = ()
+) -> tuple[LoadedSuite, Registry]:
+    """As :func:`open_suite`; of a suite in the results folder the name will do, or none.
+
+    Args:
+        given: a file, the name of a suite in the results folder or of one that comes with the
+            program; None for the only one in the folder.
+        out: the results folder.
+        root: the data folder.
+        files: plugin files besides those the suite lists.
+    """
+    from gzsl_bench.errors import SuiteError
+    from gzsl_bench.records.layout import Layout
+    from gzsl_bench.records.suites import known, recall
+    from gzsl_bench.suite.load import load_suite
+    from gzsl_bench.suite.shipped import shipped
+
+    layout = Layout(out)
+    if given is not None:
+        path = Path(given)
+        named = not path.is_file() and path.suffix not in (".yaml", ".yml") and "/" not in given
+        stored = named and layout.suite(given).is_file()
+        if not stored and (not named or given in shipped() or not known(layout)):
+            return open_suite(path, root, files)
+    suite = recall(layout, given)
+    try:
+        loaded = load_suite(Path(suite.name), suite.text)
+    except SuiteError as error:  # paths of its plugins are relative to where its file was
+        raise SuiteError(f"{error}; give the suite's file in place of its name") from None
+    return _with_plugins(loaded, root, files)
+
+
+def _with_plugins(
+    loaded: LoadedSuite, root: Path | None, files: Sequence[Path]
+) -> tuple[LoadedSuite, Registry]:
+    from gzsl_bench.data.places import present
+    from gzsl_bench.suite.load import check_names
+
     loaded = replace(loaded, plugins=tuple(dict.fromkeys([*loaded.plugins, *found_files(files)])))
     registry = open_plugins(loaded.plugins)
     check_names(loaded, registry, present(root), root)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from gzsl_bench.engine.visualize import Agreement, Wanted
     from gzsl_bench.engine.worker import Worker
+    from gzsl_bench.errors import GzslBenchError
     from gzsl_bench.hooks.manager import Registry
     from gzsl_bench.records.latents import KeptLatents
     from gzsl_bench.results.latents import Measured
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @click.command("visualize")
-@click.argument("suite", type=click.Path(path_type=Path), shell_complete=complete.suites)
+@click.argument("suite", required=False, shell_complete=complete.known_suites)
 @data_option
 @plugin_option
 @out_option
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
 @format_option("github", "json", text="How to print the numbers.")
 @debug_option
 def visualize_command(
-    suite: Path,
+    suite: str | None,
     data: Path | None,
     plugin: tuple[Path, ...],
     out: Path,
@@ -98,11 +99,15 @@ def visualize_command(
 
     Trains one seed of each method once more, to the checkpoint that the suite's honest rule
     chooses, and compares its predictions with the record's.  The latents are kept in DIR/latents,
-    so that drawing them again trains nothing.  Records stay untouched.
+    so that drawing them again trains nothing.  Records stay untouched.  Exit code: 1 where a method
+    could not be trained again and is left out.
+
+    SUITE is a file, or the name of a suite in the results folder or of a shipped one.  Without it:
+    the only one in the results folder.
     """
     from gzsl_bench.cli.launch import stop_on_terminate
     from gzsl_bench.cli.training import worker_settings
-    from gzsl_bench.cli.validate import open_suite
+    from gzsl_bench.cli.validate import open_stored_suite
     from gzsl_bench.engine import environment
     from gzsl_bench.engine.placement import place as workers_and_threads
     from gzsl_bench.engine.worker import Worker
@@ -113,7 +118,7 @@ def visualize_command(
 
     where = place(data)
     chosen = choose_device(device)
-    loaded, registry = open_suite(suite, where.root, plugin)
+    loaded, registry = open_stored_suite(suite, out, where.root, plugin)
     seeds = None if seed is None else [seed]
     resolved = resolve(loaded, registry, where, seeds=seeds, only=only)
     cells = drawable(resolved, registry, only)
@@ -123,12 +128,17 @@ def visualize_command(
     settings = worker_settings(out, where, chosen, placement.threads, loaded.plugins)
     stop_on_terminate()
     worker = Worker(registry, settings, lambda event: None)
-    shown = list(_all_latents(worker, Results(resolved, RecordStore(out)), cells))
+    failed: list[GzslBenchError] = []
+    shown = list(_all_latents(worker, Results(resolved, RecordStore(out)), cells, failed))
     if not shown:
-        raise NotApplicable("there is nothing to draw: no method applies to these data")
+        raise (
+            failed[0]
+            if failed
+            else NotApplicable("there is nothing to draw: no method applies to these data")
+        )
     found = _draw(shown, into or out, perplexity, points, density)
     _print(shown, found, fmt)
-    return 0
+    return 1 if failed else 0
 
 
 def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[Cell]:
@@ -162,11 +172,11 @@ def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[
 
 
 def _all_latents(
-    worker: Worker, results: Results, cells: Sequence[Cell]
+    worker: Worker, results: Results, cells: Sequence[Cell], failed: list[GzslBenchError]
 ) -> Iterator[tuple[Cell, Wanted, KeptLatents, Agreement]]:
-    """The latents of every cell, from disk or from a training."""
+    """The latents of every cell, from disk or from a training; one that fails stops no other."""
     from gzsl_bench.engine.visualize import agreement, draw_again, wanted
-    from gzsl_bench.errors import NotApplicable
+    from gzsl_bench.errors import GzslBenchError, NotApplicable
     from gzsl_bench.records import latents
 
     for cell in cells:
@@ -182,6 +192,11 @@ def _all_latents(
                     )
             except NotApplicable as reason:
                 say(f"left out: {cell.title}: not applicable: {reason}")
+                continue
+            except GzslBenchError as error:
+                failed.append(error)
+                if len(cells) > 1:  # of the only one it is what the command ends with
+                    say(f"left out: {error}")
                 continue
             latents.write(results.store.layout, kept)
         else:

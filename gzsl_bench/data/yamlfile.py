@@ -115,15 +115,20 @@ def _meant(path: Path) -> str:
     return ""
 
 
-def read_yaml(path: Path, kind: Kind = SUITE) -> YamlFile:
+def read_yaml(path: Path, kind: Kind = SUITE, text: str | None = None) -> YamlFile:
     """Read a YAML file of plain data (safe loader, no duplicate keys).
+
+    Args:
+        path: the file.
+        kind: what it should be.
+        text: its content, where that is known and the file may be gone.
 
     Raises:
         GzslBenchError: the file cannot be read or is no YAML mapping; of the class that ``kind``
             names.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if text is None else text
     except FileNotFoundError:
         raise kind.error(f"there is no {kind.name} {path}{_meant(path)}") from None
     except IsADirectoryError:

@@ -41,13 +41,17 @@ class LoadedSuite:
     plugins: tuple[Path, ...] = ()
 
 
-def load_suite(path: Path) -> LoadedSuite:
+def load_suite(path: Path, text: str | None = None) -> LoadedSuite:
     """Read and check the structure of a suite file; needs neither data nor plugins.
+
+    Args:
+        path: the file.
+        text: its content, where that is known and the file may be gone.
 
     Raises:
         SuiteError: with file, line and key.
     """
-    file = read_yaml(path)
+    file = read_yaml(path, text=text)
     try:
         suite = Suite.model_validate(file.content)
     except ValidationError as error:

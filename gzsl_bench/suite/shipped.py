@@ -24,10 +24,12 @@ def find_suite(given: Path) -> Path:
         raise SuiteError(
             f"{given} is Python where a suite is expected: a plugin comes with --plugin {given}"
         )
-    if given.exists() or given.suffix or len(given.parts) != 1:
-        return given
-    if found := shipped().get(given.name):
+    bare = not given.suffix and len(given.parts) == 1
+    # A results folder may have the name of a suite that comes along.
+    if bare and not given.is_file() and (found := shipped().get(given.name)):
         return found
+    if given.exists() or not bare:
+        return given
     if (file := given.with_suffix(".yaml")).is_file():
         raise SuiteError(f"there is no file {given}; did you mean {file}?")
     raise SuiteError(f"there is no file {given}; {_unknown(given.name)}")

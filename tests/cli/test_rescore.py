@@ -107,8 +107,8 @@ def test_a_metric_installed_after_the_run(program, store):
     assert "worst_unseen" not in mlflow_values(store)
     code, _, err = program("rescore", "mini", plugin=True)
     assert code == 0, err
-    assert "1 finished records, 1 with other metrics than before" in err
-    assert "1 runs updated" in err
+    assert "1 finished record, 1 with other metrics than before" in err
+    assert "1 run updated" in err
     assert {p: p.read_bytes() for p in (out / "cells").rglob("*") if p.is_file()} == before
     after, text = shown(program)
     assert "worst_unseen" in text.splitlines()[0]

@@ -26,6 +26,7 @@ class Drawn(Method):
     class Config(Config):
         offers: bool = True
         refuses: bool = False
+        fails: bool = False
 
     def fit(self, task, run):
         x, classes = task.features.double(), task.attributes.double()
@@ -35,6 +36,8 @@ class Drawn(Method):
         print("trained", run.seed)
         if self.config.refuses:
             raise NotApplicable("planted")
+        if self.config.fails:
+            raise ZeroDivisionError("planted")
 
         def embed(features):
             return (features.double() * 256).round() @ weights / 256
@@ -159,6 +162,41 @@ def test_from_a_suite_to_its_figures(call, suite, tmp_path):
     assert (tmp_path / "empty" / "latents_digits.png").exists()
 
 
+def test_a_suite_in_the_results_folder_goes_by_name_as_in_compare(call, suite, tmp_path):
+    out = tmp_path / "out"
+    assert call("run", suite, "--out", out, "--inline", "--tracking-uri", "none")[0] == 0
+    suite.rename(tmp_path / "moved.yaml")
+    for given in (["mini"], []):
+        code, text, said = call("visualize", *given, "--out", out, "--points", 40)
+        assert code == 0, said
+        assert "equals its record bit for bit" in said
+        assert "| digits   | Drawn  | 0    | 1 (last)" in text
+    code, _, said = call("visualize", "mni", "--out", out)
+    assert code == 2
+    assert "holds nothing of the suite 'mni'; did you mean 'mini'" in said
+    code, _, said = call("visualize", "--out", tmp_path / "empty")
+    assert code == 2
+    assert "holds no suite yet" in said
+
+
+def test_a_stored_suite_whose_plugin_lay_beside_its_file_asks_for_the_file(call, suite, tmp_path):
+    (tmp_path / "there").mkdir()
+    plugin, text = PLUGIN, SUITE.replace("PLUGIN", "beside.py")
+    for name in ("drawn", "plain"):
+        plugin = plugin.replace(f'"{name}"', f'"beside_{name}"')
+        text = text.replace(f"use: {name}", f"use: beside_{name}")
+    (tmp_path / "there" / "beside.py").write_text(plugin)
+    (tmp_path / "there" / "mini.yaml").write_text(text)
+    out = tmp_path / "out"
+    ran = call("run", tmp_path / "there" / "mini.yaml", "--out", out, "--inline",
+               "--tracking-uri", "none", "--only", "method=Drawn")  # fmt: skip
+    assert ran[0] == 0, ran[2]
+    code, _, said = call("visualize", "mini", "--out", out)
+    assert code == 2
+    assert said.count("\n") == 1
+    assert "give the suite's file in place of its name" in said
+
+
 def test_a_method_without_latents_is_refused_with_the_names_of_those_that_have_some(call, suite):
     code, text, said = call("visualize", suite, "--only", "method=Without")
     assert (code, text) == (2, "")
@@ -198,6 +236,21 @@ def test_a_method_that_does_not_apply_is_left_out(call, suite, tmp_path):
     assert "left out: digits · Drawn · seed 0: not applicable: planted" in said
     assert "gzsl-bench: there is nothing to draw" in said
     assert not list((tmp_path / "out").glob("latents*"))
+
+
+def test_a_method_that_fails_stops_no_other(call, suite, tmp_path):
+    failing = "  - {use: drawn, label: Failing, config: {fails: true}}\n"
+    suite.write_text(suite.read_text().replace("methods:\n", f"methods:\n{failing}"))
+    out = tmp_path / "out"
+    code, text, said = call("visualize", suite, "--out", out, "--points", 40)
+    assert code == 1
+    assert "left out: digits · Failing · seed 0: the training failed: ZeroDivisionError" in said
+    lines = [line for line in text.splitlines() if line.startswith("| digits")]
+    assert {line.split("|")[2].strip() for line in lines} == {"Drawn"}
+    assert (out / "latents_digits.png").exists()
+    code, text, said = call("visualize", suite, "--out", out, "--only", "method=Failing")
+    assert code == 2
+    assert said.count("the training failed") == 1
 
 
 def test_unknown_names_and_impossible_values(call, suite):

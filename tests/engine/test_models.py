@@ -77,6 +77,21 @@ def test_a_kept_model_predicts_what_is_recorded(kept, tmp_path, capsys, label):
     assert np.allclose(best, recorded, rtol=1e-5, atol=1e-6)
 
 
+def test_scores_replace_no_file_and_are_named_as_they_are_written(kept, tmp_path, capsys):
+    out, plugin, _ = kept
+    rows = tmp_path / "rows.npy"
+    np.save(rows, features()[:2])
+    before = rows.read_bytes()
+    given = ["predict", cells(out)["eszsl"], str(rows), "--out", str(out), "--plugin", str(plugin)]
+    for to, said in ((rows, "rows.npy is there already"), (tmp_path / "a.csv", "written as .npy")):
+        assert run([*given, "--to", str(to)]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+    assert rows.read_bytes() == before
+    assert not (tmp_path / "a.csv").exists()
+
+
 def test_models_are_kept_once(kept, capsys):
     out, _, arguments = kept
     before = {path: path.stat().st_mtime_ns for path in (out / "models").iterdir()}
@@ -177,10 +192,11 @@ def test_methods_that_name_no_tensors_are_kept_too_alone_and_stacked(tmp_path, c
                 about = file.metadata()
             assert about["rule"] == "val"
             given = ["predict", record.key, str(tmp_path / "new.npy"), "--out", str(out)]
-            assert run([*given, "--to", str(tmp_path / "scores.npy")]) == 0
+            to = tmp_path / f"{record.key}.npy"
+            assert run([*given, "--to", str(to)]) == 0
             arrays = record.predictions()
             (chosen,) = np.flatnonzero(arrays["checkpoints"] == int(about["checkpoint"]))
-            scores = np.load(tmp_path / "scores.npy")
+            scores = np.load(to)
             assert scores.argmax(1).tolist() == arrays["predicted"][chosen].tolist()
             best = scores[:, arrays["unseen"]].max(1)
             np.testing.assert_allclose(best, arrays["best_unseen"][chosen], rtol=1e-5, atol=1e-5)

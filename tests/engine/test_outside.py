@@ -97,7 +97,7 @@ def test_acmrs_own_predictions_give_acmrs_numbers(bench, tmp_path, capsys):
 
     # The same files are the same cells.
     assert bench.score(bench.out, *files, "--method", "SVIP") == 0
-    assert "0 of them new" in capsys.readouterr().err
+    assert ", 0 new;" in capsys.readouterr().err
 
 
 def test_without_folds_nothing_is_chosen(bench, tmp_path):
@@ -156,7 +156,7 @@ def test_the_order_of_rows_does_not_matter(bench, tmp_path, capsys):
     }.items():
         np.savez(tmp_path / f"{name}.npz", task=task, **content)
         assert bench.score(tmp_path / "o", tmp_path / f"{name}.npz", "--method", "X") == 0
-        assert ("1 of them new" in capsys.readouterr().err) == (name == "images")
+        assert (", 1 new;" in capsys.readouterr().err) == (name == "images")
 
 
 def broken(question, how):
@@ -263,6 +263,34 @@ def test_files_that_do_not_go_together_and_options(bench, tmp_path, capsys):
     assert bench.score(tmp_path / "o", "new", tmp_path / "t.npz") == 2
     assert "t.npz is there already" in capsys.readouterr().err
     assert bench.score(tmp_path / "o", tmp_path / "t.npz", "--method", "X") == 0
+
+
+def test_features_are_exported_as_the_entry_says_and_leaks_are_named(tmp_path, capsys):
+    suite = tmp_path / "s.yaml"
+    text = (
+        "name: s\ndatasets: [{use: digits, preprocessing: minmax}]\nmethods: [eszsl]\n"
+        "selection: [last]\n"
+    )
+    suite.write_text(text)
+
+    def export(name, *more):
+        assert run(["export-task", str(tmp_path / name), "--suite", str(suite), *more]) == 0
+        with np.load(tmp_path / name / "digits" / "task.npz") as task:
+            return task["features"], capsys.readouterr().err
+
+    assert export("entry")[0].max() == 1
+    assert export("asked", "--preprocessing", "none")[0].max() > 1
+    assert (
+        "score the answers with --setting transductive"
+        in (export("leak", "--preprocessing", "minmax_refit_on_test")[1])
+    )
+    suite.write_text(text.replace("[last]", "[val]"))
+    arguments = ["--suite", str(suite), "--preprocessing", "minmax_refit_on_test"]
+    assert run(["export-task", str(tmp_path / "folds"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be combined with the validation folds of digits" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "folds").exists()
 
 
 def test_the_page(tmp_path, monkeypatch, capsys):

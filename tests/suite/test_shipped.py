@@ -31,6 +31,9 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
     assert find_suite(Path("quickstart")) == Path("quickstart")
     with pytest.raises(SuiteError, match=r"no file quickstrat; .*did you mean 'quickstart'\?"):
         find_suite(Path("quickstrat"))
+    # A results folder of that name (run quickstart --out quickstart) is no suite.
+    Path("gbu").mkdir()
+    assert find_suite(Path("gbu")) == shipped()["gbu"]
     Path("own.yaml").write_text("name: own")
     with pytest.raises(SuiteError, match=r"no file own; did you mean own\.yaml\?"):
         find_suite(Path("own"))
@@ -57,7 +60,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert run(["validate", "a.yaml", "quickstart", "b.yaml"]) == 2  # all are told
     said = capsys.readouterr().err
     assert "error: a.yaml:1: unknown key 'nam'" in said
-    assert "quickstart: 1 data sets" in said
+    assert "quickstart: 1 data set, 3 methods" in said
     assert "error: b.yaml:1: unknown key 'nam'" in said
 
 

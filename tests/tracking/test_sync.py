@@ -206,7 +206,7 @@ def test_ui_shows_what_a_run_without_mlflow_left(
     sync(uri, Results(suite, store))
     commit(store, cells[1])
     _catch_up(uri, Results(suite, store))
-    assert "1 runs were brought up to date with the records" in capsys.readouterr().err
+    assert "1 run brought up to date with the records" in capsys.readouterr().err
     assert_mirrors(uri, Results(suite, store))
     # Told from the files alone that there is nothing to do.
     stamp.leave(uri, Results(suite, store))
@@ -239,7 +239,7 @@ def test_the_command(store: RecordStore, uri: str) -> None:
     )
     assert done.exit_code == 0
     assert '"created": 1' in done.stdout
-    assert "shows 1 of 1 cells of small: 1 created" in done.stderr
+    assert "shows 1 of 1 cell of small: 1 created" in done.stderr
     assert_mirrors(uri, Results(suite, store))
     arguments = ["--out", str(store.layout.out)]
     wrong = CliRunner().invoke(sync_command, ["smal", *arguments])
