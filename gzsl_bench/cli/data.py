@@ -19,6 +19,7 @@ from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_nam
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.terminal.streams import put, refuse, say
 from gzsl_bench.terminal.width import columns
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.data.gzsl import GZSLData
@@ -162,8 +163,9 @@ def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Pa
             archive, digest = fetch(address, target, _Progress())
             result = extract(archive, target, wanted, replace=replace)
             say(
-                f"{', '.join(wanted)}: {len(result.written)} files unpacked, "
-                f"{len(result.kept)} were there; sha256 {digest}; the archive is kept as {archive}"
+                f"{', '.join(wanted)}: {counted(len(result.written), 'file')} unpacked, "
+                f"{len(result.kept)} there before; sha256 {digest}; the archive is kept as"
+                f" {archive}"
             )
             for path in (*result.written, *result.kept):
                 put(str(target / path))
@@ -246,8 +248,9 @@ def split_command(
     found = proposal.propose(names, labels, images, unseen, known, folds, seed)
     put(str(proposal.write(folder, found)))
     say(
-        f"{len(found.seen)} seen and {len(found.unseen)} unseen classes, {found.test_seen.size}"
-        f" test images of seen classes, {len(found.folds)} folds"
+        f"{len(found.seen)} seen and {counted(len(found.unseen), 'unseen class')},"
+        f" {counted(found.test_seen.size, 'test image')} of seen classes,"
+        f" {counted(len(found.folds), 'fold')}"
     )
     if len(found.folds) < folds:
         say(

@@ -22,6 +22,7 @@ from gzsl_bench.executors.early import Early, early
 from gzsl_bench.executors.limits import Limits
 from gzsl_bench.executors.request import Request
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.units import Unit
@@ -250,7 +251,10 @@ class Launch:
             lines.append([dataset, label, *map(str, counts)])
         if summary:
             put(markdown.table(["Data set", "Method", "Seeds", "Folds", "To train", "Done"], lines))
-        say(f"{len(done)} {what} in {len(units)} units, {sum(done.values())} finished")
+        say(
+            f"{counted(len(done), what)} in {counted(len(units), 'unit')},"
+            f" {sum(done.values())} finished"
+        )
         return 0
 
     @contextlib.contextmanager

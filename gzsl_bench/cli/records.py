@@ -22,6 +22,7 @@ from gzsl_bench.cli.options import (
 from gzsl_bench.cli.submissions import check_command, init_command, submit_command
 from gzsl_bench.terminal.clock import Clock
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.records.merge import Merged
@@ -79,8 +80,8 @@ def verify_command(
         _lines(found.problems)
     _lines([f"note: {note}" for note in found.notes], err=True)
     say(
-        f"{found.records} records: {found.complete} complete, {found.failed} failed,"
-        f" {found.not_applicable} not applicable; {len(found.problems)} problems"
+        f"{counted(found.records, 'record')}: {found.complete} complete, {found.failed} failed,"
+        f" {found.not_applicable} not applicable; {counted(len(found.problems), 'problem')}"
     )
     left = ", ".join(sorted(found.believed))
     how = "no plugin here has them, or another version of them" if deep else "--deep does that"
@@ -128,8 +129,8 @@ def export_command(archive: Path, out: Path, suite: str | None) -> int:
     done = export(_store(out), archive, suite)
     _lines([f"left out: {problem}" for problem in done.damaged], err=True)
     suites = f" and the suites {', '.join(done.suites)}" if done.suites else ""
-    failed = f"; {done.failed} failed cells are not in it" if done.failed else ""
-    say(f"{archive}: {done.records} records{suites}, {_bytes(done.size)}{failed}")
+    failed = f"; without {counted(done.failed, 'failed cell')}" if done.failed else ""
+    say(f"{archive}: {counted(done.records, 'record')}{suites}, {_bytes(done.size)}{failed}")
     return 1 if done.damaged else 0
 
 
@@ -217,8 +218,8 @@ def _show(done: Merged) -> None:
     )
     records = [key for key in done.differing if "/" not in key]
     say(
-        f"{done.added} records added, {done.known} were there, {len(records)} are there with other"
-        f" content, {len(done.refused)} left out"
+        f"{counted(done.added, 'record')} added, {done.known} there before, {len(records)} there"
+        f" with other content, {len(done.refused)} left out"
     )
     if done.believed:
         say(f"warning: not computed again here, only believed: {', '.join(sorted(done.believed))}")

@@ -9,6 +9,7 @@ import click
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, out_option, rule_option
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 
 @click.command("report")
@@ -56,6 +57,7 @@ def report_command(
     say(f"{made.size / 1e6:.1f} MB, opens in any browser")
     if figures:
         names = ", ".join(path.name for path in made.figures)
-        say(f"{len(made.figures)} plots as SVG in {figures}: {names}")
+        say(f"{counted(len(made.figures), 'plot')} as SVG in {figures}: {names}")
     if made.plots:
-        say(f"{len(made.plots)} plots as PNG, PDF and CSV in {made.path.parent / 'plots'}")
+        folder = made.path.parent / "plots"
+        say(f"{counted(len(made.plots), 'plot')} as PNG, PDF and CSV in {folder}")

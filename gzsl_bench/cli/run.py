@@ -80,7 +80,7 @@ def run_command(
             say(f"no cell of {launch.suite} has a failed record in {launch.out}: nothing to do")
             return 0
     if launch.dry_run:
-        return launch.describe(units, "cells")
+        return launch.describe(units, "cell")
     if keep_models:
         require()
     with launch.training(loaded, registry, whole) as training:

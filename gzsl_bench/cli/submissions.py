@@ -22,6 +22,7 @@ from gzsl_bench.cli.options import (
 )
 from gzsl_bench.executors.limits import parse_duration
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,9 +81,10 @@ def submit_command(
         RecordStore(results), repository, name,
         who=who, contact=contact, text=text, suite=suite, metrics=open_plugins(plugin).metrics,
     )  # fmt: skip
-    failed = f"; {done.failed} failed cells are not in it" if done.failed else ""
-    changed = f"{len(done.changed)} files written" if done.changed else "nothing has changed"
-    say(f"{done.folder}: {done.records} records, {changed}{failed}")
+    failed = f"; without {counted(done.failed, 'failed cell')}" if done.failed else ""
+    written = counted(len(done.changed), "file")
+    changed = f"{written} written" if done.changed else "nothing has changed"
+    say(f"{done.folder}: {counted(done.records, 'record')}, {changed}{failed}")
     for large in done.large:
         say(f"warning: {large} is larger than 100 MiB, which many hosts of git refuse")
     if commit:

@@ -13,6 +13,7 @@ import click
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.report.daggers import Daggers
@@ -123,7 +124,8 @@ def table_command(
     everything = rows(results)
     if not everything and fmt not in ("csv", "json"):
         count = len(resolved.cells)
-        say(f"{resolved.name} has no numbers yet: none of its {count} cells was run to its end")
+        none = "its cell was not" if count == 1 else f"none of its {count} cells was"
+        say(f"{resolved.name} has no numbers yet: {none} run to its end")
         return
     table = _part(everything, resolved, chosen, datasets, methods)
     if strict:
@@ -219,8 +221,8 @@ def _say_more(results: Results, fragile: Sequence[str]) -> None:
     waiting, failed = results.missing()
     if waiting or failed:
         say(
-            f"{len(results.suite.cells)} cells: {len(waiting)} not run, {len(failed)} failed;"
-            " the table holds the rest"
+            f"{counted(len(results.suite.cells), 'cell')}: {len(waiting)} not run,"
+            f" {len(failed)} failed; the table holds the rest"
         )
     for sentence in earlier(results):
         say(sentence)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.terminal.streams import say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.engine.events import Event, WorkerSettings
@@ -110,12 +111,12 @@ class Training:
         from gzsl_bench.terminal.width import columns
 
         layout = self.store.layout
-        say(f"records: {layout.out} ({outcome.done} of {outcome.total} cells)")
+        say(f"records: {layout.out} ({outcome.done} of {counted(outcome.total, 'cell')})")
         gone = outcome.total - outcome.done - len(outcome.failed)
         if gone and not outcome.interrupted:
             say(
-                f"{gone} cells have no record: {_vanished(self.store)}; the same command trains"
-                " them again"
+                f"{counted(gone, 'cell')} without a record: {_vanished(self.store)}; the same"
+                " command trains again"
             )
         if outcome.interrupted:
             say(f"interrupted{interrupted}; the same command goes on where it stopped")

@@ -13,6 +13,7 @@ from gzsl_bench import markdown
 from gzsl_bench.cli.launch import Launch, launch_options
 from gzsl_bench.cli.options import format_option
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.results.view import Results
@@ -62,8 +63,8 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
             for trial in found.trials
         ]
         put(markdown.table(["Data set", "Method", "Trial", "Values"], lines))
-        say(f"{trials} trials: ", nl=False)
-        return launch.describe(units, "fold cells", summary=False)
+        say(f"{counted(trials, 'trial')}: ", nl=False)
+        return launch.describe(units, "fold cell", summary=False)
     with launch.training(loaded, registry, len(units)) as training:
         results = Results(tuning.suite, training.store)
         mirror = open_trial_mirror(launch.uri, tuning, results) if launch.uri else None

@@ -11,6 +11,7 @@ import numpy as np
 from gzsl_bench.hooks.metric import FloatArray, IntArray
 from gzsl_bench.plots import style
 from gzsl_bench.results.classes import called
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +71,7 @@ def figure(title: str, data: ClassMap) -> Figure:
             interpolation="nearest",
         )  # fmt: skip
         axes.grid(visible=False)
-        axes.set_title(f"{values.shape[1]} {part} classes", loc="left", fontsize=10)
+        axes.set_title(counted(values.shape[1], f"{part} class"), loc="left", fontsize=10)
         if values.shape[1] <= _NAMED:
             names = [_called(i, data) for i in ids[order]]
             axes.set_xticks(range(len(order)), names, fontsize=8 if len(order) <= 30 else 6)

@@ -13,6 +13,7 @@ from gzsl_bench.hooks.metric import FloatArray, IntArray
 from gzsl_bench.plots import style
 from gzsl_bench.results.latents import PARTS, Plane
 from gzsl_bench.scoring.latents import NEIGHBOURS
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +100,8 @@ def _panel(axes: Axes, plane: Plane, density: bool) -> None:
     shown = len(plane.labels)
     drawn = "" if shown == here.images else f", {shown} of them drawn"
     axes.set_title(
-        f"{here.part.capitalize()}: {here.classes} classes, {here.images} images{drawn}",
+        f"{here.part.capitalize()}: {counted(here.classes, 'class')},"
+        f" {counted(here.images, 'image')}{drawn}",
         loc="left", fontsize=10,
     )  # fmt: skip
     axes.set_xlabel(f"mixing {here.mixing:.2f}   ·   nearest class mean {here.nearest:.1f} %")

@@ -16,6 +16,7 @@ from gzsl_bench.records.submissions import Repository, Submission
 from gzsl_bench.records.unpacked import ABOUT, Folder, write
 from gzsl_bench.records.verify import verify
 from gzsl_bench.suite.cells import EXTERNAL
+from gzsl_bench.wording import counted
 
 #: Bytes of a file that hosts of git take; GitHub's limit is 100 MiB.
 MOST_OF_A_HOST = 100 * 2**20
@@ -88,9 +89,9 @@ def submit(
     ]
     if changed:
         raise RecordError(
-            f"{len(changed)} records, {changed[0]} first, were made by a gzsl-bench whose files"
-            " differ from its commit, so nobody can make them again: run the suite with a commit"
-            " or a release as it is"
+            f"{counted(len(changed), 'record')} ({changed[0]} first) made by a gzsl-bench whose"
+            " files differ from its commit, so nobody can make that again: run the suite with a"
+            " commit or a release as it is"
         )
     about = Submission.of(made.values(), done.suites, who, contact, text)
     _refuse_other(files, place)

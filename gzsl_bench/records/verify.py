@@ -20,6 +20,7 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.records.suites import parsed as parsed_suite
 from gzsl_bench.scoring.kept import fitting
 from gzsl_bench.suite.cells import EXTERNAL, REAL, digest, fold_number
+from gzsl_bench.wording import counted
 
 KEY = re.compile(r"[0-9a-f]{24}")
 #: The files of a record.
@@ -207,7 +208,8 @@ def _check_suites(layout: Layout, found: Findings) -> None:
         wrong = sum(digest(cell.identity) != cell.key for cell in suite.cells)
         if wrong:
             found.problems.append(
-                f"suites/{path.name}: {wrong} cells whose key is not the hash of their identity"
+                f"suites/{path.name}: {counted(wrong, 'cell')} whose key is not the hash of the"
+                " identity"
             )
 
 
@@ -216,7 +218,8 @@ def _check_journal(store: RecordStore, found: Findings) -> None:
     cut = journal.cut_lines(store.layout.journal)
     if cut:
         found.notes.append(
-            f"journal.jsonl: {len(cut)} lines cut short, as by a crash (the first is line {cut[0]})"
+            f"journal.jsonl: {counted(len(cut), 'line')} cut short, as by a crash (the first is"
+            f" line {cut[0]})"
         )
     lost = {
         str(event.get("key"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gzsl_bench.records.suites import versions
 from gzsl_bench.results.view import Results
+from gzsl_bench.wording import counted
 
 
 def earlier(results: Results) -> list[str]:
@@ -15,7 +16,7 @@ def earlier(results: Results) -> list[str]:
         done = {key for key in keys if results.store.finished(key)}
         found.append(
             f"another version of this suite, from before its file was edited, is kept as {name}:"
-            f" {len(done)} of its {len(keys)} cells have run, {len(done & own)} of which this"
-            f" version has, too; gzsl-bench table {name} shows it"
+            f" finished are {len(done)} of its {counted(len(keys), 'cell')}, {len(done & own)} of"
+            f" which this version has, too; gzsl-bench table {name} shows it"
         )
     return found

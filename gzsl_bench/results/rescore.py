@@ -17,6 +17,7 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.evaluate import about_metrics, evaluate, outdated
 from gzsl_bench.scoring.kept import kept_predictions
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -68,7 +69,7 @@ def out_of_date(results: Results) -> Iterator[str]:
     )
     for (name, then, now), count in sorted(found.items()):
         yield (
-            f"{name} of {count} finished cell{'s' if count > 1 else ''} was computed by version"
+            f"{name} of {counted(count, 'finished cell')} was computed by version"
             f" {then} of its formula, not by {now}; `gzsl-bench rescore` computes it again"
         )
 

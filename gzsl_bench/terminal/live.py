@@ -24,6 +24,7 @@ from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.latest import LAST, Latest, Standing
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.terminal.progress import View, one_line
+from gzsl_bench.wording import counted
 
 #: Columns left free on the right: there a terminal echoes ``^C``.
 _MARGIN = 4
@@ -253,7 +254,7 @@ def results(latest: Latest, width: int, most: int | None = None) -> list[Text]:
     for dataset in datasets:
         head.append("  " + _padded(_cut(names[dataset], columns[dataset]), columns[dataset]))
     hidden = len(names) - len(datasets)
-    head.append(f"  +{hidden} data sets" if hidden else "", "dim")
+    head.append(f"  +{counted(hidden, 'data set')}" if hidden else "", "dim")
     lines = [head]
     for label in labels:
         line = Text(_padded(_cut(one_line(label), first), first))
@@ -263,7 +264,7 @@ def results(latest: Latest, width: int, most: int | None = None) -> list[Text]:
             line.append(" " * (columns[dataset] - text.cell_len))
         lines.append(line)
     if more:
-        lines.append(Text(f"and {more} more methods", "dim"))
+        lines.append(Text(f"and {counted(more, 'more method')}", "dim"))
     elif waiting and (most is None or len(lines) < most):
         lines.append(Text("* by last: val waits for its folds", "dim"))
     return lines

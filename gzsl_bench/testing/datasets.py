@@ -17,6 +17,7 @@ from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.hooks.manager import installed
 from gzsl_bench.testing.report import Broken, Check, Checks, Report, Skipped, ends_in, make
 from gzsl_bench.testing.trials import scratch
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -134,7 +135,7 @@ def missing_files_are_listed(d: Loads) -> str | None:
                     f"in an empty data folder load says '{error}' but missing lists no file; list"
                     " every file that load needs"
                 ) from error
-            return f"{len(missing)} file{'s' if len(missing) > 1 else ''}"
+            return counted(len(missing), "file")
         except Exception as error:
             raise Broken(
                 f"in an empty data folder load raises {in_one_line(error)}; list what is needed in"
@@ -164,7 +165,10 @@ def is_a_valid_split(d: Loads) -> str | None:
         raise Broken(str(error)) from error
     except Exception as error:
         raise Broken(f"its content cannot be looked at: {in_one_line(error)}") from error
-    return f"{data.labels.size} images, {data.seen.size} seen and {data.unseen.size} unseen classes"
+    return (
+        f"{data.labels.size} images, {data.seen.size} seen and"
+        f" {counted(data.unseen.size, 'unseen class')}"
+    )
 
 
 @check

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from gzsl_bench.errors import NotApplicable, in_one_line
+from gzsl_bench.wording import counted
 
 OK, FAILED, NOT_APPLICABLE, SKIPPED = "ok", "failed", "not applicable", "skipped"
 
@@ -153,7 +154,7 @@ class Report:
         ]
         # Named at the end, too: one fault may leave thirty checks skipped around its own.
         failed = ", ".join(each.name for each in self.failures)
-        last = f"{len(self.results)} checks: {', '.join(counts)}"
+        last = f"{counted(len(self.results), 'check')}: {', '.join(counts)}"
         return "\n".join([*lines, f"{last}; failed: {failed}" if failed else last])
 
     def _checked(self) -> list[str]:

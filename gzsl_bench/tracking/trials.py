@@ -29,6 +29,7 @@ from gzsl_bench.tracking.experiment import Experiment
 from gzsl_bench.tracking.mirror import Mirror
 from gzsl_bench.tracking.names import safe_names
 from gzsl_bench.tuning.trials import Score, Search, Trial, Tuning, score_trial
+from gzsl_bench.wording import counted
 
 #: The chosen checkpoint's means; ``validation/...`` are those of every checkpoint.
 _BEST = "best_validation"
@@ -119,7 +120,7 @@ def trial_image(tuning: Tuning, search: Search, trial: Trial, results: Results) 
             suite=tuning.loaded.suite.name,
             dataset=search.dataset,
             label=search.label,
-            task=f"{len(trial.cells)} validation folds",
+            task=counted(len(trial.cells), "validation fold"),
             status="complete" if found.checkpoint is not None else "failed",
             cause=None if found.reason is None else found.reason[:500],
             out=str(results.store.layout.out.resolve()),

@@ -10,6 +10,7 @@ from gzsl_bench import markdown
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.trials import Score, Search, Tuning, score
+from gzsl_bench.wording import counted
 
 #: Trials of each search that the terminal's table shows.
 TOP = 20
@@ -81,9 +82,13 @@ def _search(rows: Sequence[Mapping[str, Any]]) -> str:
     lacking = [row for row in rows if row["unavailable"]]
     if lacking:
         first = " ".join(str(lacking[0]["unavailable"]).split())[:160]
-        text.append(f"{len(lacking)} trials without a number; trial {lacking[0]['trial']}: {first}")
+        text.append(
+            f"{counted(len(lacking), 'trial')} without a number; trial {lacking[0]['trial']}:"
+            f" {first}"
+        )
     if rows[0]["refused"]:
-        text.append(f"{rows[0]['refused']} combinations that the configuration refuses.")
+        refused = counted(rows[0]["refused"], "combination")
+        text.append(f"{refused} that the configuration refuses.")
     return "\n".join(text)
 
 

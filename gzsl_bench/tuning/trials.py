@@ -23,6 +23,7 @@ from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
 from gzsl_bench.suite.space import dimensions
 from gzsl_bench.tuning.search import candidates
+from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
@@ -188,8 +189,8 @@ def prepare(
 def _fewer(loaded: LoadedSuite, plans: Sequence[_Plan]) -> list[str]:
     """Sentences about random searches whose space has fewer candidates than asked for."""
     return [
-        f"{entry.name}: the search space has {count} different candidates, fewer than"
-        f" the {asked} trials asked for"
+        f"{entry.name}: the search space has {counted(count, 'different candidate')}, fewer"
+        f" than the {asked} trials asked for"
         for entry, _, count in plans
         if loaded.suite.kind_of_search(entry) == "random"
         and count < (asked := entry.trials or loaded.suite.trials or 0)

@@ -17,6 +17,7 @@ from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.table import plain, shown
 from gzsl_bench.tuning.trials import Score, Search, Tuning, score
 from gzsl_bench.version import __version__
+from gzsl_bench.wording import counted
 
 #: Begins every written suite: a file that does not begin so is somebody's own.
 MARK = "# Written by `gzsl-bench tune`"
@@ -176,7 +177,7 @@ def _provenance(
     cells = best.trial.cells
     tried = sum(s.checkpoint is not None for s in scores)
     notes = [f"{len(scores) - tried} without a number"] if tried < len(scores) else []
-    notes += [f"{search.refused} combinations refused"] if search.refused else []
+    notes += [f"{counted(search.refused, 'combination')} refused"] if search.refused else []
     of = f"{len(scores)} ({', '.join([search.kind, *notes])})"
     data = cells[0].identity["dataset"]
     seeds = sorted({cell.seed for cell in cells})
@@ -187,7 +188,8 @@ def _provenance(
         f"{search.dataset}: {shown(best.trial.values)}",
         f"  trial {best.trial.number} of {of}, decided {_decided(search, results)}",
         f"  validation H {h.mean:.2f}{spread} at checkpoint {best.checkpoint}"
-        f" over {len({c.fold for c in cells})} folds, seeds {', '.join(map(str, seeds))}",
+        f" over {counted(len({c.fold for c in cells}), 'fold')},"
+        f" {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}",
         f"  data {data['fingerprint']}, features {data['features']},"
         f" class embedding {data['attributes']}",
         f"  folds {folds}",

@@ -142,7 +142,7 @@ def test_bad_input_is_one_line(call, monkeypatch):
 def test_run_leaves_the_search_space_aside(call):
     code, out, err = call("run", "mine.yaml", "--dry-run")
     assert code == 0
-    assert "1 cells" in err
+    assert "1 cell in 1 unit" in err
     assert "warning: the search space of ESZSL is left aside" in err
 
 

@@ -307,7 +307,7 @@ def test_only_failed(isolated):
     one.options = (*options, "--only-failed")
     done = one.run()
     assert done.returncode == 1
-    assert "(0 of 1 cells)" in done.stderr
+    assert "(0 of 1 cell)" in done.stderr
     assert set(records(one)) == {"raises"}
     assert len(list((one.out / "failed").iterdir())) == 1
 

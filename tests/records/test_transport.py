@@ -176,7 +176,7 @@ def test_a_record_that_is_gone_and_lines_cut_short(home):
     assert found.problems == [f"cells/{key}: the journal has it as committed, but it is gone"]
     lines = len(store.layout.journal.read_text().splitlines())
     assert found.notes == [
-        f"journal.jsonl: 1 lines cut short, as by a crash (the first is line {lines})"
+        f"journal.jsonl: 1 line cut short, as by a crash (the first is line {lines})"
     ]
 
 

@@ -211,7 +211,7 @@ def test_failures_refusals_and_too_few_data_sets_are_said(made):
     assert f"{broken} failed" in text
     assert f"{refusing} not applicable" in text
     assert "it needs at least 3 data sets on which all 3 methods (besides broken, refusing" in text
-    assert " is kept as s: 3 of its 3 cells have run, 3 of which this version has, too;" in text
+    assert " is kept as s: finished are 3 of its 3 cells, 3 of which this version has, too;" in text
     # Every card says how many methods it knows nothing of.
     lacking = "2 of 5 methods have no numbers here: broken (failed); refusing (does not apply)"
     assert text.count(lacking) == page.count('class="card"') == 2

@@ -301,7 +301,7 @@ def test_the_written_suite_says_where_its_values_come_from(
     comments = "\n".join(line for line in text.splitlines() if line.lstrip().startswith("#"))
     assert f"trial {best.trial.number} of 4 (grid), decided 20" in comments
     assert f"validation H {best.mean['harmonic_mean']:.2f} ± " in comments
-    assert "at checkpoint 1 over 3 folds, seeds 0" in comments
+    assert "at checkpoint 1 over 3 folds, seed 0" in comments
     assert identify(tiny).fingerprint in comments
     for fold in validation_folds(identify(tiny), [1, 2, 3]):
         assert f"{fold.number} derived {fold.content}" in comments
@@ -412,7 +412,7 @@ def test_combinations_that_the_configuration_refuses_are_left_out(
     assert [tuple(t.values.values()) for t in search.trials] == [(0, 5), (0, 9), (7, 9)]
     assert search.refused == 1
     _, store, _ = run_inline(tuning.suite.cells, registry)
-    assert "1 combinations that the configuration refuses" in render_trials(
+    assert "1 combination that the configuration refuses" in render_trials(
         trial_rows(tuning, Results(tuning.suite, store))
     )
     with pytest.raises(SuiteError, match=r"3: no candidate can be used: .*low must not be larger"):
@@ -428,7 +428,7 @@ def test_failed_trials_are_no_candidates(make_registry, prepared, run_inline):
     ((_, scores),) = chosen(tuning, Results(tuning.suite, store))
     assert [s.trial.values["fail"] for s in scores] == [False, True]
     assert "made to fail" in scores[1].reason
-    assert "1 trials without a number; trial 1: fold 1 failed: " in render_trials(
+    assert "1 trial without a number; trial 1: fold 1 failed: " in render_trials(
         trial_rows(tuning, Results(tuning.suite, store))
     )
     text = written_of(tuning, store)

@@ -14,6 +14,7 @@ from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.axes import described
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolved import ResolvedSuite
+from gzsl_bench.wording import counted
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def made_of(results: Results) -> str:
     if not found:
         return "no record"
     newest = max(r.provenance.started + timedelta(seconds=r.provenance.seconds) for r in found)
-    return f"{len(found)} records, the newest of {newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    day = f"{newest.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{counted(len(found), 'record')}, the newest of {day}"
 
 
 def datasets(suite: ResolvedSuite) -> Grid:
