@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gzsl_bench import markdown
-from gzsl_bench.cli.options import data_option, json_option
+from gzsl_bench.cli.options import data_option, debug_option, json_option
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.terminal.streams import put, refuse, say
@@ -36,6 +36,7 @@ def data_group() -> None:
 @data_group.command("list")
 @data_option
 @json_option
+@debug_option
 def list_command(data: Path | None, as_json: bool) -> None:
     """List the data sets and the variants of them that are on this machine."""
     from gzsl_bench.data.places import embeddings, feature_sets, resolve_root
@@ -91,6 +92,7 @@ def list_command(data: Path | None, as_json: bool) -> None:
 @click.option("--attributes", help="Class embedding [default: the data set's own].")
 @data_option
 @json_option
+@debug_option
 def check_command(
     names: tuple[str, ...],
     features: str | None,
@@ -138,6 +140,7 @@ def check_command(
 @click.option("--url", help="Address of the archive [default: the public one].")
 @click.option("--replace", is_flag=True, help="Overwrite files that differ from the archive's.")
 @data_option
+@debug_option
 def get_command(names: tuple[str, ...], url: str | None, replace: bool, data: Path | None) -> None:
     """Download data sets of the public archive (several GB; resumes where it stopped).
 
@@ -219,6 +222,7 @@ def _downloading(target: Path) -> Iterator[None]:
               help="Another one draws another split.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Replace the split that is there.")
 @data_option
+@debug_option
 def split_command(
     name: str,
     unseen: int | None,

@@ -12,11 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 import gzsl_bench
-from gzsl_bench.cli.main import run
+from gzsl_bench.cli.main import cli, run
 
 ROOT = Path(__file__).parents[2]
 SUITE = """\
@@ -490,6 +491,19 @@ def test_help_loads_nothing_heavy(tmp_path, arguments):
     assert done.returncode == 0
     assert done.stdout
     assert done.stderr.strip() == "[]"
+
+
+def test_every_command_that_may_fail_shows_tracebacks_when_asked():
+    def commands(group, path=()):
+        for name in group.list_commands(None):
+            command = group.get_command(None, name)
+            if isinstance(command, click.Group):
+                yield from commands(command, (*path, name))
+            else:
+                yield (*path, name), {each for p in command.params for each in p.opts}
+
+    without = [path for path, options in commands(cli) if "--debug" not in options]
+    assert without == [("schema",)]
 
 
 def test_help_lists_every_command(call):
