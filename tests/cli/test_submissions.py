@@ -611,7 +611,7 @@ def test_what_is_contradictory_or_cannot_be_made_again_is_not_submitted(home, tm
     (place / "record.json").write_bytes(original)
     build = {"version": "0.1.0", "commit": "0" * 40, "dirty": True}
     edit(place, lambda c: c["provenance"].update(program=build))
-    assert "nobody can make them again" in refused()
+    assert "nobody can make that again" in refused()
     (place / "record.json").write_bytes(original)
     assert run([*arguments, "--contact", "c"]) == 0
     # It may grow, and keeps what it has.
