@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -21,20 +21,18 @@ from gzsl_bench import (
     stackable,
 )
 from gzsl_bench.stacked import (
-    Generators,
     Linear,
     Phase,
     Progress,
     StackedAdam,
     as_they_are,
-    keeps,
     lanes,
     per_run,
     train_alternating,
 )
-from gzsl_bench.stacked.draws import subset_block
 from gzsl_bench_feature_gan.config import spec
-from gzsl_bench_feature_gan.episodes import Networks, closeness, losses
+from gzsl_bench_feature_gan.episodes import closeness, draws, losses
+from gzsl_bench_feature_gan.maps import Networks
 
 
 class EPGNConfig(Config):
@@ -157,39 +155,8 @@ class EPGN(BatchedMethod):
 
         train_alternating(
             runs, [episode, inner], epochs=config.epochs, steps=1,
-            draw=self._draws(task, runs), after_epoch=after_epoch,
+            draw=draws(task, runs, config), after_epoch=after_epoch,
         )  # fmt: skip
-
-    def _draws(self, task: Task, runs: list[Run]) -> Callable[[int], list[torch.Tensor]]:
-        """Blocks of one epoch: batches, held-out rows and their shares, masks of dropout."""
-        config: EPGNConfig = self.config
-        splits, regressor, critic = (
-            Generators(runs, name) for name in ("episodes", "regressor/dropout", "critic/dropout")
-        )
-        labels, seen, device = task.labels.cpu(), task.seen.cpu(), task.device
-        sizes = torch.bincount(labels)[seen].sort(descending=True).values
-        held_out = min(config.held_out, len(seen) - 1)
-        most = int(sizes[:held_out].sum())
-        batch, turns = min(config.batch, len(labels) - most), config.episodes
-
-        def split(stream: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            out = torch.isin(labels, seen[torch.randperm(len(seen), generator=stream)[:held_out]])
-            rest, rows = (~out).nonzero()[:, 0], out.nonzero()[:, 0]
-            picked = rest[subset_block(len(rest), batch, turns, stream)]
-            # Filled up with rows of share 0: what runs hold out differs in size.
-            share = (torch.arange(most) < len(rows)).to(task.features.dtype) / len(rows)
-            return picked, rows[torch.arange(most) % len(rows)], share
-
-        def draw(steps: int) -> list[torch.Tensor]:
-            drawn = [split(stream) for stream in splits.streams]
-            shapes = (turns, 3, batch, config.hidden), (turns, 3, batch, config.critic_hidden)
-            return [
-                *(torch.stack(part)[None].to(device) for part in zip(*drawn, strict=True)),
-                keeps(regressor, shapes[0], config.regressor_dropout, 1, device),
-                keeps(critic, shapes[1], config.critic_dropout, 1, device),
-            ]
-
-        return draw
 
 
 SPEC = spec(

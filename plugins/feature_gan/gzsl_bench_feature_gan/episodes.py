@@ -1,65 +1,54 @@
-"""E-PGN's networks, and what they minimise in an episode."""
+"""E-PGN's episodes: what they draw, and what the maps minimise in them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from gzsl_bench import Run, Task
-from gzsl_bench.stacked import Linear, dropout, frozen, seen_places
+from gzsl_bench.stacked import Generators, frozen, keeps, seen_places
+from gzsl_bench.stacked.draws import subset_block
+from gzsl_bench_feature_gan.maps import Networks
 
 
-class Networks:
-    """Embeddings -> features, features -> embeddings, and the discriminator of pairs of both."""
+def draws(task: Task, runs: Sequence[Run], config: Any) -> Callable[[int], list[torch.Tensor]]:
+    """What an epoch draws: which classes it holds out, its batches, masks of dropout.
 
-    def __init__(self, runs: Sequence[Run], task: Task, config: Any) -> None:
-        features, attributes = task.features.shape[1], task.attributes.shape[1]
-        pairs = features + attributes
+    Returns:
+        Makes blocks with R runs, T episodes, batches of B and at most H held-out rows: [1, R, T, B]
+        rows of other classes; [1, R, H] rows of held-out ones and [1, R, H] their shares in a mean;
+        masks of the regressor's and of the critic's hidden units.
+    """
+    splits, regressor, critic = (
+        Generators(runs, name) for name in ("episodes", "regressor/dropout", "critic/dropout")
+    )
+    labels, seen, device = task.labels.cpu(), task.seen.cpu(), task.device
+    sizes = torch.bincount(labels)[seen].sort(descending=True).values
+    held_out = min(config.held_out, len(seen) - 1)
+    most = int(sizes[:held_out].sum())
+    batch, turns = min(config.batch, len(labels) - most), config.episodes
 
-        def layer(name: str, inputs: int, outputs: int, activation: Any) -> Linear:
-            made = Linear(
-                runs, name, inputs, outputs,
-                activation=activation, device=task.device, dtype=task.features.dtype,
-            )  # fmt: skip
-            with torch.no_grad():
-                for run, weight in zip(runs, made.weight, strict=True):
-                    drawn, std = torch.empty(outputs, inputs), config.init_std
-                    stream = run.generator(f"init/{name}")
-                    weight.copy_(
-                        torch.nn.init.trunc_normal_(drawn, 0, std, -2 * std, 2 * std, stream)
-                    )
-                made.bias.fill_(0.01)
-            return made
+    def split(stream: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        out = torch.isin(labels, seen[torch.randperm(len(seen), generator=stream)[:held_out]])
+        rest, rows = (~out).nonzero()[:, 0], out.nonzero()[:, 0]
+        picked = rest[subset_block(len(rest), batch, turns, stream)]
+        # Filled up with rows of share 0: what runs hold out differs in size.
+        share = (torch.arange(most) < len(rows)).to(task.features.dtype) / len(rows)
+        return picked, rows[torch.arange(most) % len(rows)], share
 
-        self.generator = [
-            layer("generator/hidden", attributes, config.hidden, "tanh"),
-            layer("generator/output", config.hidden, features, "relu"),
+    def draw(steps: int) -> list[torch.Tensor]:
+        drawn = [split(stream) for stream in splits.streams]
+        shapes = (turns, 3, batch, config.hidden), (turns, 3, batch, config.critic_hidden)
+        return [
+            *(torch.stack(part)[None].to(device) for part in zip(*drawn, strict=True)),
+            keeps(regressor, shapes[0], config.regressor_dropout, 1, device),
+            keeps(critic, shapes[1], config.critic_dropout, 1, device),
         ]
-        self.regressor = [
-            layer("regressor/hidden", features, config.hidden, config.regressor_activation),
-            layer("regressor/output", config.hidden, attributes, "relu"),
-        ]
-        self.critic = [
-            layer("critic/hidden", pairs, config.critic_hidden, "relu"),
-            layer("critic/output", config.critic_hidden, 1, None),
-        ]
-        self.rates = config.regressor_dropout, config.critic_dropout
 
-    def prototypes(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """[R, K, A] -> [R, K, D]."""
-        return self.generator[1](self.generator[0](embeddings))
-
-    def regress(self, features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        """[R, B, D] -> [R, B, A], by the hidden units that are kept [R, B, H]."""
-        return self.regressor[1](dropout(self.regressor[0](features), kept, self.rates[0]))
-
-    def judge(self, x: torch.Tensor, a: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-        """Logits [R, B] of pairs being real, by the hidden units that are kept."""
-        hidden = self.critic[0](torch.cat([x, a], -1))
-        return self.critic[1](dropout(hidden, kept, self.rates[1])).squeeze(-1)
+    return draw
 
 
 def cross_entropy(logits: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
