@@ -23,6 +23,7 @@ from gzsl_bench.stacked import (
     uniforms,
 )
 from gzsl_bench_feature_gan.config import spec
+from gzsl_bench_feature_gan.dual import Dual
 from gzsl_bench_feature_gan.f_clswgan import FCLSWGAN, RECIPES, FCLSWGANConfig
 
 
@@ -34,23 +35,6 @@ class DASCNConfig(FCLSWGANConfig):
     dual: float = stackable(1.0, "weight of the embeddings' critic in the generator", ge=0)
     visual: float = stackable(0.01, "weight of class means' distances to real ones", ge=0)
     semantic: float = stackable(0.0, "weight of reconstructed embeddings' squared error", ge=0)
-
-
-class Dual:
-    """Features -> class embeddings, and the critic of these."""
-
-    def __init__(self, make: Maker) -> None:
-        config: DASCNConfig = make.config
-        hidden, features, attributes = config.dual_hidden, make.features, make.attributes
-        self.layers = [
-            make.linear("dual/hidden", features, hidden, "leaky_relu"),
-            make.linear("dual/output", hidden, attributes),
-        ]
-        self.critic = make.critic("dual/critic", attributes, 0, config.dual_critic_hidden)
-
-    def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        """[R, B, D] -> [R, B, A]."""
-        return self.layers[1](self.layers[0](features))
 
 
 class DASCN(FCLSWGAN):

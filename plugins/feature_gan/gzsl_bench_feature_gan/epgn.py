@@ -13,10 +13,8 @@ from gzsl_bench import (
     BatchedMethod,
     Config,
     DatasetInfo,
-    Latents,
     NotApplicable,
     Run,
-    Scorer,
     Task,
     stackable,
 )
@@ -25,14 +23,13 @@ from gzsl_bench.stacked import (
     Phase,
     Progress,
     StackedAdam,
-    as_they_are,
     lanes,
     per_run,
     train_alternating,
 )
 from gzsl_bench_feature_gan.config import spec
-from gzsl_bench_feature_gan.episodes import closeness, draws, losses
-from gzsl_bench_feature_gan.maps import Networks
+from gzsl_bench_feature_gan.episodes import draws, losses
+from gzsl_bench_feature_gan.maps import Networks, nearest
 
 
 class EPGNConfig(Config):
@@ -81,12 +78,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-def nearest(prototypes: torch.Tensor) -> Scorer:
-    """Of prototypes [C, D] the nearer the better."""
-    latents = Latents(visual=as_they_are, semantic=lambda classes: prototypes[classes])
-    return Scorer(as_they_are, lambda features: closeness(features, prototypes), latents)
-
-
 class EPGN(BatchedMethod):
     """Prototypes of classes made of their embeddings; the nearest one is a test image's class.
 
@@ -128,9 +119,8 @@ class EPGN(BatchedMethod):
         config: EPGNConfig = self.config
         networks, progress = Networks(runs, task, config), Progress(runs, config.epochs)
         rates, maps = per_run(runs, "lr"), networks.generator + networks.regressor
-        of_base, of_error, of_critic, of_maps, of_held_out = losses(
-            task, networks, config.held_out_softmax
-        )
+        made = losses(task, networks, config.held_out_softmax)
+        of_base, of_error, of_critic, of_maps, of_held_out = made
 
         def adam(layers: Sequence[Linear], factor: float = 1.0) -> StackedAdam:
             return StackedAdam([(layers, [rate * factor for rate in rates])])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from gzsl_bench import Run, Task
 from gzsl_bench.stacked import Generators, frozen, keeps, seen_places
 from gzsl_bench.stacked.draws import subset_block
-from gzsl_bench_feature_gan.maps import Networks
+from gzsl_bench_feature_gan.maps import Networks, closeness
 
 
 def draws(task: Task, runs: Sequence[Run], config: Any) -> Callable[[int], list[torch.Tensor]]:
@@ -54,12 +54,6 @@ def draws(task: Task, runs: Sequence[Run], config: Any) -> Callable[[int], list[
 def cross_entropy(logits: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """[R, B] of logits [R, B, K]."""
     return -logits.log_softmax(-1).gather(-1, places.unsqueeze(-1)).squeeze(-1)
-
-
-def closeness(x: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
-    """Negative mean squared distances [..., B, K] of x [..., B, D] to prototypes [..., K, D]."""
-    squares = prototypes.square().mean(-1).unsqueeze(-2) + x.square().mean(-1, keepdim=True)
-    return 2 / x.shape[-1] * (x @ prototypes.mT) - squares
 
 
 def among(logits: torch.Tensor, places: torch.Tensor, share: torch.Tensor) -> torch.Tensor:

@@ -115,26 +115,13 @@ class FREE(AdaptiveVAEGAN):
 
     def phases(self, networks: GANNetworks) -> list[Phase]:
         """The refiner's and the centres' before the critic's."""
-        config: FREEConfig = self.config
         parts: Parts = networks.parts
-        classes = networks.task.seen.numel()
-
-        def of_refiner(batch: Batch) -> dict[str, torch.Tensor]:
-            mu, found = parts.refine(batch.features, batch.own_now(0))
-            error = weighted_l1(found, batch.attributes)
-            own, other = parts.places[batch.labels], None
-            if config.other == "random":
-                other = (own + batch.own_now(1)) % classes
-            margin = parts.margin_loss(mu, own, other)
-            loss = parts.weight * margin + parts.refined * error
-            return {"margin": margin, "error": error, "loss": loss}
-
         critic, generator = super().phases(networks)
         refiner = Phase(
             Several(parts.refiner_adam, parts.centre_adam),
-            self.in_turn(networks, of_refiner),
+            self.in_turn(networks, parts.losses),
             "refiner/",
-            recalls=parts.centre_adam if config.accumulated else None,
+            recalls=parts.centre_adam if self.config.accumulated else None,
         )
         return [replace(critic, before=[refiner]), generator]
 
@@ -156,14 +143,8 @@ class FREE(AdaptiveVAEGAN):
 
     def representation(self, networks: GANNetworks, run: int) -> ScoreFunction:
         """Features, the refiner's hidden units and its class embedding side by side."""
-        hidden, heads = networks.parts.hidden.of(run), networks.parts.heads.of(run)
-
-        def encode(features: torch.Tensor) -> torch.Tensor:
-            units = hidden(features)
-            mu, _ = heads(units).chunk(2, -1)
-            return torch.cat([features, units, torch.sigmoid(mu)], -1)
-
-        return lambda features: embed_in_chunks(encode, features)
+        refined = networks.parts.of_run(run)
+        return lambda features: embed_in_chunks(refined, features)
 
 
 SPEC = spec(

@@ -1,4 +1,4 @@
-"""E-PGN's networks: the maps between class embeddings and features, and a critic of pairs."""
+"""E-PGN's maps between class embeddings and features, and distances to the prototypes made."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from gzsl_bench import Run, Task
-from gzsl_bench.stacked import Linear, dropout
+from gzsl_bench import Latents, Run, Scorer, Task
+from gzsl_bench.stacked import Linear, as_they_are, dropout
 
 
 class Networks:
@@ -59,3 +59,15 @@ class Networks:
         """Logits [R, B] of pairs being real, by the hidden units that are kept."""
         hidden = self.critic[0](torch.cat([x, a], -1))
         return self.critic[1](dropout(hidden, kept, self.rates[1])).squeeze(-1)
+
+
+def closeness(x: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
+    """Negative mean squared distances [..., B, K] of x [..., B, D] to prototypes [..., K, D]."""
+    squares = prototypes.square().mean(-1).unsqueeze(-2) + x.square().mean(-1, keepdim=True)
+    return 2 / x.shape[-1] * (x @ prototypes.mT) - squares
+
+
+def nearest(prototypes: torch.Tensor) -> Scorer:
+    """Of prototypes [C, D] the nearer the better."""
+    latents = Latents(visual=as_they_are, semantic=lambda classes: prototypes[classes])
+    return Scorer(as_they_are, lambda features: closeness(features, prototypes), latents)

@@ -30,9 +30,7 @@ from gzsl_bench_feature_gan.feedback import FedGenerator, Parts
 class TFVAEGANConfig(AdaptiveConfig):
     """Hyper-parameters of TF-VAEGAN (released code: train_tfvaegan_inductive.py); CUB's."""
 
-    generator_hidden: int = Field(
-        4096, ge=1, description="hidden units of the generator, the decoder and the feedback"
-    )
+    generator_hidden: int = Field(4096, ge=1, description="hidden units, of each added part, too")
     decoded: float = stackable(0.01, "weight of decoded class embeddings' error", ge=0)
     decoder_lr: float = stackable(1e-4, "learning rate of the decoder", gt=0)
     freeze_decoder: bool = Field(
@@ -146,8 +144,7 @@ class TFVAEGAN(AdaptiveVAEGAN):
         decode = networks.parts.decoder.of(run)
 
         def encode(features: torch.Tensor) -> torch.Tensor:
-            units, embedding = decode(features)
-            return torch.cat([features, embedding, units], -1)
+            return torch.cat([features, *reversed(decode(features))], -1)
 
         return lambda features: embed_in_chunks(encode, features)
 
