@@ -237,12 +237,14 @@ class Launch:
             summary: with a table of data sets and methods.
         """
         from gzsl_bench.records.store import RecordStore
+        from gzsl_bench.results.names import DataNames
 
         store = RecordStore(self.out)
+        names = DataNames(cell for unit in units for cell in unit.cells)
         done = {c.key: store.finished(c.key) for unit in units for c in unit.cells}
         together: dict[tuple[str, str], list[Cell]] = {}
         for cell in (cell for unit in units for cell in unit.cells):
-            together.setdefault((cell.dataset, cell.label), []).append(cell)
+            together.setdefault((names.of(cell), cell.label), []).append(cell)
         lines = []
         for (dataset, label), cells in together.items():
             seeds = sum(not cell.fold for cell in cells)

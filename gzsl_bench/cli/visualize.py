@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,7 @@ def visualize_command(
     from gzsl_bench.engine.worker import Worker
     from gzsl_bench.errors import NotApplicable
     from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.results.names import DataNames
     from gzsl_bench.results.view import Results
     from gzsl_bench.suite.resolve import resolve
 
@@ -128,8 +130,11 @@ def visualize_command(
     settings = worker_settings(out, where, chosen, placement.threads, loaded.plugins)
     stop_on_terminate()
     worker = Worker(registry, settings, lambda event: None)
+    results, names = Results(resolved, RecordStore(out)), DataNames(cells)
+    begun = [_begun(results, cell, names.of(cell)) for cell in cells]
+    _refuse_perplexity(worker, begun, perplexity, points)
     failed: list[GzslBenchError] = []
-    shown = list(_all_latents(worker, Results(resolved, RecordStore(out)), cells, failed))
+    shown = list(_all_latents(worker, results, begun, failed))
     if not shown:
         raise (
             failed[0]
@@ -142,7 +147,7 @@ def visualize_command(
 
 
 def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[Cell]:
-    """One cell of each data set and method that offers latents; the others are named.
+    """One cell of each row of the table whose method offers latents; the others are named.
 
     Points of a sweep are no methods in their own right and are not drawn.
 
@@ -152,10 +157,10 @@ def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[
     from gzsl_bench.errors import PluginError
     from gzsl_bench.suite.sweep import ABOUT as SWEEP
 
-    first: dict[tuple[str, str], Cell] = {}
+    first: dict[tuple[str, str, str], Cell] = {}
     for cell in resolved.cells:
         if not cell.fold and SWEEP not in cell.about:
-            first.setdefault((cell.dataset, cell.label), cell)
+            first.setdefault((cell.dataset, cell.label, cell.group), cell)
     able = sorted(name for name, spec in registry.methods.items() if spec.latents)
     without = {c.label: c.method for c in first.values() if c.method not in able}
     cells = [cell for cell in first.values() if cell.label not in without]
@@ -171,93 +176,147 @@ def drawable(resolved: ResolvedSuite, registry: Registry, part: Filter) -> list[
     return cells
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A cell that is to be drawn.
+
+    Attributes:
+        cell: it.
+        where: its data set, as no other one is called.
+        choice: the checkpoint.
+        kept: its latents, where an earlier call left them.
+    """
+
+    cell: Cell
+    where: str
+    choice: Wanted
+    kept: KeptLatents | None
+
+    @property
+    def title(self) -> str:
+        """What to call it while it is made."""
+        return f"{self.where} · {self.cell.label} · seed {self.cell.seed}"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A cell with its latents.
+
+    Attributes:
+        begun: the cell.
+        kept: its latents.
+        agrees: how the training compares with the record's.
+    """
+
+    begun: _Begun
+    kept: KeptLatents
+    agrees: Agreement
+
+
+def _begun(results: Results, cell: Cell, where: str) -> _Begun:
+    from gzsl_bench.engine.visualize import wanted
+    from gzsl_bench.records import latents
+
+    choice = wanted(results, cell)
+    kept = latents.read(results.store.layout, cell.key, choice.checkpoint)
+    return _Begun(cell, where, choice, kept)
+
+
+def _refuse_perplexity(
+    worker: Worker, begun: Sequence[_Begun], perplexity: float, points: int
+) -> None:
+    """Before anything trains, and once for each data set."""
+    from gzsl_bench.results.latents import refuse_perplexity
+
+    for each in {one.where: one for one in begun}.values():
+        data = each.kept or worker.bench(each.cell).tests(each.cell.seed)
+        refuse_perplexity(perplexity, data.labels, data.unseen, points, each.where)
+
+
 def _all_latents(
-    worker: Worker, results: Results, cells: Sequence[Cell], failed: list[GzslBenchError]
-) -> Iterator[tuple[Cell, Wanted, KeptLatents, Agreement]]:
+    worker: Worker, results: Results, begun: Sequence[_Begun], failed: list[GzslBenchError]
+) -> Iterator[_Shown]:
     """The latents of every cell, from disk or from a training; one that fails stops no other."""
-    from gzsl_bench.engine.visualize import agreement, draw_again, wanted
+    from gzsl_bench.engine.visualize import agreement, draw_again
     from gzsl_bench.errors import GzslBenchError, NotApplicable
     from gzsl_bench.records import latents
 
-    for cell in cells:
-        choice = wanted(results, cell)
+    for each in begun:
+        cell, choice, kept = each.cell, each.choice, each.kept
         if choice.note:
-            say(f"{cell.title}: drawn at the last checkpoint: {choice.note}")
-        kept = latents.read(results.store.layout, cell.key, choice.checkpoint)
+            say(f"{each.title}: drawn at the last checkpoint: {choice.note}")
         if kept is None:
             try:
-                with Clock(f"training {cell.title} again") as clock:
+                with Clock(f"training {each.title} again") as clock:
                     kept = draw_again(
                         worker, cell, choice.checkpoint, results.record(cell.key), clock.progress
                     )
             except NotApplicable as reason:
-                say(f"left out: {cell.title}: not applicable: {reason}")
+                say(f"left out: {each.title}: not applicable: {reason}")
                 continue
             except GzslBenchError as error:
                 failed.append(error)
-                if len(cells) > 1:  # of the only one it is what the command ends with
+                if len(begun) > 1:  # of the only one it is what the command ends with
                     say(f"left out: {error}")
                 continue
             latents.write(results.store.layout, kept)
         else:
-            say(f"{cell.title}: latents of an earlier call")
+            say(f"{each.title}: latents of an earlier call")
         agrees = agreement(kept, results, cell)
         mark = "" if agrees.equal else "warning: "
-        say(f"{mark}{cell.title}, trained again: {agrees.words}")
-        yield cell, choice, kept, agrees
+        say(f"{mark}{each.title}, trained again: {agrees.words}")
+        yield _Shown(each, kept, agrees)
 
 
 def _draw(
-    shown: Sequence[tuple[Cell, Wanted, KeptLatents, Agreement]],
-    into: Path,
-    perplexity: float,
-    points: int,
-    density: bool,
+    shown: Sequence[_Shown], into: Path, perplexity: float, points: int, density: bool
 ) -> list[list[Measured]]:
     """A figure per data set; the numbers of every cell."""
     from gzsl_bench.plots import latents as plot
     from gzsl_bench.plots.save import write
     from gzsl_bench.results.latents import PARTS, flatten, measure
 
-    found = [[measure(cell.label, part, kept) for part in PARTS] for cell, _, kept, _ in shown]
+    found = [[measure(s.begun.cell.label, part, s.kept) for part in PARTS] for s in shown]
     names: set[str] = set()
-    for dataset in dict.fromkeys(cell.dataset for cell, *_ in shown):
+    for where in dict.fromkeys(each.begun.where for each in shown):
         rows = []
-        for (cell, choice, kept, _), numbers in zip(shown, found, strict=True):
-            if cell.dataset == dataset:
-                say(f"laying flat {cell.title} (t-SNE)")
-                planes = [flatten(each, kept, perplexity, points) for each in numbers]
-                rows.append(plot.Row(cell.label, cell.seed, kept.checkpoint, choice.rule, planes))
-        name = _file_name(dataset, names)
-        title = f"{dataset}: latents of test images and of class samples"
+        for each, numbers in zip(shown, found, strict=True):
+            if each.begun.where == where:
+                say(f"laying flat {each.begun.title} (t-SNE)")
+                planes = [flatten(part, each.kept, perplexity, points) for part in numbers]
+                cell, rule = each.begun.cell, each.begun.choice.rule
+                rows.append(plot.Row(cell.label, cell.seed, each.kept.checkpoint, rule, planes))
+        name = _file_name(where, names)
+        title = f"{where}: latents of test images and of class samples"
         drawn = plot.figure(title, rows, perplexity, density)
         write(into, name, drawn, plot.rows(rows, density))
         say(f"{into / name}.png, .pdf, .csv")
     return found
 
 
-def _print(
-    shown: Sequence[tuple[Cell, Wanted, KeptLatents, Agreement]],
-    found: Sequence[Sequence[Measured]],
-    fmt: str,
-) -> None:
+def _print(shown: Sequence[_Shown], found: Sequence[Sequence[Measured]], fmt: str) -> None:
     """The numbers, on standard output."""
     from gzsl_bench.results.latents import plain
 
     if fmt == "json":
-        content: list[dict[str, Any]] = [
-            {"dataset": cell.dataset, "method": cell.method, "label": cell.label,
-             "seed": cell.seed, "key": cell.key, "rule": choice.rule,
-             "checkpoint": kept.checkpoint, "equals_record": agrees.equal,
-             "predictions_changed": agrees.changed, "parts": plain(numbers)}
-            for (cell, choice, kept, agrees), numbers in zip(shown, found, strict=True)
-        ]  # fmt: skip
+        content: list[dict[str, Any]] = []
+        for each, numbers in zip(shown, found, strict=True):
+            cell = each.begun.cell
+            content.append(
+                {"dataset": cell.dataset, "features": cell.request["features"],
+                 "attributes": cell.request["attributes"], "method": cell.method,
+                 "label": cell.label, "seed": cell.seed, "key": cell.key,
+                 "rule": each.begun.choice.rule, "checkpoint": each.kept.checkpoint,
+                 "equals_record": each.agrees.equal, "predictions_changed": each.agrees.changed,
+                 "parts": plain(numbers)}
+            )  # fmt: skip
         put(json.dumps(content, indent=1))
         return
     lines = [
-        [cell.dataset, cell.label, cell.seed, f"{kept.checkpoint} ({choice.rule})", m.part,
+        [s.begun.where, s.begun.cell.label, s.begun.cell.seed,
+         f"{s.kept.checkpoint} ({s.begun.choice.rule})", m.part,
          m.classes, m.images, f"{m.mixing:.3f}", f"{m.nearest:.1f}"]
-        for (cell, choice, kept, _), numbers in zip(shown, found, strict=True)
+        for s, numbers in zip(shown, found, strict=True)
         for m in numbers
     ]  # fmt: skip
     headings = ["Data set", "Method", "Seed", "Checkpoint", "Part", "Classes", "Images", "Mixing",

@@ -12,6 +12,7 @@ from gzsl_bench.errors import SuiteError
 from gzsl_bench.hooks.metric import FloatArray, IntArray
 from gzsl_bench.records.latents import KeptLatents
 from gzsl_bench.scoring.latents import modality_mixing, nearest_class_accuracy
+from gzsl_bench.wording import counted
 
 #: Parts in the order of the columns: the claim is about unseen classes.
 PARTS = ("unseen", "seen")
@@ -74,27 +75,45 @@ def measure(label: str, part: str, kept: KeptLatents) -> Measured:
     )
 
 
+def refuse_perplexity(
+    perplexity: float, labels: IntArray, unseen: IntArray, most: int, where: str
+) -> None:
+    """Tell before anything trains that t-SNE could not lay a part flat.
+
+    Args:
+        perplexity: of t-SNE.
+        labels: [N] of the test images; there are as many samples of each class.
+        unseen: ids of the unseen classes.
+        most: images, and samples, that are drawn at most.
+        where: what to call the data set.
+
+    Raises:
+        SuiteError: there are too few points for the perplexity.
+    """
+    hidden = np.isin(labels, unseen)
+    for part, mine in zip(PARTS, (labels[hidden], labels[~hidden]), strict=True):
+        drawn = len(thinned(mine, most))
+        if not perplexity < 2 * drawn:
+            more = "" if drawn == len(mine) else f" by --points {most}, which may be more"
+            raise SuiteError(
+                f"--perplexity {perplexity:g} must be below the number of points, and of the"
+                f" {part} classes of {where} {counted(drawn, 'image')} and as many samples are"
+                f" drawn{more}"
+            )
+
+
 def flatten(measured: Measured, kept: KeptLatents, perplexity: float, most: int = MOST) -> Plane:
     """Lay the points of a part flat, images and samples together.
 
     Args:
         measured: of the same part.
         kept: the latents.
-        perplexity: of t-SNE.
+        perplexity: of t-SNE; below the number of points, see :func:`refuse_perplexity`.
         most: images, and samples, that are drawn at most.
-
-    Raises:
-        SuiteError: there are too few points for the perplexity.
     """
     visual, labels, semantic, classes = kept.part(measured.part)
     images, samples = thinned(labels, most), thinned(classes, most)
-    points = np.concatenate([visual[images], semantic[samples]])
-    if not perplexity < len(points):
-        raise SuiteError(
-            f"--perplexity {perplexity:g} must be below the number of points, and the"
-            f" {measured.part} classes have {len(points)} images and samples"
-        )
-    flat = project(points, perplexity)
+    flat = project(np.concatenate([visual[images], semantic[samples]]), perplexity)
     n = len(images)
     return Plane(measured, flat[:n], labels[images], flat[n:], classes[samples])
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gzsl_bench.records.record import Record
+from gzsl_bench.results.names import DataNames
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Last, Unchosen
 from gzsl_bench.suite.cells import Cell
@@ -43,7 +44,7 @@ class Standing:
 
 
 class Latest:
-    """Keeps a :class:`Standing` for every label and data set.
+    """Keeps a :class:`Standing` for every label and data set, of several with one label for each.
 
     Validation folds are left out, where a suite has other cells: their H is no result.
 
@@ -55,6 +56,7 @@ class Latest:
         self.rule = results.suite.lead
         self._results = results
         self._cells = {key: cells[-1] for key, cells in results.cells.items()}
+        self._names = DataNames(self._cells.values())
         self.folds = all(cell.fold for cell in self._cells.values())
         #: By key: it has numbers, it failed, or None where the method does not apply.
         self._ends: dict[str, bool | None] = {}
@@ -63,7 +65,7 @@ class Latest:
         ended = []
         for cell in self._cells.values():
             if self._shown(cell):
-                found = self.standings.setdefault((cell.label, cell.dataset), Standing())
+                found = self.standings.setdefault(self._place(cell), Standing())
                 found.total += 1
                 record = results.record(cell.key)
                 if record is not None and record.final:
@@ -125,4 +127,7 @@ class Latest:
         return self.folds or not cell.fold
 
     def _standing(self, cell: Cell) -> Standing:
-        return self.standings[cell.label, cell.dataset]
+        return self.standings[self._place(cell)]
+
+    def _place(self, cell: Cell) -> tuple[str, str]:
+        return cell.label, self._names.of(cell)

@@ -253,6 +253,35 @@ def test_a_method_that_fails_stops_no_other(call, suite, tmp_path):
     assert said.count("the training failed") == 1
 
 
+def test_data_sets_of_one_label_are_all_drawn_and_told_apart(call, suite, tmp_path):
+    two = "{use: digits, attributes: strokes}, {use: digits, attributes: lamps}"
+    suite.write_text(suite.read_text().replace("[digits]", f"[{two}]"))
+    out = tmp_path / "out"
+    planned = call("run", suite, "--dry-run", "--only", "method=Drawn", "--out", out)
+    seeds = [line.split("|")[1:4] for line in planned[1].splitlines() if "Drawn" in line]
+    assert [[part.strip() for part in line] for line in seeds] == [
+        ["digits (strokes)", "Drawn", "2"], ["digits (lamps)", "Drawn", "2"]
+    ]  # fmt: skip
+    code, text, said = call("visualize", suite, "--out", out, "--points", 40, "--format", "json")
+    assert code == 0
+    assert "training digits (lamps) · Drawn · seed 0 again" in said
+    found = json.loads(text[text.index("[") :])
+    assert [each["attributes"] for each in found] == ["strokes", "lamps"]
+    assert found[0]["parts"] != found[1]["parts"]
+    assert sorted(p.name for p in out.glob("*.png")) == [
+        "latents_digits-lamps.png", "latents_digits-strokes.png"
+    ]  # fmt: skip
+
+
+def test_an_impossible_perplexity_is_told_before_anything_trains(call, suite, tmp_path):
+    out = tmp_path / "out"
+    code, text, said = call("visualize", suite, "--points", 7, "--perplexity", 30, "--out", out)
+    assert code == 2
+    assert "trained" not in text + said
+    assert "left out: Without" in said
+    assert not (out / "latents").exists()
+
+
 def test_unknown_names_and_impossible_values(call, suite):
     code, _, said = call("visualize", suite, "--only", "method=Drwn")
     assert code == 2

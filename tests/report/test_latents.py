@@ -11,7 +11,7 @@ from gzsl_bench.errors import SuiteError
 from gzsl_bench.plots import latents as plot
 from gzsl_bench.plots import save
 from gzsl_bench.records.latents import KeptLatents
-from gzsl_bench.results.latents import PARTS, Plane, flatten, measure, thinned
+from gzsl_bench.results.latents import PARTS, Plane, flatten, measure, refuse_perplexity, thinned
 
 
 def kept(images: int = 12, classes: int = 4, aligned: bool = True) -> KeptLatents:
@@ -70,9 +70,12 @@ def test_one_dimension_can_be_laid_flat():
 
 
 def test_a_perplexity_that_is_too_large_is_refused():
-    latents = kept(images=3)
-    with pytest.raises(SuiteError, match="--perplexity 30 must be below .* classes have 12 images"):
-        flatten(measure("m", "unseen", latents), latents, perplexity=30)
+    labels, unseen = kept(images=3).labels, np.arange(2)
+    refuse_perplexity(11.9, labels, unseen, 100, "CUB")
+    with pytest.raises(SuiteError, match="of the unseen classes of CUB 6 images and as many"):
+        refuse_perplexity(12, labels, unseen, 100, "CUB")
+    with pytest.raises(SuiteError, match="2 images and as many .* by --points 2, which may be"):
+        refuse_perplexity(4, labels, unseen, 2, "CUB")
 
 
 def lightness(colour: str) -> float:
