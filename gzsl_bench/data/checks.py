@@ -65,9 +65,16 @@ def check_split(
         DataError: the first thing that is wrong.
     """
     keys = keys or {part: part for part in PARTS}
+    _check_range(parts, len(labels), where, keys, base)
+    _check_disjoint(parts, where, keys, base)
     call = class_name or (lambda c: f"class {c + base}")
-    count = len(labels)
-    _check_range(parts, count, where, keys, base)
+    _check_classes({part: labels[parts[part]] for part in PARTS}, num_classes, where, keys, call)
+
+
+def _check_disjoint(
+    parts: Mapping[str, Rows], where: str, keys: Mapping[str, str], base: int
+) -> None:
+    """No row twice, be it within a part or in two of them."""
     for part in PARTS:
         values, times = np.unique(parts[part], return_counts=True)
         if (times > 1).any():
@@ -83,9 +90,17 @@ def check_split(
                 f"{keys[first]} and {keys[second]} in {where} overlap in {both.size} rows (row "
                 f"{int(both[0]) + base}, for one), but training and test rows must be disjoint"
             )
-    trained = np.unique(labels[parts["trainval"]])
-    seen = np.unique(labels[parts["test_seen"]])
-    unseen = np.unique(labels[parts["test_unseen"]])
+
+
+def _check_classes(
+    labels: Mapping[str, Rows],
+    num_classes: int,
+    where: str,
+    keys: Mapping[str, str],
+    call: Callable[[int], str],
+) -> None:
+    """Seen classes have training rows, unseen ones none, and every class is tested."""
+    trained, seen, unseen = (np.unique(labels[part]) for part in PARTS)
     for c in np.setdiff1d(seen, trained)[:1]:
         raise DataError(
             f"{call(int(c))} has rows in {keys['test_seen']} but none in {keys['trainval']} "
@@ -238,6 +253,25 @@ def check_data(data: GZSLData) -> GZSLData:
         DataError: the first thing that is wrong.
     """
     where = f"data set {data.name!r} of its plugin"
+    _check_arrays(data, where)
+    parts = {part: getattr(data, part) for part in PARTS}
+    check_split(data.labels, parts, data.num_classes, where, base=0)
+    check_extras(data, where)
+    check_finite(data.features, f"features of {where}")
+    _check_folds(data, where)
+    if data.regions is not None and not data.regions.digest:
+        maps = replace(data.regions, digest=regions_digest(data.regions))
+        data = replace(data, regions=maps)
+    if data.fingerprint:  # a reader in here has looked
+        return data
+    names = data.class_names
+    call = names.__getitem__ if names is not None else "class {}".format
+    notes = embedding_notes(data.attributes, f"the class embedding of {where}", call)
+    return replace(data, warnings=(*data.warnings, *notes)) if notes else data
+
+
+def _check_arrays(data: GZSLData, where: str) -> None:
+    """Types, shapes and sizes that have to fit."""
     expected = (
         ("features", data.features, 2, "float32"),
         ("labels", data.labels, 1, "int64"),
@@ -268,10 +302,10 @@ def check_data(data: GZSLData) -> GZSLData:
         raise DataError(
             f"{where} has {len(data.class_names)} class names for {data.num_classes} classes"
         )
-    parts = {part: getattr(data, part) for part in PARTS}
-    check_split(data.labels, parts, data.num_classes, where, base=0)
-    check_extras(data, where)
-    check_finite(data.features, f"features of {where}")
+
+
+def _check_folds(data: GZSLData, where: str) -> None:
+    """Folds that a plugin gives."""
     for number, fold in enumerate(data.folds, start=1):
         both = np.intersect1d(fold.train, fold.val)
         strange = np.setdiff1d(np.concatenate([fold.train, fold.val]), data.seen)
@@ -280,12 +314,3 @@ def check_data(data: GZSLData) -> GZSLData:
                 f"validation fold {number} of {where} must consist of two disjoint, non-empty sets "
                 "of seen classes"
             )
-    if data.regions is not None and not data.regions.digest:
-        maps = replace(data.regions, digest=regions_digest(data.regions))
-        data = replace(data, regions=maps)
-    if data.fingerprint:  # a reader in here has looked
-        return data
-    names = data.class_names
-    call = names.__getitem__ if names is not None else "class {}".format
-    notes = embedding_notes(data.attributes, f"the class embedding of {where}", call)
-    return replace(data, warnings=(*data.warnings, *notes)) if notes else data

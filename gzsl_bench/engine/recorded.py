@@ -10,15 +10,15 @@ leaves tensors, which shows when rows are scored in both ways that were not ther
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from gzsl_bench.engine.operations import Watching, is_mask, memory, tensors, written
 from gzsl_bench.errors import NotApplicable, RecordError
 from gzsl_bench.hooks.run import ScoreFunction
 
@@ -34,7 +34,6 @@ _UNFIT = {
     torch.Tag.data_dependent_output: "decides by values",
     torch.Tag.dynamic_output_shape: "chooses by values how many there are",
 }
-_MASKS = (torch.bool, torch.uint8)
 _PLAIN = (bool, int, float, str, type(None))
 #: A cache line, in bytes.
 _LINE = 64
@@ -110,8 +109,7 @@ class RecordedScorer:
 
         for (operation, args, kwargs, results), done in zip(self._steps, self._last, strict=True):
             found = operation(*pytree.tree_map(given, args), **pytree.tree_map(given, kwargs))
-            tensors = [each for each in pytree.tree_leaves(found) if isinstance(each, torch.Tensor)]
-            values.update(zip(results, tensors, strict=True))
+            values.update(zip(results, tensors(found), strict=True))
             for number in done:
                 del values[number]
         return values[self._scores]
@@ -134,17 +132,11 @@ def record(scorer: ScoreFunction, rows: torch.Tensor) -> RecordedScorer:
     return recorded
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder(Watching):  # type: ignore[no-untyped-call]
     """Notes every operation between entry and exit."""
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch asks this when the class is made; else it imports its compiler, only to switch it
-        # off, which takes seconds.
-        return False
-
     def __init__(self, rows: torch.Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._rows, self._count = rows, 0
         self._numbers: Any = WeakTensorKeyDictionary()
         self._numbers[rows] = 0
@@ -162,16 +154,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         told = pytree.tree_map(self._given, [list(args), kwargs])
         what = next((what for tag, what in _UNFIT.items() if tag in func.tags), "")
-        if func is torch.ops.aten.index.Tensor and not any(map(_is_mask, args[1])):
+        if func is torch.ops.aten.index.Tensor and not any(map(is_mask, args[1])):
             what = ""
         if func.namespace != "aten":
             what = "leaves PyTorch's own operations"
-        elif self._fixed.intersection(map(_memory, _written(func, args, kwargs))):
+        elif self._fixed.intersection(map(memory, written(func, args, kwargs))):
             what = "changes its own tensors"
         if what:
             raise NotApplicable(f"its scorer {what} ({func}), which cannot be done again")
         found = func(*args, **kwargs)
-        results = [self._new(each) for each in pytree.tree_leaves(found) if _is_tensor(each)]
+        results = [self._new(each) for each in tensors(found)]
         self._steps.append([str(func), *told, results])
         return found
 
@@ -205,7 +197,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _is_tensor(value):
             if value not in self._numbers:
                 self._constants[self._new(value)] = value
-                self._fixed.add(_memory(value))
+                self._fixed.add(memory(value))
             return {"tensor": self._numbers[value]}
         if isinstance(value, torch.device):
             return {"device": "" if value.type == self._rows.device.type else str(value)}
@@ -217,25 +209,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         raise NotApplicable(f"its scorer computes with a {type(value).__name__}")
 
 
-def _written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[torch.Tensor]:
-    """The tensors that an operation writes to."""
-    for place, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            yield from pytree.tree_leaves(
-                args[place] if place < len(args) else kwargs.get(argument.name)
-            )
-
-
 def _is_tensor(value: object) -> bool:
     return isinstance(value, torch.Tensor)
-
-
-def _is_mask(value: Any) -> bool:
-    return _is_tensor(value) and value.dtype in _MASKS
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _name(number: int) -> str:

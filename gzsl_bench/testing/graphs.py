@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from gzsl_bench.engine.operations import Watching, is_mask, memory, named, tensors, written
 from gzsl_bench.stacked.backend import Backend
 from gzsl_bench.testing.caller import caller
 
@@ -72,9 +72,8 @@ class Capture:
         with torch._C._AutoDispatchBelowAutograd():
             for call in self.calls:
                 result = call.run(*call.args, **call.kwargs)
-                made = [x for x in _flat((result,)) if isinstance(x, torch.Tensor)]
                 if call.made:
-                    for kept, new in zip(call.made, made, strict=True):
+                    for kept, new in zip(call.made, tensors(result), strict=True):
                         kept.copy_(new)
 
 
@@ -160,21 +159,15 @@ class _Waits(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder(Watching):  # type: ignore[no-untyped-call]
     """Keeps every operation, and makes none that would change what was there before.
 
     Capturing does nothing on a GPU.  Here operations that make new tensors are carried out, so that
     their results have shapes, and those that change what they made; a tensor from outside stays.
     """
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # Torch asks this when the class is made; else the first operation imports its compiler,
-        # which takes seconds, only to switch it off.
-        return False
-
     def __init__(self, capture: Capture, waits: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._capture, self._waits = capture, waits
         self._inside: set[int] = set()
 
@@ -187,27 +180,21 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = dict(kwargs or {})
         name = func.overloadpacket.__name__
-        if name in _SIZED_BY_VALUES or (name.startswith("index") and _has_mask(args)):
+        if name in _SIZED_BY_VALUES or (
+            name.startswith("index") and any(map(is_mask, tensors(args[1:2])))
+        ):
             _note(self._waits, f"{name} makes a tensor whose size depends on values")
         elif name == "_local_scalar_dense":
             _note(self._waits, "a value is read back")
-        written = [x for x in _flat(_written(func, args, kwargs)) if isinstance(x, torch.Tensor)]
-        if all(_storage(x) in self._inside for x in written):
+        if all(memory(each) in self._inside for each in written(func, args, kwargs)):
             result = func(*args, **kwargs)
         else:
             result = _unchanged(func, args, kwargs)
         fresh, views = _returned(func, result)
-        self._inside.update(map(_storage, fresh))
+        self._inside.update(map(memory, fresh))
         if not views and func.namespace != "profiler":
             self._capture.calls.append(_Call(func, args, kwargs, tuple(fresh), caller()))
         return result
-
-
-def _written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Any]:
-    """The arguments that ``func`` changes."""
-    for argument, value in _named(func, args, kwargs):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            yield value
 
 
 def _unchanged(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -218,22 +205,11 @@ def _unchanged(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> A
             raise NotImplementedError(f"{func} changes a tensor and makes another one")
         results += [
             value
-            for argument, value in _named(func, args, kwargs)
+            for argument, value in named(func, args, kwargs)
             if argument.alias_info is not None
             and argument.alias_info.before_set & returned.alias_info.before_set
         ]
     return None if not results else results[0] if len(results) == 1 else tuple(results)
-
-
-def _named(
-    func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Iterator[tuple[Any, Any]]:
-    """Each argument of the schema with its value, those left out left out."""
-    for position, argument in enumerate(func._schema.arguments):
-        if not argument.kwarg_only and position < len(args):
-            yield argument, args[position]
-        elif argument.name in kwargs:
-            yield argument, kwargs[argument.name]
 
 
 def _returned(func: Any, result: Any) -> tuple[list[torch.Tensor], bool]:
@@ -245,21 +221,10 @@ def _returned(func: Any, result: Any) -> tuple[list[torch.Tensor], bool]:
     for returned, value in zip(schema, results, strict=False):
         if returned.alias_info is None:
             views = False
-            fresh += [x for x in _flat((value,)) if isinstance(x, torch.Tensor)]
+            fresh += tensors(value)
         elif returned.alias_info.is_write:
             views = False
     return fresh, views
-
-
-def _has_mask(args: tuple[Any, ...]) -> bool:
-    return any(
-        isinstance(x, torch.Tensor) and x.dtype in (torch.bool, torch.uint8)
-        for x in _flat(args[1:2])
-    )
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Any]:
