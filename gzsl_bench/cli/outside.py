@@ -16,6 +16,7 @@ from gzsl_bench.wording import counted
 
 if TYPE_CHECKING:
     from gzsl_bench.hooks.manager import Registry
+    from gzsl_bench.suite.cells import Cell
     from gzsl_bench.suite.datasets import Found
     from gzsl_bench.suite.load import LoadedSuite
 
@@ -84,7 +85,8 @@ def score_command(
     from gzsl_bench.engine.program import program, started_in
     from gzsl_bench.executors.run import hold
     from gzsl_bench.records.record import Provenance
-    from gzsl_bench.records.suites import remember
+    from gzsl_bench.records.suites import current, remember
+    from gzsl_bench.suite.merge import answered_anew
 
     loaded, registry, found = _data(suite, data, plugin, dataset)
     if files[0] == Path(_NEW):
@@ -106,12 +108,27 @@ def score_command(
     resolved = suite_with(loaded, answered, cells)
     with hold(out) as store:
         new = sum(store.commit(each.record, each.arrays) for each in records)
+        earlier = answered_anew(current(store.layout, resolved), resolved)
         remember(store.layout, resolved)
+    for text in _left(earlier, cells):
+        say(f"warning: {text}")
     names = ", ".join(each.entry.name for each in answered)
     say(
         f"{counted(len(cells), 'cell')} of {method} on {names}, {new} new; next:"
         f" gzsl-bench table {resolved.name} --out {out}"
     )
+
+
+def _left(earlier: Sequence[Cell], cells: Sequence[Cell]) -> list[str]:
+    """Sentences about answers of an earlier call that nothing of this one stands for."""
+    taken = {(cell.dataset, cell.fold, cell.seed) for cell in cells}
+    left = [cell for cell in earlier if (cell.dataset, cell.fold, cell.seed) not in taken]
+    return [
+        f"{', '.join(cell.title for cell in left if cell.dataset == name)}: answered by an earlier"
+        " call, so no longer in the table, whose rows are made of one call's files each; name those"
+        " files beside these to have them in the row"
+        for name in dict.fromkeys(cell.dataset for cell in left)
+    ]
 
 
 def _write_template(files: Sequence[Path], found: Sequence[Found], fold: int) -> None:
@@ -206,9 +223,10 @@ def _data(
 ) -> tuple[LoadedSuite, Registry, list[Found]]:
     """The suite, the plugins, and its data sets, or the one that is wanted."""
     from gzsl_bench.cli.validate import open_suite
-    from gzsl_bench.suite.datasets import Filter, find_data
+    from gzsl_bench.suite.datasets import Filter, find_data, refuse_twins
 
     where = place(data)
     loaded, registry = open_suite(suite, where.root, plugin)
     only = Filter(frozenset([dataset] if dataset else ()))
+    refuse_twins(loaded, only, "tasks and answers of one could not be told from those of the other")
     return loaded, registry, list(find_data(loaded, registry, where, only))

@@ -18,7 +18,7 @@ from gzsl_bench.data.yamlfile import read_yaml
 from gzsl_bench.errors import RecordError, nearest
 from gzsl_bench.records import strict
 from gzsl_bench.records.layout import Layout
-from gzsl_bench.suite.merge import merge
+from gzsl_bench.suite.merge import answered_anew, merge
 from gzsl_bench.suite.resolved import ResolvedSuite
 
 #: Seconds to wait for another process that stores a suite.
@@ -30,6 +30,7 @@ def remember(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:
 
     Of runs that do so at once, each finds what the others stored.  What ran under that name with
     another content is kept beside it, ``<name>~<hash>``, unless all its cells are in this one.
+    Answers from outside leave it where new ones of that method and data set come.
     """
     with _storing(layout):
         place, beside = layout.suite(suite.name), _beside(layout, suite)
@@ -37,6 +38,9 @@ def remember(layout: Layout, suite: ResolvedSuite) -> ResolvedSuite:
         if before is not None and before.text != suite.text:
             _set_aside(layout, before, suite)
             before = _read(beside)
+        if before is not None:
+            gone = {cell.key for cell in answered_anew(before, suite)}
+            before = replace(before, cells=tuple(c for c in before.cells if c.key not in gone))
         merged = merge(before, suite)
         _write(place, merged)
         beside.unlink(missing_ok=True)

@@ -62,9 +62,9 @@ class Table:
         """
         _, _, preprocessing, *builds = self._several(row)
         text = row.label
-        if row.fidelity == EXTERNAL:
-            return f"{text} [{EXTERNAL}]"
-        if preprocessing:
+        if row.fidelity == EXTERNAL:  # its preprocessing is not known
+            text += f" [{EXTERNAL}]"
+        elif preprocessing:
             text += f" ({row.preprocessing})"
         names = (row.version, f"source {(row.source or 'unknown')[:8]}", row.code)
         return text + next((f" ({n})" for n, many in zip(names, builds, strict=True) if many), "")

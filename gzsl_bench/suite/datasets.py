@@ -174,6 +174,27 @@ def wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[
     )
 
 
+def refuse_twins(loaded: LoadedSuite, only: Filter, why: str) -> None:
+    """For whoever names data sets by their labels alone.
+
+    Args:
+        loaded: the suite.
+        only: the part of it that is wanted.
+        why: labels have to differ.
+
+    Raises:
+        SuiteError: two data sets share one.
+    """
+    labels = [entry.name for entry in wanted(loaded, only)[0]]
+    for index, entry in enumerate(loaded.suite.datasets):
+        if labels.count(entry.name) > 1:
+            raise loaded.file.error(
+                ("datasets", index),
+                f"two data sets are called {entry.name!r}, so {why}; give each a `label` of its"
+                " own",
+            )
+
+
 def _refuse_missing(
     registry: Registry, entries: Sequence[DatasetEntry], requests: Sequence[DatasetRequest]
 ) -> None:

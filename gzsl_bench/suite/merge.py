@@ -6,9 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gzsl_bench.suite.cells import Cell
+from gzsl_bench.suite.cells import EXTERNAL, Cell
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.suite.sweep import variants
+
+
+def answered_anew(old: ResolvedSuite, new: ResolvedSuite) -> list[Cell]:
+    """Cells of ``old`` that new answers from outside take the place of, whatever their seeds.
+
+    A row is made of one call's files: two sets of answers under one label may be of two states of
+    the method.
+    """
+    anew = {(*_data(c), c.label) for c in new.cells if c.about["fidelity"] == EXTERNAL}
+    return [
+        c for c in old.cells if c.about["fidelity"] == EXTERNAL and (*_data(c), c.label) in anew
+    ]
+
+
+def _data(c: Cell) -> tuple[Any, ...]:
+    axes = (c.request.get(name) for name in ("features", "attributes", "regions", "second"))
+    return (c.dataset, *axes)
 
 
 def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
@@ -21,8 +38,7 @@ def merge(old: ResolvedSuite | None, new: ResolvedSuite) -> ResolvedSuite:
         return new
 
     def place(c: Cell) -> tuple[Any, ...]:
-        axes = tuple(c.request.get(n) for n in ("features", "attributes", "regions", "second"))
-        return (c.dataset, *axes, c.label, c.fold, c.seed)
+        return (*_data(c), c.label, c.fold, c.seed)
 
     taken = {place(c) for c in new.cells}
     kept = [c for c in old.cells if place(c) not in taken]

@@ -16,7 +16,15 @@ from gzsl_bench.records.record import Record
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Folds, Unchosen, Val
 from gzsl_bench.suite.cells import Cell
-from gzsl_bench.suite.datasets import Filter, Place, dataset_spec, info, request, wanted
+from gzsl_bench.suite.datasets import (
+    Filter,
+    Place,
+    dataset_spec,
+    info,
+    refuse_twins,
+    request,
+    wanted,
+)
 from gzsl_bench.suite.load import LoadedSuite, refuse_leaks
 from gzsl_bench.suite.resolve import resolve, resolve_config
 from gzsl_bench.suite.resolved import ResolvedSuite
@@ -135,7 +143,7 @@ def prepare(
     """
     only = only or Filter()
     datasets, methods = wanted(loaded, only)
-    _refuse_twins(loaded, datasets)
+    refuse_twins(loaded, only, "values chosen for one could not be told from those for the other")
     plans: list[_Plan] = []
     expanded: list[MethodEntry] = []
     for entry in methods:
@@ -296,16 +304,3 @@ def _usable(
             place_of = ("methods", loaded.suite.methods.index(entry), "tune")
             raise loaded.file.error(place_of, f"no candidate can be used: {complaints[0]}")
     return found, len(drawn)
-
-
-def _refuse_twins(loaded: LoadedSuite, datasets: Sequence[DatasetEntry]) -> None:
-    """The written suite names data sets by their labels."""
-    labels = [d.name for d in datasets]
-    for index, entry in enumerate(loaded.suite.datasets):
-        name = entry.name
-        if labels.count(name) > 1:
-            raise loaded.file.error(
-                ("datasets", index),
-                f"two data sets are called {name!r}, so values chosen for one could not be told"
-                " from those for the other; give each a `label` of its own",
-            )

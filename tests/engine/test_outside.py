@@ -265,6 +265,42 @@ def test_files_that_do_not_go_together_and_options(bench, tmp_path, capsys):
     assert bench.score(tmp_path / "o", tmp_path / "t.npz", "--method", "X") == 0
 
 
+def test_a_later_call_takes_the_place_of_an_earlier_one_and_says_what_left(bench, tmp_path, capsys):
+    """One call, one row: rows of one name that nothing tells apart would be two sets of answers."""
+    (file, *folds) = bench.files(tmp_path)
+    other = dict(np.load(file)) | {"seed": np.array(1)}
+    np.savez(tmp_path / "other.npz", **other)
+    out = tmp_path / "o"
+
+    def seeds():
+        found = gzsl_bench.load("s", out=out)
+        return [(row.label, row.seeds) for row in rows(found.view) if row.selection == "last"]
+
+    assert bench.score(out, file, *folds, "--method", "X") == 0
+    assert "warning" not in capsys.readouterr().err
+    assert bench.score(out, tmp_path / "other.npz", "--method", "X") == 0
+    said = capsys.readouterr().err
+    assert "warning: digits · X · seed 0, digits · X · fold 1 · seed 0, " in said
+    assert "name those files beside these to have them in the row" in said
+    assert seeds() == [("X", (1,))]
+    assert bench.score(out, file, tmp_path / "other.npz", *folds, "--method", "X") == 0
+    assert "warning" not in capsys.readouterr().err
+    assert seeds() == [("X", (0, 1))]
+
+
+def test_data_sets_of_one_label_are_refused(bench, tmp_path, capsys):
+    suite = tmp_path / "two.yaml"
+    two = "[{use: digits, attributes: strokes}, {use: digits, attributes: lamps}]"
+    suite.write_text(f"name: two\ndatasets: {two}\nmethods: [eszsl]\n")
+    (file, *_) = bench.files(tmp_path)
+    for command in (["export-task", tmp_path / "t"], ["score", file, "--method", "X"]):
+        assert run([*map(str, command), "--suite", str(suite)]) == 2
+        error = capsys.readouterr().err
+        assert "two data sets are called 'digits', so tasks and answers of one could" in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "t").exists()
+
+
 def test_features_are_exported_as_the_entry_says_and_leaks_are_named(tmp_path, capsys):
     suite = tmp_path / "s.yaml"
     text = (

@@ -25,6 +25,10 @@ ROW = Row(
         ({"source": "cccccccc"}, ("M (source aaaaaaaa)", "M (source cccccccc)")),
         ({"source": None}, ("M (source aaaaaaaa)", "M (source unknown)")),
         ({"code": "streams 1"}, ("M (stacked 1, streams 1)", "M (streams 1)")),
+        (
+            {"fidelity": "external", "source": "cc"},
+            ("M (source aaaaaaaa)", "M [external] (source cc)"),
+        ),
         ({"label": "N", "source": "cc"}, ("M", "N")),
     ],
 )
