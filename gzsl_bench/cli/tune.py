@@ -88,13 +88,13 @@ def _in_words(values: Mapping[str, Any]) -> str:
 
 def _write(tuning: Tuning, results: Results, path: Path, out: Path) -> None:
     """Write the suite, if every search has come to a choice."""
-    from gzsl_bench.tuning.tuned import chosen, edges, tuned_suite, write_suite
+    from gzsl_bench.tuning.tuned import chosen, edges, ties, tuned_suite, write_suite
 
     found = chosen(tuning, results)
     if found is None:
         say("no suite was written: a search has no trial that is complete")
         return
-    for line in edges(found):
+    for line in [*ties(found), *edges(found)]:
         say(f"note: {line}")
     write_suite(path, tuned_suite(tuning, found, results))
     say(f"chosen values: {path}; next: gzsl-bench run {path} --out {out}")

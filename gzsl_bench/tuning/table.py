@@ -57,7 +57,8 @@ def render_trials(table: Sequence[Mapping[str, Any]], fmt: str = "github") -> st
     parts = [_search(rows) for rows in searches.values()]
     parts.append(
         "Validation H, U and S in percent, mean ± sd over folds, at the checkpoint with the best"
-        " mean H.\nThe best mean H is chosen. No test row was used, and none of these is a result."
+        " mean H.\nThe best mean H is chosen, of exactly equal ones the first trial's. No test row"
+        " was used, and none of these is a result."
     )
     return "\n\n".join(parts)
 

@@ -22,6 +22,9 @@ from gzsl_bench.wording import counted
 #: Begins every written suite: a file that does not begin so is somebody's own.
 MARK = "# Written by `gzsl-bench tune`"
 _LONGEST_NAME = 80
+_H = "harmonic_mean"
+#: Trials that a sentence names.
+_NAMED = 10
 _SEARCH_KEYS = ("tune", "search", "trials")
 
 
@@ -81,6 +84,25 @@ def edges(found: Sequence[tuple[Search, list[Score]]]) -> list[str]:
                         " better ones may lie beyond"
                     )
     return lines
+
+
+def ties(found: Sequence[tuple[Search, list[Score]]]) -> list[str]:
+    """Sentences about chosen trials that others equal, and how it was decided between them."""
+    told = ((search, _tie(scores)) for search, scores in found)
+    return [f"{search.title}: {words}" for search, words in told if words]
+
+
+def _tie(scores: Sequence[Score]) -> str:
+    best = scores[0]
+    equal = [s.trial.number for s in scores[1:] if s.mean.get(_H) == best.mean[_H]]
+    if not equal:
+        return ""
+    more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
+    others = f"trial{'s'[: len(equal) != 1]} {', '.join(map(str, equal[:_NAMED]))}{more}"
+    return (
+        f"trial {best.trial.number} ties exactly with {others}, which the folds do not tell from"
+        " it; it is chosen because it was listed or drawn first"
+    )
 
 
 def _number(value: Any) -> bool:
@@ -172,7 +194,7 @@ def _provenance(
 ) -> list[str]:
     """Comments: what was chosen of what, on which folds of which data, when."""
     best = scores[0]
-    h = summarize([metrics["harmonic_mean"] for metrics in best.folds])
+    h = summarize([metrics[_H] for metrics in best.folds])
     spread = "" if h.sd is None else f" ± {h.sd:.2f}"
     cells = best.trial.cells
     tried = sum(s.checkpoint is not None for s in scores)
@@ -190,6 +212,7 @@ def _provenance(
         f"  validation H {h.mean:.2f}{spread} at checkpoint {best.checkpoint}"
         f" over {counted(len({c.fold for c in cells}), 'fold')},"
         f" {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}",
+        *([f"  {tie}"] if (tie := _tie(scores)) else []),
         f"  data {data['fingerprint']}, features {data['features']},"
         f" class embedding {data['attributes']}",
         f"  folds {folds}",

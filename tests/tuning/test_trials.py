@@ -23,7 +23,7 @@ from gzsl_bench.suite.datasets import Filter, Place
 from gzsl_bench.suite.load import check_names, load_suite
 from gzsl_bench.tuning.table import render_trials, trial_rows
 from gzsl_bench.tuning.trials import prepare, score
-from gzsl_bench.tuning.tuned import chosen, edges, tuned_suite
+from gzsl_bench.tuning.tuned import chosen, edges, ties, tuned_suite
 
 (ESZSL,) = eszsl_methods()
 FEATURE, ATTRIBUTE, TARGETS = [0.01, 1, 30, 1000], [0.001, 0.1, 10], ["01", "pm1"]
@@ -488,6 +488,23 @@ def test_values_at_the_end_of_their_list_are_pointed_out(make_registry, prepared
         line
         == "tiny · curves: rate 0 is the smallest value of its list; better ones may lie beyond"
     )
+
+
+def test_exact_ties_are_said_on_the_terminal_and_in_the_written_suite(
+    make_registry, prepared, run_inline
+):
+    text = "name: s\ndatasets: [tiny]\nmethods: [{use: curves, tune: {rate: [0, 1, 3]}}]\n"
+    registry = make_registry(CURVES)
+    tuning = prepared(text, registry)
+    _, store, _ = run_inline(tuning.suite.cells, registry)
+    found = chosen(tuning, Results(tuning.suite, store))
+    said = "trial 1 ties exactly with trials 2, 3, which the folds do not tell from it; it is"
+    (line,) = ties(found)
+    assert line.startswith(f"tiny · curves: {said}")
+    assert f"#   {said} chosen because it was listed" in written_of(tuning, store)
+    ((search, scores),) = found
+    alone = [scores[0], replace(scores[1], mean={**scores[1].mean, "harmonic_mean": 0.0})]
+    assert ties([(search, alone)]) == []
 
 
 def test_the_table_shows_the_twenty_best(make_registry, prepared, run_inline):
