@@ -14,8 +14,8 @@ import click
 from click.core import ParameterSource
 
 from gzsl_bench.cli.options import Parsed, choose_device, debug_option
-from gzsl_bench.engine.pace import about
 from gzsl_bench.terminal.streams import put, say
+from gzsl_bench.wording import about
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

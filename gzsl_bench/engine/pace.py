@@ -136,15 +136,3 @@ def clock(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-def about(seconds: float) -> str:
-    """A rough time in words: ``about 40 s``, ``about 12 min``, ``about 3.5 h``."""
-    return f"about {span(seconds)}"
-
-
-def span(seconds: float) -> str:
-    """The same without ``about``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -30,9 +30,10 @@ from gzsl_bench.engine.work import Work
 from gzsl_bench.errors import WorkerError, in_one_line
 from gzsl_bench.executors.crew import Crew, Ended, How, Job
 from gzsl_bench.executors.interrupts import Interrupts
-from gzsl_bench.executors.limits import Limits, in_words
+from gzsl_bench.executors.limits import Limits
 from gzsl_bench.records import journal
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.wording import duration
 
 #: Seconds a process gets to import libraries and plugins, from however slow a disk.
 START_LIMIT = 900.0
@@ -232,12 +233,11 @@ class Dispatcher:
         """End what takes too long."""
         spent, limit, kind = self._clock() - job.since, self._limits.timeout, kind_of(job.unit)
         if job.begun is None:
-            limit, verdict = START_LIMIT, f"it did not come up within {in_words(START_LIMIT)}"
+            limit, verdict = START_LIMIT, f"it did not come up within {duration(START_LIMIT)}"
         elif job.over is None and limit is not None:
             limit *= kind.trainings
-            verdict = (
-                f"stopped after {in_words(spent)}: --timeout gives {kind.noun} {in_words(limit)}"
-            )
+            after, given = duration(spent, exact=True), duration(limit, exact=True)
+            verdict = f"stopped after {after}: --timeout gives {kind.noun} {given}"
         else:
             return
         if spent > limit and not job.condemned:

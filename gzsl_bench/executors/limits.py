@@ -65,13 +65,6 @@ def parse_size(text: str) -> int:
     return size
 
 
-def in_words(seconds: float) -> str:
-    """``90 s``, ``15 min`` or ``2.5 h``, whichever is short."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
-
-
 def in_gib(size: int) -> str:
     """``8.25 GiB``."""
     return f"{size / (1 << 30):.3g} GiB"

@@ -21,13 +21,6 @@ _TEST = next(name for name, rule in RULES.items() if rule.reads_test)
 _THREE = ("harmonic_mean", "acc_unseen", "acc_seen")
 
 
-def duration(seconds: float) -> str:
-    """``41 s``, ``12 min``, ``3.4 h``."""
-    if seconds < 120:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def memory(count: int | None) -> str:
     """``1.2 GiB``."""
     return "-" if count is None else f"{count / 2**30:.1f} GiB"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-from gzsl_bench.engine.pace import about, span
 from gzsl_bench.terminal.streams import say
+from gzsl_bench.wording import about, duration
 
 
 class Clock:
@@ -34,7 +34,7 @@ class Clock:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is None:
-            text = f"{self._what}: done in {span(time.monotonic() - self._began)}"
+            text = f"{self._what}: done in {duration(time.monotonic() - self._began)}"
             say(f"\r{text}\x1b[K" if self._live else text)
         elif self._open:
             say("")  # what comes next, an error, begins a line of its own

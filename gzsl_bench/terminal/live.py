@@ -18,13 +18,13 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from gzsl_bench.engine.events import Event
-from gzsl_bench.engine.pace import Job, Pace, about, clock
+from gzsl_bench.engine.pace import Job, Pace, clock
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.latest import LAST, Latest, Standing
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.terminal.progress import View, one_line
-from gzsl_bench.wording import counted
+from gzsl_bench.wording import about, counted
 
 #: Columns left free on the right: there a terminal echoes ``^C``.
 _MARGIN = 4

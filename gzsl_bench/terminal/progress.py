@@ -16,7 +16,7 @@ from gzsl_bench.engine.events import (
     UnitStarted,
     Waiting,
 )
-from gzsl_bench.engine.pace import Pace, about
+from gzsl_bench.engine.pace import Pace
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.latest import Latest
@@ -24,7 +24,7 @@ from gzsl_bench.results.view import Results
 from gzsl_bench.suite.cells import Cell
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.terminal.streams import say
-from gzsl_bench.wording import counted
+from gzsl_bench.wording import about, counted
 
 #: Cells that are named before the others are counted.
 _SHOWN = 3

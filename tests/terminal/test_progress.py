@@ -17,7 +17,7 @@ from gzsl_bench.engine.events import (
     UnitEnded,
     UnitStarted,
 )
-from gzsl_bench.engine.pace import Pace, about, clock
+from gzsl_bench.engine.pace import Pace, clock
 from gzsl_bench.engine.units import Unit
 from gzsl_bench.records.record import COMPLETE, FAILED
 from gzsl_bench.records.store import RecordStore
@@ -25,6 +25,7 @@ from gzsl_bench.suite.cells import Cell, digest, identity
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.terminal.live import LiveView, bar
 from gzsl_bench.terminal.progress import View
+from gzsl_bench.wording import about
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 LONG = "A method whose label has forty characters"
