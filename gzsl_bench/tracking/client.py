@@ -82,7 +82,7 @@ def installed() -> bool:
 
 
 def require() -> None:
-    """Make sure that mlflow is there, and that it is silent once it is imported.
+    """Make sure that mlflow is there; call before it is imported.
 
     Raises:
         TrackingError: it is not installed.
@@ -96,11 +96,10 @@ def require() -> None:
         )
     # urllib3 announces every retry; what is wrong is said once, by us.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    _silence()
 
 
 def _silence() -> None:
-    """Of MLflow and alembic, which MLflow's import may undo (3.9 does)."""
+    """Of MLflow and alembic; after MLflow's import, which may undo it (3.9 does)."""
     if os.environ["MLFLOW_LOGGING_LEVEL"] == "CRITICAL":
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
