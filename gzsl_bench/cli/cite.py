@@ -39,7 +39,7 @@ def cite_command(suite: Path, data: Path | None, plugin: tuple[Path, ...], out: 
 
     where = place(data)
     name = str(suite)
-    if not suite.exists() and name not in shipped() and name in known(Layout(out)):
+    if not suite.is_file() and name not in shipped() and name in known(Layout(out)):
         uses = list(_recalled(recall(Layout(out), name), open_plugins(plugin), where.root))
     else:
         loaded, registry = open_suite(suite, where.root, plugin)

@@ -33,7 +33,7 @@ def compare_command(
     the plugins that made the records.
     """
     from gzsl_bench.records.store import RecordStore
-    from gzsl_bench.records.suites import recall
+    from gzsl_bench.records.suites import known, recall
     from gzsl_bench.report.compare import against_best, compare, table_of
     from gzsl_bench.report.ranking import rank
     from gzsl_bench.report.versus import as_csv, as_text, plain
@@ -47,6 +47,8 @@ def compare_command(
     # Two names are methods: of one method there is nothing to compare.
     suite, methods = (None, names) if len(names) in (0, 2) else (names[0], names[1:])
     store = RecordStore(out)
+    if len(names) == 2 and (names[0].endswith(".yaml") or names[0] in known(store.layout)):
+        raise click.UsageError(f"{names[0]} is a suite: name two methods after it, or none")
     resolved = recall(store.layout, suite)
     results = Results(resolved, store)
     chosen = chosen_rule(resolved, rule)

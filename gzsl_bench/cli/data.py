@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gzsl_bench import markdown
+from gzsl_bench.cli.group import Group
 from gzsl_bench.cli.options import data_option, debug_option, json_option
 from gzsl_bench.errors import DataError, GzslBenchError, SuiteError, unknown_name
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0
 
 
-@click.group("data")
+@click.group("data", cls=Group)
 def data_group() -> None:
     """List, check, split and download data sets."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gzsl_bench.cli.group import Group
 from gzsl_bench.cli.options import debug_option
 from gzsl_bench.terminal.streams import put, say
 
@@ -15,7 +16,7 @@ _SHOWN = 20
 _MANY = 2000
 
 
-@click.group("leaderboard")
+@click.group("leaderboard", cls=Group)
 def leaderboard_group() -> None:
     """Make a site of tables from results of one's own or of others."""
 

@@ -12,6 +12,7 @@ from types import TracebackType
 
 import click
 
+from gzsl_bench.cli.group import Group
 from gzsl_bench.errors import GzslBenchError, shortage
 from gzsl_bench.masking import masked
 from gzsl_bench.records import strict
@@ -77,7 +78,7 @@ _DISK = (
 )  # fmt: skip
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     """Knows its commands by name; importing torch can wait."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -93,15 +94,6 @@ class _LazyGroup(click.Group):
         with one_thread():
             command: click.Command = getattr(import_module(f"gzsl_bench.cli.{module}"), attribute)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from gzsl_bench.errors import unknown_name
-
-            ctx.fail(unknown_name("command", args[0], _COMMANDS))
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -178,8 +170,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in _DISK:
             if error.filename == streams.OUTPUT:
                 streams.give_up_output()
-            where = f"{error.filename}: " if error.filename else ""
-            text = masked(f"{where}{error.strerror}{shortage(error)}")
+            where, what = f"{error.filename}: " if error.filename else "", error.strerror
+            if error.errno == errno.EEXIST:  # so says the making of a folder
+                what = "a file where a folder is expected"
+            text = masked(f"{where}{what}{shortage(error)}")
             streams.say(f"gzsl-bench: {text}; put it right and start again")
             return 2
         text = masked(" ".join(str(error).split()))

@@ -71,6 +71,9 @@ def _check_free(to: Path) -> None:
         raise DataError(f"--to {to}: scores are written as .npy; name a file that ends so")
     if to.exists():
         raise DataError(f"--to {to} is there already; name another file, or remove it")
+    above = next(place for place in to.absolute().parents if place.exists())
+    if not above.is_dir():
+        raise DataError(f"--to {to}: {above} is a file where a folder is expected")
 
 
 @click.command("predict")
@@ -127,7 +130,7 @@ def predict_command(
     settings = worker_settings(out, place(data), chosen, usable_cores(), tuple(plugin))
     model = open_model(Worker(registry, settings, lambda event: None), record, store.layout)
     say(f"checkpoint {model.checkpoint} of {record.key} predicts its test rows as recorded")
-    scores = model.scores(np.asarray(rows))
+    scores = model.scores(np.asarray(rows), str(features))
     if to is not None:
         with atomic.writing(to) as file:
             np.save(file, scores)

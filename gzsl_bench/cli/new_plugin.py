@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -45,4 +46,5 @@ def new_plugin_command(name: str, kind: str, into: Path) -> None:
         )
     folder = write_package(name, cast("Kind", kind), into)
     put(folder)
-    say(f"next: cd {folder} && pip install -e '.[test]' && pytest && gzsl-bench run suite.yaml")
+    enter = f"cd {shlex.quote(str(folder))}"
+    say(f"next: {enter} && pip install -e '.[test]' && pytest && gzsl-bench run suite.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,10 +114,8 @@ def score_command(
     for text in _left(earlier, cells):
         say(f"warning: {text}")
     names = ", ".join(each.entry.name for each in answered)
-    say(
-        f"{counted(len(cells), 'cell')} of {method} on {names}, {new} new; next:"
-        f" gzsl-bench table {resolved.name} --out {out}"
-    )
+    again = shlex.join(["gzsl-bench", "table", resolved.name, "--out", str(out)])
+    say(f"{counted(len(cells), 'cell')} of {method} on {names}, {new} new; next: {again}")
 
 
 def _left(earlier: Sequence[Cell], cells: Sequence[Cell]) -> list[str]:

@@ -14,6 +14,7 @@ import click
 
 from gzsl_bench import markdown
 from gzsl_bench.cli import complete
+from gzsl_bench.cli.group import Group
 from gzsl_bench.cli.options import chosen_rule, debug_option, format_option, out_option, rule_option
 from gzsl_bench.terminal.streams import put, say
 from gzsl_bench.terminal.width import columns
@@ -26,7 +27,7 @@ _DATASET = click.option("--dataset", metavar="NAME", help="Only this data set.")
 _METHOD = click.option("--method", metavar="NAME", help="Only this method, as printed.")
 
 
-@click.group("published")
+@click.group("published", cls=Group)
 def published_group() -> None:
     """Published numbers and how they were selected: list them, audit them."""
 

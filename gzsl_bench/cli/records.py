@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gzsl_bench.cli.group import Group
 from gzsl_bench.cli.options import (
     choose_device,
     data_option,
@@ -35,7 +37,7 @@ _SHOWN = 20
 _SUITE = click.option("--suite", metavar="SUITE", help="Only the records of this suite.")
 
 
-@click.group("records")
+@click.group("records", cls=Group)
 def records_group() -> None:
     """Check, tidy, export and merge records; submit them, and check what others submit."""
 
@@ -161,7 +163,7 @@ def import_command(
         done = merge(store, archive, None if no_recompute else open_plugins(plugin).metrics)
     if as_json:
         put(_json(done))
-    _show(done)
+    _show(done, out)
     return 1 if done.refused else 0
 
 
@@ -210,7 +212,7 @@ def reproduce_command(
     return 0 if found.same_predictions else 1
 
 
-def _show(done: Merged) -> None:
+def _show(done: Merged, out: Path) -> None:
     _lines([f"left out: {problem}" for problem in done.refused], err=True)
     _lines(
         [f"kept ours of {key}; different: {'; '.join(d)}" for key, d in done.differing.items()],
@@ -224,7 +226,8 @@ def _show(done: Merged) -> None:
     if done.believed:
         say(f"warning: not computed again here, only believed: {', '.join(sorted(done.believed))}")
     if done.suites:
-        say(f"suites: {', '.join(done.suites)}; next: gzsl-bench table SUITE")
+        again = shlex.join(["gzsl-bench", "table", done.suites[0], "--out", str(out)])
+        say(f"suites: {', '.join(done.suites)}; next: {again}")
 
 
 def _json(found: Findings | Merged) -> str:

@@ -72,7 +72,9 @@ def results_command(out: Path, as_json: bool) -> None:
             put("\n".join(markdown.wrapped(line, width)) if width else line)
     for line in behind:
         say(line)
-    say("next: gzsl-bench table SUITE, report SUITE, or ui SUITE")
+    name = found[0]["suite"] if len(found) == 1 else "SUITE"
+    again = shlex.join(["gzsl-bench", "table", name, "--out", str(out)])
+    say(f"next: {again}; report and ui are called alike")
 
 
 def _told(results: Results) -> tuple[dict[str, Any], list[str]]:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from gzsl_bench.cli.group import Group
 from gzsl_bench.cli.options import debug_option, json_option
 from gzsl_bench.terminal.streams import put
 
 
-@click.group("suites")
+@click.group("suites", cls=Group)
 def suites_group() -> None:
     """List, print and copy the suites that come with the program: `gzsl-bench run NAME`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,4 +98,5 @@ def _write(tuning: Tuning, results: Results, path: Path, out: Path) -> None:
     for line in [*ties(found), *edges(found)]:
         say(f"note: {line}")
     write_suite(path, tuned_suite(tuning, found, results))
-    say(f"chosen values: {path}; next: gzsl-bench run {path} --out {out}")
+    again = shlex.join(["gzsl-bench", "run", str(path), "--out", str(out)])
+    say(f"chosen values: {path}; next: {again}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gzsl_bench import atomic
+from gzsl_bench.data.checks import check_finite
 from gzsl_bench.data.tasks import preprocessing
 from gzsl_bench.engine.again import train_together
 from gzsl_bench.engine.bench import ready_method
@@ -224,11 +225,12 @@ class Model:
     _width: int
     _device: torch.device
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
+    def scores(self, features: np.ndarray, what: str = "the features") -> np.ndarray:
         """[M, C] scores of new rows.
 
         Args:
             features: [M, D] as the data set has them, before any preprocessing.
+            what: how messages call them.
 
         Raises:
             DataError: they are no such features.
@@ -239,11 +241,10 @@ class Model:
 
         if features.ndim != 2 or features.dtype.kind != "f" or features.shape[1] != self._width:
             raise DataError(
-                f"the features are {features.dtype} of the shape {features.shape}; floats of the"
-                f" shape (rows, {self._width}) are expected"
+                f"{what}: an array of {features.dtype} of the shape {features.shape}, where floats"
+                f" of the shape (rows, {self._width}) are expected"
             )
-        if not np.isfinite(features).all():
-            raise DataError("the features hold NaN or infinite values")
+        check_finite(features, what)
         found = [np.zeros((0, self.classes))]
         size = self._scorer.rows if isinstance(self._scorer, RecordedScorer) else _ROWS
         for start in range(0, len(features), size):

@@ -28,6 +28,7 @@ from gzsl_bench.report.html import templating
 from gzsl_bench.results.rows import HEADINGS
 from gzsl_bench.scoring.rules import RULES, lead, rule_of
 from gzsl_bench.version import __version__
+from gzsl_bench.wording import duration
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -96,7 +97,10 @@ def build(
             names = [source.name for source in origins]
             earlier, replaced = kept.read(out, names) if keep else ([], [])
             if not (origins or earlier):
-                raise RecordError(f"there is nothing to make a site of: no DIR, no site in {out}")
+                without = f"{places[0]} has no submission" if places else "no DIR"
+                raise RecordError(
+                    f"there is nothing to make a site of: {without}, no site in {out} to keep"
+                )
             _refuse_foreign(out)
             found = _entries(origins, out / kept.NEXT / "records", tell)
             anew = [entry for each in found.values() for entry in each.entries]
@@ -264,7 +268,7 @@ class _Pour:
             "origins_by_name": origins,
             "number": number, "headings": HEADINGS,  "untold": untold,
             "sign": SIGN, "gammas": gammas, "gap_heading": GAP,
-            "duration": pages.duration, "memory": pages.memory,
+            "duration": duration, "memory": pages.memory,
             "several": len(origins) > 1,
         }  # fmt: skip
         style = self._engine.get_template("style.css.j2").render()

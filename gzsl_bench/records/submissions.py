@@ -206,6 +206,11 @@ class Repository:
             place: (source / name).read_text(encoding="utf-8") for name, place in _TEMPLATE.items()
         }
         texts["requirements.txt"] = f"gzsl-bench[methods]=={__version__}\n"
+        if Layout(root).cells.is_dir():
+            raise RecordError(
+                f"{root} is a results folder; a results repository is a folder of its own, to which"
+                " `gzsl-bench records submit` adds records"
+            )
         for place in (*texts, MARK):
             if (root / place).exists():
                 raise RecordError(f"{root / place} is there already and is not replaced")

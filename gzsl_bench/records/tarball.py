@@ -72,7 +72,8 @@ class Reader:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
         except OSError as error:
-            raise RecordError(f"the archive {path} cannot be read: {error}") from None
+            why = error.strerror or error
+            raise RecordError(f"the archive {path} cannot be read: {why}") from None
         self._raw = raw
         self._room = max(RATIO_FROM, MOST_RATIO * path.stat().st_size)
         self._file: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]

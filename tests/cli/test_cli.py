@@ -207,6 +207,8 @@ BAD = {
     "device": (["run", "{suite}", "--device", "tpu9"], "use auto, cpu, cuda or cuda:N"),
     "data": (["run", "{suite}", "--data", "/no/such"], "--data names /no/such, which does not"),
     "command": (["rnu", "{suite}"], "unknown command 'rnu'; did you mean 'run'?"),
+    "part": (["records", "verfy"], "unknown command of `records` 'verfy'; did you mean 'verify'?"),
+    "compare": (["compare", "{suite}", "ESZSL"], "is a suite: name two methods after it, or none"),
     "option": (["run", "{suite}", "--sedes", "3"], "--seeds"),
     "validate": (["validate", "{typo}"], "unknown key 'metods'"),
     "table": (["table", "{suite}", "--out", "nowhere"], "holds nothing of the suite 'mini'"),

@@ -118,6 +118,7 @@ def test_a_table_on_another_machine(out, call, tmp_path, capsys):
     assert "1 record added, 0 there before" in told
     code, _, told = call("import", archive, "--out", away)
     assert (code, "0 records added, 1 there before" in told) == (0, True)
+    assert f"next: gzsl-bench table mini --out {away}" in told
     tables = []
     for folder in (str(out), away):
         assert run(["table", "mini", "--out", folder]) == 0

@@ -39,7 +39,8 @@ def test_a_folder_says_what_it_holds(folder, capsys):
     assert (found["suite"], found["methods"]) == ("kept", ["one", "two"])
     assert (found["cells"], found["done"], found["failed"]) == (2, 2, 0)
     assert run(["results", "--out", str(layout.out)]) == 0
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert f"next: gzsl-bench table kept --out {layout.out}; report and ui" in told
     assert "| kept  | tiny      | one, two | 2 of 2     | 0      |" in said
     # It answers what a run ends with.
     head = "kept, best by last (last checkpoint, nothing was chosen, so the test set had no say); ±"

@@ -526,6 +526,16 @@ def clone(tmp_path) -> Path:
     return folder
 
 
+def test_a_results_folder_becomes_no_repository(tmp_path, capsys):
+    """Whoever reads it would then look for submissions in it, and find no record."""
+    (tmp_path / "out" / "cells").mkdir(parents=True)
+    assert run(["records", "init", str(tmp_path / "out")]) == 2
+    assert "out is a results folder; a results repository is a folder of its own" in (
+        capsys.readouterr().err
+    )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["cells"]
+
+
 def test_from_results_to_verdicts(home, clone, capsys):
     def call(*arguments: str) -> tuple[int, str, str]:
         code = run(["records", *arguments])

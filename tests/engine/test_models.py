@@ -83,7 +83,11 @@ def test_scores_replace_no_file_and_are_named_as_they_are_written(kept, tmp_path
     np.save(rows, features()[:2])
     before = rows.read_bytes()
     given = ["predict", cells(out)["eszsl"], str(rows), "--out", str(out), "--plugin", str(plugin)]
-    for to, said in ((rows, "rows.npy is there already"), (tmp_path / "a.csv", "written as .npy")):
+    for to, said in (
+        (rows, "rows.npy is there already"),
+        (tmp_path / "a.csv", "written as .npy"),
+        (rows / "new.npy", "rows.npy is a file where a folder is expected"),
+    ):
         assert run([*given, "--to", str(to)]) == 2
         error = capsys.readouterr().err
         assert said in error
@@ -108,9 +112,13 @@ def test_what_does_not_fit_is_refused_in_a_sentence(kept, tmp_path, capsys):
     holes = features()[:2].copy()
     holes[0, 0] = np.nan
     for content, said in (
-        (wide, r"of the shape \(rows, 64\) are expected"),
+        (
+            wide,
+            r"new\.npy: an array of float32 of the shape \(2, 3\), where floats"
+            r" of the shape \(rows, 64\) are expected",
+        ),
         (features()[:2].astype(int), "int64"),
-        (holes, "NaN or infinite"),
+        (holes, r"new\.npy holds NaN or Inf \(first in image 1 of 2\)"),
     ):
         np.save(tmp_path / "new.npy", content)
         arguments = ["predict", keys["eszsl"], str(tmp_path / "new.npy"), "--out", str(out)]

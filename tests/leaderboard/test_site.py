@@ -158,6 +158,10 @@ def test_the_command_names_what_is_left_out_and_replaces_its_own_sites_alone(
         nothing = ["leaderboard", "build", "--out", str(tmp_path / "nothing"), *more]
         assert run(nothing) == 2
         assert "nothing to make a site of" in capsys.readouterr().err
+    fresh = str(tmp_path / "fresh")
+    assert run(["records", "init", fresh]) == 0
+    assert run(["leaderboard", "build", fresh, "--out", str(tmp_path / "nothing")]) == 2
+    assert f"{fresh} has no submission" in capsys.readouterr().err
     assert not (tmp_path / "nothing").exists()
 
 

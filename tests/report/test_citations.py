@@ -71,7 +71,7 @@ def test_journals_names_and_lines_of_no_form():
     assert backbone("pixels") == ""
 
 
-def test_what_was_scored_is_cited_and_what_nobody_says_is_named(capsys, tmp_path):
+def test_what_was_scored_is_cited_and_what_nobody_says_is_named(capsys, tmp_path, monkeypatch):
     suite = tmp_path / "s.yaml"
     suite.write_text("name: s\ndatasets: [digits]\nmethods: [eszsl]\n")
     (found,) = find_data(load_suite(suite), load_plugins(), Place(None, None))
@@ -85,8 +85,10 @@ def test_what_was_scored_is_cited_and_what_nobody_says_is_named(capsys, tmp_path
     said = capsys.readouterr()
     assert "% method X\n@inproceedings{me2026my," in said.out
     assert said.err.endswith("note: nobody says what to cite for method Y\n")
-    # The suite's file is gone, the records are not; ESZSL never ran.
+    # The suite's file is gone, the records are not; ESZSL never ran. A folder of its name is none.
     suite.unlink()
+    (tmp_path / "s").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert run(["cite", "s", "--out", str(tmp_path / "out")]) == 0
     again = capsys.readouterr()
     blocks = said.out.rstrip().split("\n\n")

@@ -1,0 +1,21 @@
+"""Commands of commands, which say what there is in place of a misspelt one."""
+
+from __future__ import annotations
+
+import click
+
+
+class Group(click.Group):
+    """Names what was meant, and all there is, where a command is unknown."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            from gzsl_bench.errors import unknown_name
+
+            above = ctx.command_path.partition(" ")[2]
+            ctx.fail(unknown_name(f"command of `{above}`" if above else "command", args[0], known))
+        return super().resolve_command(ctx, args)
