@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import FrozenInstanceError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,10 +94,16 @@ def fit_runs(
         settle(*settled)
     with arithmetic(runs[0].precision), torch.inference_mode(False):
         method = factory(runs[0].config)
-        if isinstance(method, BatchedMethod):
-            scorers = list(method.fit_batch(task, runs) or [None] * len(runs))
-        else:
-            scorers = [method.fit(task, runs[0])]
+        try:
+            if isinstance(method, BatchedMethod):
+                scorers = list(method.fit_batch(task, runs) or [None] * len(runs))
+            else:
+                scorers = [method.fit(task, runs[0])]
+        except FrozenInstanceError as error:
+            # `task.features -= m` writes to the tensor, and only then is the assignment refused.
+            if (what := changed()) is None:
+                raise
+            raise TaskChanged(f"the method changed {what}; copy it first") from error
     if len(scorers) != len(runs):
         raise PluginError(f"fit_batch gave {len(scorers)} scorers for {len(runs)} runs")
     failures: list[Exception | None] = []

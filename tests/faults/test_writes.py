@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import FrozenInstanceError
 from multiprocessing import Pipe, reduction
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gzsl_bench import MethodSpec
 from gzsl_bench.data.tasks import TaskData
 from gzsl_bench.engine import stacks
 from gzsl_bench.engine.events import WorkerSettings
+from gzsl_bench.engine.fit import TaskChanged, fit_runs
 from gzsl_bench.engine.sealed import Sealed
 from gzsl_bench.engine.units import Unit, plan
 from gzsl_bench.executors.inline import inline_executor
@@ -23,7 +25,9 @@ from gzsl_bench.executors.local import local_executor
 from gzsl_bench.executors.run import run_units
 from gzsl_bench.executors.shelf import Shelf
 from gzsl_bench.hooks.manager import load_plugins
-from gzsl_bench.hooks.method import BatchedMethod
+from gzsl_bench.hooks.method import BatchedMethod, Method
+from gzsl_bench.hooks.run import Run
+from gzsl_bench.hooks.task import Task
 from gzsl_bench.records.store import RecordStore
 
 PLUGIN = Path(__file__).with_name("writers.py")
@@ -87,6 +91,32 @@ def test_no_way_to_write_reaches_a_neighbour(place, resolve_text, tmp_path):
     assert said.pop("shown") == SHOWN
     odd = {w: c for w, c in said.items() if not re.fullmatch(r"the method .*; copy it first", c)}
     assert odd == {}
+
+
+def small_task() -> Task:
+    labels = torch.tensor([0, 1])
+    return Task(torch.ones(2, 3), labels, torch.eye(3), labels.clone(), torch.tensor([2]))
+
+
+@pytest.mark.parametrize("name", ["features", "labels", "attributes"])
+def test_an_operation_in_place_is_named_though_the_assignment_is_refused_as_well(name):
+    class InPlace(Method):
+        def fit(self, task, run):
+            setattr(task, name, getattr(task, name).sub_(1))  # what `task.features -= 1` does
+
+    run = Run(0, torch.device("cpu"), InPlace.Config(), sink=None)
+    with pytest.raises(TaskChanged, match=f"^the method changed task.{name}; copy it first$"):
+        fit_runs(InPlace, small_task(), [run])
+
+
+def test_an_assignment_that_changes_no_tensor_stays_what_it_is():
+    class Assigns(Method):
+        def fit(self, task, run):
+            task.features = task.features - 1
+
+    run = Run(0, torch.device("cpu"), Assigns.Config(), sink=None)
+    with pytest.raises(FrozenInstanceError, match="features"):
+        fit_runs(Assigns, small_task(), [run])
 
 
 def test_a_stack_fails_together_and_the_next_one_has_a_task_of_its_own(
