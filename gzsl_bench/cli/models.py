@@ -9,6 +9,7 @@ import click
 
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import (
+    check_folder,
     choose_device,
     data_option,
     debug_option,
@@ -71,9 +72,7 @@ def _check_free(to: Path) -> None:
         raise DataError(f"--to {to}: scores are written as .npy; name a file that ends so")
     if to.exists():
         raise DataError(f"--to {to} is there already; name another file, or remove it")
-    above = next(place for place in to.absolute().parents if place.exists())
-    if not above.is_dir():
-        raise DataError(f"--to {to}: {above} is a file where a folder is expected")
+    check_folder(to.parent, "--to")
 
 
 @click.command("predict")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from gzsl_bench.errors import DataError
 from gzsl_bench.executors.limits import parse_duration, parse_size
 from gzsl_bench.suite.datasets import Filter, Place
 from gzsl_bench.suite.resolved import ResolvedSuite
@@ -187,6 +189,20 @@ def parse_only(texts: tuple[str, ...]) -> Filter:
             )
         found[key.strip()].add(value.strip())
     return Filter(frozenset(found["dataset"]), frozenset(found["method"]))
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Refuse a folder that cannot be made or written to, before anything is computed.
+
+    Raises:
+        DataError: names the option and what is in the way.
+    """
+    whole = folder.absolute()
+    there = next(above for above in (whole, *whole.parents) if above.exists())
+    if not there.is_dir():
+        raise DataError(f"{option} {folder}: {there} is a file where a folder is expected")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DataError(f"{option} {folder}: nothing can be written to {there}; name another place")
 
 
 def place(data: Path | None) -> Place:

@@ -13,6 +13,7 @@ import click
 from gzsl_bench import markdown
 from gzsl_bench.cli import complete
 from gzsl_bench.cli.options import (
+    check_folder,
     choose_device,
     data_option,
     debug_option,
@@ -119,6 +120,7 @@ def visualize_command(
     from gzsl_bench.suite.resolve import resolve
 
     where = place(data)
+    check_folder(into or out, "--into" if into else "--out")
     chosen = choose_device(device)
     loaded, registry = open_stored_suite(suite, out, where.root, plugin)
     seeds = None if seed is None else [seed]

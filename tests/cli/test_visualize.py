@@ -282,6 +282,13 @@ def test_an_impossible_perplexity_is_told_before_anything_trains(call, suite, tm
     assert not (out / "latents").exists()
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_trains(call, suite, tmp_path):
+    code, text, said = call("visualize", suite, "--out", tmp_path / "out", "--into", suite / "x")
+    assert code == 2
+    assert f"--into {suite / 'x'}: {suite} is a file where a folder is expected" in said
+    assert "train" not in text + said
+
+
 def test_unknown_names_and_impossible_values(call, suite):
     code, _, said = call("visualize", suite, "--only", "method=Drwn")
     assert code == 2
