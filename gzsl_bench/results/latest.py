@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gzsl_bench.records.record import Record
-from gzsl_bench.results.names import DataNames
 from gzsl_bench.results.view import Results
 from gzsl_bench.scoring.rules import Last, Unchosen
 from gzsl_bench.suite.cells import Cell
@@ -56,7 +55,6 @@ class Latest:
         self.rule = results.suite.lead
         self._results = results
         self._cells = {key: cells[-1] for key, cells in results.cells.items()}
-        self._names = DataNames(self._cells.values())
         self.folds = all(cell.fold for cell in self._cells.values())
         #: By key: it has numbers, it failed, or None where the method does not apply.
         self._ends: dict[str, bool | None] = {}
@@ -130,4 +128,4 @@ class Latest:
         return self.standings[self._place(cell)]
 
     def _place(self, cell: Cell) -> tuple[str, str]:
-        return cell.label, self._names.of(cell)
+        return cell.label, self._results.data_names.of(cell)

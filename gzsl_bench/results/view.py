@@ -20,6 +20,7 @@ from gzsl_bench.hooks.metric import Predictions
 from gzsl_bench.records.audits import AuditStore
 from gzsl_bench.records.record import Record
 from gzsl_bench.records.store import RecordStore
+from gzsl_bench.results.names import DataNames
 from gzsl_bench.results.validation import Validation
 from gzsl_bench.scoring.calibration import Bias, best_gamma
 from gzsl_bench.scoring.kept import among, fitting, picked
@@ -71,6 +72,11 @@ class Results:
         for cell in self.suite.cells:
             found[cell.key] = (*found.get(cell.key, ()), cell)
         return found
+
+    @cached_property
+    def data_names(self) -> DataNames:
+        """What to call the cells' data sets, so that no two share a name."""
+        return DataNames(self.suite.cells)
 
     @cached_property
     def families(self) -> Mapping[str, str]:

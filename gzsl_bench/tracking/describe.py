@@ -126,7 +126,7 @@ def describe(
     """
     suite = results.suite
     # As the suite at hand calls them; the record may have been made for another one.
-    dataset = " / ".join(dict.fromkeys(cell.dataset for cell in cells))
+    dataset = " / ".join(dict.fromkeys(results.data_names.of(cell) for cell in cells))
     label = " / ".join(dict.fromkeys(cell.label for cell in cells))
     cell = cells[0]
     chosen = _chosen(results, cell, record)

@@ -14,6 +14,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from gzsl_bench.results.names import DataNames
 from gzsl_bench.suite.resolved import ResolvedSuite
 from gzsl_bench.tracking.describe import CELL, PREFIX
 from gzsl_bench.tracking.names import TAG_LENGTH
@@ -56,12 +57,10 @@ def tags(suite: ResolvedSuite) -> dict[str, str]:
     All show the same plots where a reader switches from the table to them; those of a view of one
     data set show its runs alone.
     """
-    groups = [
-        f"param.dataset.{dataset},param.label.{label}"
-        for dataset, label in dict.fromkeys((cell.dataset, cell.label) for cell in suite.cells)
-    ]
-    closed = dict.fromkeys(groups, False)
-    names = list(dict.fromkeys(cell.dataset for cell in suite.cells))
+    data_names = DataNames(suite.cells)
+    rows = dict.fromkeys((data_names.of(cell), cell.label) for cell in suite.cells)
+    closed = {f"param.dataset.{name},param.label.{label}": False for name, label in rows}
+    names = list(dict.fromkeys(name for name, _ in rows))
     # A card has little room for axes: one that all runs share says nothing.
     plots = {"compareRunCharts": _charts(_AXES[:2] if len(names) > 1 else _AXES[1:2])}
     both = ("dataset", "label")
@@ -73,8 +72,7 @@ def tags(suite: ResolvedSuite) -> dict[str, str]:
         for number, name in enumerate(names[:_MOST], start=1):
             if '"' in name:  # MLflow's filter knows no way to write it
                 continue
-            labels = dict.fromkeys(cell.label for cell in suite.cells if cell.dataset == name)
-            closed = dict.fromkeys((f"param.label.{label}" for label in labels), False)
+            closed = {f"param.label.{label}": False for data, label in rows if data == name}
             more = {
                 "compareRunCharts": _charts(_AXES[1:2]),
                 "searchFilter": f'{_CELLS} and params.dataset = "{name}"',

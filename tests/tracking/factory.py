@@ -21,13 +21,14 @@ def make_cell(
     seed: int = 0,
     config: dict[str, Any] | None = None,
     fold: int = 0,
+    attributes: str = "att",
 ) -> Cell:
     described = identity(
         dataset={
             "fingerprint": FINGERPRINT,
             "trainval_order": "",
             "features": "res101",
-            "attributes": "att",
+            "attributes": attributes,
         },
         preprocessing="minmax",
         setting="inductive",
@@ -49,7 +50,7 @@ def make_cell(
         method=label.lower(),
         label=label,
         seed=seed,
-        request={"use": dataset, "features": "res101", "attributes": "att"},
+        request={"use": dataset, "features": "res101", "attributes": attributes},
         about={
             "fidelity": "paper",
             "citation": "none",

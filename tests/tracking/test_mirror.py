@@ -177,6 +177,12 @@ def test_opening_repairs_what_a_killed_parent_left(store: RecordStore, uri: str)
     assert_mirrors(uri, Results(suite, store))
 
 
+def test_data_sets_of_one_label_have_names_of_their_own(store: RecordStore) -> None:
+    cells = [make_cell(attributes=name) for name in ("att", "sentences")]
+    images = [describe(Results(make_suite(cells), store), [c], commit(store, c)) for c in cells]
+    assert [image.params["dataset"] for image in images] == ["CUB (att)", "CUB (sentences)"]
+
+
 def test_a_store_of_the_results_folder_can_be_made_later(store: RecordStore, uri: str) -> None:
     cells = grid(2)
     suite = make_suite(cells)

@@ -63,6 +63,17 @@ def test_every_data_set_has_a_view_of_its_own() -> None:
     assert len(views.tags(make_suite(grid()[:4]))) == 2
 
 
+def test_no_mean_goes_over_two_data_sets_of_one_label() -> None:
+    cells = [make_cell("CUB", "ACMR", attributes=a) for a in ("att", "sentences")]
+    closed = [
+        "param.dataset.CUB (att),param.label.ACMR",
+        "param.dataset.CUB (sentences),param.label.ACMR",
+    ]
+    found = views.tags(make_suite(cells)).values()
+    whole = [json.loads(json.loads(value)["state"]).get("groupsExpanded") for value in found]
+    assert dict.fromkeys(closed, False) in whole
+
+
 def test_a_large_suite_still_fits_a_tag() -> None:
     cells = [make_cell(f"data set {i}", f"method {j}") for i in range(12) for j in range(30)]
     for value in views.tags(make_suite(cells)).values():
