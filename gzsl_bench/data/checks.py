@@ -17,6 +17,7 @@ from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.identity import row_chunks
 from gzsl_bench.data.regions import check_regions, regions_digest
 from gzsl_bench.errors import DataError
+from gzsl_bench.wording import counted
 
 Rows = NDArray[np.int64]
 #: The three parts of a Proposed Split, in the order of the task.
@@ -87,8 +88,9 @@ def _check_disjoint(
         both = np.intersect1d(parts[first], parts[second])
         if both.size:
             raise DataError(
-                f"{keys[first]} and {keys[second]} in {where} overlap in {both.size} rows (row "
-                f"{int(both[0]) + base}, for one), but training and test rows must be disjoint"
+                f"{keys[first]} and {keys[second]} in {where} overlap in"
+                f" {counted(both.size, 'row')} (row {int(both[0]) + base}, for one), but training"
+                " and test rows must be disjoint"
             )
 
 

@@ -227,7 +227,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an overlap": (
         {"test_seen": [0, 1, 5, 10, 15]},
-        r"trainval \(trainval\.npy\) and test_seen \(test_seen\.npy\).*overlap in 1 rows \(row 1",
+        r"trainval \(trainval\.npy\) and test_seen \(test_seen\.npy\).*overlap in 1 row \(row 1",
     ),
     "a class without tests": (
         {"test_seen": [0, 5, 10]},

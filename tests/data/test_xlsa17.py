@@ -183,7 +183,7 @@ UNSOUND = {
     "att NaN": (put(S, "att", set_at((0, 2), np.nan)), r"NaN or Inf \(first for class 3 \(cat\)\)"),
     "overlap": (
         put(S, "test_seen_loc", lambda a: np.append(a, 2)),
-        r"trainval_loc and test_seen_loc .* overlap in 1 rows \(row 2, for one\)",
+        r"trainval_loc and test_seen_loc .* overlap in 1 row \(row 2, for one\)",
     ),
     "twice": (
         put(S, "test_seen_loc", lambda a: np.append(a, 1)),
