@@ -213,7 +213,7 @@ def _load(
                 owner = registry.owner(kind, spec.name)
                 problem = (
                     f"its {kind[:-1]} {spec.name!r} is ignored, since that name is already taken by"
-                    f" plugin {owner.name!r} ({owner.distribution})"
+                    f" plugin {owner.name!r} ({owner.distribution}); give it another one"
                 )
             if problem is not None:
                 yield problem
