@@ -5,9 +5,12 @@ from __future__ import annotations
 
 def counted(number: int, noun: str) -> str:
     """``1 cell``, ``2 cells``, ``1 unseen class``, ``3 unseen classes``."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+    return f"{number} {plural(number, noun)}"
+
+
+def plural(number: int, noun: str) -> str:
+    """The noun as it stands behind this number."""
+    return noun if number == 1 else f"{noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def duration(seconds: float, *, exact: bool = False, most: int = 120) -> str:

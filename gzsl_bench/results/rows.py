@@ -16,6 +16,7 @@ from gzsl_bench.scoring.rules import Support, Unchosen, rule_of
 from gzsl_bench.scoring.summary import Summary, summarize
 from gzsl_bench.suite.cells import digest
 from gzsl_bench.suite.sweep import ABOUT as SWEEP
+from gzsl_bench.wording import plural
 
 #: The metrics every table has, in this order, and their short headings.
 HEADINGS: Mapping[str, str] = {
@@ -365,7 +366,7 @@ def _not_finite(group: Group) -> str:
         for name in record.not_finite:
             found.setdefault(name, []).append(str(record.seed))
     return ", ".join(
-        f"{name} (seed{'s'[: len(seeds) != 1]} {', '.join(seeds)})" for name, seeds in found.items()
+        f"{name} ({plural(len(seeds), 'seed')} {', '.join(seeds)})" for name, seeds in found.items()
     )
 
 

@@ -17,7 +17,7 @@ from gzsl_bench.scoring.summary import summarize
 from gzsl_bench.tuning.table import plain, shown
 from gzsl_bench.tuning.trials import Score, Search, Tuning, score
 from gzsl_bench.version import __version__
-from gzsl_bench.wording import counted
+from gzsl_bench.wording import counted, plural
 
 #: Begins every written suite: a file that does not begin so is somebody's own.
 MARK = "# Written by `gzsl-bench tune`"
@@ -98,7 +98,7 @@ def _tie(scores: Sequence[Score]) -> str:
     if not equal:
         return ""
     more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
-    others = f"trial{'s'[: len(equal) != 1]} {', '.join(map(str, equal[:_NAMED]))}{more}"
+    others = f"{plural(len(equal), 'trial')} {', '.join(map(str, equal[:_NAMED]))}{more}"
     return (
         f"trial {best.trial.number} ties exactly with {others}, which the folds do not tell from"
         " it; it is chosen because it was listed or drawn first"
@@ -211,7 +211,7 @@ def _provenance(
         f"  trial {best.trial.number} of {of}, decided {_decided(search, results)}",
         f"  validation H {h.mean:.2f}{spread} at checkpoint {best.checkpoint}"
         f" over {counted(len({c.fold for c in cells}), 'fold')},"
-        f" {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}",
+        f" {plural(len(seeds), 'seed')} {', '.join(map(str, seeds))}",
         *([f"  {tie}"] if (tie := _tie(scores)) else []),
         f"  data {data['fingerprint']}, features {data['features']},"
         f" class embedding {data['attributes']}",
