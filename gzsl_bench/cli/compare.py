@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -65,6 +66,9 @@ def compare_command(
         put(as_csv(found))
     else:
         put(as_text(found, ranks, why, chosen, columns()))
+        if found and not methods:
+            pair = ["compare", resolved.name, found[0].a, found[0].b, "--out", str(out)]
+            say(f"next, two of them metric by metric: {shlex.join(['gzsl-bench', *pair])}")
     for sentence in out_of_date(results):
         say(f"warning: {sentence}")
     for reason in reasons:

@@ -65,7 +65,7 @@ def verify_command(
     Every record is readable, its key is the hash of its identity, its predictions are those that
     were recorded, its U, S, H and T1 follow from them at every checkpoint; none that the journal
     has is gone.  What was not computed again is said.  Exit code: 0 all well, 1 something is
-    damaged, 2 there is no such folder.
+    damaged, 2 there are no records.
     """
     from gzsl_bench.cli.validate import open_plugins
     from gzsl_bench.records.recompute import QUICK
@@ -236,17 +236,20 @@ def _json(found: Findings | Merged) -> str:
 
 
 def _store(out: Path) -> RecordStore:
-    """The records of a folder that has to be there.
+    """The records of a folder in which there was a run.
 
     Raises:
-        RecordError: it is not.
+        RecordError: there was none.
     """
     from gzsl_bench.errors import RecordError
     from gzsl_bench.records.store import RecordStore
 
     if not out.is_dir():
         raise RecordError(f"there is no results folder {out}; name one with --out")
-    return RecordStore(out)
+    store = RecordStore(out)
+    if not (store.layout.cells.is_dir() or store.layout.journal.exists()):
+        raise RecordError(f"{out} holds no records; name a results folder with --out")
+    return store
 
 
 def _lines(lines: list[str], err: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 Cells of one data set and method take about as long as one another, those of different methods may
 not: what is left is added up from each kind's own pace, and shared by the units that run side by
-side.
+side, those of other runs in the folder among them.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Pace:
         self.jobs: dict[str, Job] = {}
         self._side_by_side = 1
         self._spent: dict[tuple[str, ...], tuple[float, int]] = {}
+        self._elsewhere: list[tuple[str, ...]] = []
 
     def started(self, unit: Unit) -> None:
         """A worker has taken up a unit."""
@@ -88,6 +89,10 @@ class Pace:
             seconds, count = self._spent.get(kind, (0.0, 0))
             self._spent[kind] = (seconds + self.now() - job.began, count + cells)
 
+    def elsewhere(self, cell: Cell) -> None:
+        """Another run has finished a cell since this one began."""
+        self._elsewhere.append(cell.place)
+
     def left_of(self, job: Job) -> float | None:
         """Seconds until a unit ends; None while there is nothing to tell from."""
         return self._left_of(job, self._paces())
@@ -105,7 +110,10 @@ class Pace:
             return None
         mean = sum(paces.values()) / len(paces)
         work = sum(known) + sum(paces.get(cell.place, mean) for cell in waiting)
-        return max([work / self._side_by_side, *known])
+        # Seconds of training that others do in a second.
+        others = sum(paces.get(place, mean) for place in self._elsewhere)
+        others /= max(1.0, self.now() - self.began)
+        return max([work / (self._side_by_side + others), *known])
 
     def _heard(self, name: str, key: str, share: float) -> None:
         job = self.jobs.get(name)

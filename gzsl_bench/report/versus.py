@@ -123,7 +123,7 @@ def _behind_notes(comparisons: Sequence[Comparison]) -> list[str]:
     lines += _disagreements(comparisons)
     # What is so on several data sets is said once.
     lines += dict.fromkeys(r.partition(": ")[2] for each in comparisons for r in each.remarks)
-    return [*lines, "Two of them metric by metric: gzsl-bench compare SUITE A B."]
+    return lines
 
 
 def _told(comparison: Comparison, result: PairedResult) -> tuple[bool, bool]:

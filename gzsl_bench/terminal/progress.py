@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gzsl_bench.engine.events import (
     CellElsewhere,
@@ -18,6 +20,7 @@ from gzsl_bench.engine.events import (
 )
 from gzsl_bench.engine.pace import Pace
 from gzsl_bench.engine.units import Unit
+from gzsl_bench.errors import RecordError
 from gzsl_bench.records.store import RecordStore
 from gzsl_bench.results.latest import Latest
 from gzsl_bench.results.view import Results
@@ -30,6 +33,8 @@ from gzsl_bench.wording import about, counted
 _SHOWN = 3
 #: Seconds without a line, after which one says how far a cell is.
 _QUIET = 60.0
+#: Seconds between two looks at what other runs have finished.
+_LOOK = 30.0
 #: Letters of a cause: the whole of it is in the record.
 _CAUSE = 240
 
@@ -57,16 +62,20 @@ class View:
         pace: Pace | None = None,
     ) -> None:
         self.store = store
-        self.cells = {cell.key: cell for cell in suite.cells}
-        self.units = {unit.name: unit for unit in units}
+        results = Results(suite, store)
+        # Data sets of one label are told apart, in titles and in what their cells take.
+        names = results.data_names
+        self.cells = {cell.key: replace(cell, dataset=names.of(cell)) for cell in suite.cells}
+        self.units = {unit.name: self._named(unit) for unit in units}
         self.pace = pace or Pace()
-        self.latest = Latest(Results(suite, store))
+        self.latest = Latest(results)
         self.several = len(suite.selection) > 1
         # A failed cell may be tried again and end twice.
         self.over = {key for key in self.cells if store.finished(key)}
         self.failed: set[str] = set()
         self.stopping = False
-        self.spoke = self.pace.now()
+        self.by_others: set[str] = set()
+        self.spoke = self.looked = self.pace.now()
 
     def open(self) -> None:
         """Say what is there already, and who else works here."""
@@ -97,6 +106,7 @@ class View:
 
     def hear(self, event: Event) -> None:
         """Take notice of what a worker said."""
+        self._look_around()
         if isinstance(event, UnitStarted) and event.unit in self.units:
             self.pace.started(self.units[event.unit])
         elif isinstance(event, Progress):
@@ -107,19 +117,38 @@ class View:
             self.pace.finished(event.unit, event.key)
             self._over(event.key, "", self.left())
         elif isinstance(event, CellElsewhere) and event.key in self.cells:
-            self._over(event.key, "; by another run", "")
+            self._elsewhere(event.key)
         elif isinstance(event, UnitEnded):
             self.pace.ended(event.unit)
         elif isinstance(event, Waiting):
             for who, keys in event.held.items():
                 self.say(f"waiting for what {who} is training: {self.titles(keys)}")
         elif isinstance(event, UnitDivided):
-            self.units.update((part.name, part) for part in event.parts)
+            self.units.update((part.name, self._named(part)) for part in event.parts)
         elif isinstance(event, Notice):
             self.say(event.text)
         elif isinstance(event, Stopping):
             self.stopping = True
             self.say("stopping after the running step of each worker; Ctrl-C again stops at once")
+
+    def _named(self, unit: Unit) -> Unit:
+        return replace(unit, cells=tuple(self.cells.get(cell.key, cell) for cell in unit.cells))
+
+    def _look_around(self) -> None:
+        """See what other runs have finished, which this one would learn when its turn comes."""
+        if self.pace.now() - self.looked < _LOOK:
+            return
+        self.looked = self.pace.now()
+        for cell in self.waiting if self.store.shared else ():
+            with contextlib.suppress(RecordError):
+                if self.store.finished(cell.key):
+                    self._elsewhere(cell.key)
+
+    def _elsewhere(self, key: str) -> None:
+        if key not in self.by_others:
+            self.by_others.add(key)
+            self.pace.elsewhere(self.cells[key])
+            self._over(key, "; by another run", "")
 
     def _over(self, key: str, by: str, left: str) -> None:
         self.over.add(key)

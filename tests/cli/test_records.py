@@ -71,6 +71,14 @@ def test_verify(out, call):
     assert (code, told.count("\n")) == (2, 1)
 
 
+@pytest.mark.parametrize("what", [("verify",), ("gc",), ("export", "a.tar"), ("reproduce", "ab")])
+def test_a_folder_without_records_is_no_folder_in_order(tmp_path, call, what):
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, told = call(*what, "--out", str(tmp_path))
+    assert (code, told.count("\n")) == (2, 1)
+    assert f"{tmp_path} holds no records; name a results folder with --out" in told
+
+
 def test_gc_lists_and_removes_nothing_that_counts(out, call):
     layout, cell = Layout(out), make_cell()
     key = cell.key

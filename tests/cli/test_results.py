@@ -62,6 +62,11 @@ def test_the_only_suite_needs_no_name(folder, capsys):
     assert capsys.readouterr().out == named
     assert run(["compare", "one", "two", *where]) == 0
     assert "| tiny     | U" in capsys.readouterr().out
+    # What is to be typed next stands as it is to be typed.
+    assert run(["compare", *where]) == 0
+    assert f"metric by metric: gzsl-bench compare kept one two --out {layout.out}\n" in (
+        capsys.readouterr().err
+    )
     assert run(["table", "kpt", *where]) == 2
     assert "did you mean 'kept'?" in capsys.readouterr().err
     layout.suite("more").write_bytes(layout.suite("kept").read_bytes())

@@ -650,5 +650,3 @@ def test_where_interval_and_p_disagree_a_lead_is_not_sure(store):
     text = as_text(found, None, "", "last")
     assert "| interval alone |" in text
     assert "Interval and p (Holm) disagree: CUB H A - B." in text
-    # Of two names alone the command takes both for methods, of a folder's only suite.
-    assert "gzsl-bench compare SUITE A B." in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from records_factory import commit
@@ -11,6 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from gzsl_bench.engine.events import (
+    CellElsewhere,
     CellEnded,
     Progress,
     Stopping,
@@ -165,6 +167,56 @@ def test_what_is_left_follows_each_kind_s_own_pace_and_the_units_side_by_side():
     # The longest unit bounds it from below.
     pace.started(unit(slow[1]))
     assert pace.left([]) == pytest.approx(100)
+
+
+def test_what_other_runs_finish_shortens_what_is_left():
+    clock = Clock()
+    pace = Pace(clock)
+    cells = [cell("ACMR", s) for s in range(8)]
+    pace.started(unit(cells[0]))
+    clock.time = 100.0
+    pace.finished(unit(cells[0]).name, cells[0].key)
+    pace.ended(unit(cells[0]).name)
+    assert pace.left(cells[1:]) == pytest.approx(700)
+    # Two runs elsewhere, each as fast as this one.
+    for one in cells[6:]:
+        pace.elsewhere(one)
+    assert pace.left(cells[1:6]) == pytest.approx(500 / 3)
+
+
+def test_cells_of_other_runs_are_told_before_their_turn_comes_and_once(store, capsys):
+    class Others:
+        def others(self):
+            return ["another"]
+
+    cells, clock = [cell("ACMR", s) for s in range(4)], Clock()
+    store.presence = Others()
+    view = View(suite_of(cells), [unit(c) for c in cells], store, Pace(clock))
+    view.clock = clock
+    record(store, cells[3], 50.0)
+    train(view, store, cells[0], 52.1)
+    assert view.ended == 1  # not looked again so soon
+    capsys.readouterr()
+    clock.time += 30.0
+    view.hear(UnitStarted(unit(cells[1]).name))
+    said = "[2/4] CUB · ACMR · seed 3: U 1.0  S 2.0  H 50.0 (3 s); by another run\n"
+    assert capsys.readouterr().err == said
+    view.hear(CellElsewhere(cells[3].key))
+    clock.time += 60.0
+    view.hear(UnitEnded(unit(cells[1]).name))
+    assert (view.ended, capsys.readouterr().err) == (2, "")
+
+
+def test_data_sets_of_one_label_are_told_apart(store, capsys):
+    short, long = [
+        replace(cell(f"ACMR {n}"), label="ACMR", request={"use": "CUB", "attributes": name})
+        for n, name in enumerate(("att", "sent"))
+    ]
+    view = View(suite_of([short, long]), [unit(short), unit(long)], store)
+    assert [each.title for each in view.units.values()] == [
+        "CUB (att) · ACMR · seed 0", "CUB (sent) · ACMR · seed 0",
+    ]  # fmt: skip
+    assert view.result(long.key) == "CUB (sent) · ACMR · seed 0: no record"
 
 
 def test_the_mean_h_of_every_method_and_data_set_by_the_honest_rule(open_live, store):
