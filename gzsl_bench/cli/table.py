@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from gzsl_bench.suite.resolved import ResolvedSuite
 
 
+#: Formats for programs: every row, no layout.
+_DATA = ("csv", "json")
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What is to be printed, however it is laid out.
@@ -101,28 +105,22 @@ def table_command(
 
     Needs neither the data nor the plugins that made the records.
     """
-    from gzsl_bench.records.store import RecordStore
-    from gzsl_bench.records.suites import recall
     from gzsl_bench.report.wide import USUAL
-    from gzsl_bench.results.rows import chosen_metrics, extra_metrics, rows
-    from gzsl_bench.results.view import Results
+    from gzsl_bench.results.rows import rows
 
     if against and fmt not in ("latex", "html"):
         raise click.UsageError(f"--daggers marks tables in latex and html, not {fmt}")
-    if layout and fmt in ("csv", "json"):
+    if layout and fmt in _DATA:
         raise click.UsageError(f"--layout lays out github, latex and html; {fmt} has every row")
     usual = layout is None and not rules and fmt == "github"
-    layout = layout or ("long" if fmt in ("csv", "json") else "wide")
-    store = RecordStore(out)
-    resolved = recall(store.layout, suite)
-    if suite and Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
-        say(f"warning: {suite} was edited since it ran; this is the table of what ran")
-    results = Results(resolved, store)
+    layout = layout or ("long" if fmt in _DATA else "wide")
+    results = _open(out, suite)
+    resolved = results.suite
     chosen = [chosen_rule(resolved, rule) for rule in rules]
     if layout == "wide" and not chosen:
         chosen = [resolved.lead]
     everything = rows(results)
-    if not everything and fmt not in ("csv", "json"):
+    if not everything and fmt not in _DATA:
         count = len(resolved.cells)
         none = "its cell was not" if count == 1 else f"none of its {count} cells was"
         say(f"{resolved.name} has no numbers yet: {none} run to its end")
@@ -132,10 +130,7 @@ def table_command(
         from gzsl_bench.results.identity import refuse_differences
 
         refuse_differences(table)
-    wanted = [name.strip() for name in (metrics or "").split(",") if name.strip()]
-    names = chosen_metrics(table, wanted)
-    if layout == "wide" and not names and fmt != "latex":
-        names = [*USUAL, *extra_metrics(table)]
+    names = _columns(table, metrics, usual=layout == "wide" and fmt != "latex")
     fragile: list[str] = []
     if intervals:
         from gzsl_bench.report.fragile import fragile_pairs
@@ -159,6 +154,35 @@ def table_command(
     if usual and len(resolved.rules) > 1:
         again = shlex.join(["gzsl-bench", "table", resolved.name, "--out", str(out)])
         say(f"by {resolved.lead} alone; every rule and metric: {again} --layout long")
+
+
+def _open(out: Path, suite: str | None) -> Results:
+    """What ran; an edited file says nothing of it."""
+    from gzsl_bench.records.store import RecordStore
+    from gzsl_bench.records.suites import recall
+    from gzsl_bench.results.view import Results
+
+    store = RecordStore(out)
+    resolved = recall(store.layout, suite)
+    if suite and Path(suite).is_file() and Path(suite).read_text(encoding="utf-8") != resolved.text:
+        say(f"warning: {suite} was edited since it ran; this is the table of what ran")
+    return Results(resolved, store)
+
+
+def _columns(table: Sequence[Row], asked: str | None, usual: bool) -> list[str]:
+    """The metrics asked for; where none was, U, S, H and those of plugins, or what the layout has.
+
+    Args:
+        table: rows.
+        asked: names with commas between them.
+        usual: name them here.
+    """
+    from gzsl_bench.report.wide import USUAL
+    from gzsl_bench.results.rows import chosen_metrics, extra_metrics
+
+    wanted = [name.strip() for name in (asked or "").split(",") if name.strip()]
+    names = chosen_metrics(table, wanted)
+    return [*USUAL, *extra_metrics(table)] if usual and not names else names
 
 
 def _ending(
