@@ -527,6 +527,14 @@ def test_help_lists_every_command(call):
         assert f"  {command} " in out
 
 
+@pytest.mark.parametrize("group", ["data", "leaderboard", "published", "records", "suites"])
+def test_help_of_a_group_says_whole_what_its_commands_do(group, capsys):
+    assert run([group, "-h"]) == 0
+    commands = capsys.readouterr().out.partition("Commands:")[2]
+    assert commands.strip()
+    assert "..." not in commands
+
+
 def test_a_device_that_is_not_there_comes_with_a_remedy(capsys):
     assert run(["run", "quickstart", "--device", "cuda:99"]) == 2
     said = capsys.readouterr().err
