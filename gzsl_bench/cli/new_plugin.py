@@ -24,7 +24,7 @@ from gzsl_bench.terminal.streams import put, say
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    help="Folder to write into  [default: the current one].",
+    help="Folder to write into [default: the current one].",
 )
 @debug_option
 def new_plugin_command(name: str, kind: str, into: Path) -> None:

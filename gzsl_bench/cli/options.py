@@ -22,6 +22,7 @@ out_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("gzsl-results"),
     show_default=True,
+    metavar="DIR",
     help="Results folder.",
 )
 data_option = click.option(
@@ -57,7 +58,7 @@ device_option = click.option(
     default="auto",
     show_default=True,
     metavar="auto|cpu|cuda[:N]",
-    help="Where to train.",
+    help="Where to compute.",
 )
 JOBS, THREADS, RETRIES = click.IntRange(1, 256), click.IntRange(1, 1024), click.IntRange(0, 100)
 jobs_option = click.option(
@@ -73,7 +74,7 @@ threads_option = click.option(
 tracking_option = click.option(
     "--tracking-uri",
     metavar="URI|none",
-    help="MLflow store or server [default: MLFLOW_TRACKING_URI, or OUT/mlflow.db].",
+    help="MLflow store or server [default: MLFLOW_TRACKING_URI, or DIR/mlflow.db].",
 )
 rule_option = click.option(
     "--rule",

@@ -93,7 +93,8 @@ def releases_command(fmt: str) -> None:
 def orders_command(suite: str | None, out: Path, rule: str | None, fmt: str) -> None:
     """Hold the printed order of methods against SUITE's: rank correlation, pairs that hold.
 
-    Every printed table counts that has four or more of the suite's methods on a data set.
+    Without SUITE: of the only one in the results folder.  Every printed table counts that has four
+    or more of the suite's methods on a data set.
     """
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @launch_options
 @click.option(
     "--write", type=click.Path(dir_okay=True, path_type=Path), metavar="PATH",
-    help="Where the tuned suite goes [default: OUT/suites/NAME-tuned.yaml].",
+    help="Where the tuned suite goes [default: DIR/suites/NAME-tuned.yaml].",
 )  # fmt: skip
 @format_option(
     "github",
