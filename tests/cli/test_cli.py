@@ -529,7 +529,7 @@ def test_help_lists_every_command(call):
 
 @pytest.mark.parametrize("group", ["data", "leaderboard", "published", "records", "suites"])
 def test_help_of_a_group_says_whole_what_its_commands_do(group, capsys):
-    assert run([group, "-h"]) == 0
+    assert run([group, "--help"]) == 0
     commands = capsys.readouterr().out.partition("Commands:")[2]
     assert commands.strip()
     assert "..." not in commands
