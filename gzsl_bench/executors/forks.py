@@ -395,17 +395,21 @@ def _answer(requests: socket.socket, run: Callable[..., None]) -> None:
                 end.close()
 
 
-def _ended(process: ForkProcess) -> tuple[int, int] | None:
-    """Exit code of a fork, and the most bytes that it held; None while it lives.
+def _ended(process: ForkProcess) -> tuple[int, ...] | None:
+    """Exit code of a fork and, where it is known, the most bytes it held; None while it lives.
 
     Waited for here, since only whoever waits for a process is told what it used.
     """
     assert process.pid is not None
-    pid, status, used = os.wait4(process.pid, os.WNOHANG)
+    popen = process._popen  # type: ignore[attr-defined]
+    try:
+        pid, status, used = os.wait4(process.pid, os.WNOHANG)
+    except ChildProcessError:
+        # Starting a process, multiprocessing waits for those that have just died.
+        return (popen.returncode,)
     if not pid:
         return None
-    code = os.waitstatus_to_exitcode(status)
-    process._popen.returncode = code  # type: ignore[attr-defined]  # nobody is to wait again
+    code = popen.returncode = os.waitstatus_to_exitcode(status)  # nobody is to wait again
     return code, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

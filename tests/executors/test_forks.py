@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import textwrap
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.engine.events import CellEnded, WorkerSettings
 from gzsl_bench.engine.units import plan
+from gzsl_bench.executors import forks
 from gzsl_bench.executors.inline import inline_executor
 from gzsl_bench.executors.local import local_executor
 from gzsl_bench.executors.run import run_units
@@ -127,6 +129,25 @@ def test_another_server_takes_the_place_of_one_that_was_killed(trained):
     found = trained("", local_executor(1), "killed", range(4), listen)
     assert [record.complete for record in found] == [True] * 4
     assert len({curve(record, "parent") for record in found}) > 1
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_process_that_dies_as_another_is_started_ends_no_server(code):
+    """Multiprocessing waits for the dead one then, and the server asks for its end after that."""
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(code,))
+    process.start()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    multiprocessing.active_children()
+    assert forks._ended(process) == (code,)
+
+
+def test_a_process_is_told_with_what_it_held():
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(3,))
+    process.start()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    code, held = forks._ended(process)
+    assert code == process.exitcode == 3
+    assert held > 1 << 20
 
 
 def test_random_numbers_are_seeded_after_the_data(make_registry, resolve_text, run_inline):
