@@ -1,7 +1,8 @@
 """Programs that tests start, forked of a process that has imported what they need.
 
-Most of what starting ``python -m gzsl_bench`` costs is importing torch and MLflow, and tests start
-it some hundred times.  A process per test process imports both once and forks on request; all else
+Most of what starting ``python -m gzsl_bench`` costs is importing, torch and MLflow above all, and
+tests start it some hundred times.  A process per test process imports it all once and forks on
+request; all else
 is as ``subprocess`` has it: descriptors, folder, environment, session, exit code, and a child that
 is the test's own.  So are the processes that multiprocessing spawns and the jobs of submitit.  What
 could tell the difference is started as ever: another Python, options of Python, variables that are
@@ -15,9 +16,11 @@ import contextlib
 import ctypes
 import fcntl
 import gc
+import importlib
 import json
 import multiprocessing.util
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -40,7 +43,13 @@ _CODE = (
 #: Variables that Python or a library reads when it comes up, and that nothing sets while tests run.
 _READ_AT_IMPORT = (
     "PYTHONDONT", "PYTHONHASH", "PYTHONHOME", "PYTHONUTF8", "PYTHONWARN", "LD_", "LC_", "LANG",
-    "MALLOC_", "OMP_WAIT", "MLFLOW_DISABLE",
+    "MALLOC_", "OMP_WAIT", "MLFLOW_DISABLE", "MPL",
+)  # fmt: skip
+#: What the program imports where it is needed, and commands often do.
+_LATER = (
+    "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+    "matplotlib.figure", "optuna", "rich.live", "rich.progress", "scipy.special", "scipy.stats",
+    "tabulate",
 )  # fmt: skip
 #: Libraries (numpy, pyarrow) that leave no thread behind to be lost by a fork.
 ALONE = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -227,13 +236,16 @@ def preload(folder: Path) -> None:
     Args:
         folder: where an empty store of MLflow may be kept for all of them.
     """
-    import gzsl_bench.cli.audit
-    import gzsl_bench.cli.run
-    import gzsl_bench.report.answer
     import gzsl_bench.stacked
-    import gzsl_bench.terminal.progress
-    import gzsl_bench.tracking.mirror  # noqa: F401
+    from gzsl_bench.hooks.manager import load_plugins
 
+    for module in pkgutil.walk_packages(gzsl_bench.__path__, "gzsl_bench."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    load_plugins(strict=False)
+    for name in _LATER:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     with contextlib.suppress(ImportError):
         import mlflow.store.tracking.sqlalchemy_store
         import mlflow.tracking  # noqa: F401
