@@ -50,6 +50,14 @@ def test_honest_methods_pass(faults, name):
     assert odd == expected, report.text()
 
 
+def test_two_seeds_are_enough_where_ids_clearly_play_no_part(faults):
+    report = look(faults.DrawsPerClass)
+    assert report.passed, report.text()
+    assert report.result("class_order").reason == (
+        "in the mean over 2 seeds, within what seeds explain"
+    )
+
+
 def test_a_method_gets_all_that_it_needs(faults):
     report = look(faults.NeedsAll, needs=EXTRAS)
     assert report.passed, report.text()
