@@ -3,8 +3,8 @@
 Most of what starting ``python -m gzsl_bench`` costs is importing, torch and MLflow above all, and
 tests start it some hundred times.  A process per test process imports it all once and forks on
 request; all else is as ``subprocess`` has it: descriptors, folder, environment, session, exit code,
-and a child that is the test's own.  So are the processes that multiprocessing spawns and the jobs of
-submitit.  What could tell the difference is started as ever: another Python, options of Python,
+and a child that is the test's own.  So are the processes that multiprocessing spawns and the jobs
+of submitit.  What could tell the difference is started as ever: another Python, options of Python,
 variables that are read at an import, modules that are to hide others.
 ``GZSL_BENCH_TEST_COLD=1`` starts everything as ever.
 """

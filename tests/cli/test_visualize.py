@@ -111,7 +111,9 @@ def test_from_a_suite_to_its_figures(call, suite, tmp_path):
     out, into = tmp_path / "out", tmp_path / "figures"
     assert call("run", suite, "--out", out, "--inline", "--tracking-uri", "none")[0] == 0
     before = contents(out)
-    code, text, said = call("visualize", suite, "--out", out, "--into", into, "--perplexity", 20)
+    code, text, said = call(
+        "visualize", suite, "--out", out, "--into", into, "--perplexity", 20, "--points", 300
+    )
     assert code == 0
     assert contents(out) == before
     assert "left out: Without offers no latents" in said
@@ -121,12 +123,13 @@ def test_from_a_suite_to_its_figures(call, suite, tmp_path):
     ]  # fmt: skip
     with (into / "latents_digits.csv").open() as file:
         points = list(csv.DictReader(file))
-    # digits: 530 images of unseen classes, 251 of seen ones, and as many samples.
+    # digits: of 530 images of unseen classes as many as were asked for, all 251 of seen ones, and
+    # as many samples.
     counts = {(p["part"], p["modality"]): 0 for p in points}
     for point in points:
         counts[point["part"], point["modality"]] += 1
     assert counts == {
-        ("unseen", "visual"): 530, ("unseen", "semantic"): 530,
+        ("unseen", "visual"): 300, ("unseen", "semantic"): 300,
         ("seen", "visual"): 251, ("seen", "semantic"): 251,
     }  # fmt: skip
     lines = [line for line in text.splitlines() if line.startswith("| digits")]
