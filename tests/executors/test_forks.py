@@ -15,7 +15,7 @@ import torch
 from gzsl_bench import Method, MethodSpec
 from gzsl_bench.engine.events import CellEnded, WorkerSettings
 from gzsl_bench.engine.units import plan
-from gzsl_bench.executors import forks
+from gzsl_bench.executors import serving
 from gzsl_bench.executors.inline import inline_executor
 from gzsl_bench.executors.local import local_executor
 from gzsl_bench.executors.run import run_units
@@ -138,14 +138,14 @@ def test_a_process_that_dies_as_another_is_started_ends_no_server(code):
     process.start()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     multiprocessing.active_children()
-    assert forks._ended(process) == (code,)
+    assert serving._ended(process) == (code,)
 
 
 def test_a_process_is_told_with_what_it_held():
     process = multiprocessing.get_context("fork").Process(target=os._exit, args=(3,))
     process.start()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    code, held = forks._ended(process)
+    code, held = serving._ended(process)
     assert code == process.exitcode == 3
     assert held > 1 << 20
 
