@@ -104,7 +104,7 @@ def run_command(
             put(answer(table, results, resolved.lead, columns(), bold()))
         for sentence in out_of_date(results):
             say(f"warning: {sentence}")
-        training.conclude(outcome, failed=", --only-failed these alone")
+        training.conclude(outcome, resolved, failed=", --only-failed these alone")
         if table and not outcome.interrupted:
             _say_next(everything, table, launch.uri is not None)
         if launch.uri and mirror and not mirror.behind and not outcome.interrupted:

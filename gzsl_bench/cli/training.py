@@ -99,15 +99,19 @@ class Training:
                 say(f"warning: MLflow is behind the records: {mirror.behind}; {catch_up}")
         return outcome
 
-    def conclude(self, outcome: Outcome, interrupted: str = "", failed: str = "") -> None:
+    def conclude(
+        self, outcome: Outcome, suite: ResolvedSuite, interrupted: str = "", failed: str = ""
+    ) -> None:
         """Say how many cells are there, and what went wrong.
 
         Args:
             outcome: of the cells.
+            suite: what they are cells of.
             interrupted: what else an interruption means.
             failed: what else to do about failed cells.
         """
         from gzsl_bench.report.failures import failures
+        from gzsl_bench.results.names import DataNames
         from gzsl_bench.terminal.width import columns
 
         layout = self.store.layout
@@ -121,7 +125,9 @@ class Training:
         if outcome.interrupted:
             say(f"interrupted{interrupted}; the same command goes on where it stopped")
         if outcome.failed:
-            say("\n" + failures(outcome.failed, columns(sys.stderr)))
+            data_names = DataNames(suite.cells)
+            names = {cell.key: data_names.of(cell) for cell in suite.cells}
+            say("\n" + failures(outcome.failed, columns(sys.stderr), names))
             say(
                 f"{len(outcome.failed)} failed; tracebacks: record.json and log.txt in"
                 f" {layout.cells}/KEY*; the same command tries again{failed}"

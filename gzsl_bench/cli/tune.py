@@ -77,7 +77,7 @@ def tune_command(launch: Launch, write: Path | None, fmt: str) -> int:
         catch_up = "the same command brings it up to date"
         outcome = training.run(tuning.suite, units, mirror, mirrored, catch_up)
         put(render_trials(trial_rows(tuning, results), fmt))
-        training.conclude(outcome, interrupted=", so no suite was written")
+        training.conclude(outcome, tuning.suite, interrupted=", so no suite was written")
         if not outcome.interrupted:
             _write(tuning, results, path, launch.out)
         return outcome.exit_code

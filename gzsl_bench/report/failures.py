@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gzsl_bench import markdown
 from gzsl_bench.records.record import Record
@@ -14,19 +14,24 @@ _CAUSE = 120
 _KEY = 8
 
 
-def failures(records: Sequence[Record], width: int | None = None) -> str:
+def failures(
+    records: Sequence[Record],
+    width: int | None = None,
+    names: Mapping[str, str] | None = None,
+) -> str:
     """The table of failed cells, printed last.
 
     Args:
         records: of failed cells.
         width: of a terminal: causes are broken between words; otherwise cut.
+        names: key -> what to call the data set, where the label does not tell.
     """
     heads, lines = ["Failed on", "Method", "Seed", "Key", "Cause"], []
     for r in records:
         fold = fold_number(r.identity)
         label = r.label + (f" (fold {fold})" if fold else "")
         cause = " ".join(r.cause.split())
-        lines.append([r.dataset, label, str(r.seed), r.key[:_KEY], cause])
+        lines.append([(names or {}).get(r.key, r.dataset), label, str(r.seed), r.key[:_KEY], cause])
     if width is None:
         lines = [[*line[:-1], line[-1][:_CAUSE]] for line in lines]
     else:

@@ -540,3 +540,34 @@ def test_a_device_that_is_not_there_comes_with_a_remedy(capsys):
     said = capsys.readouterr().err
     assert "--device cuda:99 is not there: torch sees" in said
     assert "docs/gpu.md" in said
+
+
+def test_failures_on_data_sets_of_one_label_are_told_apart(call, tmp_path):
+    plugin = tmp_path / "apart_plugin.py"
+    plugin.write_text(
+        "from gzsl_bench import Method, MethodSpec, hookimpl\n"
+        "class Fails(Method):\n"
+        "    def fit(self, task, run):\n"
+        "        raise ValueError('planted')\n"
+        "@hookimpl\n"
+        "def gzsl_bench_methods():\n"
+        "    yield MethodSpec('apart_fails', Fails, 'none', 'paper')\n"
+    )
+    path = tmp_path / "apart.yaml"
+    path.write_text(
+        "name: apart\nplugins: [apart_plugin.py]\n"
+        "datasets: [{use: digits, attributes: strokes}, {use: digits, attributes: lamps}]\n"
+        "methods: [{use: apart_fails, label: Fails}]\n"
+    )
+    out = tmp_path / "out"
+    code, _, said = call("run", path, "--out", out, "--inline", "--tracking-uri", "none")
+    assert code == 1
+    lines = said[said.index("Failed on") :].splitlines()
+    assert [line.split("|")[1].strip() for line in lines if "planted" in line] == [
+        "digits (strokes)", "digits (lamps)"
+    ]  # fmt: skip
+    assert call("report", "apart", "--out", out)[0] == 0
+    page = (out / "report.html").read_text()
+    for section in ("provenance", "failures"):
+        shown = page.split(f'<section id="{section}">')[1].split("</section>")[0]
+        assert shown.count("digits (strokes)") == shown.count("digits (lamps)") == 1

@@ -148,7 +148,15 @@ def cells(results: Results, table: Sequence[Row], environment: Mapping[str, int]
                 shown = ", ".join(described(row.axes, number) for number in numbers)
                 chosen.setdefault(key, []).append(f"{row.selection} {shown}")
     lines = [
-        _cell(cell, results.record(cell.key), chosen.get(cell.key, ()), environment.get(cell.key))
+        (
+            results.data_names.of(cell),
+            *_cell(
+                cell,
+                results.record(cell.key),
+                chosen.get(cell.key, ()),
+                environment.get(cell.key),
+            ),
+        )
         for cell in results.suite.cells
     ]
     return Grid(
@@ -167,7 +175,8 @@ def failures(results: Results) -> Grid:
         status = "not run" if record is None else record.status
         cause = "" if record is None else record.cause
         task = f"fold {cell.fold}" if cell.fold else "real"
-        lines.append((cell.dataset, cell.label, task, str(cell.seed), status, cause, cell.key))
+        dataset = results.data_names.of(cell)
+        lines.append((dataset, cell.label, task, str(cell.seed), status, cause, cell.key))
     order = {"failed": 0, "not applicable": 1, "not run": 2}
     lines.sort(key=lambda line: order[line[4]])
     return Grid(
@@ -179,7 +188,6 @@ def _cell(
     cell: Cell, record: Record | None, chosen: Sequence[str], environment: int | None
 ) -> tuple[str, ...]:
     return (
-        cell.dataset,
         cell.label,
         f"fold {cell.fold}" if cell.fold else "real",
         str(cell.seed),
