@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gzsl_bench.errors import GzslBenchError, SuiteError, unknown_name
+from gzsl_bench.errors import GzslBenchError, RecordError, SuiteError, unknown_name
 from gzsl_bench.report import compare as comparing
 from gzsl_bench.report import table as tables
 from gzsl_bench.report.samples import sample, with_intervals
@@ -162,8 +162,11 @@ class Results:
         """The rows by one rule, or all.
 
         Raises:
+            RecordError: the results folder is gone.
             SuiteError: there is no such rule, or they are not comparable.
         """
+        if not (out := self.view.store.layout.out).is_dir():
+            raise RecordError(f"the results folder {out} is gone; load the results from its place")
         known = self.view.suite.rules
         if rule is not None and rule not in known:
             raise SuiteError(unknown_name("selection rule of this suite", rule, known))

@@ -175,7 +175,12 @@ def _method(text: str) -> dict[str, Any]:
     _refuse_several("-m", text, name)
     if not inside:
         return {"use": name}
-    config = dict(pair(part, f"-m {text!r}") for part in _commas(inside))
+    config: dict[str, Any] = {}
+    for part in _commas(inside):
+        key, value = pair(part, f"-m {text!r}")
+        if key in config:
+            raise click.UsageError(f"-m {text!r} gives {key} twice; leave one of them out")
+        config[key] = value
     return {"use": name, "label": f"{name} {inside}", "config": config}
 
 

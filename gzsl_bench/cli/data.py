@@ -337,8 +337,10 @@ def _missing_or_wrong(spec: DatasetSpec, root: Path | None) -> list[MissingFile]
 def _missing(
     spec: DatasetSpec, root: Path | None, features: str | None = None
 ) -> list[MissingFile]:
+    from gzsl_bench.suite.datasets import missing_files
+
     asked = DatasetRequest(spec.name, root, features or spec.features, spec.attributes)
-    return list(spec.missing(asked))
+    return missing_files(spec, asked)
 
 
 def _variants(spec: DatasetSpec, root: Path | None) -> list[str]:
@@ -363,9 +365,9 @@ def _is_there(spec: DatasetSpec, root: Path | None) -> bool:
 
 
 def _load(spec: DatasetSpec, request: DatasetRequest) -> GZSLData:
-    from gzsl_bench.suite.datasets import load_data
+    from gzsl_bench.suite.datasets import load_data, missing_files
 
-    absent = list(spec.missing(request))
+    absent = missing_files(spec, request)
     if absent:
         lines = [f"{spec.name} cannot be loaded, since files are missing:"]
         raise DataError("\n".join([*lines, *(f"  {file.path}: {file.hint}" for file in absent)]))

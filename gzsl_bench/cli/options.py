@@ -167,9 +167,12 @@ def parse_seeds(text: str | None) -> list[int] | None:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         numbers = []
-    bad = not numbers or min(numbers) < 0 or max(numbers) >= 2**31
-    if bad or len(set(numbers)) < len(numbers):
+    if not numbers or "_" in text:
         raise click.UsageError(f"--seeds {text!r} is neither a number nor a list such as 0,3,7")
+    if min(numbers) < 0 or max(numbers) >= 2**31:
+        raise click.UsageError(f"--seeds {text!r}: a seed must lie between 0 and {2**31 - 1}")
+    if len(set(numbers)) < len(numbers):
+        raise click.UsageError(f"--seeds {text!r} lists a seed twice")
     if "," in text:
         return numbers
     if not 1 <= numbers[0] <= MOST_SEEDS:
@@ -182,6 +185,11 @@ def parse_seeds(text: str | None) -> list[int] | None:
 def parse_only(texts: tuple[str, ...]) -> Filter:
     """``("dataset=CUB,method=acmr",)`` -> a filter; several values of a key add up."""
     found: dict[str, set[str]] = {"dataset": set(), "method": set()}
+    for text in texts:
+        if not text.strip(" ,"):
+            raise click.UsageError(
+                f"--only {text!r} names nothing; write dataset=NAME or method=LABEL"
+            )
     for part in (part for text in texts for part in text.split(",") if part.strip()):
         key, mark, value = part.partition("=")
         if key.strip() not in found or not mark or not value.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,8 @@ def rescore_command(
     """Compute every installed metric of SUITE's finished cells again, from their predictions.
 
     Without SUITE: of the only one in the results folder.  Needs neither the data nor the methods,
-    only the metrics' plugins.  Records stay untouched: the new values lie beside them in
+    only the metrics' plugins: what is installed, what --plugin names, and what SUITE lists where it
+    is a file.  Records stay untouched: the new values lie beside them in
     DIR/rescored and count from now on, in tables and in MLflow.
     """
     from gzsl_bench.cli.validate import open_plugins
@@ -56,12 +58,27 @@ def rescore_command(
     store = RecordStore(out)
     uri = resolve_uri(tracking_uri, store.layout)
     results = Results(recall(store.layout, suite), store)
-    registry = open_plugins(plugin)
+    registry = open_plugins([*plugin, *_listed(suite, plugin)])
     report = rescore(results, registry)
     _show(report, as_json)
     if uri is not None:
         _mirror(uri, results)
     return 1 if report.unreadable or any(m.failed for m in report.metrics.values()) else 0
+
+
+def _listed(suite: str | None, given: Sequence[Path]) -> list[Path]:
+    """Plugin files that a suite's file lists, besides those given; of one that is gone, none."""
+    from gzsl_bench.errors import GzslBenchError
+    from gzsl_bench.suite.load import load_suite
+
+    if suite is None or not Path(suite).is_file():
+        return []
+    try:
+        found = load_suite(Path(suite)).plugins
+    except GzslBenchError:
+        return []  # its metrics are then among those that nobody has
+    known = {path.resolve() for path in given}
+    return [path for path in found if path.resolve() not in known]
 
 
 def _show(report: RescoreReport, as_json: bool) -> None:
@@ -77,6 +94,12 @@ def _show(report: RescoreReport, as_json: bool) -> None:
         f"{counted(report.records, 'finished record')}, {report.written} with other metrics than"
         " before (counts above are checkpoints)"
     )
+    if report.unknown:
+        say(
+            "warning: not computed again, since no plugin here has"
+            f" {'it' if len(report.unknown) == 1 else 'them'}: {', '.join(report.unknown)};"
+            " --plugin FILE names one that is not installed"
+        )
     for found in report.metrics.values():
         for cause in found.failed:
             say(f"error: {cause}")

@@ -25,7 +25,7 @@ PARTS = ("trainval", "test_seen", "test_unseen")
 
 
 def check_finite(features: NDArray[np.generic], what: str) -> None:
-    """Refuse NaN and Inf in ``features`` [N, D], read in blocks of rows.
+    """Refuse NaN, Inf and what float32 cannot hold in ``features`` [N, D], in blocks of rows.
 
     Raises:
         DataError: a number is not finite; ``what`` is how the message calls them.
@@ -33,8 +33,10 @@ def check_finite(features: NDArray[np.generic], what: str) -> None:
     width = features.shape[1] * features.dtype.itemsize
     for part in row_chunks(features.shape[0], width):
         block = features[part]
-        if not np.isfinite(block).all():
-            row = part.start + int(np.argmax(~np.isfinite(block).all(axis=1)))
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(block.astype(np.float32, copy=False))
+        if not finite.all():
+            row = part.start + int(np.argmax(~finite.all(axis=1)))
             raise DataError(
                 f"{what} holds NaN or Inf (first in image {row + 1} of {features.shape[0]}), "
                 "but every feature must be a finite float32 number"

@@ -139,5 +139,6 @@ class CellSink:
 
 def _narrow(scores: np.ndarray) -> np.ndarray:
     """float32 where that loses nothing (scores computed in float32), float64 otherwise."""
-    narrow = scores.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large for it is no longer equal
+        narrow = scores.astype(np.float32)
     return narrow if np.array_equal(narrow.astype(np.float64), scores) else scores

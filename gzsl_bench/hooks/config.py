@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Config(BaseModel):
@@ -16,6 +16,22 @@ class Config(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_is_true(cls, value: Any, asked: ValidationInfo) -> Any:
+        """Pydantic takes ``true`` for 1."""
+        field = cls.model_fields[asked.field_name or ""]
+        if isinstance(value, bool) and not _takes_truth(field.annotation):
+            raise ValueError("true and false are no value of it")
+        return value
+
+
+def _takes_truth(annotation: Any) -> bool:
+    """Whether a field of this type may be true or false."""
+    return annotation in (bool, Any, object) or any(
+        isinstance(part, bool) or _takes_truth(part) for part in get_args(annotation)
     )
 
 

@@ -49,12 +49,14 @@ class RescoreReport:
         written: of those, records whose metrics are others now.
         unreadable: why a record could not be rescored, by key.
         metrics: by name.
+        unknown: metrics of the records that no plugin here has: they stay as they are.
     """
 
     records: int = 0
     written: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, MetricReport] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
 
 
 def out_of_date(results: Results) -> Iterator[str]:
@@ -133,6 +135,8 @@ def _draft(record: Record, results: Results, registry: Registry, report: Rescore
     arrays = results.arrays(record)
     numbers = [checkpoint.number for checkpoint in record.checkpoints]
     before, after = ([dict(c.metrics) for c in record.checkpoints] for _ in range(2))
+    held = {name for metrics in before for name in metrics}
+    report.unknown = sorted({*report.unknown, *held} - registry.metrics.keys())
     draft = _Draft(record, numbers, before, after)
     for index, number in enumerate(numbers):  # there may be a thousand: one after the other
         found = kept_predictions(arrays, number)

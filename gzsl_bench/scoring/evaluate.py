@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gzsl_bench.errors import PluginError, in_one_line
+from gzsl_bench.hooks.asked import FAULTS
 from gzsl_bench.hooks.metric import MetricSpec, Predictions
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def evaluate(predictions: Predictions, metrics: Mapping[str, MetricSpec]) -> dic
             continue
         try:
             value = float(spec.compute(predictions))
-        except Exception as error:
+        except FAULTS as error:
             raise PluginError(f"metric {name!r} fails: {in_one_line(error)}") from error
         if not math.isfinite(value):
             raise PluginError(f"metric {name!r} gave {value} where a finite number is expected")

@@ -18,7 +18,7 @@ from gzsl_bench.errors import DataError, PluginError, RecordError, SuiteError, i
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.hooks.images import EXTRAS
 from gzsl_bench.suite.cells import EXTERNAL, fold_number
-from gzsl_bench.suite.datasets import Found, dataset_spec, load_data
+from gzsl_bench.suite.datasets import Found, dataset_spec, load_data, missing_files
 from gzsl_bench.suite.resolve import about_method, resolve_config
 from gzsl_bench.suite.schema import DatasetEntry
 
@@ -80,7 +80,7 @@ class DataHere:
         """The data, or why there are none."""
         try:
             spec = dataset_spec(self.registry, request.name, request.root)
-            if missing := spec.missing(request):
+            if missing := missing_files(spec, request):
                 return f"{Path(missing[0].path).name} is missing"
             return load_data(spec, request)
         except Exception as error:  # plugins fail as they like

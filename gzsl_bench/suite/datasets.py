@@ -12,7 +12,8 @@ from gzsl_bench.data.checks import check_data
 from gzsl_bench.data.description import DESCRIPTION_FILE
 from gzsl_bench.data.folds import Fold, validation_folds
 from gzsl_bench.data.identity import extras, identify
-from gzsl_bench.errors import DataError, SuiteError, unknown_name
+from gzsl_bench.errors import DataError, PluginError, SuiteError, unknown_name
+from gzsl_bench.hooks.asked import asking
 from gzsl_bench.hooks.dataset import DatasetInfo, DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.suite.load import LoadedSuite
 from gzsl_bench.suite.schema import DatasetEntry, MethodEntry
@@ -145,14 +146,44 @@ def load_data(spec: DatasetSpec, asked: DatasetRequest) -> GZSLData:
 
     Only readers that come along identify what they read: a plugin that hands on what one of them
     read, with other features or region maps say, hands on the digests of what it was.
+
+    Raises:
+        DataError: the data are not what they should be.
+        PluginError: a plugin fails to load them, or gives something else.
     """
     from gzsl_bench.builtin.datasets import reads
+    from gzsl_bench.data.gzsl import GZSLData
 
-    data = spec.load(asked)
     if reads(spec):
-        return data
-    maps = None if data.regions is None else replace(data.regions, digest="")
-    return identify(check_data(replace(data, fingerprint="", regions=maps)))
+        return spec.load(asked)
+    with asking(f"data set {spec.name!r}: its load"):
+        data = spec.load(asked)
+    if not isinstance(data, GZSLData):
+        raise PluginError(
+            f"data set {spec.name!r}: its load gives a {type(data).__name__};"
+            " gzsl_bench.GZSLData is expected"
+        )
+    with asking(f"data set {spec.name!r}: the check of what it loads"):
+        maps = None if data.regions is None else replace(data.regions, digest="")
+        return identify(check_data(replace(data, fingerprint="", regions=maps)))
+
+
+def missing_files(spec: DatasetSpec, asked: DatasetRequest) -> list[MissingFile]:
+    """What a data set says it lacks.
+
+    Raises:
+        DataError: in its own words.
+        PluginError: it cannot say.
+    """
+    with asking(f"data set {spec.name!r}: its missing"):
+        found = list(spec.missing(asked))
+    for entry in found:
+        if not isinstance(entry, MissingFile):
+            raise PluginError(
+                f"data set {spec.name!r}: its missing gives a {type(entry).__name__};"
+                " gzsl_bench.MissingFile is expected"
+            )
+    return found
 
 
 def wanted(loaded: LoadedSuite, only: Filter) -> tuple[list[DatasetEntry], list[MethodEntry]]:
@@ -200,7 +231,7 @@ def _refuse_missing(
 ) -> None:
     found: dict[str, MissingFile] = {}
     for entry, asked in zip(entries, requests, strict=True):
-        for file in dataset_spec(registry, entry.use).missing(asked):
+        for file in missing_files(dataset_spec(registry, entry.use), asked):
             found.setdefault(file.path, file)
     if not found:
         return

@@ -15,6 +15,7 @@ from gzsl_bench.data.places import SPLITS_FILE
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.data.yamlfile import KeyPath, YamlFile, complaint, first_of, quote_it, read_yaml
 from gzsl_bench.errors import GzslBenchError, PluginError, nearest, unknown_name
+from gzsl_bench.hooks.asked import asking
 from gzsl_bench.hooks.inline import find_inline
 from gzsl_bench.hooks.known import distribution_of
 from gzsl_bench.scoring.axes import axes_of
@@ -103,9 +104,11 @@ def check_names(
             )
         config = spec.factory.Config
         try:
-            axes.update(dict(axes_of(spec.factory.axes(config.model_validate(method.config)))))
+            checked = config.model_validate(method.config)
         except ValidationError as error:
             raise _explain(loaded.file, error, ("methods", index, "config"), config) from None
+        with asking(f"method {spec.name!r}: its axes"):
+            axes.update(dict(axes_of(spec.factory.axes(checked))))
         if method.tune is not None:
             check_space(loaded.file, ("methods", index, "tune"), method.tune, config, method.config)
         if method.sweep is not None:

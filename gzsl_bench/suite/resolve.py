@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gzsl_bench.errors import PluginError, SuiteError, in_one_line
+from gzsl_bench.hooks.asked import FAULTS, asking
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.suite.cells import REAL, Cell, digest, identity
 from gzsl_bench.suite.datasets import Filter, Found, Place, find_data, info, runs_on, wanted
@@ -140,7 +141,8 @@ def about_method(registry: Registry, name: str, config: Mapping[str, Any]) -> di
         config: the full configuration, as plain data.
     """
     spec, plugin = registry.methods[name], registry.owner("methods", name)
-    lacks = spec.factory.differs(spec.factory.Config.model_validate(config))
+    with asking(f"method {spec.name!r}: its differs"):
+        lacks = spec.factory.differs(spec.factory.Config.model_validate(config))
     return {
         "fidelity": spec.fidelity,
         "citation": spec.citation,
@@ -164,7 +166,7 @@ def resolve_config(
     try:
         defaults = dict(factory.defaults(info))
         factory.Config.model_validate(defaults)
-    except Exception as error:
+    except FAULTS as error:
         raise PluginError(
             f"method {name!r}: its defaults for {info.name} fail: {in_one_line(error)}"
         ) from error

@@ -15,13 +15,19 @@ from pydantic import (
 )
 
 from gzsl_bench.errors import SuiteError
-from gzsl_bench.scoring.rules import RULES, Last, rule_of
+from gzsl_bench.scoring.rules import GAMMA, RULES, Last, rule_of
 from gzsl_bench.suite.space import SearchKind, Space, Trials
 from gzsl_bench.suite.space import contradiction as space_contradiction
 from gzsl_bench.suite.sweep import Sweep, variants
 
 
 def _rule(value: str) -> str:
+    plain = value.removesuffix(GAMMA)
+    if plain != value:
+        raise ValueError(
+            f"{value!r} is how tables call {plain!r} with a bias: list {plain!r}, and say"
+            " `calibration: true`"
+        )
     try:
         return rule_of(value).name
     except SuiteError as error:
@@ -35,6 +41,18 @@ Selection = Annotated[
     WithJsonSchema({"anyOf": [{"enum": list(RULES)}, {"pattern": rf"^({_ALONG})\.[A-Za-z_]\w*$"}]}),
 ]
 Precision = Literal["float32", "tf32", "bf16"]
+
+
+def _visible(value: str) -> str:
+    """A label stands in tables, files and commands, where two that look alike would be one."""
+    if odd := [letter for letter in value if not letter.isprintable()]:
+        raise ValueError(
+            f"{value!r} holds {odd[0]!r}, which nobody sees; letters, digits, signs and spaces are"
+            " fine"
+        )
+    return value
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 
 
@@ -117,7 +135,7 @@ class MethodEntry(_Entry):
     """One method of a suite; a plain string stands for ``use`` alone."""
 
     use: str = Field(description="name of an installed method")
-    label: str | None = Field(
+    label: Annotated[str, AfterValidator(_visible)] | None = Field(
         None, min_length=1, max_length=80, description="how tables call it; the name by default"
     )
     config: dict[str, Any] = Field(
@@ -241,14 +259,16 @@ class Suite(_Strict):
             if method.sweep and method.tune:
                 text = "an entry is swept or tuned; give `tune` an entry of its own"
                 return ("methods", index, "sweep"), text
-        shown: set[tuple[str | None, ...]] = set()
+        shown: dict[tuple[str | None, ...], str] = {}
         for index, entry in enumerate(self.datasets):
             more = (entry.regions, entry.second)
             form = (entry.name, entry.features, entry.attributes, entry.preprocessing, *more)
             if form in shown:
                 text = f"the data set {form[0]!r} is listed twice in the same form"
+                if shown[form] != entry.use:
+                    text = f"two data sets are called {form[0]!r}; give each a `label` of its own"
                 return ("datasets", index), text
-            shown.add(form)
+            shown[form] = entry.use
         known = {entry.name for entry in self.datasets}
         for index, method in enumerate(self.methods):
             for place, name in enumerate(method.datasets or ()):

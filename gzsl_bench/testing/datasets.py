@@ -12,6 +12,7 @@ from gzsl_bench.data.gzsl import GZSLData
 from gzsl_bench.data.identity import compute_fingerprint
 from gzsl_bench.engine.audit.leftovers import GlobalRandomStates
 from gzsl_bench.errors import DataError, GzslBenchError, in_one_line
+from gzsl_bench.hooks.asked import FAULTS
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.dataset import DatasetRequest, DatasetSpec, MissingFile
 from gzsl_bench.hooks.manager import installed
@@ -136,7 +137,7 @@ def missing_files_are_listed(d: Loads) -> str | None:
                     " every file that load needs"
                 ) from error
             return counted(len(missing), "file")
-        except Exception as error:
+        except FAULTS as error:
             raise Broken(
                 f"in an empty data folder load raises {in_one_line(error)}; list what is needed in"
                 " missing, and raise gzsl_bench.DataError in one sentence"
@@ -163,7 +164,7 @@ def is_a_valid_split(d: Loads) -> str | None:
         check_data(data)
     except DataError as error:
         raise Broken(str(error)) from error
-    except Exception as error:
+    except FAULTS as error:
         raise Broken(f"its content cannot be looked at: {in_one_line(error)}") from error
     return (
         f"{data.labels.size} images, {data.seen.size} seen and"
@@ -200,7 +201,7 @@ def unknown_variants_are_refused(d: Loads) -> str | None:
         d.spec.load(request)
     except GzslBenchError:
         return None
-    except Exception as error:
+    except FAULTS as error:
         raise Broken(
             f"asked for features that do not exist, load raises {in_one_line(error)}; raise"
             " gzsl_bench.DataError in one sentence"

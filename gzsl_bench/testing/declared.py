@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from gzsl_bench.data.known import KNOWN
 from gzsl_bench.data.tasks import PREPROCESSING
 from gzsl_bench.errors import in_one_line, unknown_name
+from gzsl_bench.hooks.asked import FAULTS
 from gzsl_bench.hooks.checks import check_spec
 from gzsl_bench.hooks.dataset import DatasetInfo
 from gzsl_bench.hooks.method import MethodSpec
@@ -41,13 +42,13 @@ def configuration_has_defaults(t: Trials) -> str | None:
     config = t.spec.factory.Config
     try:
         config()
-    except Exception as error:
+    except FAULTS as error:
         raise Broken(
             f"Config() fails: {_short(error)}; give every field a default that is valid"
         ) from error
     try:
         config.model_validate(dict(t.values))
-    except Exception as error:
+    except FAULTS as error:
         strange = sorted(t.values.keys() - config.model_fields.keys())
         why = unknown_name("key", strange[0], config.model_fields) if strange else _short(error)
         raise Broken(f"the configuration to check with is refused: {why}") from error
@@ -104,7 +105,7 @@ def defaults_fit(t: Trials) -> str | None:
     return None
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
     """The first complaint of pydantic, or the error in one line."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from gzsl_bench.errors import NotApplicable, in_one_line
+from gzsl_bench.hooks.asked import FAULTS
 from gzsl_bench.wording import counted
 
 OK, FAILED, NOT_APPLICABLE, SKIPPED = "ok", "failed", "not applicable", "skipped"
@@ -177,10 +178,13 @@ class Report:
 
 @contextlib.contextmanager
 def ends_in(
-    how: type[Broken] | type[Skipped], reason: str, what: type[Exception] = Exception
+    how: type[Broken] | type[Skipped],
+    reason: str,
+    *what: type[Exception],
 ) -> Iterator[None]:
     """An exception in here ends the check; ``{error}`` in ``reason`` stands for its text."""
+    ending = what or FAULTS
     try:
         yield
-    except what as error:
+    except ending as error:
         raise how(reason.replace("{error}", in_one_line(error))) from error

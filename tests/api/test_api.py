@@ -136,6 +136,15 @@ def test_bad_input_is_refused_in_a_sentence(tmp_path, results, monkeypatch):
     assert "H" in results._repr_html_()
 
 
+def test_a_results_folder_that_is_gone_is_said(tmp_path):
+    found = gzsl_bench.run(SUITE, out=tmp_path / "out", progress=False, executor="inline")
+    assert len(found.table())
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    for ask in (found.table, found.cells, found.checkpoints, found.per_class):
+        with pytest.raises(GzslBenchError, match=r"the results folder .*out is gone"):
+            ask()
+
+
 def test_numbers_of_numpy_and_one_text_in_place_of_a_list_are_taken(tmp_path):
     penalties = np.logspace(-1, 1, 2)
     methods = [

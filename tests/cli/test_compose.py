@@ -85,6 +85,7 @@ def test_changes_of_a_suite(compose, tmp_path):
         ({"datasets": ("a",), "methods": ("m,n",)}, "-m 'm,n' is several names; repeat -m"),
         ({"datasets": ("a",), "methods": ("m[",)}, r"write NAME or NAME\[KEY=VALUE"),
         ({"datasets": ("a",), "methods": ("m[x]",)}, "write KEY=VALUE"),
+        ({"datasets": ("a",), "methods": ("m[x=1,x=2]",)}, r"-m 'm\[x=1,x=2\]' gives x twice"),
         ({"datasets": ("a",), "methods": ("m",), "changes": ("methods.n.x=1",)}, "unknown entry"),
         ({"datasets": ("a",), "methods": ("m",), "changes": ("seeds",)}, "write KEY=VALUE"),
         (

@@ -120,6 +120,29 @@ def test_a_metric_installed_after_the_run(program, store):
     assert "0 runs updated" in err
 
 
+def test_metric_plugins_of_the_suite_itself(program, tmp_path):
+    listed = tmp_path / "listed.py"
+    listed.write_text(PLUGIN)
+    (tmp_path / "mini.yaml").write_text(SUITE + "plugins: [listed.py]\n")
+    assert program("run", "mini.yaml", "--tracking-uri", "none", "--inline")[0] == 0
+    listed.write_text(PLUGIN.replace("return min(", "return 1 - min("))
+    code, out, err = program("rescore", "mini.yaml", "--tracking-uri", "none", "--json")
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["worst_unseen"]["changed"] == 1
+    # By its name nobody knows where its plugins lie: that is said.
+    code, out, err = program("rescore", "mini", "--tracking-uri", "none", "--json")
+    assert code == 0
+    assert json.loads(out)["unknown"] == ["worst_unseen"]
+    assert "not computed again, since no plugin here has it: worst_unseen; --plugin FILE" in err
+    code, out, err = program("rescore", "mini", "--plugin", "listed.py", "--json")
+    assert "not computed again" not in err
+    # A file that lists one that is gone is no less understood.
+    listed.unlink()
+    code, out, err = program("rescore", "mini.yaml", "--tracking-uri", "none")
+    assert code == 0
+    assert "no plugin here has it: worst_unseen" in err
+
+
 def test_without_a_store_mlflow_is_left_alone(program, tmp_path):
     assert program("run", "mini.yaml", "--tracking-uri", "none", "--inline")[0] == 0
     code, _, err = program("rescore", "mini", plugin=True)

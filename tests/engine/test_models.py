@@ -119,6 +119,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(kept, tmp_path, capsys):
         ),
         (features()[:2].astype(int), "int64"),
         (holes, r"new\.npy holds NaN or Inf \(first in image 1 of 2\)"),
+        (np.full((2, 64), 1e300), r"every feature must be a finite float32 number\n$"),
     ):
         np.save(tmp_path / "new.npy", content)
         arguments = ["predict", keys["eszsl"], str(tmp_path / "new.npy"), "--out", str(out)]

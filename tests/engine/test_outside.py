@@ -189,6 +189,9 @@ def broken(question, how):
         "pickle": good | {"seed": np.array([{}], dtype=object)},
         "seed": good | {"seed": -1},
         "checkpoints": good | {"checkpoints": [1, 2]},
+        "descending": good
+        | {"scores": np.stack([good["scores"], good["scores"]]), "checkpoints": [2, 1]},
+        "below 0": good | {"checkpoints": [-5]},
         "no place": {"scores": good["scores"]},
     }[how]  # fmt: skip
 
@@ -216,6 +219,8 @@ def broken(question, how):
         ("pickle", "holds Python objects"),
         ("seed", "seed has to be one number from 0 on"),
         ("checkpoints", "checkpoints has to be a list of 1 whole numbers"),
+        ("descending", "checkpoints has to ascend from 0 or more, as `last` takes the last one"),
+        ("below 0", "checkpoints has to ascend from 0 or more"),
         ("no place", "says neither which task it answers"),
     ],
 )

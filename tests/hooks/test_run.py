@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 import gzsl_bench
 from gzsl_bench import Config, Run, Scorer, stackable
@@ -172,3 +174,22 @@ def test_every_public_name_exists():
         assert getattr(gzsl_bench, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Metod'"):
         _ = gzsl_bench.Metod
+
+
+def test_true_and_false_are_no_numbers():
+    """Pydantic would train ``epochs: true`` for one epoch."""
+
+    class Settings(Config):
+        epochs: int = 1
+        rate: float | None = None
+        on: bool = False
+        maybe: bool | int = 3
+        form: Literal["a", True] = "a"
+
+    for name in ("epochs", "rate"):
+        for value in (True, False):
+            with pytest.raises(ValidationError, match="true and false are no value of it") as found:
+                Settings.model_validate({name: value})
+            assert found.value.errors()[0]["loc"] == (name,)
+    taken = Settings.model_validate({"on": True, "maybe": True, "form": True, "epochs": 2})
+    assert (taken.on, taken.maybe, taken.form, taken.epochs) == (True, True, True, 2)

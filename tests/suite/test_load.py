@@ -168,6 +168,22 @@ WRONG = {
         GOOD + "selection: [last, best]\n",
         "4: unknown selection rule 'best'; did you",
     ),
+    "one label for two": (
+        GOOD.replace("[tiny]", "[tiny, {use: digits, label: tiny}]"),
+        "2: two data sets are called 'tiny'; give each a `label` of its own",
+    ),
+    "rule with a bias": (
+        GOOD + "selection: [val+gamma]\n",
+        "4: 'val+gamma' is how tables call 'val' with a bias: list 'val', and say",
+    ),
+    "label nobody sees": (
+        GOOD.replace("[acmr]", '[{use: acmr, label: "a\\nb"}]'),
+        "3: 'a\\nb' holds '\\n', which nobody sees",
+    ),
+    "label that looks the same": (
+        GOOD.replace("[acmr]", '[{use: acmr, label: "acmr\\u200b"}]'),
+        "3: 'acmr\\u200b' holds '\\u200b', which nobody sees",
+    ),
     "rule as text": (GOOD + "selection: last\n", "4: 'selection' should be a list"),
     "rule twice": (GOOD + "selection: [last, last]\n", "4: the same rule is listed twice"),
     "seed twice": (GOOD + "seeds: [1, 2, 1]\n", "4: the same seed is listed twice"),

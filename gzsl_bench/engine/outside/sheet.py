@@ -243,6 +243,11 @@ def _numbers(
         raise DataError(f"{path}: checkpoints has to be a list of {count} whole numbers")
     if len(set(numbers.tolist())) < count:
         raise DataError(f"{path}: two of its checkpoints have one number")
+    if numbers[0] < 0 or (np.diff(numbers) < 0).any():
+        raise DataError(
+            f"{path}: checkpoints has to ascend from 0 or more, as `last` takes the last one; put"
+            " them, and the answers with them, in order"
+        )
     rows, classes = len(question.images), question.classes
     for name, array in kept.items():
         shape = (count, rows, classes) if name == "scores" else (count, rows)
