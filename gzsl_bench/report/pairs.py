@@ -7,7 +7,7 @@ predictions.  What cannot be tested honestly is refused with the reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,9 @@ class Comparison:
         unseen: number of unseen classes.
         seen: number of seen classes.
         remarks: sentences that belong under the numbers.
+        identity: what the numbers are of: selection rule and data, and of either method
+            (``..._of_a``, ``..._of_b``) its name, version, source, preprocessing, setting,
+            precision and keys.
     """
 
     dataset: str
@@ -58,6 +61,7 @@ class Comparison:
     unseen: int
     seen: int
     remarks: tuple[str, ...] = ()
+    identity: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def head_to_head(one: Row, two: Row, results: Results) -> Comparison:
@@ -185,7 +189,19 @@ def between(one: Row, two: Row, results: Results) -> Comparison:
         unseen=first.unseen.shape[1],
         seen=first.seen.shape[1],
         remarks=tuple(remarks),
+        identity=_identity(one, two),
     )
+
+
+def _identity(one: Row, two: Row) -> dict[str, str | None]:
+    """What the numbers of two rows are of: what they share, then what each is."""
+    shared = ("selection", "features", "attributes", "fingerprint")
+    found: dict[str, str | None] = {name: getattr(one, name) for name in shared}
+    for end, row in (("a", one), ("b", two)):
+        for name in ("method", "version", "source", "preprocessing", "setting", "precision"):
+            found[f"{name}_of_{end}"] = getattr(row, name)
+        found[f"keys_of_{end}"] = " ".join(row.keys)
+    return found
 
 
 def samples(

@@ -47,6 +47,7 @@ def flat(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
                     "method_b": comparison.b,
                     "seeds": " ".join(map(str, comparison.seeds)),
                     **flat,
+                    **comparison.identity,
                 }
             )
     return lines

@@ -85,7 +85,19 @@ def test_a_comparison_is_that_of_the_command(results, capsys):
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split(",") == list(frame.columns)
     assert [line.split(",")[4] for line in lines] == list(frame["metric"])
-    assert {f"{value}" for value in frame["p_holm"]} == {line.split(",")[-1] for line in lines}
+    place = head.split(",").index("p_holm")
+    assert {f"{value}" for value in frame["p_holm"]} == {line.split(",")[place] for line in lines}
+    # What the numbers are of is in every line, as in the table.
+    table = results.table().set_index("label")
+    for line in frame.to_dict("records"):
+        for name in ("selection", "features", "attributes", "fingerprint"):
+            assert line[name] == table.loc["eszsl", name] == table.loc["weak", name]
+        for end, label in (("a", "eszsl"), ("b", "weak")):
+            for name in ("method", "version", "source", "preprocessing", "setting", "precision"):
+                assert line[f"{name}_of_{end}"] == table.loc[label, name]
+            cells = results.cells()
+            keys = cells[(cells.label == label) & (cells.fold == 0)].key
+            assert line[f"keys_of_{end}"].split() == list(keys)
 
 
 def test_what_is_not_comparable_is_mixed_only_when_asked(tmp_path):
