@@ -49,6 +49,7 @@ def rescore_command(
     DIR/rescored and count from now on, in tables and in MLflow.
     """
     from gzsl_bench.cli.validate import open_plugins
+    from gzsl_bench.errors import PluginError
     from gzsl_bench.records.store import RecordStore
     from gzsl_bench.records.suites import recall
     from gzsl_bench.results.rescore import rescore
@@ -58,7 +59,15 @@ def rescore_command(
     store = RecordStore(out)
     uri = resolve_uri(tracking_uri, store.layout)
     results = Results(recall(store.layout, suite), store)
-    registry = open_plugins([*plugin, *_listed(suite, plugin)])
+    listed = _listed(suite, plugin)
+    try:
+        registry = open_plugins([*plugin, *listed])
+    except PluginError as error:
+        if not listed:
+            raise
+        # That of a method, maybe, which is not needed here.
+        say(f"warning: {error}")
+        registry = open_plugins(plugin)
     report = rescore(results, registry)
     _show(report, as_json)
     if uri is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -30,9 +31,17 @@ class Config(BaseModel):
 
 def _takes_truth(annotation: Any) -> bool:
     """Whether a field of this type may be true or false."""
-    return annotation in (bool, Any, object) or any(
-        isinstance(part, bool) or _takes_truth(part) for part in get_args(annotation)
-    )
+    if annotation in (bool, Any, object):
+        return True
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return any(isinstance(part, bool) for part in parts)
+    if origin is Annotated:
+        return _takes_truth(parts[0])
+    if origin in (Union, UnionType):
+        return any(map(_takes_truth, parts))
+    named = getattr(annotation, "__value__", None)  # of a type alias
+    return named is not None and _takes_truth(named)
 
 
 def stackable(default: Any, description: str, **constraints: Any) -> Any:

@@ -23,15 +23,18 @@ from gzsl_bench.suite.sweep import Sweep, variants
 
 def _rule(value: str) -> str:
     plain = value.removesuffix(GAMMA)
-    if plain != value:
-        raise ValueError(
-            f"{value!r} is how tables call {plain!r} with a bias: list {plain!r}, and say"
-            " `calibration: true`"
-        )
     try:
-        return rule_of(value).name
+        rule = rule_of(plain)
     except SuiteError as error:
         raise ValueError(str(error)) from None
+    if plain == value:
+        return rule.name
+    if not rule.calibrates:
+        raise ValueError(f"{plain!r} takes no bias: list {plain!r}")
+    raise ValueError(
+        f"{value!r} is how tables call {plain!r} with a bias: list {plain!r}, and say"
+        " `calibration: true`"
+    )
 
 
 _ALONG = "|".join(name for name, rule in RULES.items() if rule.searches)

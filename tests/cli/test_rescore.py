@@ -136,6 +136,12 @@ def test_metric_plugins_of_the_suite_itself(program, tmp_path):
     assert "not computed again, since no plugin here has it: worst_unseen; --plugin FILE" in err
     code, out, err = program("rescore", "mini", "--plugin", "listed.py", "--json")
     assert "not computed again" not in err
+    # Of a suite's own plugin that cannot be used here the rest does not depend.
+    listed.write_text("import no_such_library\n")
+    code, out, err = program("rescore", "mini.yaml", "--tracking-uri", "none")
+    assert code == 0
+    assert "warning: plugin 'listed' (file listed.py): cannot be loaded" in err
+    assert program("rescore", "mini.yaml", "--plugin", "listed.py")[0] == 2
     # A file that lists one that is gone is no less understood.
     listed.unlink()
     code, out, err = program("rescore", "mini.yaml", "--tracking-uri", "none")

@@ -191,6 +191,11 @@ def broken(question, how):
         "checkpoints": good | {"checkpoints": [1, 2]},
         "descending": good
         | {"scores": np.stack([good["scores"], good["scores"]]), "checkpoints": [2, 1]},
+        "descending without a sign": good
+        | {
+            "scores": np.stack([good["scores"], good["scores"]]),
+            "checkpoints": np.array([2, 1], np.uint8),
+        },
         "below 0": good | {"checkpoints": [-5]},
         "no place": {"scores": good["scores"]},
     }[how]  # fmt: skip
@@ -220,6 +225,7 @@ def broken(question, how):
         ("seed", "seed has to be one number from 0 on"),
         ("checkpoints", "checkpoints has to be a list of 1 whole numbers"),
         ("descending", "checkpoints has to ascend from 0 or more, as `last` takes the last one"),
+        ("descending without a sign", "checkpoints has to ascend from 0 or more"),
         ("below 0", "checkpoints has to ascend from 0 or more"),
         ("no place", "says neither which task it answers"),
     ],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 import gzsl_bench
 from gzsl_bench import Config, Run, Scorer, stackable
@@ -185,11 +185,14 @@ def test_true_and_false_are_no_numbers():
         on: bool = False
         maybe: bool | int = 3
         form: Literal["a", True] = "a"
+        anything: JsonValue = None
+        some: Annotated[bool | None, Field(description="x")] = None
 
     for name in ("epochs", "rate"):
         for value in (True, False):
             with pytest.raises(ValidationError, match="true and false are no value of it") as found:
                 Settings.model_validate({name: value})
             assert found.value.errors()[0]["loc"] == (name,)
-    taken = Settings.model_validate({"on": True, "maybe": True, "form": True, "epochs": 2})
-    assert (taken.on, taken.maybe, taken.form, taken.epochs) == (True, True, True, 2)
+    truths = ("on", "maybe", "form", "anything", "some")
+    taken = Settings.model_validate(dict.fromkeys(truths, True) | {"epochs": 2})
+    assert [getattr(taken, name) for name in (*truths, "epochs")] == [True] * 5 + [2]

@@ -176,6 +176,14 @@ WRONG = {
         GOOD + "selection: [val+gamma]\n",
         "4: 'val+gamma' is how tables call 'val' with a bias: list 'val', and say",
     ),
+    "rule that takes no bias": (
+        GOOD + "selection: [best_test+gamma]\n",
+        "4: 'best_test' takes no bias: list 'best_test'",
+    ),
+    "unknown rule with a bias": (
+        GOOD + "selection: [vla+gamma]\n",
+        "4: unknown selection rule 'vla'; did you mean 'val'",
+    ),
     "label nobody sees": (
         GOOD.replace("[acmr]", '[{use: acmr, label: "a\\nb"}]'),
         "3: 'a\\nb' holds '\\n', which nobody sees",

@@ -243,7 +243,7 @@ def _numbers(
         raise DataError(f"{path}: checkpoints has to be a list of {count} whole numbers")
     if len(set(numbers.tolist())) < count:
         raise DataError(f"{path}: two of its checkpoints have one number")
-    if numbers[0] < 0 or (np.diff(numbers) < 0).any():
+    if numbers[0] < 0 or (numbers[1:] < numbers[:-1]).any():
         raise DataError(
             f"{path}: checkpoints has to ascend from 0 or more, as `last` takes the last one; put"
             " them, and the answers with them, in order"
